@@ -1,0 +1,36 @@
+"""The only module that reads a clock.
+
+Durations come from the monotonic clock. Wall time labels things, and is what the kernel stamps
+arriving bytes with (SO_TIMESTAMPNS), so a service time is wall minus wall, a few milliseconds
+apart; a step of the wall clock shows in `wall_minus_monotonic`.
+"""
+
+import time
+from datetime import UTC, datetime
+
+monotonic = time.monotonic
+"""Seconds (float) on a clock that never steps; the same for all processes of a machine."""
+
+monotonic_ns = time.monotonic_ns
+"""Nanoseconds (int) on the same clock."""
+
+wall_ns = time.time_ns
+"""Nanoseconds (int) since 1970, CLOCK_REALTIME: the clock of the kernel's stamps."""
+
+cpu_ns = time.process_time_ns
+"""CPU time (ns, user and system) that this process has used."""
+
+
+def wall() -> float:
+    """Seconds since 1970."""
+    return time.time()
+
+
+def wall_minus_monotonic() -> float:
+    """Seconds between the two clocks: it changes only when the wall clock is stepped or slewed."""
+    return (time.time_ns() - time.monotonic_ns()) / 1e9
+
+
+def iso(seconds: float) -> str:
+    """`seconds` since 1970 as an ISO 8601 label in UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

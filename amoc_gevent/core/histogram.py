@@ -1,0 +1,86 @@
+"""A sparse log-linear histogram of non-negative integers, relative error at most 0.1 %.
+
+Values below 1024 have a bucket each. From there on each power of two is divided into 512 buckets
+of equal width, so a bucket's midpoint is within 1/1024 of every value in it (the layout of
+HdrHistogram, Tene 2012, with ten significant bits). Only buckets that hold something exist.
+Histograms merge by adding buckets, so percentiles are computed from counts and never averaged.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+PRECISION_BITS = 10
+
+
+def bucket_of(value: int) -> int:
+    """Return the key of the bucket that holds `value` (≥ 0); keys are ordered as values are."""
+    shift = value.bit_length() - PRECISION_BITS
+    return value if shift <= 0 else (shift << 9) + (value >> shift)
+
+
+def midpoint_of(key: int) -> float:
+    """Return the value that stands for all in bucket `key`."""
+    if key < 1024:
+        return float(key)
+    shift = (key >> 9) - 1
+    low = (key - (shift << 9)) << shift
+    return low + ((1 << shift) - 1) / 2
+
+
+class Histogram:
+    """Counts of values by bucket. `buckets` maps a bucket's key to how many values it holds."""
+
+    __slots__ = ("buckets",)
+
+    def __init__(self, buckets: Mapping[int, int] | None = None) -> None:
+        self.buckets: defaultdict[int, int] = defaultdict(int, buckets or {})
+
+    def record(self, value: int) -> None:
+        """Count one value; below zero counts as zero."""
+        shift = value.bit_length() - 10
+        if shift <= 0:
+            self.buckets[value if value > 0 else 0] += 1
+        else:
+            self.buckets[(shift << 9) + (value >> shift) if value > 0 else 0] += 1
+
+    def merge(self, other: "Histogram") -> None:
+        """Add all of `other`'s counts to this one's."""
+        mine = self.buckets
+        for key, count in other.buckets.items():
+            mine[key] += count
+
+    @property
+    def count(self) -> int:
+        """How many values were recorded."""
+        return sum(self.buckets.values())
+
+    @property
+    def min(self) -> float:
+        """The smallest value, 0 when there is none."""
+        return midpoint_of(min(self.buckets)) if self.buckets else 0.0
+
+    @property
+    def max(self) -> float:
+        """The largest value, 0 when there is none."""
+        return midpoint_of(max(self.buckets)) if self.buckets else 0.0
+
+    @property
+    def mean(self) -> float:
+        """The mean, 0 when there is no value."""
+        count = self.count
+        return sum(midpoint_of(k) * n for k, n in self.buckets.items()) / count if count else 0.0
+
+    def percentiles(self, fractions: Iterable[float]) -> list[float]:
+        """Return the value at each of `fractions` (ascending, 0..1) by the nearest-rank method."""
+        ordered = sorted(self.buckets.items())
+        total = sum(count for _, count in ordered)
+        found: list[float] = []
+        position = iter(ordered)
+        key, seen = 0, 0
+        for fraction in fractions:
+            rank = max(1, -int(-fraction * total // 1))
+            while seen < min(rank, total):
+                key, count = next(position)
+                seen += count
+            found.append(midpoint_of(key) if total else 0.0)
+        return found

@@ -1,0 +1,138 @@
+"""What was measured in a stretch of time: operations, counters, gauges, histograms and errors.
+
+A worker fills one for each second; node and master merge them, and nothing else is done to a figure
+on its way to the summary.
+"""
+
+from dataclasses import dataclass, field
+
+from amoc_gevent.core.histogram import Histogram
+
+ERROR_GROUPS_MAX = 100
+OTHER = "(other)"
+
+
+class Operation:
+    """One named operation: how often it finished, failed or was cut, and how long it took.
+
+    `latency` is in µs; `phases` holds µs histograms of its parts (connect, tls, first_byte).
+    `count` includes the errors, not the interrupted.
+    """
+
+    __slots__ = ("count", "error_groups", "errors", "interrupted", "latency", "phases")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.errors = 0
+        self.interrupted = 0
+        self.latency = Histogram()
+        self.phases: dict[str, Histogram] = {}
+        self.error_groups: dict[str, int] = {}
+
+    def phase(self, name: str) -> Histogram:
+        """Return the histogram of one part, made when it is new."""
+        found = self.phases.get(name)
+        if found is None:
+            found = self.phases[name] = Histogram()
+        return found
+
+    def fail(self, kind: str, times: int = 1) -> None:
+        """Count `times` errors of `kind`; kinds beyond the limit are counted together."""
+        self.errors += times
+        groups = self.error_groups
+        if kind not in groups and len(groups) >= ERROR_GROUPS_MAX:
+            kind = OTHER
+        groups[kind] = groups.get(kind, 0) + times
+
+    def merge(self, other: "Operation") -> None:
+        """Add all of `other` to this one."""
+        self.count += other.count
+        self.interrupted += other.interrupted
+        self.latency.merge(other.latency)
+        for name, histogram in other.phases.items():
+            self.phase(name).merge(histogram)
+        for kind, times in other.error_groups.items():
+            self.fail(kind, times)
+
+
+@dataclass(slots=True)
+class UserError:
+    """One group of exceptions that left `start`: same type, same place.
+
+    `first` and `last` are seconds since 1970; `place` is "file:line"; `detail` one traceback.
+    """
+
+    type: str
+    place: str
+    message: str
+    detail: str
+    count: int
+    first: float
+    last: float
+
+    def merge(self, other: "UserError") -> None:
+        """Add `other`'s occurrences, keeping this group's traceback."""
+        self.count += other.count
+        self.first = min(self.first, other.first)
+        self.last = max(self.last, other.last)
+
+
+@dataclass(slots=True)
+class Gauge:
+    """A level: its last value (each worker has its own; merged, they add up) and its unit."""
+
+    value: float
+    unit: str = ""
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """All that was measured in a stretch of time; merging two adds one to the other."""
+
+    operations: dict[str, Operation] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    gauges: dict[str, Gauge] = field(default_factory=dict)
+    histograms: dict[str, tuple[str, Histogram]] = field(default_factory=dict)
+    errors: dict[tuple[str, str], UserError] = field(default_factory=dict)
+    lag: Histogram = field(default_factory=Histogram)
+    started: int = 0
+    iterations: int = 0
+    failed: int = 0
+
+    def operation(self, name: str) -> Operation:
+        """Return the operation of this name, made when it is new."""
+        found = self.operations.get(name)
+        if found is None:
+            found = self.operations[name] = Operation()
+        return found
+
+    def add_error(self, error: UserError) -> None:
+        """Group one user error; groups beyond the limit are counted together."""
+        key = (error.type, error.place)
+        if key not in self.errors and len(self.errors) >= ERROR_GROUPS_MAX:
+            error.type, error.place = key = (OTHER, "")
+        known = self.errors.get(key)
+        if known is None:
+            self.errors[key] = error
+        else:
+            known.merge(error)
+
+    def merge(self, other: "Snapshot") -> None:
+        """Add all of `other`; gauges of the same name add up."""
+        for name, operation in other.operations.items():
+            self.operation(name).merge(operation)
+        for name, value in other.counters.items():
+            self.counters[name] = self.counters.get(name, 0) + value
+        for name, gauge in other.gauges.items():
+            known = self.gauges.get(name)
+            self.gauges[name] = Gauge(gauge.value + (known.value if known else 0), gauge.unit)
+        for name, (unit, histogram) in other.histograms.items():
+            if name not in self.histograms:
+                self.histograms[name] = (unit, Histogram())
+            self.histograms[name][1].merge(histogram)
+        for error in other.errors.values():
+            self.add_error(UserError(**{f: getattr(error, f) for f in UserError.__slots__}))
+        self.lag.merge(other.lag)
+        self.started += other.started
+        self.iterations += other.iterations
+        self.failed += other.failed

@@ -1,0 +1,28 @@
+"""The one root of all errors, and its few children that decide an exit code."""
+
+EXIT_FINISHED = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+class AmocError(Exception):
+    """Something went wrong in a way that one line explains.
+
+    The message says what was wrong, what would be right and where.
+    """
+
+    exit_code = EXIT_FAILED
+
+
+class UsageError(AmocError):
+    """A command, an argument or a setting is wrong; nothing was started."""
+
+    exit_code = EXIT_USAGE
+
+
+class ScenarioError(AmocError):
+    """A scenario cannot be loaded, or its ``init`` raised; `detail` is the traceback, if any."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail

@@ -1,0 +1,195 @@
+"""Counters, gauges, histograms and timed operations, as a scenario and the clients record them.
+
+Everything lands in the `Recorder` of this process; the worker takes its snapshot once a second.
+Recording is plain attribute and dict work in one thread: no lock, no I/O, no log call.
+"""
+
+from types import TracebackType
+from typing import Self, TypeVar
+
+from gevent import GreenletExit
+
+from amoc_gevent import clock
+from amoc_gevent.core.histogram import Histogram
+from amoc_gevent.core.snapshot import Gauge, Snapshot
+from amoc_gevent.errors import UsageError
+
+
+class Recorder:
+    """Where operations are recorded; `take` hands over what came in since the last call."""
+
+    __slots__ = ("_gauges", "snapshot")
+
+    def __init__(self) -> None:
+        self.snapshot = Snapshot()
+        self._gauges: dict[str, Gauge] = {}
+
+    def operation(
+        self,
+        name: str,
+        latency_us: int,
+        error: str | None = None,
+        first_byte_us: int = -1,
+    ) -> None:
+        """Record one finished operation: its latency (µs), the kind of its error if it failed.
+
+        `first_byte_us` is recorded as the phase `first_byte` where it is not negative.
+        """
+        operation = self.snapshot.operations.get(name)
+        if operation is None:
+            operation = self.snapshot.operation(name)
+        operation.count += 1
+        operation.latency.record(latency_us)
+        if first_byte_us >= 0:
+            phase = operation.phases.get("first_byte")
+            if phase is None:
+                phase = operation.phase("first_byte")
+            phase.record(first_byte_us)
+        if error is not None:
+            operation.fail(error)
+
+    def phase(self, name: str, phase: str, us: int) -> None:
+        """Record how long one part of operation `name` took, in µs."""
+        self.snapshot.operation(name).phase(phase).record(us)
+
+    def interrupted(self, name: str) -> None:
+        """Count an operation that a forced stop cut; it is in no other figure."""
+        self.snapshot.operation(name).interrupted += 1
+
+    def lag(self, us: int) -> None:
+        """Record how long (µs) arrived bytes waited for this process to pick them up."""
+        self.snapshot.lag.record(us)
+
+    def set_gauge(self, name: str, value: float, unit: str) -> None:
+        """Set a level, which stays until it is set again."""
+        self._gauges[name] = Gauge(value, unit)
+
+    def take(self) -> Snapshot:
+        """Return what was recorded since the last call, with the present level of each gauge."""
+        taken, self.snapshot = self.snapshot, Snapshot()
+        taken.gauges = {n: Gauge(g.value, g.unit) for n, g in self._gauges.items()}
+        return taken
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.__init__()  # type: ignore[misc]  # the fields are those of a new one
+
+
+recorder = Recorder()
+"""The recorder of this process."""
+
+
+class Counter:
+    """A sum that only grows, over all users, workers and nodes."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def add(self, n: int = 1) -> None:
+        """Add `n` (≥ 0)."""
+        if n < 0:
+            raise UsageError(f"counter {self.name!r} cannot shrink by {-n}; a gauge can")
+        counters = recorder.snapshot.counters
+        counters[self.name] = counters.get(self.name, 0) + n
+
+
+class LevelGauge:
+    """A level of this worker; the levels of all workers are added up."""
+
+    __slots__ = ("_value", "name", "unit")
+
+    def __init__(self, name: str, unit: str) -> None:
+        self.name = name
+        self.unit = unit
+        self._value = 0.0
+
+    def set(self, value: float) -> None:
+        """Set the level."""
+        self._value = value
+        recorder.set_gauge(self.name, value, self.unit)
+
+    def add(self, delta: float) -> None:
+        """Raise (or, with a negative `delta`, lower) the level."""
+        self.set(self._value + delta)
+
+
+class ValueHistogram:
+    """A distribution of values, kept to 0.1 % as integers: choose a unit in which 1 is small."""
+
+    __slots__ = ("name", "unit")
+
+    def __init__(self, name: str, unit: str) -> None:
+        self.name = name
+        self.unit = unit
+
+    def record(self, value: float) -> None:
+        """Record one value (≥ 0, rounded to an integer)."""
+        found = recorder.snapshot.histograms.get(self.name)
+        if found is None:
+            found = recorder.snapshot.histograms[self.name] = (self.unit, Histogram())
+        found[1].record(round(value))
+
+
+class operation:  # noqa: N801  # used as a verb: `with metrics.operation("search"):`
+    """Time the block as one operation; an exception in it is an error of its type, and goes on.
+
+    >>> with metrics.operation("checkout") as op:
+    ...     if not buy():
+    ...         op.fail("sold out")
+    """
+
+    __slots__ = ("_error", "_started", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._error: str | None = None
+
+    def fail(self, reason: str) -> None:
+        """Count this operation as an error of kind `reason`."""
+        self._error = reason
+
+    def __enter__(self) -> Self:
+        self._started = clock.monotonic_ns()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None and issubclass(kind, GreenletExit):
+            recorder.interrupted(self.name)
+            return
+        reason = kind.__name__ if kind is not None else self._error
+        recorder.operation(self.name, (clock.monotonic_ns() - self._started) // 1000, reason)
+
+
+_made: dict[str, Counter | LevelGauge | ValueHistogram] = {}
+
+
+_Metric = TypeVar("_Metric", Counter, LevelGauge, ValueHistogram)
+
+
+def _once(made: _Metric) -> _Metric:
+    known = _made.setdefault(made.name, made)
+    if type(known) is not type(made):
+        raise UsageError(f"metric {made.name!r} is already a {type(known).__name__}")
+    return known
+
+
+def counter(name: str) -> Counter:
+    """Return the counter of this name."""
+    return _once(Counter(name))
+
+
+def gauge(name: str, unit: str = "") -> LevelGauge:
+    """Return the gauge of this name; the levels of all workers are added up."""
+    return _once(LevelGauge(name, unit))
+
+
+def histogram(name: str, unit: str) -> ValueHistogram:
+    """Return the histogram of this name; `unit` is a label, such as "us" or "bytes"."""
+    return _once(ValueHistogram(name, unit))
