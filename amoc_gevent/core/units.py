@@ -1,0 +1,85 @@
+"""How times, rates and figures are written: `30s`, `1200/min`, `12.3 ms`.
+
+What `parse_…` accepts is what people type in options and settings; what `format_…` returns is what
+tables show. `parse_duration` reads what `format_duration` wrote.
+"""
+
+import re
+
+_NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
+_BARE = re.compile(_NUMBER)
+_DURATION = re.compile(
+    rf"(?:{_NUMBER}\s*h)?\s*(?:{_NUMBER}\s*m)?\s*(?:{_NUMBER}\s*s)?\s*(?:{_NUMBER}\s*ms)?"
+)
+_RATE = re.compile(rf"{_NUMBER}\s*(?:/\s*(\w+))?")
+_DURATION_FORMS = "write it as 500ms, 30s, 5m, 1h or 1m30s; a bare number is seconds"
+_RATE_FORMS = "write it as 20/s, 1200/min or 5/h; a bare number is per second"
+_SECONDS = (3600.0, 60.0, 1.0, 0.001)
+_PERIODS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "hour": 3600.0}
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that `text` says: "500ms", "30s", "5m", "1h", "1m30s", "15".
+
+    Raises ValueError, with the valid forms, for anything else, a negative time included.
+    """
+    stripped = text.strip()
+    if _BARE.fullmatch(stripped):
+        return float(stripped)
+    found = _DURATION.fullmatch(stripped)
+    if not stripped or found is None:
+        raise ValueError(f"{text!r} is not a time: {_DURATION_FORMS}")
+    parts = zip(found.groups(), _SECONDS, strict=True)
+    return sum(float(number) * seconds for number, seconds in parts if number)
+
+
+def parse_rate(text: str) -> float:
+    """Return how many a second `text` says: "20/s", "1200/min", "5/h", "20".
+
+    Raises ValueError, with the valid forms, for anything else and for a rate of zero.
+    """
+    found = _RATE.fullmatch(text.strip())
+    period = _PERIODS.get(found[2] or "s") if found else None
+    if found is None or period is None:
+        raise ValueError(f"{text!r} is not a rate: {_RATE_FORMS}")
+    rate = float(found[1]) / period
+    if rate == 0:
+        raise ValueError(f"{text!r} is not a rate: it must be above zero")
+    return rate
+
+
+def format_duration(seconds: float) -> str:
+    """Return `seconds` as "1h 1m 30s", "1.5s" or "250ms": parts that are zero are left out."""
+    if seconds < 0:
+        return "-" + format_duration(-seconds)
+    if seconds < 1:
+        return f"{round(seconds * 1000)}ms" if seconds else "0s"
+    rounded = round(seconds, 1) if seconds < 10 else float(round(seconds))
+    minutes, rest = divmod(rounded, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    parts = (f"{hours}h" if hours else "", f"{minutes}m" if minutes else "")
+    last = f"{rest:g}s" if rest else ""
+    return " ".join(part for part in (*parts, last) if part)
+
+
+def format_us(us: float) -> str:
+    """Return `us` microseconds to three digits: "850 µs", "12.3 ms", "1.20 s"."""
+    if us < 999.5:
+        return f"{us:.0f} µs"
+    if us < 999_500:
+        return f"{_three_digits(us / 1000)} ms"
+    return f"{_three_digits(us / 1_000_000)} s"
+
+
+def format_count(count: float) -> str:
+    """Return a count with its thousands set apart, "12,345"; a fraction to three digits, "7.25"."""
+    if count == int(count) or abs(count) >= 99.95:
+        return f"{count:,.0f}"
+    return _three_digits(count)
+
+
+def _three_digits(value: float) -> str:
+    """Return `value` with as many decimals as make three digits, none above 100."""
+    size = abs(value)
+    decimals = 2 if size < 9.995 else 1 if size < 99.95 else 0
+    return f"{value:.{decimals}f}"

@@ -1,0 +1,146 @@
+"""Who runs: the id of the current user, its pauses and its helper greenlets.
+
+A scenario uses `user.id`, `user.sleep` and `user.spawn`. The engine runs each round of a user in a
+`UserGreenlet`; whatever that greenlet spawns, by `user.spawn` or by gevent itself, belongs to the
+same user. A user that spawns nothing pays for none of this.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+import gevent
+from greenlet import getcurrent, greenlet
+
+from amoc_gevent.errors import AmocError, UsageError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_KEY = "amoc_user"
+
+id: int  # noqa: A001  # read as user.id; __getattr__ below finds whose greenlet asks
+"""The id of the user whose greenlet runs. Raises AmocError outside of one."""
+
+
+class _Family:
+    """What the greenlets of one user share: its id, and the helpers that end with its round.
+
+    A helper leaves `helpers` once it is done, unless it raised and nobody has called its `get`.
+    """
+
+    __slots__ = ("helpers", "user_id")
+
+    def __init__(self, user_id: int) -> None:
+        self.user_id = user_id
+        self.helpers: dict[Helper, None] = {}  # in the order of their start
+
+
+class Helper(gevent.Greenlet):  # type: ignore[type-arg]  # it takes no subscript at run time
+    """A greenlet that works for a user: `user.spawn` makes it.
+
+    Whoever calls `get` receives its result or its exception. An exception that nobody got is the
+    user's own when the round ends.
+    """
+
+    def __init__(self, family: _Family, function: Callable[[], object]) -> None:
+        super().__init__(self._work, function)
+        self._family = family
+        self._family.helpers[self] = None
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Return the helper's result or raise its exception; gevent.Timeout after `timeout` s."""
+        try:
+            return super().get(block, timeout)
+        finally:
+            if self.ready():
+                self._family.helpers.pop(self, None)
+
+    def _work(self, function: Callable[[], object]) -> object:
+        try:
+            result = function()
+        except gevent.GreenletExit as killed:
+            result = killed
+        self._family.helpers.pop(self, None)
+        return result
+
+
+class UserGreenlet(greenlet):
+    """One round of one user, run on the hub; `user_id` says whose.
+
+    It costs what a greenlet costs: no dictionary is made unless it spawns.
+    """
+
+    __slots__ = ("_locals", "user_id")
+
+    _locals: dict[str, Any]
+
+    def __init__(self, user_id: int, run: Callable[[], object]) -> None:
+        super().__init__(run, gevent.get_hub())
+        self.user_id = user_id
+
+    @property
+    def spawn_tree_locals(self) -> dict[str, Any]:
+        """What gevent hands on to every greenlet that this one spawns, and they to theirs."""
+        try:
+            return self._locals
+        except AttributeError:
+            self._locals = {_KEY: _Family(self.user_id)}
+            return self._locals
+
+    def end_helpers(self) -> BaseException | None:
+        """End the round's helpers; return the first exception of one that nobody got.
+
+        Those still running are killed at the hub's next turn; the call never waits.
+        """
+        try:
+            family: _Family = self._locals[_KEY]
+        except AttributeError:
+            return None
+        helpers, family.helpers = family.helpers, {}
+        failed: BaseException | None = None
+        for helper in helpers:
+            if not helper.ready():
+                helper.kill(block=False)
+            elif failed is None:
+                failed = helper.exception
+        return failed
+
+
+def __getattr__(name: str) -> Any:
+    if name != "id":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    current = getcurrent()
+    if isinstance(current, UserGreenlet):
+        return current.user_id
+    return _family("id").user_id
+
+
+def sleep(seconds: float) -> None:
+    """Pause the user for `seconds`, as people pause to think; the other users go on."""
+    if seconds < 0:
+        raise UsageError(f"user.sleep({seconds}): a pause cannot be negative")
+    gevent.sleep(seconds)
+
+
+def spawn(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Helper:
+    """Run `function` beside `start`, as a browser fetches several things at once.
+
+    The helper has the same `user.id`, and is killed when the user's round ends. Its exception goes
+    to whoever calls `get()` on it; where nobody does, it counts as raised by `start`.
+    """
+    current = getcurrent()
+    family = (
+        current.spawn_tree_locals[_KEY] if isinstance(current, UserGreenlet) else _family("spawn")
+    )
+    helper = Helper(family, partial(function, *args, **kwargs))
+    helper.start()
+    return helper
+
+
+def _family(asked: str) -> _Family:
+    inherited = getattr(getcurrent(), "spawn_tree_locals", None)
+    if not inherited or _KEY not in inherited:
+        raise AmocError(f"user.{asked} is known only inside start, where a user runs")
+    found: _Family = inherited[_KEY]
+    return found
