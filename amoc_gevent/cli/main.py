@@ -1,0 +1,128 @@
+"""The command `amoc`: which commands there are, and how it ends when one of them fails.
+
+A command's module is imported when it is called, so that `amoc --help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, NamedTuple, NoReturn
+
+import click
+
+from amoc_gevent import __version__
+from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_USAGE, AmocError
+
+EXIT_INTERRUPTED = 130
+
+
+class Lazy(NamedTuple):
+    """A command that is imported when it is called: "module:attribute" and its line of help."""
+
+    target: str
+    help: str
+    hidden: bool = False
+
+
+COMMANDS = {
+    "run": Lazy("amoc_gevent.cli.run:run", "Load a service with simulated users."),
+    "console": Lazy("amoc_gevent.cli.console:console", "Steer a local run from a prompt."),
+    "try": Lazy("amoc_gevent.cli.try_:try_", "Run a scenario once for one user, in detail."),
+    "scenarios": Lazy("amoc_gevent.cli.scenarios:scenarios", "List the scenarios."),
+    "describe": Lazy("amoc_gevent.cli.scenarios:describe", "Show a scenario and its settings."),
+    "demo": Lazy("amoc_gevent.cli.demo:demo", "Run a server to load."),
+    "worker": Lazy("amoc_gevent.cli.worker:worker", "Hold users for a node.", hidden=True),
+}
+
+EPILOG = """\b
+Exit codes:
+  0  finished
+  1  the run failed
+  2  wrong usage: a command, an option, a setting; nothing was started"""
+
+
+class Amoc(click.Group):
+    """A group of lazy commands that says every expected error in a line or two."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names in the order of help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command."""
+        lazy = COMMANDS.get(cmd_name)
+        if lazy is None:
+            return None
+        module, _, attribute = lazy.target.partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or fail with the one that was probably meant."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            known = [name for name, lazy in COMMANDS.items() if not lazy.hidden]
+            close = get_close_matches(args[0], known, 1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+            ctx.fail(f"there is no command {args[0]}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the commands from the table, importing none of them."""
+        with formatter.section("Commands"):
+            shown = [(name, lazy.help) for name, lazy in COMMANDS.items() if not lazy.hidden]
+            formatter.write_dl(shown)
+
+    def main(  # type: ignore[override]  # it always ends the process
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = "amoc",
+        **extra: Any,
+    ) -> NoReturn:
+        """Run the command line and exit with its code; a command may return one, None is 0."""
+        extra.pop("standalone_mode", None)
+        try:
+            code = super().main(args, prog_name, standalone_mode=False, **extra)
+            sys.stdout.flush()
+        except click.ClickException as error:
+            code = _usage(error)
+        except AmocError as error:
+            code = _failed(error)
+        except (click.Abort, KeyboardInterrupt):
+            code = EXIT_INTERRUPTED
+        except BrokenPipeError:
+            # What reads our output has gone, which is its right; nothing may be flushed at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = EXIT_FAILED
+        sys.exit(code if isinstance(code, int) else EXIT_FINISHED)
+
+
+def _usage(error: click.ClickException) -> int:
+    """Write a wrong use of the command line in two lines."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "amoc"
+    message = error.format_message()
+    click.echo(f"{command}: {message[:1].lower()}{message[1:].rstrip('.')}", err=True)
+    click.echo(f"See {command} --help", err=True)
+    return EXIT_USAGE
+
+
+def _failed(error: AmocError) -> int:
+    """Write an expected error in a line; the author of a scenario sees the traceback below."""
+    click.echo(f"amoc: {error}", err=True)
+    if detail := getattr(error, "detail", ""):
+        click.echo(detail, err=True)
+    return error.exit_code
+
+
+@click.group(
+    cls=Amoc,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="amoc", message="%(prog)s %(version)s")
+def main() -> None:
+    """Load HTTP services with simulated users: a greenlet each, on all cores."""

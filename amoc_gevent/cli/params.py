@@ -1,0 +1,34 @@
+"""Types of options: times such as `30s` and rates such as `20/s`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from amoc_gevent.core import units
+
+
+class _Quantity(click.ParamType[float]):
+    """A number with a unit, read by a function that raises ValueError."""
+
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number; a value that is one already (a default) stays as it is."""
+        if isinstance(value, int | float):
+            return float(value)
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = _Quantity("time", units.parse_duration)
+"""Seconds (float), written 500ms, 30s, 5m, 1h or 1m30s."""
+
+RATE = _Quantity("rate", units.parse_rate)
+"""How many a second (float), written 20/s, 1200/min or 5/h."""

@@ -1,0 +1,79 @@
+"""`amoc scenarios` and `amoc describe`: what there is to run, and what it can be told."""
+
+import json
+import shutil
+from dataclasses import asdict
+
+import click
+
+from amoc_gevent import settings
+from amoc_gevent.engine import loader
+from amoc_gevent.engine.places import shown
+from amoc_gevent.settings import SettingDescription
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for other programs.")
+
+
+@click.command()
+@JSON
+def scenarios(as_json: bool) -> None:
+    """List the scenarios of ./scenarios with the first line of each docstring."""
+    found = loader.listing()
+    if as_json:
+        rows = [{"name": s.name, "path": shown(s.path), "summary": s.summary} for s in found]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    if not found:
+        click.echo("There are no scenarios here: one is a file such as scenarios/hello.py")
+        return
+    widest = max(len(scenario.name) for scenario in found)
+    for scenario in found:
+        click.echo(f"{scenario.name:<{widest}}  {scenario.summary}".rstrip())
+
+
+@click.command()
+@click.argument("name")
+@JSON
+def describe(name: str, as_json: bool) -> None:
+    """Show what scenario NAME (or a path) does, its callbacks and its settings."""
+    scenario = loader.load(loader.find(name))
+    declared = settings.registry.described()
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "name": scenario.name,
+                    "path": shown(scenario.path),
+                    "docstring": scenario.docstring,
+                    "callbacks": scenario.callbacks(),
+                    "settings": [asdict(setting) for setting in declared],
+                },
+                indent=2,
+                ensure_ascii=False,
+            )
+        )
+        return
+    click.echo(f"{scenario.name} ({shown(scenario.path)})\n")
+    if scenario.docstring:
+        click.echo(f"{scenario.docstring}\n")
+    click.echo(f"Callbacks: {', '.join(scenario.callbacks())}\n")
+    if not declared:
+        click.echo("It declares no settings.")
+        return
+    click.echo("Settings, given by --set NAME=VALUE or AMOC_<NAME>:\n")
+    for setting in declared:
+        _show(setting)
+
+
+def _show(setting: SettingDescription) -> None:
+    """Write one setting: its name, type and default, then what it means."""
+    unit = f" {setting.unit}" if setting.unit else ""
+    default = setting.default if setting.default else '""'
+    click.echo(f"  {click.style(setting.name, bold=True)} = {default}{unit}  ({setting.type})")
+    notes = [setting.description]
+    if setting.allowed:
+        notes.append(f"one of {', '.join(setting.allowed)}")
+    if setting.update:
+        notes.append("may change during a run")
+    width = min(shutil.get_terminal_size().columns, 100)
+    click.echo(click.wrap_text("; ".join(notes), width, "      ", "      "))

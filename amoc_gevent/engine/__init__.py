@@ -1,0 +1,1 @@
+"""Processes and sockets: what loads a scenario and runs its users."""
