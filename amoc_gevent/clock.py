@@ -26,6 +26,17 @@ def wall() -> float:
     return time.time()
 
 
+_ORIGIN = time.time() - time.monotonic()
+
+
+def steady() -> float:
+    """Seconds since 1970 that never step: wall time when this process began, monotonic since.
+
+    A master's time, by which a plan's start slots and the rows of a run are counted.
+    """
+    return _ORIGIN + time.monotonic()
+
+
 def wall_minus_monotonic() -> float:
     """Seconds between the two clocks: it changes only when the wall clock is stepped or slewed."""
     return (time.time_ns() - time.monotonic_ns()) / 1e9

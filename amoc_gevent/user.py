@@ -75,7 +75,7 @@ class UserGreenlet(greenlet):
 
     _locals: dict[str, Any]
 
-    def __init__(self, user_id: int, run: Callable[[], object]) -> None:
+    def __init__(self, user_id: int, run: Callable[..., object]) -> None:
         super().__init__(run, gevent.get_hub())
         self.user_id = user_id
 

@@ -1,0 +1,66 @@
+"""A set of integer ids kept as disjoint closed intervals, for ids come and go in stretches."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+
+
+class IdSet:
+    """Ids as sorted, disjoint, non-adjacent intervals; a million neighbours cost one pair."""
+
+    __slots__ = ("_firsts", "_lasts")
+
+    def __init__(self, intervals: Iterable[tuple[int, int]] = ()) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        for first, last in intervals:
+            self.add(first, last)
+
+    def add(self, first: int, last: int | None = None) -> None:
+        """Add the ids `first` to `last` inclusive (`first` alone without `last`)."""
+        if last is None:
+            last = first
+        if last < first:
+            return
+        low = bisect_left(self._lasts, first - 1)
+        high = bisect_right(self._firsts, last + 1)
+        if low < high:
+            first = min(first, self._firsts[low])
+            last = max(last, self._lasts[high - 1])
+        self._firsts[low:high] = [first]
+        self._lasts[low:high] = [last]
+
+    def __contains__(self, user_id: int) -> bool:
+        at = bisect_left(self._lasts, user_id)
+        return at < len(self._firsts) and self._firsts[at] <= user_id
+
+    def __len__(self) -> int:
+        return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Iterate over the intervals, ascending, as (first, last)."""
+        return zip(self._firsts, self._lasts, strict=True)
+
+    def count_in(self, ids: range) -> int:
+        """Return how many of `ids` (a range with a positive step) are in the set."""
+        if not ids:
+            return 0
+        found = 0
+        at = bisect_left(self._lasts, ids[0])
+        while at < len(self._firsts) and self._firsts[at] <= ids[-1]:
+            low = max(0, -((ids[0] - self._firsts[at]) // ids.step))
+            high = min(len(ids) - 1, (self._lasts[at] - ids[0]) // ids.step)
+            found += max(0, high - low + 1)
+            at += 1
+        return found
+
+    def gaps_down(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """Yield the intervals of `first` to `last` that are not in the set, the highest first."""
+        at = bisect_right(self._firsts, last) - 1
+        while last >= first:
+            if at < 0 or self._lasts[at] < first:
+                yield first, last
+                return
+            if self._lasts[at] < last:
+                yield max(first, self._lasts[at] + 1), last
+            last = self._firsts[at] - 1
+            at -= 1

@@ -1,0 +1,41 @@
+"""The options of a run by name: which may be changed while it goes on, and what they may be."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from amoc_gevent.core.plan import ON_USER_ERROR, Options
+from amoc_gevent.core.units import parse_duration, parse_rate
+from amoc_gevent.errors import UsageError
+
+
+def _on_user_error(text: str) -> str:
+    if text not in ON_USER_ERROR:
+        raise ValueError(f"{text!r} is none of {', '.join(ON_USER_ERROR)}")
+    return text
+
+
+def _rounds(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError(f"{text!r} is not a number of rounds (0: without end)")
+    return int(text)
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "user_rate": parse_rate,
+    "repeat_interval": parse_duration,
+    "repeat_num": _rounds,
+    "on_user_error": _on_user_error,
+    "stop_timeout": parse_duration,
+}
+
+OPTIONS = tuple(_PARSERS)
+"""The names of the options of a run."""
+
+
+def changed_option(options: Options, name: str, text: str) -> Options:
+    """Return `options` with `name` set to what `text` says; UsageError when it says nonsense."""
+    try:
+        value = _PARSERS[name](text)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from error
+    return replace(options, **{name: value})  # type: ignore[arg-type]  # each parser's type fits

@@ -1,0 +1,74 @@
+"""One execution of a scenario: an object that begins and ends, read by every output."""
+
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.messages import Event, Failure, UserCounts
+from amoc_gevent.core.plan import Plan, Status
+from amoc_gevent.core.results import Results
+
+
+@dataclass(slots=True)
+class Run:
+    """A run: what was asked for, how it stands, what was measured.
+
+    Times are seconds since 1970 of the master's steady clock, 0 while they lie ahead.
+    """
+
+    plan: Plan
+    first: int
+    last: int
+    comment: str = ""
+    duration: float | None = None
+    workers: int = 0
+    started_at: float = 0.0
+    stopping_at: float = 0.0
+    ended_at: float = 0.0
+    users: UserCounts = field(default_factory=UserCounts)
+    ended_ids: IdSet = field(default_factory=IdSet)
+    results: Results = field(default_factory=Results)
+    failure: Failure | None = None
+    final_status: Status = "finished"
+
+    @property
+    def id(self) -> str:
+        """The run's unique name."""
+        return self.plan.run
+
+    @property
+    def status(self) -> Status:
+        """Where the run is in its life."""
+        return self.plan.status
+
+    @property
+    def active(self) -> bool:
+        """Whether it has not ended."""
+        return self.plan.status in {"starting", "running", "stopping"}
+
+    @property
+    def scenario(self) -> str:
+        """The scenario's name."""
+        path = PurePath(self.plan.scenario)
+        return path.parent.name if path.name == "__init__.py" else path.stem
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened in it that is worth knowing."""
+        return self.results.events
+
+    @property
+    def assigned(self) -> int:
+        """How many users were ever asked for."""
+        return sum(batch.last - batch.first + 1 for batch in self.plan.batches)
+
+    @property
+    def removed(self) -> int:
+        """How many of them were removed by command."""
+        return len(IdSet((removal.first, removal.last) for removal in self.plan.removals))
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since its first user's slot, up to its end."""
+        if not self.started_at:
+            return 0.0
+        return max(0.0, (self.ended_at or now) - self.started_at)

@@ -1,0 +1,36 @@
+"""Groups the exceptions that leave a scenario's `start`: by type and place, with one traceback."""
+
+import logging
+
+from amoc_gevent import clock
+from amoc_gevent.core.snapshot import UserError
+from amoc_gevent.engine.loader import Scenario, place_of, trimmed_traceback
+from amoc_gevent.metrics import Recorder
+
+log = logging.getLogger(__name__)
+
+
+class UserErrors:
+    """Records users' exceptions in the recorder's present snapshot.
+
+    A traceback costs more than a request, so one is formatted for each group and second only.
+    """
+
+    def __init__(self, scenario: Scenario, recorder: Recorder) -> None:
+        self._scenario = scenario
+        self._recorder = recorder
+
+    def record(self, user_id: int, error: BaseException) -> str:
+        """Record that `start(user_id)` raised `error`; return it in one line."""
+        kind = type(error).__name__
+        place = place_of(error, self._scenario.path)
+        now = clock.wall()
+        line = f"user {user_id}: {error}"
+        known = self._recorder.snapshot.errors.get((kind, place))
+        if known is not None:
+            known.count, known.last = known.count + 1, now
+        else:
+            detail = trimmed_traceback(error, self._scenario.path)
+            self._recorder.snapshot.add_error(UserError(kind, place, line, detail, 1, now, now))
+            log.info("user %d failed with %s at %s: %s", user_id, kind, place, error)
+        return f"{kind} at {place}: {line}"

@@ -1,0 +1,48 @@
+"""A master and one node in this process: what `amoc run` and `amoc console` load from."""
+
+from types import TracebackType
+from typing import Self
+
+import gevent
+
+from amoc_gevent import clock
+from amoc_gevent.engine.bus import SocketDirectory
+from amoc_gevent.engine.master import Master
+from amoc_gevent.engine.node import Node
+from amoc_gevent.errors import AmocError
+
+JOIN_S = 10.0
+NODE = "local"
+
+
+class LocalCluster:
+    """The same master and node as on many machines, over ipc sockets; leaves nothing behind."""
+
+    def __init__(self, workers: int) -> None:
+        self.sockets = SocketDirectory()
+        plans, reports = self.sockets.endpoint("plans"), self.sockets.endpoint("reports")
+        self.master = Master(plans, reports, workers)
+        self.node = Node(NODE, workers, plans, reports, self.sockets)
+
+    def __enter__(self) -> Self:
+        deadline = clock.monotonic() + JOIN_S
+        while not self.master.nodes:
+            if clock.monotonic() > deadline:
+                self.close()
+                raise AmocError(f"the local node did not join its master within {JOIN_S:.0f} s")
+            gevent.sleep(0.01)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes and sockets."""
+        self.node.close()
+        self.master.close()
+        self.sockets.close()

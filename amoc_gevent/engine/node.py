@@ -1,0 +1,280 @@
+"""A node: starts, watches and restarts the workers of its machine and merges their reports.
+
+It hands each plan on to its workers, and sends its master one report a second, which it keeps until
+the plan acknowledges it.
+"""
+
+import logging
+import uuid
+from collections import deque
+from dataclasses import dataclass, field
+
+import gevent
+
+from amoc_gevent import clock
+from amoc_gevent.core.messages import (
+    Event,
+    Failure,
+    Health,
+    MessageError,
+    Order,
+    Report,
+    State,
+    UserCounts,
+    decode_plan,
+    decode_report,
+    encode_order,
+    encode_report,
+)
+from amoc_gevent.core.plan import Plan
+from amoc_gevent.core.snapshot import Snapshot
+from amoc_gevent.engine.bus import Publisher, Puller, Pusher, SocketDirectory, Subscriber
+from amoc_gevent.engine.process import WorkerProcess
+
+log = logging.getLogger(__name__)
+
+RESEND_S = 3.0
+KEPT_REPORTS = 3600
+SECOND_GRACE = 2
+START_DEATHS = 3
+STOP_GRACE_S = 4.0
+LAST_REPORT_S = 1.0
+TICK_S = 0.1
+WHAT_A_DEATH_COSTS = (
+    "it is started again and its users return; what it had not reported (1 s at most) is lost"
+)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A report that the master has not acknowledged."""
+
+    sequence: int
+    data: bytes
+    sent: float
+
+
+@dataclass(slots=True)
+class _Second:
+    """What the workers reported of one second so far."""
+
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    health: list[Health] = field(default_factory=list)
+
+
+class Node:
+    """Runs `workers` worker processes for each run; `plans` and `reports` are the master's."""
+
+    def __init__(
+        self, name: str, workers: int, plans: str, reports: str, sockets: SocketDirectory
+    ) -> None:
+        self.name = name
+        self._count = workers
+        self._incarnation = uuid.uuid4().hex
+        self._plans = Subscriber(plans)
+        self._reports = Pusher(reports)
+        self._orders_at = sockets.endpoint(f"{name}.orders")
+        self._worker_reports_at = sockets.endpoint(f"{name}.reports")
+        self._orders = Publisher(self._orders_at)
+        self._worker_reports = Puller(self._worker_reports_at)
+        self._plan = Plan()
+        self._offset = float("-inf")
+        self._workers: list[WorkerProcess] = []
+        self._open: dict[int, _Second] = {}
+        self._events: list[Event] = []
+        self._ended: list[tuple[int, int]] = []
+        self._failure: Failure | None = None
+        self._forced_at = float("inf")
+        self._sequence = 0
+        self._kept: deque[_Kept] = deque(maxlen=KEPT_REPORTS)
+        self._loops = [gevent.spawn(f) for f in (self._follow_plans, self._collect, self._tick)]
+
+    def close(self) -> None:
+        """Kill what still runs and close the sockets."""
+        gevent.killall(self._loops)
+        left, self._workers = self._workers, []
+        for worker in left:
+            worker.kill()
+        for worker in left:
+            if worker.process is not None:
+                worker.process.wait()
+        for socket in (self._plans, self._reports, self._orders, self._worker_reports):
+            socket.close()
+
+    def _follow_plans(self) -> None:
+        while True:
+            try:
+                plan = decode_plan(self._plans.receive())
+            except MessageError as error:
+                log.error("%s", error)
+                continue
+            self._offset = max(self._offset, plan.time - clock.monotonic())
+            self._acknowledge(plan)
+            if plan.run != self._plan.run:
+                self._replace_run(plan)
+            self._plan = plan
+            if plan.status == "stopping":
+                self._note_stopping(plan)
+            self._publish()
+
+    def _replace_run(self, plan: Plan) -> None:
+        """End what is left of the last run and start the workers of the new one."""
+        left, self._workers = self._workers, []
+        for worker in left:
+            worker.kill()
+        self._open.clear()
+        self._failure, self._forced_at = None, float("inf")
+        self._plan = plan
+        if plan.status in {"starting", "running"}:
+            self._workers = [WorkerProcess(index) for index in range(self._count)]
+            for worker in self._workers:
+                worker.start(self._orders_at, self._worker_reports_at, self._on_exit)
+
+    def _note_stopping(self, plan: Plan) -> None:
+        """Note when workers that do not answer are to be killed, and those that are dead."""
+        if plan.force and self._forced_at == float("inf"):
+            self._forced_at = clock.monotonic()
+        for worker in self._workers:
+            if not worker.alive and worker.state in {"starting", "failed"}:
+                worker.state = "stopped"
+
+    def _publish(self) -> None:
+        if self._workers:
+            ended = {w.index: tuple(w.ended) for w in self._workers if w.incarnation > 1}
+            order = Order(self._plan, self.name, self._count, self._offset, ended)
+            self._orders.publish(encode_order(order))
+
+    def _on_exit(self, worker: WorkerProcess) -> None:
+        """Start a worker that died again, unless its run is over; runs in a greenlet of its own."""
+        if worker.process is not None and worker.process.returncode == 0:
+            deadline = clock.monotonic() + LAST_REPORT_S
+            while worker.state != "stopped" and clock.monotonic() < deadline:
+                gevent.sleep(TICK_S)
+        if worker not in self._workers or worker.state == "stopped":
+            return
+        words = f"worker {worker.index + 1} (pid {worker.pid}) {worker.end_in_words()}"
+        was_ready, pause = worker.state == "ready", worker.backoff()
+        worker.users = UserCounts()
+        if self._plan.status not in {"starting", "running"} or worker.state == "failed":
+            self._event("worker-lost", f"{words} while the run was stopping")
+            worker.state = "stopped"
+        elif not was_ready and worker.quick_deaths >= START_DEATHS:
+            worker.state = "failed"
+            self._failure = Failure(f"{words} before it was ready, {START_DEATHS} times in a row")
+        else:
+            worker.state = "starting"
+            self._event("worker-lost", f"{words}; {WHAT_A_DEATH_COSTS}")
+            gevent.spawn_later(pause, self._restart, worker)
+        self._send()
+
+    def _restart(self, worker: WorkerProcess) -> None:
+        if worker in self._workers and self._plan.status in {"starting", "running"}:
+            worker.start(self._orders_at, self._worker_reports_at, self._on_exit)
+
+    def _collect(self) -> None:
+        """Take in the workers' reports."""
+        while True:
+            try:
+                report = decode_report(self._worker_reports.pull())
+                worker = self._workers[int(report.source)]
+            except (MessageError, ValueError, IndexError) as error:
+                log.error("%s", error)
+                continue
+            if report.run not in {"", self._plan.run}:
+                continue
+            for second, snapshot in report.seconds:
+                found = self._open.setdefault(second, _Second())
+                found.snapshot.merge(snapshot)
+                found.health.extend(report.health)
+            news = False
+            if report.incarnation == str(worker.incarnation):
+                news = self._note(worker, report)
+            if news or self._complete():
+                self._send()
+
+    def _note(self, worker: WorkerProcess, report: Report) -> bool:
+        """Take over what a worker says of itself; return whether it is news for the master."""
+        before, worker.state, worker.users = worker.state, report.state, report.users
+        worker.plan_version = report.plan_version
+        for first, last in report.ended:
+            worker.ended.add(first, last)
+        self._ended.extend(report.ended)
+        self._events.extend(report.events)
+        for second, _ in report.seconds:
+            worker.last_second = max(worker.last_second, second)
+        if report.failure is not None and self._failure is None:
+            self._failure = report.failure
+        if before == "starting" and report.state == "ready" and worker.incarnation > 1:
+            self._event("worker-back", f"worker {worker.index + 1} (pid {worker.pid}) is back")
+        return before != report.state or not report.seconds
+
+    @property
+    def state(self) -> State:
+        """The state of the whole node: failed or starting where one worker is, then ready."""
+        states = {worker.state for worker in self._workers}
+        order: tuple[State, ...] = ("failed", "starting", "ready")
+        return next((state for state in order if state in states), "stopped")
+
+    def _complete(self) -> list[int]:
+        """Return the open seconds that all workers have reported, or that are old enough."""
+        if not self._open:
+            return []
+        ready = [w.last_second for w in self._workers if w.state == "ready"]
+        now = int(clock.monotonic() + self._offset)
+        limit = max(min(ready, default=now), now - SECOND_GRACE)
+        return sorted(second for second in self._open if second <= limit)
+
+    def _send(self) -> None:
+        """Send one report with all that is complete, and keep it until it is acknowledged."""
+        seconds = [(second, self._open.pop(second)) for second in self._complete()]
+        self._sequence += 1
+        report = Report(
+            source=self.name,
+            incarnation=self._incarnation,
+            sequence=self._sequence,
+            run=self._plan.run,
+            state=self.state,
+            plan_version=min((w.plan_version for w in self._workers), default=0),
+            users=sum((worker.users for worker in self._workers), UserCounts()),
+            seconds=tuple((second, found.snapshot) for second, found in seconds),
+            health=tuple(one for _, found in seconds for one in found.health),
+            events=tuple(self._events),
+            ended=tuple(self._ended),
+            failure=self._failure,
+        )
+        self._events.clear()
+        self._ended.clear()
+        kept = _Kept(self._sequence, encode_report(report), clock.monotonic())
+        self._kept.append(kept)
+        self._reports.push(kept.data)
+
+    def _acknowledge(self, plan: Plan) -> None:
+        incarnation, last = plan.acks.get(self.name, ("", 0))
+        while incarnation == self._incarnation and self._kept and self._kept[0].sequence <= last:
+            self._kept.popleft()
+
+    def _tick(self) -> None:
+        """Ten times a second do what is due; once a second tell the master that we are here."""
+        beat = 0
+        while True:
+            if beat % 10 == 0:
+                self._send()
+                self._resend()
+            if any(worker.state == "starting" for worker in self._workers):
+                self._publish()
+            if clock.monotonic() > self._forced_at + STOP_GRACE_S:
+                for worker in self._workers:
+                    worker.kill()
+            gevent.sleep(TICK_S)
+            beat += 1
+
+    def _resend(self) -> None:
+        now = clock.monotonic()
+        for kept in self._kept:
+            if now - kept.sent > RESEND_S:
+                kept.sent = now
+                self._reports.push(kept.data)
+
+    def _event(self, kind: str, text: str) -> None:
+        log.warning("%s", text)
+        self._events.append(Event(clock.wall(), kind, text))

@@ -1,0 +1,80 @@
+"""One worker process as its node sees it: started by exec, watched, and ended."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gevent
+from gevent.subprocess import Popen
+
+import amoc_gevent
+from amoc_gevent import clock
+from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.messages import State, UserCounts
+
+QUICK_DEATH_S = 5.0
+BACKOFF_MAX_S = 10.0
+
+
+@dataclass(slots=True)
+class WorkerProcess:
+    """Worker number `index` (0-based) of a node: its process of now, and what it last said."""
+
+    index: int
+    incarnation: int = 0
+    process: Popen[bytes] | None = None
+    started: float = 0.0
+    quick_deaths: int = 0
+    state: State = "starting"
+    users: UserCounts = field(default_factory=UserCounts)
+    last_second: int = 0
+    plan_version: int = 0
+    ended: IdSet = field(default_factory=IdSet)
+
+    def start(self, orders: str, reports: str, on_exit: Callable[["WorkerProcess"], None]) -> None:
+        """Start a new interpreter; `on_exit` is called from the hub's side when it has ended."""
+        self.incarnation += 1
+        self.state = "starting"
+        self.users = UserCounts()
+        self.started = clock.monotonic()
+        command = [sys.executable, "-m", "amoc_gevent", "worker", orders, reports]
+        command += [str(self.index), str(self.incarnation), str(os.getpid())]
+        package_parent = str(Path(amoc_gevent.__file__).parent.parent)
+        path = os.pathsep.join(p for p in (package_parent, os.environ.get("PYTHONPATH")) if p)
+        self.process = Popen(command, env={**os.environ, "PYTHONPATH": path}, stdin=-3)
+        gevent.spawn(self._wait, self.process, on_exit)
+
+    def _wait(self, process: "Popen[bytes]", on_exit: Callable[["WorkerProcess"], None]) -> None:
+        process.wait()
+        on_exit(self)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process id, 0 when there was none."""
+        return self.process.pid if self.process is not None else 0
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self.process is not None and self.alive:
+            self.process.kill()
+
+    def end_in_words(self) -> str:
+        """Say how the process ended."""
+        code = self.process.returncode if self.process is not None else None
+        if code is not None and code < 0:
+            return f"was killed by signal {-code} ({signal.Signals(-code).name})"
+        return f"ended with exit code {code}"
+
+    def backoff(self) -> float:
+        """Return how many seconds to wait before it is started again: none the first time."""
+        quick = clock.monotonic() - self.started < QUICK_DEATH_S
+        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        return min(BACKOFF_MAX_S, 0.25 * 2**self.quick_deaths) if self.quick_deaths > 1 else 0.0
