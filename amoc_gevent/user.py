@@ -66,18 +66,15 @@ class Helper(gevent.Greenlet):  # type: ignore[type-arg]  # it takes no subscrip
 
 
 class UserGreenlet(greenlet):
-    """One round of one user, run on the hub; `user_id` says whose.
+    """One round of one user; who makes it (a function and the hub) sets `user_id` before it runs.
 
     It costs what a greenlet costs: no dictionary is made unless it spawns.
     """
 
     __slots__ = ("_locals", "user_id")
 
+    user_id: int
     _locals: dict[str, Any]
-
-    def __init__(self, user_id: int, run: Callable[..., object]) -> None:
-        super().__init__(run, gevent.get_hub())
-        self.user_id = user_id
 
     @property
     def spawn_tree_locals(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from greenlet import GreenletExit
 from amoc_gevent import settings
 from amoc_gevent.engine import requirements
 from amoc_gevent.engine.catalogue import Listed, find, listing, name_of
-from amoc_gevent.engine.places import belongs, place_of, shown, trimmed_traceback
+from amoc_gevent.engine.places import belongs, place_of, shown, traceback_from
 from amoc_gevent.errors import AmocError, ScenarioError
 
 __all__ = ["Listed", "Scenario", "find", "listing", "load", "place_of", "trimmed_traceback"]
@@ -125,6 +125,11 @@ def load(path: Path) -> Scenario:
     )
 
 
+def trimmed_traceback(error: BaseException, scenario: Scenario) -> str:
+    """Return the traceback of what the scenario raised, without the engine's frames."""
+    return traceback_from(error, scenario.path)
+
+
 def _imported(path: Path) -> ModuleType:
     package = [str(path.parent)] if path.name == "__init__.py" else None
     spec = importlib.util.spec_from_file_location(
@@ -161,7 +166,7 @@ def _failure(error: BaseException, path: Path, what: str = "") -> ScenarioError:
         text = f"sys.exit({text})"
     separator = ": " if text else ""
     return ScenarioError(
-        f"{place}: {what}{type(error).__name__}{separator}{text}", trimmed_traceback(error, path)
+        f"{place}: {what}{type(error).__name__}{separator}{text}", traceback_from(error, path)
     )
 
 

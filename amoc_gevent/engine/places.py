@@ -6,6 +6,7 @@ is its directory, apart from installed packages and amoc itself.
 
 import sys
 import traceback
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
@@ -15,13 +16,17 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 def shown(path: Path | str) -> str:
     """Return `path` as people name it: relative where it lies below the working directory."""
+    return _shown(str(path), Path.cwd())
+
+
+@lru_cache(4096)
+def _shown(path: str, directory: Path) -> str:
     resolved = Path(path).resolve()
-    try:
-        return str(resolved.relative_to(Path.cwd()))
-    except ValueError:
-        return str(resolved)
+    below = resolved.is_relative_to(directory)
+    return str(resolved.relative_to(directory) if below else resolved)
 
 
+@lru_cache(4096)
 def belongs(filename: str, scenario: Path) -> bool:
     """Say whether source file `filename` is part of the scenario at `scenario`."""
     if filename.startswith("<"):
@@ -37,21 +42,16 @@ def belongs(filename: str, scenario: Path) -> bool:
 
 def place_of(error: BaseException, scenario: Path) -> str:
     """Return "file:line" of the deepest frame in the scenario's files, else of the deepest."""
-    place = shown(scenario)
-    own = False
-    step = error.__traceback__
-    while step is not None:
-        filename = step.tb_frame.f_code.co_filename
-        if belongs(filename, scenario):
-            own = True
-            place = f"{shown(filename)}:{step.tb_lineno}"
-        elif not own:
-            place = f"{shown(filename)}:{step.tb_lineno}"
-        step = step.tb_next
-    return place
+    own = deepest = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        deepest = (frame.f_code.co_filename, line)
+        if belongs(deepest[0], scenario):
+            own = deepest
+    found = own or deepest
+    return f"{shown(found[0])}:{found[1]}" if found else shown(scenario)
 
 
-def trimmed_traceback(error: BaseException, scenario: Path) -> str:
+def traceback_from(error: BaseException, scenario: Path) -> str:
     """Return the error's traceback from the scenario's first frame on, its causes included."""
     whole = traceback.TracebackException.from_exception(error)
     part: traceback.TracebackException | None = whole
@@ -66,10 +66,7 @@ def trimmed_traceback(error: BaseException, scenario: Path) -> str:
 
 def _frames_before(trace: TracebackType | None, scenario: Path) -> int:
     """Return how many frames come before the scenario's first one, 0 where it has none."""
-    skipped = 0
-    while trace is not None:
-        if belongs(trace.tb_frame.f_code.co_filename, scenario):
+    for skipped, (frame, _) in enumerate(traceback.walk_tb(trace)):
+        if belongs(frame.f_code.co_filename, scenario):
             return skipped
-        skipped += 1
-        trace = trace.tb_next
     return 0
