@@ -12,20 +12,25 @@ it is the default. Values exist once the run is configured, so reading one at im
 a value read there would silently miss `--set`.
 """
 
-import math
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, TypeVar, cast, overload
 
-from amoc_gevent.core import units
+from amoc_gevent.core.setting import (
+    PARSERS,
+    Setting,
+    SettingDescription,
+    Update,
+    Verify,
+    duration,
+    rate,
+)
 from amoc_gevent.errors import UsageError
 
+__all__ = ["Setting", "SettingDescription", "declare", "duration", "get", "rate", "registry"]
+
 T = TypeVar("T")
-Verdict = bool | tuple[bool, Any]
-Verify = Collection[Any] | Callable[[Any], Verdict]
-Update = bool | Callable[[Any, Any], object]
 
 RESERVED = frozenset(
     {"home", "user_rate", "interarrival", "repeat_interval", "repeat_num", "on_user_error"}
@@ -33,147 +38,6 @@ RESERVED = frozenset(
 """Names that mean something to a run itself, as options or as AMOC_<NAME>."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_UNSET = object()
-_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True} | {
-    "false": False,
-    "no": False,
-    "off": False,
-    "0": False,
-}
-
-
-def duration(text: str) -> float:
-    """Read a time such as `500ms`, `30s`, `5m` as seconds: `declare(..., type=duration)`."""
-    return units.parse_duration(text)
-
-
-def rate(text: str) -> float:
-    """Read a rate such as `20/s`, `1200/min` as so many a second: `declare(..., type=rate)`."""
-    return units.parse_rate(text)
-
-
-@dataclass(frozen=True, slots=True)
-class SettingDescription:
-    """One setting as `amoc describe` shows it; values are text, `value` is None before a run.
-
-    `allowed` lists the values that `verify` allows, empty where a function decides.
-    """
-
-    name: str
-    default: str
-    unit: str
-    type: str
-    description: str
-    allowed: tuple[str, ...]
-    update: bool
-    value: str | None
-    source: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON takes them."""
-        return asdict(self)
-
-
-class Setting(Generic[T]):
-    """One declared setting; `value` is what it is in this run. `declare` makes it."""
-
-    __slots__ = (
-        "_value",
-        "default",
-        "description",
-        "name",
-        "parse",
-        "source",
-        "unit",
-        "update",
-        "verify",
-    )
-
-    def __init__(
-        self,
-        name: str,
-        default: T,
-        description: str,
-        *,
-        parse: Callable[[str], T],
-        unit: str,
-        verify: Verify | None,
-        update: Update,
-    ) -> None:
-        self.name = name
-        self.default = default
-        self.description = description
-        self.parse = parse
-        self.unit = unit
-        self.verify = verify
-        self.update = update
-        self.source = ""
-        self._value: Any = _UNSET
-
-    @property
-    def value(self) -> T:
-        """The value in this run. Raises UsageError while the scenario is being imported."""
-        if self._value is _UNSET:
-            raise UsageError(
-                f"setting {self.name} has no value yet: read {self.name}.value inside init or "
-                "start, not while the scenario is imported"
-            )
-        return cast("T", self._value)
-
-    def __repr__(self) -> str:
-        value = "no value yet" if self._value is _UNSET else f"{self._value!r} from {self.source}"
-        return f"<setting {self.name}: {value}>"
-
-    def parsed(self, text: str, source: str) -> T:
-        """Return the value that `text` means, verified; UsageError names `source`."""
-        try:
-            value = self.parse(text)
-        except ValueError as error:
-            what = self._expected() or str(error)
-            raise UsageError(f"setting {self.name}: {text!r} ({source}): {what}") from None
-        return self.verified(value, source)
-
-    def verified(self, value: T, source: str) -> T:
-        """Return `value`, or what `verify` puts in its place; UsageError where it refuses."""
-        if self.verify is None:
-            return value
-        if not callable(self.verify):
-            if value in self.verify:
-                return value
-            raise UsageError(
-                f"setting {self.name}: {_shown(value)!r} ({source}) is none of "
-                + ", ".join(_shown(allowed) for allowed in self.verify)
-            )
-        verdict = self.verify(value)
-        accepted, what = verdict if isinstance(verdict, tuple) else (verdict, None)
-        if accepted:
-            return cast("T", what) if isinstance(verdict, tuple) else value
-        because = what or f"is refused; it is: {self.description}"
-        raise UsageError(f"setting {self.name}: {_shown(value)!r} ({source}): {because}")
-
-    def assign(self, value: T, source: str) -> None:
-        """Make `value`, which is verified, the setting's value."""
-        self._value = value
-        self.source = source
-
-    def described(self) -> SettingDescription:
-        """Return the setting as data to show."""
-        return SettingDescription(
-            name=self.name,
-            default=_shown(self.default),
-            unit=self.unit,
-            type=_TYPE_NAMES.get(self.parse, getattr(self.parse, "__name__", "text")),
-            description=self.description,
-            allowed=()
-            if self.verify is None or callable(self.verify)
-            else tuple(_shown(allowed) for allowed in self.verify),
-            update=self.update is not False,
-            value=None if self._value is _UNSET else _shown(self._value),
-            source=self.source,
-        )
-
-    def _expected(self) -> str:
-        return _EXPECTED.get(self.parse, "")
 
 
 class Registry:
@@ -216,7 +80,7 @@ class Registry:
             self.get(name)
         chosen: list[tuple[Setting[Any], Any, str]] = []
         for name, setting in self._settings.items():
-            variable = variable_of(name)
+            variable = _variable_of(name)
             if name in given:
                 source = "--set"
                 value = setting.parsed(given[name], source)
@@ -225,7 +89,7 @@ class Registry:
                 value = setting.parsed(environ[variable], source)
             else:
                 source = "default"
-                value = setting.verified(setting.default, "its default")
+                value = setting.verified(setting.default, source)
             chosen.append((setting, value, source))
         for setting, value, source in chosen:
             setting.assign(value, source)
@@ -242,11 +106,7 @@ class Registry:
         """
         setting = self._changeable(name)
         value = setting.parsed(text, "set")
-        if callable(setting.update):
-            try:
-                setting.update(setting.value, value)
-            except ValueError as error:
-                raise UsageError(f"setting {name}: {text!r} (set): {error}") from None
+        setting.changed(value, "set")
         setting.assign(value, "set")
 
     def described(self) -> list[SettingDescription]:
@@ -321,12 +181,11 @@ def declare(
         raise UsageError(f"setting {name!r}: a name is small letters, digits and _, such as my_url")
     if name in RESERVED:
         raise UsageError(f"setting {name}: the name belongs to the run itself, choose another")
-    parse = type or _PARSERS.get(default.__class__)
+    parse = PARSERS.get(type or default.__class__) or type
     if parse is None:
-        known = ", ".join(sorted(kind.__name__ for kind in _PARSERS))
         raise UsageError(
             f"setting {name}: its default is a {default.__class__.__name__}; give type=, a "
-            f"function of the text, or a default of one of the types {known}"
+            "function of the text, or a default that is a str, int, float or bool"
         )
     if type is not None and isinstance(default, str):
         try:
@@ -351,42 +210,6 @@ def get(name: str) -> Setting[Any]:
     return registry.get(name)
 
 
-def variable_of(name: str) -> str:
+def _variable_of(name: str) -> str:
     """Return the environment variable that gives setting `name` its value."""
     return f"AMOC_{name.upper()}"
-
-
-def _boolean(text: str) -> bool:
-    return _BOOLEANS[text.strip().lower()] if text.strip().lower() in _BOOLEANS else _refuse(text)
-
-
-def _refuse(text: str) -> bool:
-    raise ValueError(f"{text!r} is neither true nor false")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text!r} is not a finite number")
-    return value
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-_PARSERS: dict[type, Callable[[str], Any]] = {
-    str: str,
-    int: int,
-    float: _finite,
-    bool: _boolean,
-}
-_TYPE_NAMES: dict[Callable[[str], Any], str] = {_finite: "float", float: "float", _boolean: "bool"}
-_EXPECTED: dict[Callable[[str], Any], str] = {
-    int: "is not a whole number",
-    _finite: "is not a number",
-    float: "is not a number",
-    _boolean: "is neither true nor false (also yes/no, on/off, 1/0)",
-}
