@@ -105,6 +105,9 @@ def _usage(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "amoc"
     message = error.format_message()
+    if message.startswith("Usage:"):  # a group without a command: its help says what there is
+        click.echo(message, err=True)
+        return EXIT_USAGE
     click.echo(f"{command}: {message[:1].lower()}{message[1:].rstrip('.')}", err=True)
     click.echo(f"See {command} --help", err=True)
     return EXIT_USAGE

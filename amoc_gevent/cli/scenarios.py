@@ -67,7 +67,8 @@ def describe(name: str, as_json: bool) -> None:
 
 def _show(setting: SettingDescription) -> None:
     """Write one setting: its name, type and default, then what it means."""
-    unit = f" {setting.unit}" if setting.unit else ""
+    written_out = setting.type in {"duration", "rate"}
+    unit = f" {setting.unit}" if setting.unit and not written_out else ""
     default = setting.default if setting.default else '""'
     click.echo(f"  {click.style(setting.name, bold=True)} = {default}{unit}  ({setting.type})")
     notes = [setting.description]

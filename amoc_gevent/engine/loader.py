@@ -178,7 +178,7 @@ def _check(module: ModuleType, name: str, path: Path) -> None:
             return
         close = get_close_matches(name, [n for n in vars(module) if n not in _CALLBACKS], 1)
         hint = f" (did you mean {close[0]}?)" if close else ""
-        raise ScenarioError(f"{shown(path)}:1: there is no {_FORMS[name]}{hint}")
+        raise ScenarioError(f"{shown(path)}:1: a scenario must define {_FORMS[name]}{hint}")
     if not callable(callback):
         raise ScenarioError(f"{shown(path)}:1: {name} must be a function, {_FORMS[name]}")
     if kind := _unsuitable(callback):

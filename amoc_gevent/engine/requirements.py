@@ -26,7 +26,7 @@ def advice(module: str, scenario: Path) -> str:
     missing = [requirement for requirement in listed if not _installed(requirement)]
     if missing:
         return (
-            f"needs the module {wanted}, which is not installed; neither is "
+            f"needs the module {wanted}, which is not installed, nor is "
             f"{', '.join(missing)} of {shown(file)}: run {command}"
         )
     return (
