@@ -1,0 +1,1 @@
+"""Servers to load: for `amoc demo`, the tests and the benchmarks."""
