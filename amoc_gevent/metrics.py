@@ -4,6 +4,7 @@ Everything lands in the `Recorder` of this process; the worker takes its snapsho
 Recording is plain attribute and dict work in one thread: no lock, no I/O, no log call.
 """
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -132,6 +133,15 @@ class ValueHistogram:
         found[1].record(round(value))
 
 
+_observer: Callable[[str, int, str | None], None] | None = None
+
+
+def observe(callback: Callable[[str, int, str | None], None] | None) -> None:
+    """Have `callback(name, us, error)` called for each `operation` block, None to end that."""
+    global _observer  # noqa: PLW0603  # there is one recorder in a process, and one who watches it
+    _observer = callback
+
+
 class operation:  # noqa: N801  # used as a verb: `with metrics.operation("search"):`
     """Time the block as one operation; an exception in it is an error of its type, and goes on.
 
@@ -164,7 +174,10 @@ class operation:  # noqa: N801  # used as a verb: `with metrics.operation("searc
             recorder.interrupted(self.name)
             return
         reason = kind.__name__ if kind is not None else self._error
-        recorder.operation(self.name, (clock.monotonic_ns() - self._started) // 1000, reason)
+        us = (clock.monotonic_ns() - self._started) // 1000
+        recorder.operation(self.name, us, reason)
+        if _observer is not None:
+            _observer(self.name, us, reason)
 
 
 _made: dict[str, Counter | LevelGauge | ValueHistogram] = {}

@@ -33,6 +33,9 @@ COMMANDS = {
     "scenarios": Lazy("amoc_gevent.cli.scenarios:scenarios", "List the scenarios."),
     "describe": Lazy("amoc_gevent.cli.scenarios:describe", "Show a scenario and its settings."),
     "demo": Lazy("amoc_gevent.cli.demo:demo", "Run a server to load."),
+    "console-engine": Lazy(
+        "amoc_gevent.cli.console_engine:console_engine", "Load for a console.", hidden=True
+    ),
     "worker": Lazy("amoc_gevent.cli.worker:worker", "Hold users for a node.", hidden=True),
 }
 

@@ -1,11 +1,12 @@
 """Types of options: times such as `30s` and rates such as `20/s`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
 from amoc_gevent.core import units
+from amoc_gevent.errors import UsageError
 
 
 class _Quantity(click.ParamType[float]):
@@ -32,3 +33,14 @@ DURATION = _Quantity("time", units.parse_duration)
 
 RATE = _Quantity("rate", units.parse_rate)
 """How many a second (float), written 20/s, 1200/min or 5/h."""
+
+
+def pairs(given: Iterable[str]) -> dict[str, str]:
+    """Return `--set NAME=VALUE` options as a dict; UsageError for one without its `=`."""
+    found = {}
+    for text in given:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise UsageError(f"--set {text}: write it as NAME=VALUE")
+        found[name.strip()] = value
+    return found

@@ -30,7 +30,7 @@ class UserErrors:
         if known is not None:
             known.count, known.last = known.count + 1, now
         else:
-            detail = trimmed_traceback(error, self._scenario.path)
+            detail = trimmed_traceback(error, self._scenario)
             self._recorder.snapshot.add_error(UserError(kind, place, line, detail, 1, now, now))
             log.info("user %d failed with %s at %s: %s", user_id, kind, place, error)
         return f"{kind} at {place}: {line}"

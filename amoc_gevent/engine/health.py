@@ -29,6 +29,18 @@ def raise_descriptor_limit() -> int:
     return soft
 
 
+def descriptor_warning(users: int, workers: int, limit: int) -> str | None:
+    """Return what to say where `users` with a connection each exceed a worker's descriptors."""
+    wanted = -(-users // workers) + RESERVED_DESCRIPTORS
+    if wanted <= limit:
+        return None
+    return (
+        f"{users} users on {workers} workers want {wanted} descriptors each where every user holds "
+        f"a connection, but the limit is {limit}: raise it (ulimit -Hn {wanted}), or take more "
+        "workers or fewer users"
+    )
+
+
 def open_descriptors() -> int:
     """Return how many descriptors this process has open."""
     directory = Path("/proc/self/fd")

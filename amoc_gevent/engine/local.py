@@ -1,5 +1,6 @@
 """A master and one node in this process: what `amoc run` and `amoc console` load from."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -16,13 +17,16 @@ NODE = "local"
 
 
 class LocalCluster:
-    """The same master and node as on many machines, over ipc sockets; leaves nothing behind."""
+    """The same master and node as on many machines, over ipc sockets; leaves nothing behind.
 
-    def __init__(self, workers: int) -> None:
+    `on_output` gets each line that a worker writes.
+    """
+
+    def __init__(self, workers: int, on_output: Callable[[str], None] = print) -> None:
         self.sockets = SocketDirectory()
         plans, reports = self.sockets.endpoint("plans"), self.sockets.endpoint("reports")
         self.master = Master(plans, reports, workers)
-        self.node = Node(NODE, workers, plans, reports, self.sockets)
+        self.node = Node(NODE, workers, plans, reports, self.sockets, on_output)
 
     def __enter__(self) -> Self:
         deadline = clock.monotonic() + JOIN_S

@@ -15,7 +15,6 @@ from amoc_gevent import clock
 from amoc_gevent.core.commands import Add, Command, Do, Remove, Set, Status, Stop
 from amoc_gevent.core.messages import (
     Event,
-    Failure,
     MessageError,
     Report,
     State,
@@ -33,7 +32,9 @@ from amoc_gevent.core.plan import (
     rotated,
 )
 from amoc_gevent.core.run import Run
+from amoc_gevent.core.snapshot import Operation
 from amoc_gevent.engine.bus import Publisher, Puller
+from amoc_gevent.engine.loader import find
 from amoc_gevent.errors import AmocError, UsageError
 
 log = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ class Master:
             raise UsageError(
                 f"users {command.first} to {command.last}: they begin at 1, the lowest first"
             )
+        path = find(command.scenario)
         nodes = tuple(self.nodes)
         rate = command.options.user_rate
         self._version += 1
@@ -119,7 +121,7 @@ class Master:
             version=self._version,
             run=uuid.uuid4().hex[:12],
             status="starting",
-            scenario=command.scenario,
+            scenario=str(path),
             settings=dict(command.settings),
             options=command.options,
             batches=(Batch(command.first, command.last, UNRELEASED, rate, nodes),),
@@ -219,6 +221,14 @@ class Master:
                 "done": run.users.done,
             },
             "failure": run.failure.message if run.failure else None,
+            "operations": {
+                name: _operation_status(operation)
+                for name, operation in run.results.total.operations.items()
+            },
+            "errors": [
+                {"type": error.type, "place": error.place, "count": error.count}
+                for error in run.results.total.errors.values()
+            ],
         }
 
     def _begin_stop(self, run: Run, *, force: bool = False, failed: bool = False) -> None:
@@ -324,6 +334,12 @@ class Master:
             self.run.events.append(Event(clock.wall(), kind, text))
 
 
-def failed_before_start(failure: Failure) -> AmocError:
-    """Return the error that a run's failure is for whoever started it."""
-    return (UsageError if failure.usage else AmocError)(failure.message)
+def _operation_status(operation: Operation) -> dict[str, object]:
+    p50, p95 = operation.latency.percentiles((0.5, 0.95))
+    return {
+        "count": operation.count,
+        "errors": operation.errors,
+        "interrupted": operation.interrupted,
+        "p50_us": p50,
+        "p95_us": p95,
+    }

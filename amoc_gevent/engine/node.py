@@ -7,6 +7,7 @@ the plan acknowledges it.
 import logging
 import uuid
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import gevent
@@ -63,13 +64,23 @@ class _Second:
 
 
 class Node:
-    """Runs `workers` worker processes for each run; `plans` and `reports` are the master's."""
+    """Runs `workers` worker processes for each run; `plans` and `reports` are the master's.
+
+    `on_output` gets each line that a worker writes.
+    """
 
     def __init__(
-        self, name: str, workers: int, plans: str, reports: str, sockets: SocketDirectory
+        self,
+        name: str,
+        workers: int,
+        plans: str,
+        reports: str,
+        sockets: SocketDirectory,
+        on_output: Callable[[str], None],
     ) -> None:
         self.name = name
         self._count = workers
+        self._on_output = on_output
         self._incarnation = uuid.uuid4().hex
         self._plans = Subscriber(plans)
         self._reports = Pusher(reports)
@@ -128,7 +139,7 @@ class Node:
         if plan.status in {"starting", "running"}:
             self._workers = [WorkerProcess(index) for index in range(self._count)]
             for worker in self._workers:
-                worker.start(self._orders_at, self._worker_reports_at, self._on_exit)
+                self._start(worker)
 
     def _note_stopping(self, plan: Plan) -> None:
         """Note when workers that do not answer are to be killed, and those that are dead."""
@@ -167,9 +178,12 @@ class Node:
             gevent.spawn_later(pause, self._restart, worker)
         self._send()
 
+    def _start(self, worker: WorkerProcess) -> None:
+        worker.start(self._orders_at, self._worker_reports_at, self._on_exit, self._on_output)
+
     def _restart(self, worker: WorkerProcess) -> None:
         if worker in self._workers and self._plan.status in {"starting", "running"}:
-            worker.start(self._orders_at, self._worker_reports_at, self._on_exit)
+            self._start(worker)
 
     def _collect(self) -> None:
         """Take in the workers' reports."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import gevent
-from gevent.subprocess import Popen
+from gevent.subprocess import DEVNULL, PIPE, STDOUT, Popen
 
 import amoc_gevent
 from amoc_gevent import clock
@@ -34,8 +34,17 @@ class WorkerProcess:
     plan_version: int = 0
     ended: IdSet = field(default_factory=IdSet)
 
-    def start(self, orders: str, reports: str, on_exit: Callable[["WorkerProcess"], None]) -> None:
-        """Start a new interpreter; `on_exit` is called from the hub's side when it has ended."""
+    def start(
+        self,
+        orders: str,
+        reports: str,
+        on_exit: Callable[["WorkerProcess"], None],
+        on_output: Callable[[str], None],
+    ) -> None:
+        """Start a new interpreter; `on_output` gets each line that it writes.
+
+        `on_exit` is called, in a greenlet of its own, when it has ended.
+        """
         self.incarnation += 1
         self.state = "starting"
         self.users = UserCounts()
@@ -44,8 +53,11 @@ class WorkerProcess:
         command += [str(self.index), str(self.incarnation), str(os.getpid())]
         package_parent = str(Path(amoc_gevent.__file__).parent.parent)
         path = os.pathsep.join(p for p in (package_parent, os.environ.get("PYTHONPATH")) if p)
-        self.process = Popen(command, env={**os.environ, "PYTHONPATH": path}, stdin=-3)
-        gevent.spawn(self._wait, self.process, on_exit)
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+        process = Popen(command, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
+        self.process = process
+        gevent.spawn(_forward, process, on_output)
+        gevent.spawn(self._wait, process, on_exit)
 
     def _wait(self, process: "Popen[bytes]", on_exit: Callable[["WorkerProcess"], None]) -> None:
         process.wait()
@@ -78,3 +90,12 @@ class WorkerProcess:
         quick = clock.monotonic() - self.started < QUICK_DEATH_S
         self.quick_deaths = self.quick_deaths + 1 if quick else 0
         return min(BACKOFF_MAX_S, 0.25 * 2**self.quick_deaths) if self.quick_deaths > 1 else 0.0
+
+
+def _forward(process: "Popen[bytes]", on_output: Callable[[str], None]) -> None:
+    """Hand on what a worker writes, line by line: its log, and what the scenario prints."""
+    stream = process.stdout
+    if stream is not None:
+        for line in stream:
+            on_output(line.decode(errors="replace").rstrip("\n"))
+        stream.close()

@@ -177,7 +177,8 @@ class Users:
             self._cursors.remove(cursor)
 
     def _begin(self, user_id: int, iteration: int) -> None:
-        user = UserGreenlet(user_id, self._round)
+        user = UserGreenlet(self._round, self._hub)
+        user.user_id = user_id
         self._running[user_id] = user
         user.switch(user, user_id, iteration)
 

@@ -7,7 +7,7 @@ when the run does. It holds one run: the next one gets a new interpreter.
 import gc
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class _Live:
     users: Users
     health: HealthMonitor
     watchdog: Watchdog
+    settings: Mapping[str, str]
     batches_seen: int = 0
     removals_seen: int = 0
 
@@ -140,7 +141,8 @@ class Worker:
         )
         users.forget(IdSet(order.ended.get(self._identity.worker, ())))
         health = HealthMonitor(order.node, self._identity.worker)
-        self._live = _Live(scenario, state, users, health, Watchdog(self._on_blocked))
+        watchdog = Watchdog(self._on_blocked)
+        self._live = _Live(scenario, state, users, health, watchdog, plan.settings)
         self._state = "ready"
         self._report()
         gevent.spawn(self._report_each_second, self._live)
@@ -151,6 +153,8 @@ class Worker:
         """Make reality match the plan; doing so twice changes nothing."""
         plan, users = order.plan, live.users
         users.options = plan.options
+        if plan.settings != live.settings:
+            self._change_settings(plan.settings, live)
         if plan.status == "running":
             own = list(own_ids(plan, order.node, order.workers, self._identity.worker))
             for batch, ids in own[live.batches_seen :]:
@@ -161,6 +165,17 @@ class Worker:
             live.removals_seen = len(plan.removals)
         elif plan.status == "stopping":
             users.stop(force=plan.force)
+
+    def _change_settings(self, given: Mapping[str, str], live: _Live) -> None:
+        """Apply what `set` changed, and say at once that it is done or why it cannot be."""
+        before, live.settings = live.settings, given
+        for name, text in given.items():
+            if before.get(name) != text:
+                try:
+                    settings.registry.update(name, text)
+                except UsageError as error:
+                    self._event("set-refused", str(error))
+        self._report()
 
     def _report_each_second(self, live: _Live) -> None:
         """Report at each full second of the master's time."""

@@ -1,0 +1,198 @@
+"""`amoc run`: a run on this machine, watched until its end, with its summary."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import click
+import gevent
+from rich.console import Console
+
+from amoc_gevent import clock
+from amoc_gevent.cli.params import DURATION, RATE, pairs
+from amoc_gevent.core.commands import Do, Stop
+from amoc_gevent.core.plan import ON_USER_ERROR, Options
+from amoc_gevent.core.run import Run
+from amoc_gevent.engine.health import descriptor_warning, raise_descriptor_limit
+from amoc_gevent.engine.local import LocalCluster
+from amoc_gevent.engine.master import Master
+from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, ScenarioError, UsageError
+from amoc_gevent.output.lines import Lines
+from amoc_gevent.output.report import print_summary
+from amoc_gevent.output.summary import check_writable, write
+from amoc_gevent.output.table import LiveTable
+
+AFTER_THE_SECOND = 0.25
+"""When the view is renewed: the reports of a second are in by then."""
+
+
+class View(Protocol):
+    """What shows a run while it goes on."""
+
+    def update(self, run: Run, now: float) -> None:
+        """Show the run as it stands at `now`, the master's time."""
+
+
+@click.command(
+    epilog="""\b
+Times are written 500ms, 30s, 5m, 1h; rates 20/s, 1200/min.
+Ctrl-C stops gently, a second one at once.
+
+\b
+Exit codes:
+  0  finished
+  1  the run failed
+  2  wrong usage: a command, an option, a setting; nothing was started"""
+)
+@click.argument("scenario")
+@click.argument("first", type=click.IntRange(min=1))
+@click.argument("last", type=click.IntRange(min=1))
+@click.option("--duration", type=DURATION, help="End gently after this time.")
+@click.option("--user-rate", type=RATE, help="Users started a second, over all workers [20/s].")
+@click.option("--interarrival", type=DURATION, help="Time between two starts, instead of a rate.")
+@click.option(
+    "--repeat-interval",
+    type=DURATION,
+    default=60.0,
+    help="Rest between two rounds of a user [60s].",
+)
+@click.option(
+    "--repeat-num", type=click.IntRange(min=0), default=0, help="Rounds of each user [0: no end]."
+)
+@click.option(
+    "--on-user-error",
+    type=click.Choice(ON_USER_ERROR),
+    default="repeat",
+    help="After an exception in start: go on, remove the user, or stop the run [repeat].",
+)
+@click.option(
+    "--stop-timeout", type=DURATION, default=5.0, help="How long a gentle stop may take [5s]."
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one a core].")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
+@click.option("--comment", default="", help="Goes into the summary.")
+@click.option(
+    "--summary", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the summary."
+)
+@click.option("--quiet", is_flag=True, help="Show nothing while it runs, nor at the end.")
+def run(
+    scenario: str,
+    first: int,
+    last: int,
+    duration: float | None,
+    user_rate: float | None,
+    interarrival: float | None,
+    workers: int | None,
+    settings: tuple[str, ...],
+    comment: str,
+    summary: Path | None,
+    quiet: bool,
+    **options: float | str,
+) -> int:
+    """Load a service: run SCENARIO for the users FIRST to LAST on this machine.
+
+    SCENARIO is the name of a module in scenarios/, or a path. Each user calls its start() in a
+    greenlet of its own, rests, and calls it again, until the run is stopped.
+    """
+    if last < first:
+        raise UsageError(f"users {first} to {last}: the lowest id comes first")
+    if summary is not None:
+        check_writable(summary)
+    rate = _rate(user_rate, interarrival)
+    workers = workers or len(os.sched_getaffinity(0))
+    command = Do(
+        scenario,
+        first,
+        last,
+        settings=pairs(settings),
+        options=Options(user_rate=rate, **options),  # type: ignore[arg-type]  # click checked them
+        duration=duration,
+        comment=comment,
+    )
+    console = Console(stderr=False)
+    logging.basicConfig(level=os.environ.get("AMOC_LOG", "ERROR"), format="amoc: %(message)s")
+    warning = descriptor_warning(last - first + 1, workers, raise_descriptor_limit())
+    if warning is not None:
+        click.echo(f"amoc: warning: {warning}", err=True)
+    with LocalCluster(workers, _printer(console)) as cluster:
+        master = cluster.master
+        _stop_on_signals(master)
+        master.handle(command)
+        done = _watch(master, console, quiet=quiet)
+    return _conclude(done, console, summary, quiet=quiet)
+
+
+def _rate(user_rate: float | None, interarrival: float | None) -> float:
+    """Return users a second from whichever of the two options was given."""
+    if user_rate is not None and interarrival is not None:
+        raise UsageError("--user-rate and --interarrival say the same: give one of them")
+    if interarrival is not None:
+        if interarrival <= 0:
+            raise UsageError("--interarrival: the time between two starts must be above zero")
+        return 1 / interarrival
+    return user_rate if user_rate is not None else Options().user_rate
+
+
+def _printer(console: Console) -> Callable[[str], None]:
+    """Return what prints a worker's line: above the live table, on a terminal."""
+
+    def on_output(line: str) -> None:
+        if console.is_terminal:
+            console.print(line, markup=False, highlight=False)
+        else:
+            click.echo(line, err=True)
+
+    return on_output
+
+
+def _stop_on_signals(master: Master) -> None:
+    """Have the first signal stop the run gently and the second one by force."""
+    seen: list[int] = []
+
+    def on_signal(number: int) -> None:
+        seen.append(number)
+        if master.run is not None and master.run.active:
+            master.handle(Stop(force=len(seen) > 1))
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        gevent.signal_handler(number, on_signal, number)
+
+
+def _watch(master: Master, console: Console, *, quiet: bool) -> Run:
+    """Show the run once a second until it has ended, and return it."""
+    watched = master.run
+    assert watched is not None  # noqa: S101  # its `do` was just answered
+    if quiet:
+        master.ended.wait()
+    elif console.is_terminal:
+        with LiveTable(console) as table:
+            _update_each_second(master, watched, table)
+    else:
+        _update_each_second(master, watched, Lines(sys.stdout))
+    return watched
+
+
+def _update_each_second(master: Master, watched: Run, view: View) -> None:
+    while True:
+        view.update(watched, clock.steady())
+        if master.ended.wait((1.0 + AFTER_THE_SECOND - clock.steady() % 1.0) % 1.0 or 1.0):
+            view.update(watched, clock.steady())
+            return
+
+
+def _conclude(done: Run, console: Console, summary: Path | None, *, quiet: bool) -> int:
+    """Write the summary, say what is to be said and return the exit code."""
+    failure = done.failure
+    if failure is not None and failure.usage:
+        raise UsageError(failure.message)
+    if summary is not None:
+        write(done, summary)
+    if not quiet and done.started_at:
+        print_summary(done, console)
+    if failure is not None:
+        raise ScenarioError(failure.message, failure.detail)
+    return EXIT_FINISHED if done.status == "finished" else EXIT_FAILED

@@ -1,0 +1,104 @@
+"""`amoc try`: one round of one user, in this process, each operation shown as it happens."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import gevent
+
+from amoc_gevent import http, metrics, settings
+from amoc_gevent.cli.params import pairs
+from amoc_gevent.core.units import format_us
+from amoc_gevent.engine.catalogue import find
+from amoc_gevent.engine.loader import Scenario, load, place_of, trimmed_traceback
+from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
+from amoc_gevent.http import Exchange
+from amoc_gevent.user import UserGreenlet
+
+
+@click.command(name="try")
+@click.argument("scenario")
+@click.argument("user_id", metavar="[ID]", type=click.IntRange(min=1), default=1)
+@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
+@click.option("--headers/--no-headers", default=True, help="Show the headers of each exchange.")
+def try_(scenario: str, user_id: int, given: tuple[str, ...], *, headers: bool) -> int:
+    """Run start() of SCENARIO once for the user ID (1), and show what it does.
+
+    The exit code is 1 when start raised or an operation failed.
+    """
+    loaded = load(Path(find(scenario)))
+    settings.registry.configure(pairs(given), os.environ)
+    state = loaded.init()
+    http.observe(lambda exchange: _show_exchange(exchange, headers=headers))
+    metrics.observe(_show_block)
+    raised = _start(loaded, state, user_id)
+    loaded.terminate(state)
+    taken = metrics.recorder.take()
+    for name, value in taken.counters.items():
+        click.echo(f"counter {name} = {value}")
+    for name, gauge in taken.gauges.items():
+        click.echo(f"gauge {name} = {gauge.value:g} {gauge.unit}".rstrip())
+    for name, (unit, histogram) in taken.histograms.items():
+        click.echo(f"histogram {name}: {histogram.count} values, mean {histogram.mean:g} {unit}")
+    operations = taken.operations.values()
+    count, errors = sum(o.count for o in operations), sum(o.errors for o in operations)
+    click.echo(f"user {user_id}: {count} operations, {errors} with errors")
+    if raised is not None:
+        kind, place = type(raised).__name__, place_of(raised, loaded.path)
+        click.echo(f"start raised {kind} at {place}: {raised}", err=True)
+        click.echo(trimmed_traceback(raised, loaded), err=True)
+    return EXIT_FAILED if raised is not None or errors else EXIT_FINISHED
+
+
+def _start(scenario: Scenario, state: object, user_id: int) -> BaseException | None:
+    """Run one round in a user's greenlet; return what it raised."""
+    raised: list[BaseException] = []
+
+    def one_round() -> None:
+        try:
+            scenario.start(*((user_id, state) if scenario.has_state else (user_id,)))
+        except BaseException as error:  # noqa: BLE001  # a scenario may raise anything
+            raised.append(error)
+        helper_raised = user.end_helpers()
+        if helper_raised is not None:
+            raised.append(helper_raised)
+        done.set()
+
+    done = gevent.event.Event()
+    user = UserGreenlet(one_round, gevent.get_hub())
+    user.user_id = user_id
+    gevent.get_hub().loop.run_callback(user.switch)
+    done.wait()
+    return raised[0] if raised else None
+
+
+def _show_exchange(exchange: Exchange, *, headers: bool) -> None:
+    outcome = f"{exchange.status} {exchange.reason}" if exchange.status else "no answer"
+    click.echo(f"{exchange.method} {exchange.url} → {outcome}, {exchange.size} bytes")
+    label = "" if exchange.name == f"{exchange.method} {exchange.url}" else f"  {exchange.name}: "
+    click.echo(f"{label or '  '}{_timings(exchange)}")
+    if exchange.error is not None:
+        click.secho(f"  error: {exchange.error}", fg="red")
+    if headers:
+        _show_headers(">", exchange.request_headers)
+        _show_headers("<", exchange.response_headers)
+
+
+def _timings(exchange: Exchange) -> str:
+    parts = {
+        "connect": exchange.connect_us,
+        "TLS": exchange.tls_us,
+        "first byte": exchange.first_byte_us,
+        "total": exchange.total_us,
+    }
+    return ", ".join(f"{name} {format_us(us)}" for name, us in parts.items() if us is not None)
+
+
+def _show_headers(mark: str, headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        click.echo(f"  {mark} {name}: {value}")
+
+
+def _show_block(name: str, us: int, error: str | None) -> None:
+    click.echo(f"{name}: {format_us(us)}" + (f", error: {error}" if error else ""))
