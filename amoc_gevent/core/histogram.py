@@ -8,6 +8,7 @@ Histograms merge by adding buckets, so percentiles are computed from counts and 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from math import ceil
 
 PRECISION_BITS = 10
 
@@ -78,7 +79,8 @@ class Histogram:
         position = iter(ordered)
         key, seen = 0, 0
         for fraction in fractions:
-            rank = max(1, -int(-fraction * total // 1))
+            # Rounded, as 0.07 * 100 is 7.000000000000001 and its rank 7.
+            rank = max(1, ceil(round(fraction * total, 6)))
             while seen < min(rank, total):
                 key, count = next(position)
                 seen += count
