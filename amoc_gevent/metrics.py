@@ -190,6 +190,9 @@ def _once(made: _Metric) -> _Metric:
     known = _made.setdefault(made.name, made)
     if type(known) is not type(made):
         raise UsageError(f"metric {made.name!r} is already a {type(known).__name__}")
+    asked, unit = getattr(made, "unit", ""), getattr(known, "unit", "")
+    if asked not in {"", unit}:
+        raise UsageError(f"metric {made.name!r} is already in {unit or 'no unit'}, not {asked}")
     return known
 
 

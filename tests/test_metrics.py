@@ -1,0 +1,121 @@
+"""Metrics as a scenario records them, and what a snapshot of them says."""
+
+from collections.abc import Iterator
+
+import pytest
+from gevent import GreenletExit
+
+from amoc_gevent import metrics
+from amoc_gevent.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def _a_fresh_recorder() -> Iterator[None]:
+    metrics.recorder.reset()
+    yield
+    metrics.recorder.reset()
+
+
+def test_a_counter_sums_what_was_added_since_the_last_snapshot() -> None:
+    counter = metrics.counter("test_sold")
+    counter.add()
+    counter.add(4)
+    assert metrics.recorder.take().counters == {"test_sold": 5}
+    counter.add(2)
+    assert metrics.recorder.take().counters == {"test_sold": 2}
+
+
+def test_a_counter_does_not_shrink() -> None:
+    with pytest.raises(UsageError, match="a gauge can"):
+        metrics.counter("test_sold").add(-1)
+
+
+def test_a_gauge_keeps_its_level_over_snapshots() -> None:
+    gauge = metrics.gauge("test_level", "users")
+    gauge.set(10)
+    gauge.add(-3)
+    for _ in range(2):
+        taken = metrics.recorder.take().gauges["test_level"]
+        assert (taken.value, taken.unit) == (7, "users")
+
+
+def test_a_snapshot_does_not_change_when_the_gauge_does() -> None:
+    gauge = metrics.gauge("test_level", "users")
+    gauge.set(1)
+    taken = metrics.recorder.take()
+    gauge.set(2)
+    assert taken.gauges["test_level"].value == 1
+
+
+def test_a_histogram_records_rounded_values_with_its_unit() -> None:
+    metrics.histogram("test_size", "bytes").record(2.6)
+    unit, histogram = metrics.recorder.take().histograms["test_size"]
+    assert (unit, dict(histogram.buckets)) == ("bytes", {3: 1})
+
+
+def test_the_same_name_gives_the_same_metric() -> None:
+    assert metrics.counter("test_same") is metrics.counter("test_same")
+
+
+def test_one_name_cannot_be_two_kinds_of_metric() -> None:
+    metrics.counter("test_kind")
+    with pytest.raises(UsageError, match="'test_kind' is already a Counter"):
+        metrics.gauge("test_kind")
+
+
+def test_one_metric_cannot_have_two_units() -> None:
+    metrics.histogram("test_unit", "us")
+    with pytest.raises(UsageError, match="'test_unit' is already in us"):
+        metrics.histogram("test_unit", "ms")
+
+
+def test_an_operation_is_counted_and_timed() -> None:
+    with metrics.operation("test search"):
+        pass
+    operation = metrics.recorder.take().operations["test search"]
+    assert (operation.count, operation.errors, operation.latency.count) == (1, 0, 1)
+
+
+def test_an_operation_may_fail_with_a_reason() -> None:
+    with metrics.operation("test search") as op:
+        op.fail("sold out")
+    operation = metrics.recorder.take().operations["test search"]
+    assert (operation.count, operation.error_groups) == (1, {"sold out": 1})
+
+
+def test_an_exception_is_the_operations_error_and_goes_on() -> None:
+    with pytest.raises(KeyError), metrics.operation("test search"):
+        raise KeyError("x")
+    assert metrics.recorder.take().operations["test search"].error_groups == {"KeyError": 1}
+
+
+def test_an_operation_that_a_forced_stop_cuts_is_interrupted_and_nothing_else() -> None:
+    with pytest.raises(GreenletExit), metrics.operation("test search"):
+        raise GreenletExit
+    operation = metrics.recorder.take().operations["test search"]
+    assert (operation.count, operation.errors, operation.interrupted) == (0, 0, 1)
+    assert operation.latency.count == 0
+
+
+def test_a_first_byte_is_recorded_where_there_is_one() -> None:
+    metrics.recorder.operation("GET /", 1000, first_byte_us=0)
+    metrics.recorder.operation("GET /", 1000)
+    operation = metrics.recorder.take().operations["GET /"]
+    assert operation.phases["first_byte"].count == 1
+    assert operation.latency.count == 2
+
+
+def test_a_phase_and_the_lag_are_histograms_of_microseconds() -> None:
+    metrics.recorder.phase("GET /", "connect", 120)
+    metrics.recorder.lag(30)
+    taken = metrics.recorder.take()
+    assert dict(taken.operations["GET /"].phases["connect"].buckets) == {120: 1}
+    assert dict(taken.lag.buckets) == {30: 1}
+
+
+def test_taking_a_snapshot_starts_an_empty_one() -> None:
+    metrics.recorder.operation("GET /", 5)
+    first = metrics.recorder.take()
+    second = metrics.recorder.take()
+    assert first.operations["GET /"].count == 1
+    assert second.operations == {}
