@@ -52,7 +52,7 @@ def format_duration(seconds: float) -> str:
     """Return `seconds` as "1h 1m 30s", "1.5s" or "250ms": parts that are zero are left out."""
     if seconds < 0:
         return "-" + format_duration(-seconds)
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return f"{round(seconds * 1000)}ms" if seconds else "0s"
     rounded = round(seconds, 1) if seconds < 10 else float(round(seconds))
     minutes, rest = divmod(rounded, 60)
