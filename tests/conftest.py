@@ -1,0 +1,68 @@
+"""Fixtures for all tests: real servers, started once and ended for sure."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amoc_gevent.targets.http import DemoServer
+from tests.servers import Authority, Demo, Httpbin, MissingServerError, Nginx
+
+
+@pytest.fixture(scope="session")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority: its file, and certificates for servers and clients."""
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="session")
+def _nginx(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Iterator[Nginx]:
+    try:
+        server = Nginx(tmp_path_factory.mktemp("nginx"), ca)
+    except MissingServerError as missing:
+        pytest.fail(str(missing), pytrace=False)
+    yield server
+    server.process.stop()
+
+
+@pytest.fixture
+def nginx(_nginx: Nginx) -> Nginx:
+    """nginx, with no request logged yet."""
+    _nginx.forget()
+    return _nginx
+
+
+@pytest.fixture(scope="session")
+def httpbin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Httpbin]:
+    """httpbin under gunicorn."""
+    server = Httpbin(tmp_path_factory.mktemp("httpbin"))
+    yield server
+    server.process.stop()
+
+
+@pytest.fixture(scope="session")
+def _demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    server = Demo(tmp_path_factory.mktemp("demo"))
+    yield server
+    server.process.stop()
+
+
+@pytest.fixture
+def demo(_demo: Demo) -> Demo:
+    """The demo server in a process of its own, with no request counted yet."""
+    _demo.reset()
+    return _demo
+
+
+@pytest.fixture
+def demo_here() -> Iterator[DemoServer]:
+    """The demo server on the hub of the test, for clients that yield to it."""
+    with DemoServer() as server:
+        yield server
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An AMOC_HOME of its own for the test and the processes that it starts."""
+    monkeypatch.setenv("AMOC_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
