@@ -16,9 +16,11 @@ from amoc_gevent import clock
 from amoc_gevent.cli.client import ControlClient
 from amoc_gevent.cli.verbs import flags_of, request_of, verbs
 from amoc_gevent.engine.catalogue import listing
+from amoc_gevent.engine.child import command_line, environment
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
 
 START_S = 15.0
+POLL_S = 0.02
 LEAVE = {"exit", "quit"}
 
 
@@ -44,11 +46,9 @@ def console(workers: int | None) -> int:
 
 
 def _start_engine(path: Path, workers: int) -> "subprocess.Popen[str]":
-    root = str(Path(__file__).parents[2])
-    path_variable = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
-    return subprocess.Popen(
-        [sys.executable, "-m", "amoc_gevent", "console-engine", str(path), str(workers)],
-        env={**os.environ, "PYTHONPATH": path_variable, "PYTHONUNBUFFERED": "1"},
+    return subprocess.Popen(  # noqa: S603  # our own interpreter and arguments
+        command_line("console-engine", str(path), str(workers)),
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -72,7 +72,7 @@ def _connect(path: Path, engine: "subprocess.Popen[str]") -> ControlClient:
         except AmocError:
             if engine.poll() is not None or clock.monotonic() > deadline:
                 raise
-        threading.Event().wait(0.02)
+        threading.Event().wait(POLL_S)
 
 
 def _show_output(engine: "subprocess.Popen[str]") -> None:
@@ -101,7 +101,21 @@ def _carry_out(lines: Iterable[str], client: ControlClient) -> bool:
 
 
 def _ask(client: ControlClient, request: dict[str, Any]) -> str:
-    return _SHOWN.get(request["command"], _shown_plain)(client.ask(request))
+    shown = _SHOWN.get(request["command"], _shown_plain)(client.ask(request))
+    if request["command"] == "do":
+        _wait_until_started(client)
+    return shown
+
+
+def _wait_until_started(client: ControlClient) -> None:
+    """Return when the workers are ready, or raise what kept them from it; Ctrl-C waits no more."""
+    try:
+        while (status := client.ask({"command": "status"}))["status"] == "starting":
+            threading.Event().wait(POLL_S)
+    except KeyboardInterrupt:
+        return
+    if status["failure"]:
+        raise AmocError(status["failure"])
 
 
 def _shown_do(result: dict[str, Any]) -> str:
@@ -132,7 +146,9 @@ def _shown_status(result: dict[str, Any]) -> str:
         f"{result['scenario']} {result['status']}, {result['elapsed_s']} s on {result['workers']}"
     )
     rows = [f"{head} workers; users: {users}", *_shown_operations(result["operations"])]
-    rows += [f"failed users: {e['count']} × {e['type']} at {e['place']}" for e in result["errors"]]
+    rows += [
+        f"failed users: {e['count']} times {e['type']} at {e['place']}" for e in result["errors"]
+    ]
     if result["failure"]:
         rows.append(f"failed: {result['failure']}")
     return "\n".join(rows)
@@ -167,9 +183,7 @@ def _prompted() -> Iterable[str]:
 
     home = Path(os.environ.get("AMOC_HOME", "~/.amoc")).expanduser()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    words: dict[str, Any] = {
-        verb: {flag: None for flag in flags_of(verb)} for verb in verbs.commands
-    }
+    words: dict[str, Any] = {verb: dict.fromkeys(flags_of(verb)) for verb in verbs.commands}
     words["do"] = {found.name: words["do"] for found in listing()}
     words |= {"help": dict.fromkeys(verbs.commands), "exit": None}
     session: PromptSession[str] = PromptSession(
