@@ -1,6 +1,6 @@
 """The results of one run: totals, a row for each second, and what is remarkable about either."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from amoc_gevent.core.messages import Event, Health, UserCounts
@@ -89,12 +89,12 @@ class Results:
         self.events: list[Event] = []
         self.peak = 0
         self.late_reports = 0
-        self.worst = {"cpu": 0.0, "timer_lag_us": 0, "rss": 0, "descriptors": 0}
+        self.worst = {"rss": 0, "descriptors": 0}
         self._open: dict[int, _OpenSecond] = {}
         self._closed_before = 0
 
     def add(
-        self, second: int, snapshot: Snapshot, health: Iterable[Health], users: UserCounts
+        self, second: int, snapshot: Snapshot, health: Sequence[Health], users: UserCounts
     ) -> None:
         """Merge what a node measured in `second`; `users` are all there are at its end.
 
@@ -127,18 +127,31 @@ class Results:
         """Turn all seconds into rows, at the end of the run."""
         self.close(max(self._open, default=0) + 1)
 
-    def recent(self, seconds: int = OPEN_SECONDS) -> tuple[Snapshot, int]:
-        """Return what was measured in the last whole `seconds` (10 at most), and how many."""
-        latest = sorted(self._open)[-seconds:]
+    def recent(self, since: float = 0.0, seconds: int = OPEN_SECONDS) -> tuple[Snapshot, float]:
+        """Return what was measured in the last whole `seconds` (10 at most), and in how long (s).
+
+        `since` is when the run began: what was reported before it is left out, and the second in
+        which it lies counts in part.
+        """
+        latest = self._latest(since, seconds)
         merged = Snapshot()
         for second in latest:
             merged.merge(self._open[second].snapshot)
-        merged.gauges = self._open[latest[-1]].snapshot.gauges if latest else {}
-        return merged, len(latest)
+        if not latest:
+            return merged, 0.0
+        merged.gauges = self._open[latest[-1]].snapshot.gauges
+        end = latest[-1] + 1
+        return merged, end - max(since, end - seconds, latest[0])
 
-    def recent_marks(self) -> tuple[str, ...]:
-        """Return what was wrong with the generator in the seconds that are still open."""
-        return marks_of(one for second in self._open.values() for one in second.health)
+    def recent_marks(self, since: float = 0.0) -> tuple[str, ...]:
+        """Return what was wrong with the generator in the last ten seconds, from `since` on."""
+        latest = self._latest(since, OPEN_SECONDS)
+        return marks_of(one for second in latest for one in self._open[second].health)
+
+    def _latest(self, since: float, seconds: int) -> list[int]:
+        """Return the open seconds, ascending, that are among the last `seconds`."""
+        first = max(int(since), max(self._open, default=0) + 1 - seconds)
+        return sorted(second for second in self._open if second >= first)
 
     def _row(self, second: int, found: _OpenSecond) -> Row:
         snapshot = found.snapshot

@@ -1,0 +1,62 @@
+"""Figures that more than one output derives from a run."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amoc_gevent.core.histogram import Histogram
+from amoc_gevent.core.results import Row
+from amoc_gevent.core.run import Run
+from amoc_gevent.core.snapshot import Snapshot
+
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+"""The percentiles of the summary, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """How many of a run's `seconds` were marked; `total` counts those with `lag` or `cpu`."""
+
+    seconds: int
+    total: int
+    lag: int
+    cpu: int
+    clock: int
+
+
+def rows_of(run: Run) -> Sequence[Row]:
+    """Return the run's seconds since its first user's slot: workers report before it, too."""
+    first = int(run.started_at)
+    return [row for row in run.results.rows if row.second >= first] if first else []
+
+
+def seconds_of(run: Run) -> float:
+    """Return how long the run has been measured, in seconds: to its end, or to what is reported."""
+    rows = rows_of(run)
+    return run.elapsed(rows[-1].second + 1 if rows else run.started_at)
+
+
+def overload_of(run: Run) -> Overload:
+    """Count the seconds in which the generator was at its limit."""
+    rows = rows_of(run)
+    marks = Counter(mark for row in rows for mark in row.marks)
+    total = sum(1 for row in rows if "lag" in row.marks or "cpu" in row.marks)
+    return Overload(len(rows), total, marks["lag"], marks["cpu"], marks["clock"])
+
+
+def errors_by_kind(run: Run) -> list[tuple[str, str, int]]:
+    """Return (operation, kind, count) of all error groups, the most frequent first."""
+    found = [
+        (name, kind, count)
+        for name, operation in run.results.total.operations.items()
+        for kind, count in operation.error_groups.items()
+    ]
+    return sorted(found, key=lambda group: (-group[2], group[:2]))
+
+
+def latency_of_all(snapshot: Snapshot) -> Histogram:
+    """Return the latencies (µs) of all operations in one histogram."""
+    merged = Histogram()
+    for operation in snapshot.operations.values():
+        merged.merge(operation.latency)
+    return merged

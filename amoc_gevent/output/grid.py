@@ -1,0 +1,79 @@
+"""Lines of aligned columns for a terminal, as wide as it is and never wider."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+GAP = 2
+Cell = tuple[str, str]
+"""What a cell shows and its style."""
+
+MIN_NAME = 12
+
+
+def crop_middle(text: str, width: int) -> str:
+    """Return `text` in at most `width` cells, its middle left out for an ellipsis."""
+    if cell_len(text) <= width:
+        return text
+    if width < 2:
+        return "…"[:width]
+    tail = (width - 1) // 2
+    head = set_cell_size(text, width - 1 - tail).rstrip()
+    end = text
+    while cell_len(end) > tail:
+        end = end[1:]
+    return f"{head}…{end}"
+
+
+def crop_end(text: str, width: int) -> str:
+    """Return `text` in at most `width` cells, its end left out for an ellipsis."""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, max(0, width - 1)).rstrip() + "…"
+
+
+def grid(rows: Sequence[Sequence[Cell]], width: int) -> list[Text]:
+    """Return a line for each row: a name at the left, cropped, and figures at the right of it."""
+    if not rows:
+        return []
+    figures = [max(cell_len(row[i][0]) for row in rows) for i in range(1, len(rows[0]))]
+    room = max(MIN_NAME, width - sum(figures) - GAP * len(figures))
+    longest = max(cell_len(row[0][0]) for row in rows)
+    return [_line(row, min(room, max(longest, MIN_NAME)), figures, width) for row in rows]
+
+
+def _line(row: Sequence[Cell], name_width: int, figures: Sequence[int], width: int) -> Text:
+    name, style = row[0]
+    cropped = crop_middle(name, name_width)
+    line = Text(cropped + " " * (name_width - cell_len(cropped)), style)
+    for (text, cell_style), cells in zip(row[1:], figures, strict=True):
+        line.append(" " * (GAP + cells - cell_len(text)))
+        line.append(text, cell_style)
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def flowed(label: str, items: Iterable[Cell], width: int, max_lines: int = 2) -> list[Text]:
+    """Return the items after `label`, as many on a line as fit; what exceeds is counted."""
+    lines: list[Text] = []
+    waiting = [*items]
+    indent = " " * (len(label) + GAP)
+    while waiting and len(lines) < max_lines:
+        line = Text(indent if lines else label + " " * GAP, "dim" if not lines else "")
+        last = len(lines) == max_lines - 1
+        while waiting:
+            text, style = waiting[0]
+            rest = f"and {len(waiting) - 1} more" if last and len(waiting) > 1 else ""
+            room = width - line.cell_len - (len(rest) + 3 if rest else 0)
+            first = line.cell_len == len(indent)
+            if cell_len(text) + (0 if first else 3) > room and not first:
+                break
+            line.append(("" if first else " · "), "dim")
+            line.append(crop_middle(text, max(1, room)), style)
+            waiting.pop(0)
+        lines.append(line)
+    if waiting:
+        lines[-1].append(f" · and {len(waiting)} more", "dim")
+        lines[-1].truncate(width, overflow="ellipsis")
+    return lines

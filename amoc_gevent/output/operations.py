@@ -1,0 +1,56 @@
+"""The table of operations, as the live table and the closing report show it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from amoc_gevent.core.snapshot import Operation
+from amoc_gevent.core.units import format_count
+from amoc_gevent.output.grid import Cell, grid
+
+HEADER = ("operation", "rate/s", "count", "errors", "p50 ms", "p95 ms", "p99 ms", "max ms")
+QUANTILES = (0.5, 0.95, 0.99)
+
+
+@dataclass(frozen=True, slots=True)
+class OperationLine:
+    """One line of the table: totals beside the rate and the latencies of a stretch of time."""
+
+    name: str
+    count: int
+    errors: int
+    rate: float
+    measured: Operation | None
+
+
+def milliseconds(us: float) -> str:
+    """Return `us` microseconds as milliseconds with three digits: "0.035", "12.3", "1,240"."""
+    ms = us / 1000
+    for limit, decimals in ((0.0995, 3), (9.995, 2), (99.95, 1)):
+        if ms < limit:
+            return f"{ms:.{decimals}f}"
+    return f"{ms:,.0f}"
+
+
+def operations_table(lines: Iterable[OperationLine], width: int) -> list[Text]:
+    """Return the table with its header, at most `width` cells wide."""
+    rows = [_cells(line) for line in lines]
+    header: list[Cell] = [(title, "dim") for title in HEADER]
+    return grid([header, *rows], width) if rows else []
+
+
+def _cells(line: OperationLine) -> list[Cell]:
+    measured = line.measured
+    if measured is not None and measured.count:
+        latency = measured.latency
+        figures = [milliseconds(us) for us in (*latency.percentiles(QUANTILES), latency.max)]
+    else:
+        figures = ["-"] * 4
+    return [
+        (line.name, ""),
+        (format_count(round(line.rate, 2)), "bold"),
+        (format_count(line.count), ""),
+        (format_count(line.errors), "bold red" if line.errors else "dim"),
+        *((figure, "") for figure in figures),
+    ]

@@ -1,0 +1,182 @@
+"""The closing report: what a run did, in text that says what to make of its figures."""
+
+import textwrap
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from amoc_gevent.core.run import Run
+from amoc_gevent.core.snapshot import UserError
+from amoc_gevent.core.units import format_count, format_duration
+from amoc_gevent.output.figures import PERCENTILES, errors_by_kind, overload_of, seconds_of
+from amoc_gevent.output.grid import Cell, crop_end, grid
+from amoc_gevent.output.operations import OperationLine, operations_table
+from amoc_gevent.output.verdict import verdict
+
+MAX_WIDTH = 100
+ERROR_GROUPS_SHOWN = 10
+TRACEBACKS_SHOWN = 3
+EVENTS_SHOWN = 10
+EVERYDAY_EVENTS = {"start", "stop"}
+
+
+def print_summary(run: Run, console: Console) -> None:
+    """Print the report of a run that has ended, at most 100 columns wide."""
+    width = min(console.width, MAX_WIDTH)
+    for section in (_head, _operations, _errors, _user_errors, _values, _events, _health):
+        lines = [*section(run, width)]
+        if lines:
+            console.print()
+        for line in lines:
+            console.print(line, soft_wrap=True, highlight=False)
+
+
+def _title(text: str) -> Text:
+    return Text(text, "bold")
+
+
+def _wrapped(text: str, width: int, style: str = "", indent: str = "") -> Iterator[Text]:
+    for line in text.splitlines():
+        for part in textwrap.wrap(line, width - len(indent)) or [""]:
+            yield Text(indent + part, style)
+
+
+def _head(run: Run, width: int) -> Iterator[Text]:
+    colour = "red" if run.status == "failed" else "green" if run.status == "finished" else "yellow"
+    line = Text.assemble((run.scenario, "bold"), " ", (run.status, colour))
+    if run.started_at:
+        line.append(f" after {format_duration(seconds_of(run))}")
+    workers = f"{run.workers} worker" + ("" if run.workers == 1 else "s")
+    line.append(f", users {run.first} to {run.plan.highest} on {workers}")
+    line.truncate(width, overflow="ellipsis")
+    yield line
+    if run.comment:
+        yield from _wrapped(run.comment, width, "italic")
+    if run.failure is not None:
+        yield from _wrapped(run.failure.message, width, "red")
+        for text in run.failure.detail.splitlines():
+            yield Text(text, "dim")
+    total = run.results.total
+    users = (
+        f"users       {format_count(total.started)} started,"
+        f" {format_count(run.results.peak)} at most at once, {format_count(run.removed)} removed"
+    )
+    yield from _wrapped(users, width)
+    rounds = f"{format_count(total.iterations)}, of which {format_count(total.failed)} failed"
+    yield Text(f"rounds      {rounds}", "red" if total.failed else "")
+
+
+def _operations(run: Run, width: int) -> Iterator[Text]:
+    duration = seconds_of(run)
+    operations = run.results.total.operations
+    yield from operations_table(
+        (
+            OperationLine(name, one.count, one.errors, one.count / duration if duration else 0, one)
+            for name, one in sorted(operations.items())
+        ),
+        width,
+    )
+    cut = sum(one.interrupted for one in operations.values())
+    if cut:
+        yield Text(f"{format_count(cut)} more were interrupted by the stop and are in no figure")
+
+
+def _errors(run: Run, width: int) -> Iterator[Text]:
+    groups = errors_by_kind(run)
+    if not groups:
+        return
+    yield _title("errors of operations")
+    rows: list[list[Cell]] = [
+        [(f"{name}: {kind}", ""), (format_count(count), "red")]
+        for name, kind, count in groups[:ERROR_GROUPS_SHOWN]
+    ]
+    yield from grid(rows, width)
+    yield from _more(len(groups) - ERROR_GROUPS_SHOWN, "kinds")
+
+
+def _more(count: int, what: str) -> Iterator[Text]:
+    if count > 0:
+        yield Text(f"and {format_count(count)} more {what}: see the summary file", "dim")
+
+
+def _user_errors(run: Run, width: int) -> Iterator[Text]:
+    """Yield the groups of exceptions; the most frequent with a traceback each."""
+    groups = sorted(run.results.total.errors.values(), key=lambda e: (-e.count, e.type, e.place))
+    if not groups:
+        return
+    yield _title("exceptions of users")
+    for number, error in enumerate(groups[:ERROR_GROUPS_SHOWN]):
+        yield from _user_error(error, width, traceback=number < TRACEBACKS_SHOWN)
+    yield from _more(len(groups) - ERROR_GROUPS_SHOWN, "groups")
+
+
+def _user_error(error: UserError, width: int, *, traceback: bool) -> Iterator[Text]:
+    place = f" at {error.place}" if error.place else ""
+    head = Text.assemble((error.type, "red"), f"{place}, {format_count(error.count)} times")
+    head.truncate(width, overflow="ellipsis")
+    yield head
+    message = error.message.splitlines()[0] if error.message else ""
+    yield Text("  " + crop_end(message, width - 2))
+    if traceback:
+        for line in error.detail.splitlines():
+            yield Text("  " + line, "dim")
+
+
+def _values(run: Run, width: int) -> Iterator[Text]:
+    results = run.results
+    counters: list[list[Cell]] = [
+        [(name, ""), (format_count(value), "bold")]
+        for name, value in sorted(results.total.counters.items())
+    ]
+    if counters:
+        yield _title("counters")
+        yield from grid(counters, width)
+    if results.gauges:
+        yield _title("gauges")
+        titles = ("last", "min", "max", "")
+        rows: list[list[Cell]] = [[("", ""), *((title, "dim") for title in titles)]]
+        for name, one in sorted(results.gauges.items()):
+            levels = (format_count(level) for level in (one.last, one.min, one.max))
+            rows.append([(name, ""), *((level, "") for level in levels), (one.unit, "dim")])
+        yield from grid(rows, width)
+    yield from _histograms(run, width)
+
+
+def _histograms(run: Run, width: int) -> Iterator[Text]:
+    histograms = run.results.total.histograms
+    if not histograms:
+        return
+    yield _title("histograms")
+    names = [name for name in PERCENTILES if name in {"p50", "p95", "p99"}]
+    rows: list[list[Cell]] = [
+        [("", ""), *((title, "dim") for title in ("count", *names, "max", ""))]
+    ]
+    for name, (unit, one) in sorted(histograms.items()):
+        values = (one.count, *one.percentiles(PERCENTILES[n] for n in names), one.max)
+        cells = ((format_count(value), "") for value in values)
+        rows.append([(name, ""), *cells, (unit, "dim")])
+    yield from grid(rows, width)
+
+
+def _events(run: Run, width: int) -> Iterator[Text]:
+    events = [event for event in run.events if event.kind not in EVERYDAY_EVENTS]
+    if not events:
+        return
+    yield _title("events")
+    for event in events[:EVENTS_SHOWN]:
+        at = format_duration(round(max(0.0, event.time - run.started_at), 1))
+        first, *rest = event.text.splitlines() or [""]
+        parts = [*_wrapped(f"{event.kind}: {first}", width, indent=" " * 9)]
+        parts[0] = Text(f"{at:>7}  ").append(parts[0].plain.strip())
+        yield from parts
+        for line in rest:
+            yield Text(" " * 9 + line, "dim")
+    yield from _more(len(events) - EVENTS_SHOWN, "events")
+
+
+def _health(run: Run, width: int) -> Iterator[Text]:
+    overloaded = overload_of(run).total
+    for number, sentence in enumerate(verdict(run)):
+        style = "yellow" if overloaded or number else "green"
+        yield from _wrapped(sentence, width, style)

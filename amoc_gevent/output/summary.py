@@ -1,0 +1,224 @@
+"""The summary of a run as a JSON document; docs/metrics.md describes each of its fields."""
+
+import json
+import os
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from amoc_gevent.clock import iso
+from amoc_gevent.core.histogram import Histogram
+from amoc_gevent.core.plan import Options
+from amoc_gevent.core.results import Row
+from amoc_gevent.core.run import Run
+from amoc_gevent.core.snapshot import Operation, UserError
+from amoc_gevent.errors import AmocError, UsageError
+from amoc_gevent.output.figures import PERCENTILES, overload_of, rows_of, seconds_of
+from amoc_gevent.output.verdict import verdict
+
+SCHEMA = 1
+"""Raised by one when a field changes its meaning or goes; new fields do not raise it."""
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Return all that is known of the run, as JSON takes it: latencies in µs, times ISO 8601."""
+    total, duration = run.results.total, seconds_of(run)
+    return {
+        "schema": SCHEMA,
+        "run": _run(run, duration),
+        "users": {
+            "started": total.started,
+            "peak": run.results.peak,
+            "failed": total.failed,
+            "iterations": total.iterations,
+        },
+        "operations": {
+            name: _operation(operation, duration)
+            for name, operation in sorted(total.operations.items())
+        },
+        "counters": dict(sorted(total.counters.items())),
+        "gauges": {
+            name: {"last": one.last, "min": one.min, "max": one.max, "unit": one.unit}
+            for name, one in sorted(run.results.gauges.items())
+        },
+        "histograms": {
+            name: {"unit": unit, "count": histogram.count, **distribution(histogram)}
+            for name, (unit, histogram) in sorted(total.histograms.items())
+        },
+        "errors": [_error(error) for error in _most_frequent(total.errors.values())],
+        "events": [{"time": iso(e.time), "kind": e.kind, "text": e.text} for e in run.events],
+        "health": _health(run),
+        "rows": [_row(row, run) for row in rows_of(run)],
+    }
+
+
+def distribution(histogram: Histogram) -> dict[str, float]:
+    """Return min, mean, percentiles and max of a histogram, in its own unit."""
+    values = (round(v, 1) for v in histogram.percentiles(PERCENTILES.values()))
+    return {
+        "min": round(histogram.min, 1),
+        "mean": round(histogram.mean, 1),
+        **dict(zip(PERCENTILES, values, strict=True)),
+        "max": round(histogram.max, 1),
+    }
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError where `write` could not write `path`: before a run rather than after it."""
+    target = path.resolve()
+    if target.is_dir():
+        raise UsageError(f"{path} is a directory: name a file for the summary")
+    if not target.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no directory {target.parent}")
+    place = target if _is_special(target) else target.parent
+    if not os.access(place, os.W_OK):
+        raise UsageError(f"{path} cannot be written: no permission to write to {place}")
+
+
+def write(run: Run, path: Path) -> None:
+    """Write the summary to `path`, whole or not at all; AmocError where that is impossible.
+
+    A path that is no regular file, such as /dev/stdout, is written to and not replaced.
+    """
+    text = json.dumps(summary(run), indent=1, ensure_ascii=False) + "\n"
+    target = path.resolve()
+    try:
+        if _is_special(target):
+            target.write_text(text, encoding="utf-8")
+        else:
+            _replace(target, text)
+    except OSError as error:
+        raise AmocError(f"the summary cannot be written to {path}: {error.strerror}") from error
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file beside `path` and put it in its place."""
+    with NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False
+    ) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(text)
+            file.flush()
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _umask() -> int:
+    """Return the process's umask, which can be read only by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _run(run: Run, duration: float) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "scenario": run.scenario,
+        "file": run.plan.scenario,
+        "first": run.first,
+        "last": run.last,
+        "assigned": run.assigned,
+        "removed": run.removed,
+        "status": run.status,
+        "failure": run.failure.message if run.failure is not None else None,
+        "comment": run.comment,
+        "started_at": iso(run.started_at) if run.started_at else None,
+        "ended_at": iso(run.ended_at) if run.ended_at else None,
+        "duration_s": round(duration, 3),
+        "asked_duration_s": run.duration,
+        "workers": run.workers,
+        "settings": dict(run.plan.settings),
+        "options": {name: getattr(run.plan.options, name) for name in Options.__slots__},
+    }
+
+
+def _operation(operation: Operation, duration: float) -> dict[str, Any]:
+    return {
+        "count": operation.count,
+        "errors": operation.errors,
+        "interrupted": operation.interrupted,
+        "rate": round(operation.count / duration, 3) if duration else 0.0,
+        "latency_us": distribution(operation.latency),
+        "phases_us": {
+            name: {"count": phase.count, **distribution(phase)}
+            for name, phase in sorted(operation.phases.items())
+        },
+        "error_groups": dict(sorted(operation.error_groups.items(), key=lambda g: (-g[1], g[0]))),
+    }
+
+
+def _most_frequent(errors: Any) -> list[UserError]:
+    return sorted(errors, key=lambda error: (-error.count, error.type, error.place))
+
+
+def _error(error: UserError) -> dict[str, Any]:
+    return {
+        "type": error.type,
+        "place": error.place,
+        "message": error.message,
+        "count": error.count,
+        "first": iso(error.first),
+        "last": iso(error.last),
+        "detail": error.detail,
+    }
+
+
+def _health(run: Run) -> dict[str, Any]:
+    results, overload, rows = run.results, overload_of(run), rows_of(run)
+    return {
+        "workers": [
+            {name: getattr(one, name) for name in type(one).__slots__}
+            for _, one in sorted(results.health.items())
+        ],
+        "worst": {
+            "cpu": round(max((row.cpu for row in rows), default=0.0), 3),
+            "lag_us": max((row.lag_us for row in rows), default=0),
+            **results.worst,
+        },
+        "overloaded_seconds": {
+            "total": overload.total,
+            "lag": overload.lag,
+            "cpu": overload.cpu,
+            "clock": overload.clock,
+        },
+        "pickup_lag_us": {"count": results.total.lag.count, **distribution(results.total.lag)},
+        "late_reports": results.late_reports,
+        "verdict": verdict(run),
+    }
+
+
+def _row(row: Row, run: Run) -> dict[str, Any]:
+    return {
+        "second": row.second,
+        "time": iso(row.second),
+        "elapsed_s": row.second - int(run.started_at),
+        "users": {name: getattr(row.users, name) for name in type(row.users).__slots__},
+        "started": row.started,
+        "iterations": row.iterations,
+        "failed": row.failed,
+        "operations": {
+            name: {
+                "count": one.count,
+                "errors": one.errors,
+                "interrupted": one.interrupted,
+                "p50_us": one.p50,
+                "p95_us": one.p95,
+                "p99_us": one.p99,
+                "max_us": one.max,
+            }
+            for name, one in sorted(row.operations.items())
+        },
+        "counters": dict(row.counters),
+        "gauges": dict(row.gauges),
+        "cpu": round(row.cpu, 3),
+        "lag_us": row.lag_us,
+        "marks": list(row.marks),
+    }

@@ -1,0 +1,83 @@
+"""How the generator itself fared, in plain words."""
+
+from amoc_gevent.core.results import CPU_LIMIT, LAG_LIMIT_US
+from amoc_gevent.core.run import Run
+from amoc_gevent.core.units import format_count, format_us
+from amoc_gevent.output.figures import overload_of, rows_of
+
+DESCRIPTORS_SHARE = 0.9
+
+WHAT_OVERLOAD_MEANS = (
+    "the load of those seconds was less, or burstier, than asked; latencies of"
+    " http.RequestsSession and metrics.operation in them are the generator's, those of"
+    " http.Session are from the kernel's arrival times"
+)
+
+
+def verdict(run: Run) -> list[str]:
+    """Return what a reader of the run's figures must know of the generator, a sentence each."""
+    sentences = (_load(run), _clock(run), _workers(run), _descriptors(run), _late(run))
+    return [sentence for sentence in sentences if sentence]
+
+
+def seconds(count: int) -> str:
+    """Return "1 second" or "7 seconds"."""
+    return f"{count:,} second" + ("" if count == 1 else "s")
+
+
+def _load(run: Run) -> str:
+    found = overload_of(run)
+    if not found.seconds:
+        return "Nothing was measured."
+    if not found.total:
+        rows = rows_of(run)
+        lag, cpu = max(row.lag_us for row in rows), max(row.cpu for row in rows)
+        return (
+            f"The generator kept up in all {seconds(found.seconds)}: lag at most"
+            f" {format_us(lag)}, CPU at most {cpu:.0%} of a core."
+        )
+    limits = (
+        (found.lag, f"lag above {LAG_LIMIT_US / 1000:.0f} ms"),
+        (found.cpu, f"CPU above {CPU_LIMIT:.0%}"),
+    )
+    why = ", ".join(f"{text} in {count}" for count, text in limits if count)
+    return (
+        f"In {found.total} of {seconds(found.seconds)} the generator was overloaded ({why}):"
+        f" {WHAT_OVERLOAD_MEANS}."
+    )
+
+
+def _clock(run: Run) -> str:
+    stepped = overload_of(run).clock
+    if not stepped:
+        return ""
+    return (
+        f"The wall clock was stepped in {seconds(stepped)}: latencies of http.Session that span"
+        " the step are off by it."
+    )
+
+
+def _workers(run: Run) -> str:
+    lost = sum(event.kind == "worker-lost" for event in run.events)
+    if not lost:
+        return ""
+    times = "once" if lost == 1 else f"{lost} times"
+    return f"A worker was lost {times}: up to a second of its figures is missing each time."
+
+
+def _descriptors(run: Run) -> str:
+    limit = min((one.descriptor_limit for one in run.results.health.values()), default=0)
+    used = run.results.worst["descriptors"]
+    if not limit or used < limit * DESCRIPTORS_SHARE:
+        return ""
+    return (
+        f"A worker had {format_count(used)} of the {format_count(limit)} descriptors that it may"
+        " open: raise the limit (ulimit -n) or use more workers."
+    )
+
+
+def _late(run: Run) -> str:
+    late = run.results.late_reports
+    if not late:
+        return ""
+    return f"Reports that came too late for their second: {late}; they count in the totals only."
