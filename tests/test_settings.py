@@ -1,0 +1,298 @@
+"""Settings: where a value comes from, what is refused, and how it says so."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from amoc_gevent import settings
+from amoc_gevent.errors import UsageError
+from amoc_gevent.settings import Setting, declare, registry
+
+NOTHING: Mapping[str, str] = {}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings() -> Iterator[None]:
+    registry.reset()
+    yield
+    registry.reset()
+
+
+def refused(given: Mapping[str, str], environ: Mapping[str, str] = NOTHING) -> str:
+    """Return the one line that says why these values are refused."""
+    with pytest.raises(UsageError) as caught:
+        registry.configure(given, environ)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "value", "source"),
+    [
+        ({"size": "3"}, {"AMOC_SIZE": "2"}, 3, "--set"),
+        ({}, {"AMOC_SIZE": "2"}, 2, "environment variable AMOC_SIZE"),
+        ({}, {"SIZE": "2", "size": "2", "AMOC_size": "2"}, 1, "default"),
+    ],
+)
+def test_a_given_value_wins_over_the_environment_and_that_over_the_default(
+    given: Mapping[str, str], environ: Mapping[str, str], value: int, source: str
+) -> None:
+    size = declare("size", 1, "how many")
+    registry.configure(given, environ)
+    assert (size.value, size.source) == (value, source)
+
+
+@pytest.mark.parametrize(
+    ("default", "text", "value"),
+    [
+        ("a", "5", "5"),
+        (1, "5", 5),
+        (1.0, "5", 5.0),
+        (False, "yes", True),
+        (True, "Off", False),
+        (True, "0", False),
+    ],
+)
+def test_a_setting_has_the_type_of_its_default(default: Any, text: str, value: Any) -> None:
+    setting = declare("it", default, "a setting")
+    registry.configure({"it": text}, NOTHING)
+    assert setting.value == value
+    assert type(setting.value) is type(default)
+
+
+def test_bool_by_name_reads_false_as_false() -> None:
+    flag = declare("flag", "true", "a flag", type=bool)
+    registry.configure({"flag": "false"}, NOTHING)
+    assert flag.value is False
+
+
+def test_a_type_may_be_any_function_of_the_text_and_reads_the_default_too() -> None:
+    pause = declare("pause", "1m30s", "think time", type=settings.duration)
+    load = declare("load", "60/min", "orders", type=settings.rate)
+    hosts = declare("hosts", "a,b", "hosts", type=lambda text: text.split(","))
+    registry.configure({"hosts": "c"}, NOTHING)
+    assert (pause.value, load.value, hosts.value) == (90.0, 1.0, ["c"])
+
+
+def test_a_setting_may_be_left_out() -> None:
+    token = declare("token", None, "a token", type=str, verify=lambda text: len(text) == 8)
+    registry.configure(NOTHING, NOTHING)
+    assert token.value is None
+
+
+@pytest.mark.parametrize(
+    ("default", "text", "says"),
+    [
+        (1, "x", "setting it: 'x' (--set) is not a whole number"),
+        (1.0, "nan", "setting it: 'nan' (--set) is not a number"),
+        (1.0, "1,5", "setting it: '1,5' (--set) is not a number"),
+        (True, "maybe", "setting it: 'maybe' (--set) is neither true nor false"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_right(default: Any, text: str, says: str) -> None:
+    declare("it", default, "a setting")
+    assert refused({"it": text}).startswith(says)
+
+
+def test_a_wrong_value_of_the_environment_names_the_variable() -> None:
+    declare("size", 1, "how many")
+    assert refused({}, {"AMOC_SIZE": "big"}) == (
+        "setting size: 'big' (environment variable AMOC_SIZE) is not a whole number"
+    )
+
+
+def test_a_wrong_time_names_the_valid_forms() -> None:
+    declare("pause", "1s", "think time", type=settings.duration)
+    assert "500ms, 30s, 5m" in refused({"pause": "soon"})
+
+
+def test_an_unknown_name_gets_the_one_that_was_meant_and_all_there_are() -> None:
+    declare("url", "a", "the service")
+    declare("think_time", 1, "pause")
+    says = refused({"think_tme": "3"})
+    assert "did you mean think_time?" in says
+    assert "url, think_time" in says
+
+
+def test_nothing_changes_when_one_of_several_values_is_wrong() -> None:
+    first = declare("first", 1, "one")
+    declare("second", 2, "two")
+    registry.configure(NOTHING, NOTHING)
+    refused({"first": "5", "second": "x"})
+    assert first.value == 1
+
+
+def test_an_unknown_name_of_a_scenario_without_settings_says_so() -> None:
+    assert "declares none" in refused({"url": "x"})
+
+
+def test_unknown_variables_of_the_environment_are_nobodys_business() -> None:
+    declare("size", 1, "how many")
+    registry.configure(NOTHING, {"AMOC_HOME": "/tmp/x", "AMOC_OTHER": "1"})
+
+
+def test_reading_a_value_at_import_is_an_error_that_says_where_to_read_it() -> None:
+    size = declare("size", 1, "how many")
+    with pytest.raises(UsageError, match=r"size\.value inside init or start"):
+        _ = size.value
+
+
+def test_a_setting_is_found_by_name_and_an_undeclared_one_is_an_error() -> None:
+    size = declare("size", 1, "how many")
+    assert settings.get("size") is size
+    with pytest.raises(UsageError, match="no setting sise, did you mean size"):
+        settings.get("sise")
+
+
+@pytest.mark.parametrize("verify", [["a", "b"], ("a", "b"), {"a", "b"}])
+def test_only_listed_values_are_allowed(verify: Any) -> None:
+    mode = declare("mode", "a", "which", verify=verify)
+    assert refused({"mode": "c"}) == "setting mode: 'c' (--set): allowed are a, b"
+    registry.configure({"mode": "b"}, NOTHING)
+    assert mode.value == "b"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "says"),
+    [
+        (False, "setting size: 7 (--set): not allowed; it is how many"),
+        ((False, "too big"), "setting size: 7 (--set): too big"),
+    ],
+)
+def test_a_verify_function_refuses_with_its_reason(verdict: Any, says: str) -> None:
+    declare("size", 1, "how many", verify=lambda value: verdict if value == 7 else True)
+    assert refused({"size": "7"}) == says
+
+
+def test_a_verify_function_may_put_another_value_in_its_place() -> None:
+    size = declare("size", 1, "how many", verify=lambda value: (True, min(value, 10)))
+    registry.configure({"size": "99"}, NOTHING)
+    assert size.value == 10
+
+
+@pytest.mark.parametrize("function", ["type", "verify"])
+def test_a_function_that_breaks_is_a_refused_value_not_a_crash(function: str) -> None:
+    def broken(_: Any) -> Any:
+        raise KeyError("oops")
+
+    if function == "type":
+        declare("size", 1, "how many", type=broken)
+    else:
+        declare("size", 1, "how many", verify=broken)
+    assert refused({"size": "1"}) == (
+        "setting size: '1' (--set): KeyError: 'oops'"
+        if function == "type"
+        else "setting size: 1 (--set): KeyError: 'oops'"
+    )
+
+
+def test_a_default_is_verified_too() -> None:
+    declare("size", 0, "how many", verify=lambda value: value > 0)
+    assert refused({}).startswith("setting size: 0 (default)")
+
+
+def test_a_setting_changes_during_a_run_only_where_it_says_so() -> None:
+    pause = declare("pause", 1.0, "think time", update=True)
+    declare("url", "a", "the service")
+    registry.configure(NOTHING, NOTHING)
+    registry.update("pause", "2.5")
+    assert (pause.value, pause.source) == (2.5, "set")
+    with pytest.raises(UsageError, match="url cannot be changed during a run; these can: pause"):
+        registry.update("url", "b")
+
+
+@pytest.mark.parametrize("change", [registry.update, registry.check])
+def test_a_changed_value_is_verified_like_a_given_one(change: Any) -> None:
+    size = declare("size", 1, "how many", verify=[1, 2], update=True)
+    registry.configure(NOTHING, NOTHING)
+    with pytest.raises(UsageError, match="allowed are 1, 2"):
+        change("size", "3")
+    assert size.value == 1
+
+
+def test_checking_a_change_makes_none_and_calls_nobody() -> None:
+    calls: list[tuple[int, int]] = []
+    size = declare("size", 1, "how many", update=lambda old, new: calls.append((old, new)))
+    registry.configure(NOTHING, NOTHING)
+    registry.check("size", "3")
+    assert (size.value, calls) == (1, [])
+
+
+def test_an_update_function_is_told_the_old_and_the_new_value() -> None:
+    calls: list[tuple[int, int]] = []
+    size = declare("size", 1, "how many", update=lambda old, new: calls.append((old, new)))
+    registry.configure(NOTHING, NOTHING)
+    registry.update("size", "3")
+    assert (size.value, calls) == (3, [(1, 3)])
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [(ValueError("only upwards"), "only upwards"), (KeyError("x"), "KeyError: 'x'")],
+)
+def test_an_update_function_may_refuse_and_the_value_stays(error: Exception, says: str) -> None:
+    def refuse(_old: int, _new: int) -> None:
+        raise error
+
+    size = declare("size", 5, "how many", update=refuse)
+    registry.configure(NOTHING, NOTHING)
+    with pytest.raises(UsageError, match=says):
+        registry.update("size", "3")
+    assert size.value == 5
+
+
+@pytest.mark.parametrize("name", ["Url", "my-url", "2nd", "", "a b", "_hidden"])
+def test_a_name_must_fit_an_environment_variable(name: str) -> None:
+    with pytest.raises(UsageError, match="small letters"):
+        declare(name, 1, "a setting")
+
+
+@pytest.mark.parametrize("name", ["home", "user_rate"])
+def test_a_name_of_the_run_itself_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="belongs to the run"):
+        declare(name, "x", "a setting")
+
+
+def test_a_default_without_a_known_type_asks_for_one() -> None:
+    with pytest.raises(UsageError, match="default is a list; give type="):
+        declare("hosts", ["a"], "hosts")
+
+
+def test_a_default_that_its_type_cannot_read_is_an_error_at_once() -> None:
+    with pytest.raises(UsageError, match="setting pause: its default"):
+        declare("pause", "soon", "think time", type=settings.duration)
+
+
+def test_two_modules_of_a_scenario_may_declare_the_same_setting_alike() -> None:
+    first = declare("url", "a", "the service")
+    assert declare("url", "a", "the service") is first
+    with pytest.raises(UsageError, match="declared twice, and differently"):
+        declare("url", "b", "the service")
+
+
+def test_a_setting_declared_when_the_run_has_begun_is_an_error() -> None:
+    registry.configure(NOTHING, NOTHING)
+    with pytest.raises(UsageError, match="top level"):
+        declare("late", 1, "too late")
+
+
+def test_a_description_says_all_there_is_to_know() -> None:
+    declare("mode", "a", "which", verify={"b", "a"}, unit="kind", update=True)
+    declare("pause", "1m30s", "think time", type=settings.duration)
+    declare("load", "90/min", "orders", type=settings.rate)
+    declare("big", 1234567.5, "a number")
+    mode, pause, load, big = registry.described()
+    assert (mode.name, mode.default, mode.unit, mode.type) == ("mode", "a", "kind", "str")
+    assert (mode.allowed, mode.update, mode.value) == (("a", "b"), True, None)
+    assert (pause.default, pause.type, pause.update) == ("1m30s", "duration", False)
+    assert (load.default, load.type) == ("1.5/s", "rate")
+    assert (big.default, big.type) == ("1234567.5", "float")
+    registry.configure({"mode": "b"}, NOTHING)
+    assert (registry.described()[0].value, registry.described()[0].source) == ("b", "--set")
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.0005", "12.345", "90", "86400", "1.5"])
+def test_a_described_value_can_be_given_as_it_is_shown(seconds: str) -> None:
+    pause: Setting[float] = declare("pause", seconds, "think time", type=settings.duration)
+    assert settings.duration(registry.described()[0].default) == pause.default

@@ -1,0 +1,197 @@
+"""Users: who runs, in which greenlet, and what becomes of the helpers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import pytest
+from gevent.event import AsyncResult, Event
+
+from amoc_gevent import user
+from amoc_gevent.errors import AmocError, UsageError
+from amoc_gevent.user import UserGreenlet
+
+
+def as_user(user_id: int, function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """Run one round as the worker does; return its result and its helpers' failure."""
+    done: AsyncResult = AsyncResult()
+
+    def run() -> None:
+        try:
+            result = function()
+        except Exception as error:  # noqa: BLE001  # handed to the test
+            done.set_exception(error)
+        else:
+            done.set((result, greenlet.end_helpers()))
+
+    hub = gevent.get_hub()
+    greenlet = UserGreenlet(run, hub)
+    greenlet.user_id = user_id
+    hub.loop.run_callback(greenlet.switch)
+    found: tuple[Any, BaseException | None] = done.get(timeout=10)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _no_tracebacks_of_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep gevent from printing what helpers raise, as the worker does."""
+    hub = gevent.get_hub()
+    monkeypatch.setattr(hub, "print_exception", lambda *_: None)
+
+
+def test_a_user_knows_its_id() -> None:
+    assert as_user(42, lambda: user.id) == (42, None)
+
+
+def test_users_that_run_at_once_each_know_their_own_id() -> None:
+    seen: dict[int, int] = {}
+
+    def run(expected: int) -> None:
+        user.sleep(0)
+        seen[expected] = user.id
+
+    hub = gevent.get_hub()
+    for user_id in range(5):
+        greenlet = UserGreenlet(run, hub)
+        greenlet.user_id = user_id
+        hub.loop.run_callback(greenlet.switch, user_id)
+    with gevent.Timeout(10):
+        while len(seen) < 5:
+            gevent.sleep(0.001)
+    assert seen == {user_id: user_id for user_id in range(5)}
+
+
+def test_outside_of_a_user_there_is_no_id() -> None:
+    with pytest.raises(AmocError, match="only inside start"):
+        _ = user.id
+
+
+def test_a_greenlet_that_no_user_spawned_has_no_id() -> None:
+    with pytest.raises(AmocError, match="only inside start"):
+        gevent.spawn(lambda: user.id).get(timeout=10)
+
+
+def test_what_is_no_part_of_the_module_is_an_attribute_error() -> None:
+    assert not hasattr(user, "ident")
+
+
+def test_greenlets_that_a_user_spawns_know_its_id_however_deep() -> None:
+    def run() -> list[int]:
+        child = user.spawn(lambda: gevent.spawn(lambda: user.id).get())
+        return [child.get(), gevent.spawn(lambda: user.spawn(lambda: user.id).get()).get()]
+
+    assert as_user(7, run) == ([7, 7], None)
+
+
+def test_a_user_that_spawns_nothing_pays_for_nothing() -> None:
+    def run() -> tuple[bool, bool]:
+        _ = user.id
+        greenlet = gevent.getcurrent()
+        return hasattr(greenlet, "_locals"), bool(vars(greenlet))
+
+    assert as_user(7, run) == ((False, False), None)
+
+
+def test_a_pause_cannot_be_negative() -> None:
+    with pytest.raises(UsageError, match="cannot be negative"):
+        as_user(1, lambda: user.sleep(-1))
+
+
+def test_helpers_outside_of_a_user_are_refused() -> None:
+    with pytest.raises(AmocError, match="only inside start"):
+        user.spawn(print)
+
+
+def test_a_helper_gets_arguments_and_gives_its_result() -> None:
+    def run() -> Any:
+        return user.spawn(lambda a, *, b: (a, b), 1, b=2).get()
+
+    assert as_user(1, run) == ((1, 2), None)
+
+
+def test_a_helper_that_still_runs_is_killed_when_the_round_ends() -> None:
+    cleaned = Event()
+
+    def forever() -> None:
+        try:
+            gevent.sleep(3600)
+        finally:
+            cleaned.set()
+
+    def run() -> None:
+        user.spawn(forever)
+        gevent.sleep(0)
+
+    assert as_user(1, run) == (None, None)
+    assert cleaned.wait(timeout=10)
+
+
+def test_a_helper_that_never_got_its_turn_never_runs() -> None:
+    ran: list[int] = []
+    as_user(1, lambda: user.spawn(ran.append, 1))
+    gevent.sleep(0)
+    gevent.sleep(0)
+    assert ran == []
+
+
+def test_an_exception_that_nobody_got_is_the_users() -> None:
+    def run() -> None:
+        user.spawn(int, "x").join()
+
+    _, error = as_user(1, run)
+    assert isinstance(error, ValueError)
+
+
+def test_of_several_such_exceptions_the_first_helpers_counts() -> None:
+    def run() -> None:
+        gevent.joinall([user.spawn(int, "x"), user.spawn(lambda: {}["k"])])
+
+    _, error = as_user(1, run)
+    assert isinstance(error, ValueError)
+
+
+def test_an_exception_that_the_user_got_is_its_own_to_handle() -> None:
+    def run() -> str:
+        try:
+            user.spawn(int, "x").get()
+        except ValueError:
+            return "handled"
+        return "not raised"
+
+    assert as_user(1, run) == ("handled", None)
+
+
+def test_a_get_that_timed_out_has_not_got_the_exception() -> None:
+    def fail_later() -> None:
+        gevent.sleep(0)
+        gevent.sleep(0)
+        raise KeyError("x")
+
+    def run() -> None:
+        helper = user.spawn(fail_later)
+        with pytest.raises(gevent.Timeout):
+            helper.get(block=False)
+        helper.join()
+
+    _, error = as_user(1, run)
+    assert isinstance(error, KeyError)
+
+
+def test_a_killed_helper_is_no_error() -> None:
+    def run() -> None:
+        helper = user.spawn(gevent.sleep, 3600)
+        gevent.sleep(0)
+        helper.kill()
+
+    assert as_user(1, run) == (None, None)
+
+
+def test_a_round_that_spawns_without_end_keeps_only_the_helpers_that_run() -> None:
+    def run() -> int:
+        for _ in range(100):
+            user.spawn(int).join()
+        greenlet = gevent.getcurrent()
+        assert isinstance(greenlet, UserGreenlet)
+        return len(greenlet.spawn_tree_locals["amoc_user"].helpers)
+
+    assert as_user(1, run) == (0, None)
