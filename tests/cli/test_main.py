@@ -1,0 +1,160 @@
+"""The command `amoc` itself: help at once, and every expected error in a line or two."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from amoc_gevent import __version__
+from amoc_gevent.cli import main as cli
+from amoc_gevent.errors import AmocError, ScenarioError, UsageError
+
+
+def amoc(*args: str) -> Result:
+    return CliRunner().invoke(cli.main, list(args), prog_name="amoc")
+
+
+def finished(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def ending(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Return a function that runs a command which ends by raising or returning what is given."""
+
+    def run(end: BaseException | int | None) -> Result:
+        @click.command()
+        def probe() -> int | None:
+            if isinstance(end, BaseException):
+                raise end
+            return end
+
+        monkeypatch.setattr(cli, "probe", probe, raising=False)
+        monkeypatch.setitem(cli.COMMANDS, "probe", cli.Lazy(f"{cli.__name__}:probe", "Probe."))
+        return amoc("probe")
+
+    return run
+
+
+def test_help_names_the_commands_and_the_exit_codes() -> None:
+    result = amoc("--help")
+    assert result.exit_code == 0
+    for name, lazy in cli.COMMANDS.items():
+        assert (lazy.help in result.output) is not lazy.hidden, name
+    for line in ("0  finished", "1  the run failed", "2  wrong usage"):
+        assert line in result.output
+
+
+def test_help_imports_no_command_and_nothing_that_a_run_needs() -> None:
+    program = (
+        "import sys\nfrom amoc_gevent.__main__ import main\n"
+        "sys.argv[1:] = ['--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'gevent', 'zmq', 'requests', 'rich', 'ssl', 'asyncio'} & set(sys.modules)\n"
+        "own = {m for m in sys.modules if m.startswith('amoc_gevent.')}\n"
+        "sys.exit(f'{heavy} {own}' if heavy or len(own) > 4 else 0)\n"
+    )
+    done = finished(sys.executable, "-c", program)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_version_is_the_packages() -> None:
+    assert amoc("--version").output == f"amoc {__version__}\n"
+
+
+def test_amoc_alone_shows_its_help_as_wrong_usage() -> None:
+    result = amoc()
+    assert result.exit_code == 2
+    assert "Commands:" in result.output
+
+
+def test_an_unknown_command_gets_the_one_that_was_meant() -> None:
+    result = amoc("describ")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "amoc: there is no command describ; did you mean describe?\nSee amoc --help\n"
+    )
+
+
+def test_an_unknown_command_like_no_other_gets_them_all() -> None:
+    assert "there are run, console, try, scenarios" in amoc("xyzzy").stderr
+
+
+def test_hidden_commands_are_neither_listed_nor_suggested() -> None:
+    assert "worker" not in amoc("xyzzy").stderr
+    assert "did you mean" not in amoc("workr").stderr
+
+
+def test_a_wrong_option_is_two_lines_that_name_the_command() -> None:
+    result = amoc("scenarios", "--jsn")
+    assert result.exit_code == 2
+    first, second = result.stderr.splitlines()
+    assert first.startswith("amoc scenarios: no such option")
+    assert "--json" in first
+    assert second == "See amoc scenarios --help"
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "stderr"),
+    [
+        (None, 0, ""),
+        (0, 0, ""),
+        (1, 1, ""),
+        (AmocError("no route"), 1, "amoc: no route\n"),
+        (UsageError("no such setting"), 2, "amoc: no such setting\n"),
+        (ScenarioError("a.py:1: no", "Traceback\n  a"), 1, "amoc: a.py:1: no\nTraceback\n  a\n"),
+        (click.Abort(), 130, ""),
+        (click.UsageError("Bad thing."), 2, "amoc probe: bad thing\nSee amoc probe --help\n"),
+    ],
+)
+def test_a_command_ends_with_its_code_and_one_line(
+    ending: Callable[..., Result], end: BaseException | int | None, code: int, stderr: str
+) -> None:
+    result = ending(end)
+    assert (result.exit_code, result.stderr) == (code, stderr)
+
+
+def test_an_interrupt_is_quiet(ending: Callable[..., Result]) -> None:
+    result = ending(KeyboardInterrupt())
+    assert result.exit_code == 130
+    assert result.stderr.strip() == ""
+
+
+def test_a_defect_of_ours_is_not_hidden(ending: Callable[..., Result]) -> None:
+    assert isinstance(ending(ZeroDivisionError()).exception, ZeroDivisionError)
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    command = f"{sys.executable} -m amoc_gevent scenarios --json | true"
+    done = finished("bash", "-c", command)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["scenarios", "describe"])
+def test_plain_clients_run_unpatched(name: str) -> None:
+    assert patched(name) == "False"
+
+
+@pytest.mark.parametrize("name", ["run", "try", "worker", "demo"])
+def test_commands_that_hold_users_or_sockets_run_patched(name: str) -> None:
+    assert patched("--some-option", name) == "True"
+
+
+def patched(*args: str) -> str:
+    """Return whether sockets are gevent's when the command line takes over."""
+    program = (
+        "import sys\nfrom amoc_gevent import __main__ as entry\n"
+        "import amoc_gevent.cli.main as cli\n"
+        "def report():\n"
+        "    from gevent import monkey\n"
+        "    print(monkey.is_module_patched('socket'))\n"
+        "cli.main = report\n"
+        f"sys.argv[1:] = {list(args)!r}\nentry.main()\n"
+    )
+    done = finished(sys.executable, "-c", program)
+    assert done.stderr == ""
+    return done.stdout.strip()
