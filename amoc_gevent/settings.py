@@ -95,10 +95,6 @@ class Registry:
             setting.assign(value, source)
         self._configured = True
 
-    def check(self, name: str, text: str) -> None:
-        """Raise UsageError where `update` would refuse `text` before calling the scenario."""
-        self._changeable(name).parsed(text, "set")
-
     def update(self, name: str, text: str) -> None:
         """Change a value while the run goes on; the setting's own update function may refuse.
 

@@ -202,21 +202,12 @@ def test_a_setting_changes_during_a_run_only_where_it_says_so() -> None:
         registry.update("url", "b")
 
 
-@pytest.mark.parametrize("change", [registry.update, registry.check])
-def test_a_changed_value_is_verified_like_a_given_one(change: Any) -> None:
+def test_a_changed_value_is_verified_like_a_given_one() -> None:
     size = declare("size", 1, "how many", verify=[1, 2], update=True)
     registry.configure(NOTHING, NOTHING)
     with pytest.raises(UsageError, match="allowed are 1, 2"):
-        change("size", "3")
+        registry.update("size", "3")
     assert size.value == 1
-
-
-def test_checking_a_change_makes_none_and_calls_nobody() -> None:
-    calls: list[tuple[int, int]] = []
-    size = declare("size", 1, "how many", update=lambda old, new: calls.append((old, new)))
-    registry.configure(NOTHING, NOTHING)
-    registry.check("size", "3")
-    assert (size.value, calls) == (1, [])
 
 
 def test_an_update_function_is_told_the_old_and_the_new_value() -> None:
