@@ -1,0 +1,40 @@
+"""Runs the benchmarks that are named, or all, and prints one table for each."""
+
+import argparse
+import importlib
+import sys
+
+from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
+from benchmarks.machine import heading
+
+NAMES = ("http", "saturation", "users", "recording", "cli")
+
+
+def main() -> int:
+    """Run them; return 1 when one could not be measured, whatever the figures are."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds")
+    given = parser.parse_args()
+    unknown = [name for name in given.names if name not in NAMES]
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}")
+    failed = False
+    print(heading(), end="\n\n", flush=True)
+    for name in given.names or NAMES:
+        try:
+            print(importlib.import_module(f"benchmarks.{name}").run(given.quick), flush=True)
+        except ModuleNotFoundError as error:
+            print(
+                f"{name}: {error}; install the peers with: pip install -e '.[bench]'",
+                file=sys.stderr,
+            )
+            failed = True
+        except AmocError as error:
+            print(f"{name}: {error}", file=sys.stderr, flush=True)
+            failed = True
+    return EXIT_FAILED if failed else EXIT_FINISHED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

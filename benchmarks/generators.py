@@ -1,0 +1,168 @@
+"""The load generators that are compared: how each is started, ended, and what it says it did."""
+
+import json
+import re
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from amoc_gevent.errors import AmocError
+from benchmarks.machine import ROOT, cores, free_port, package, program
+from benchmarks.process import Child
+
+BENCHMARKS = ROOT / "benchmarks"
+SUMMARY = "summary.json"
+RAMP = 500  # users a second
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a generator is asked for.
+
+    Rounds of `gets` requests by so many users; after each answer `turns` of peers.busy.work.
+    `expected` requests in all bound the generator that cannot be told to end.
+    """
+
+    users: int
+    url: str
+    gets: int = 100
+    turns: int = 0
+    ca: str = ""
+    expected: int = 0
+
+
+@dataclass(frozen=True)
+class Generator:
+    """One load generator.
+
+    `command` makes its command line for a load, given an empty directory; `ended_by` is the signal
+    that ends it in good order (None: it ends by itself); `outcome` reads what it has written then.
+    """
+
+    name: str
+    command: Callable[[Load, Path], list[str]]
+    ended_by: signal.Signals | None
+    outcome: Callable[[Path], "Outcome"]
+    environment: Callable[[Load], Mapping[str, str]]
+
+    def start(self, load: Load, directory: Path) -> Child:
+        """Start it on the generators' core."""
+        command, environment = self.command(load, directory), self.environment(load)
+        return Child(command, directory, cores()[0], environment)
+
+    def end(self, child: Child, directory: Path) -> "Outcome":
+        """End it in good order and return what it says it did."""
+        if self.ended_by is None:
+            child.wait()
+        else:
+            child.end(self.ended_by)
+        try:
+            return self.outcome(directory)
+        except (OSError, ValueError, LookupError) as error:
+            raise AmocError(f"{self.name} left no result ({error}):\n{child.said()}") from error
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A generator's own figures: requests done (failed ones included), their p50, its lag's p50."""
+
+    requests: int
+    failed: int
+    p50_us: float = 0.0
+    p99_us: float = 0.0
+    lag_p50_us: float | None = None
+
+
+def amoc(name: str, client: str) -> Generator:
+    """Return ourselves: `amoc run` with one worker, and one of our two HTTP clients."""
+
+    def command(load: Load, directory: Path) -> list[str]:
+        scenario = str(BENCHMARKS / "scenarios/rounds.py")
+        given = {"url": load.url, "client": client, "ca": load.ca}
+        given |= {"gets": str(load.gets), "turns": str(load.turns)}
+        options = [word for pair in given.items() for word in ("--set", "=".join(pair))]
+        run = [sys.executable, "-m", "amoc_gevent", "run", scenario, "1", str(load.users)]
+        how = ["--workers", "1", "--user-rate", f"{RAMP}/s", "--repeat-interval", "0s", "--quiet"]
+        return [*run, *how, "--summary", str(directory / SUMMARY), *options]
+
+    return Generator(name, command, signal.SIGTERM, _amoc_outcome, lambda _: {})
+
+
+def locust(name: str, user: str) -> Generator:
+    """Return Locust, headless in one process, with one class of peers/locust_rounds.py."""
+    package("locust")
+
+    def command(load: Load, directory: Path) -> list[str]:
+        path = str(BENCHMARKS / "peers/locust_rounds.py")
+        run = [sys.executable, "-m", "locust", "-f", path, user, "--headless"]
+        users = ["--users", str(load.users), "--spawn-rate", str(RAMP), "--host", load.url]
+        quiet = ["--only-summary", "--loglevel", "WARNING", "--stop-timeout", "20"]
+        return [*run, *users, *quiet, "--json-file", str(directory / Path(SUMMARY).stem)]
+
+    def environment(load: Load) -> Mapping[str, str]:
+        return {"GETS": str(load.gets), "TURNS": str(load.turns)}
+
+    return Generator(name, command, signal.SIGTERM, _locust_outcome, environment)
+
+
+def tsung(name: str) -> Generator:
+    """Return Tsung, in its controller's virtual machine; each user does an equal, fixed number."""
+    path = program("tsung", "tsung")
+
+    def command(load: Load, directory: Path) -> list[str]:
+        template = (BENCHMARKS / "peers/tsung.xml").read_text()
+        each, port = max(1, load.expected // load.users), urlsplit(load.url).port
+        configuration = directory / "tsung.xml"
+        configuration.write_text(template.format(port=port, users=load.users, each=each))
+        return [path, "-n", "-f", str(configuration), "-l", str(directory / "log"), "start"]
+
+    def environment(load: Load) -> Mapping[str, str]:
+        # a port mapper of its own: one that already runs is not ours to use, nor to end
+        return {"ERL_EPMD_PORT": str(free_port()), "ERL_EPMD_ADDRESS": "127.0.0.1"}
+
+    return Generator(name, command, None, _tsung_outcome, environment)
+
+
+def _amoc_outcome(directory: Path) -> Outcome:
+    summary = json.loads((directory / SUMMARY).read_text())
+    operations = summary["operations"].values()
+    busiest = max(operations, key=lambda operation: operation["count"])
+    return Outcome(
+        requests=sum(each["count"] + each["interrupted"] for each in operations),
+        failed=sum(each["errors"] for each in operations),
+        p50_us=busiest["latency_us"]["p50"],
+        p99_us=busiest["latency_us"]["p99"],
+    )
+
+
+def _locust_outcome(directory: Path) -> Outcome:
+    entries = json.loads((directory / SUMMARY).read_text())
+    busiest = max(entries, key=lambda entry: entry["num_requests"])
+    times = {float(ms): count for ms, count in busiest["response_times"].items()}
+    return Outcome(
+        requests=sum(entry["num_requests"] for entry in entries),
+        failed=sum(entry["num_failures"] for entry in entries),
+        p50_us=_percentile(times, 0.5) * 1000,
+        p99_us=_percentile(times, 0.99) * 1000,
+    )
+
+
+def _percentile(counts: dict[float, int], fraction: float) -> float:
+    rank = max(1.0, fraction * sum(counts.values()))
+    for value in sorted(counts):
+        rank -= counts[value]
+        if rank <= 0:
+            return value
+    raise ValueError("no values")
+
+
+def _tsung_outcome(directory: Path) -> Outcome:
+    text = next((directory / "log").glob("*/tsung.log")).read_text()
+    found = re.findall(r"^stats: (\w+) (\d+) (\d+)$", text, re.MULTILINE)
+    done = {name: int(total) for name, _, total in found}
+    requests = re.findall(r"^stats: request (\d+)", text, re.MULTILINE)
+    total = sum(map(int, requests))
+    return Outcome(requests=total, failed=total - done.get("200", 0))

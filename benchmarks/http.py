@@ -1,0 +1,137 @@
+"""The benchmark `http`: CPU time of a request, beside Locust's and Tsung's, loading nginx."""
+
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from amoc_gevent import clock
+from amoc_gevent.errors import AmocError
+from benchmarks.generators import Generator, Load, amoc, locust, tsung
+from benchmarks.machine import answer, package, program
+from benchmarks.servers.nginx import Nginx
+from benchmarks.table import Table, at_least, ratio, spread
+
+USERS = 50
+WARM_REQUESTS = 2000
+FASTEST = 60_000  # requests a second that bound what Tsung, which cannot be ended, is asked for
+
+
+@dataclass(frozen=True)
+class Window:
+    """What passed between two instants of a steady load, and whether all requests were counted."""
+
+    cpu_s: float
+    wall_s: float
+    requests: int
+    miscounted: int
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU time of the generator for one request, in µs."""
+        return self.cpu_s / self.requests * 1e6
+
+    @property
+    def per_cpu_second(self) -> float:
+        """Requests for each second of CPU time."""
+        return self.requests / self.cpu_s
+
+
+def run(quick: bool) -> Table:
+    """Measure all generators in turn, three times."""
+    rounds, warm_s, window_s = (3, 0.5, 1.0) if quick else (3, 1.0, 3.0)
+    ours, wrapped = (
+        amoc("amoc http.Session", "Session"),
+        amoc("amoc http.RequestsSession", "RequestsSession"),
+    )
+    fast, plain = locust("Locust FastHttpUser", "Fast"), locust("Locust HttpUser", "Plain")
+    erlang = tsung("Tsung")
+    taken: dict[str, list[Window]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as home, Nginx(Path(home)) as nginx:
+        for _ in range(rounds):
+            for generator in (ours, fast, erlang, wrapped, plain):
+                taken[generator.name].append(_measure(generator, nginx, warm_s, window_s))
+    table = Table(_title(), _notes(rounds, window_s), COLUMNS)
+    _add(table, ours, taken)
+    _add(table, fast, taken, ours, 5)
+    _add(table, erlang, taken, ours, 1.3)
+    _add(table, wrapped, taken)
+    _add(table, plain, taken, wrapped, 1)
+    return table
+
+
+COLUMNS = (
+    "generator",
+    "CPU µs/request",
+    "CPU s",
+    "wall s",
+    "requests/s",
+    "requests/CPU s",
+    "own - nginx's count",
+    "ours is",
+    "bar",
+)
+
+
+def _measure(generator: Generator, nginx: Nginx, warm_s: float, window_s: float) -> Window:
+    expected = int(FASTEST * (warm_s + window_s))
+    load = Load(USERS, nginx.url, expected=expected)
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        before = nginx.requests()
+        with generator.start(load, directory) as child:
+            child.until(lambda: nginx.requests() - before >= WARM_REQUESTS, "warm")
+            time.sleep(warm_s)
+            first = child.cpu(), clock.monotonic(), nginx.requests()
+            time.sleep(window_s)
+            last = child.cpu(), clock.monotonic(), nginx.requests()
+            outcome = generator.end(child, directory)
+        if outcome.failed:
+            raise AmocError(f"{generator.name}: {outcome.failed} of {outcome.requests} failed")
+        cpu_s, wall_s, requests = (b - a for a, b in zip(first, last, strict=True))
+        served = nginx.requests() - before
+        return Window(cpu_s, wall_s, int(requests), outcome.requests - served)
+
+
+def _add(
+    table: Table,
+    generator: Generator,
+    taken: dict[str, list[Window]],
+    ours: Generator | None = None,
+    bar: float = 0,
+) -> None:
+    windows = taken[generator.name]
+    verdict = ["", ""]
+    if ours is not None:
+        mine = [window.per_cpu_second for window in taken[ours.name]]
+        times = ratio(mine, [window.per_cpu_second for window in windows])
+        verdict = [f"{times:.2f}x", at_least(times, bar, "x")]
+    table.add(
+        generator.name,
+        spread([window.cpu_us for window in windows]),
+        f"{median(window.cpu_s for window in windows):.2f}",
+        f"{median(window.wall_s for window in windows):.2f}",
+        f"{median(window.requests / window.wall_s for window in windows):,.0f}",
+        f"{median(window.per_cpu_second for window in windows):,.0f}",
+        str(max((window.miscounted for window in windows), key=abs)),
+        *verdict,
+    )
+
+
+def _title() -> str:
+    return f"http: {USERS} users, keep-alive GETs of a 35-byte body from nginx, one process each"
+
+
+def _notes(rounds: int, window_s: float) -> list[str]:
+    nginx = answer(program("nginx", "nginx-light"), "-v").removeprefix("nginx version: ")
+    versions = [package("locust"), answer(program("tsung", "tsung"), "-v"), nginx]
+    return [
+        ", ".join(versions),
+        f"median (least-greatest) of {rounds} rounds in turn, {window_s:g} s each after warm-up;",
+        "CPU: user and system, of the generator with all its helper processes (ours: master, node",
+        "and worker); no think time, 100 requests a round on a connection that the user keeps.",
+        "Ours records count, errors, total, first byte and lag by the kernel's stamps, to 0.1 %;",
+        "Locust total by its own clock to two digits; Tsung mean, variance, min and max.",
+    ]

@@ -1,0 +1,1 @@
+"""The peers' side: Locust files and a Tsung configuration that do what our scenarios do."""

@@ -1,0 +1,21 @@
+"""The CPU work that users of the benchmark `saturation` do between two requests, for all alike."""
+
+from amoc_gevent import clock
+
+SAMPLE = 200_000
+
+
+def work(turns: int) -> None:
+    """Keep the core busy for a number of turns."""
+    for _ in range(turns):
+        pass
+
+
+def turns_in(cpu_us: float) -> int:
+    """Return how many turns take so many µs of CPU time on this machine."""
+    samples = []
+    for _ in range(7):
+        began = clock.cpu_ns()
+        work(SAMPLE)
+        samples.append(clock.cpu_ns() - began)
+    return round(SAMPLE * cpu_us * 1000 / min(samples))

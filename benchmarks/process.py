@@ -1,0 +1,118 @@
+"""A process that a benchmark starts: pinned to a core, its whole tree's CPU time, its end."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from amoc_gevent import clock
+from amoc_gevent.errors import AmocError
+from benchmarks.machine import ROOT, program
+
+PATIENCE_S = 60.0
+POLL_S = 0.02
+
+
+class Child:
+    """A command and what it starts, with home and output in `directory`; it ends with the block."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        directory: Path,
+        core: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = Path(command[0]).name
+        self.home = str(directory)
+        self.output = directory / f"{self.name}.output"
+        home = {"HOME": self.home, "AMOC_HOME": self.home, "PYTHONPATH": str(ROOT)}
+        with self.output.open("wb") as output:
+            self.process = psutil.Popen(
+                [program("taskset", "util-linux"), "-c", str(core), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                env={**os.environ, **home, **(environment or {})},
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end(signal.SIGKILL)
+
+    def cpu(self) -> float:
+        """Return the CPU seconds, user and system, of the process and of all that it started."""
+        family = [self.process, *self.process.children(recursive=True)]
+        return sum(_cpu_of(process) for process in family)
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Poll until `condition` holds; AmocError when the process ends or the time is up."""
+        deadline = clock.monotonic() + PATIENCE_S
+        while not condition():
+            if self.process.poll() is not None:
+                raise AmocError(f"{self.name} ended before {what}:\n{self.said()}")
+            if clock.monotonic() > deadline:
+                raise AmocError(f"{self.name}: not {what} in {PATIENCE_S:g} s:\n{self.said()}")
+            time.sleep(POLL_S)
+
+    def wait(self) -> None:
+        """Wait until it has ended by itself; AmocError when it does not."""
+        try:
+            self.process.wait(PATIENCE_S)
+        except psutil.TimeoutExpired:
+            raise AmocError(
+                f"{self.name} did not end in {PATIENCE_S:g} s:\n{self.said()}"
+            ) from None
+
+    def end(self, number: signal.Signals) -> None:
+        """Send it the signal, wait until it has ended, and end what it has left behind."""
+        family: list[psutil.Process] = []
+        try:
+            if self.process.poll() is None:
+                family = self.process.children(recursive=True)
+                self.process.send_signal(number)
+                self.wait()
+        finally:
+            for process in [*family, *psutil.process_iter()]:
+                if process in family or _home_of(process) == self.home:  # a daemon, such as epmd
+                    _kill(process)
+
+    def said(self) -> str:
+        """Return the last lines of its output."""
+        return "\n".join(self.output.read_text(errors="replace").strip().splitlines()[-15:])
+
+
+def _cpu_of(process: psutil.Process) -> float:
+    try:
+        return sum(process.cpu_times()[:4])  # its own, and its ended children's, user and system
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _home_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("HOME")
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,32 @@
+"""Rounds of keep-alive GETs, each user on a connection that it keeps, with work after each answer.
+
+The side of ours in the benchmarks `http` (no work) and `saturation`.
+"""
+
+from amoc_gevent import http, settings
+from benchmarks.peers.busy import work
+
+url = settings.declare("url", "http://127.0.0.1:8080", "the server")
+client = settings.declare("client", "Session", "the client", verify=["Session", "RequestsSession"])
+ca = settings.declare("ca", "", "file of the certificate authority, for https")
+gets = settings.declare("gets", 100, "how many requests are a round")
+turns = settings.declare("turns", 0, "how much a user computes after each answer")
+
+Sessions = dict[int, "http.Session | http.RequestsSession"]
+
+
+def init() -> Sessions:
+    """Begin with no sessions."""
+    return {}
+
+
+def start(user_id: int, sessions: Sessions) -> None:
+    """Do one round."""
+    if user_id not in sessions:
+        made = http.Session if client.value == "Session" else http.RequestsSession
+        sessions[user_id] = made(url.value, verify=ca.value or True)
+    session, busy = sessions[user_id], turns.value
+    for _ in range(gets.value):
+        session.get("/")
+        if busy:
+            work(busy)

@@ -1,0 +1,1 @@
+"""What the generators load: nginx, and a server that answers late; both on the server's core."""

@@ -1,0 +1,58 @@
+"""One table of one benchmark: its heading, the notes that say what is compared, aligned columns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+
+@dataclass
+class Table:
+    """What a benchmark prints; the first column is aligned left, the others right."""
+
+    title: str
+    notes: Sequence[str]
+    columns: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+
+    def add(self, *cells: str) -> None:
+        """Add a row with as many cells as there are columns."""
+        if len(cells) != len(self.columns):
+            raise ValueError(f"{len(cells)} cells for {len(self.columns)} columns: {cells}")
+        self.rows.append(cells)
+
+    def __str__(self) -> str:
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        text = [_aligned(line, widths) for line in lines]
+        text.insert(1, "-" * max(map(len, text)))
+        notes = [f"  {note}" for note in self.notes]
+        return "\n".join([self.title, *notes, "", *(f"  {line}" for line in text), ""])
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first = cells[0].ljust(widths[0])
+    rest = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+    return "   ".join([first, *rest]).rstrip()
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Return the median over the pairs (taken one after the other) of ours by theirs."""
+    return median(mine / other for mine, other in zip(ours, theirs, strict=True))
+
+
+def at_least(value: float, bar: float, unit: str = "") -> str:
+    """Say whether `value` reaches `bar`."""
+    return f"≥ {bar:g}{unit} {'met' if value >= bar else 'MISSED'}"
+
+
+def at_most(value: float, bar: float, unit: str = "") -> str:
+    """Say whether `value` stays within `bar`."""
+    return f"≤ {bar:g}{unit} {'met' if value <= bar else 'MISSED'}"
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Return the median, and the least and the greatest value where they differ from it."""
+    low, middle, high = min(values), median(values), max(values)
+    if len(values) == 1:
+        return f"{middle:,.{digits}f}"
+    return f"{middle:,.{digits}f} ({low:,.{digits}f}-{high:,.{digits}f})"
