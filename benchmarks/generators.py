@@ -76,31 +76,46 @@ class Outcome:
     lag_p50_us: float | None = None
 
 
+def amoc_run(
+    scenario: str, users: int, directory: Path, given: Mapping[str, object], rate: int = RAMP
+) -> list[str]:
+    """Return the command that runs one of scenarios/ in one worker, `rate` users a second."""
+    path = str(BENCHMARKS / "scenarios" / f"{scenario}.py")
+    run = [sys.executable, "-m", "amoc_gevent", "run", path, "1", str(users), "--workers", "1"]
+    how = ["--user-rate", f"{rate}/s", "--quiet", "--summary", str(directory / SUMMARY)]
+    return [
+        *run,
+        *how,
+        *(word for pair in given.items() for word in ("--set", f"{pair[0]}={pair[1]}")),
+    ]
+
+
+def locust_run(file: str, user: str, users: int, rate: int = RAMP) -> list[str]:
+    """Return the command that runs a class of one of the files of peers/ in one process."""
+    package("locust")
+    path = str(BENCHMARKS / "peers" / f"{file}.py")
+    run = [sys.executable, "-m", "locust", "-f", path, user, "--headless", "--only-summary"]
+    return [*run, "--users", str(users), "--spawn-rate", str(rate), "--loglevel", "WARNING"]
+
+
 def amoc(name: str, client: str) -> Generator:
     """Return ourselves: `amoc run` with one worker, and one of our two HTTP clients."""
 
     def command(load: Load, directory: Path) -> list[str]:
-        scenario = str(BENCHMARKS / "scenarios/rounds.py")
         given = {"url": load.url, "client": client, "ca": load.ca}
-        given |= {"gets": str(load.gets), "turns": str(load.turns)}
-        options = [word for pair in given.items() for word in ("--set", "=".join(pair))]
-        run = [sys.executable, "-m", "amoc_gevent", "run", scenario, "1", str(load.users)]
-        how = ["--workers", "1", "--user-rate", f"{RAMP}/s", "--repeat-interval", "0s", "--quiet"]
-        return [*run, *how, "--summary", str(directory / SUMMARY), *options]
+        counts = {"gets": load.gets, "turns": load.turns}
+        run = amoc_run("rounds", load.users, directory, {**given, **counts})
+        return [*run, "--repeat-interval", "0s"]
 
     return Generator(name, command, signal.SIGTERM, _amoc_outcome, lambda _: {})
 
 
 def locust(name: str, user: str) -> Generator:
     """Return Locust, headless in one process, with one class of peers/locust_rounds.py."""
-    package("locust")
 
     def command(load: Load, directory: Path) -> list[str]:
-        path = str(BENCHMARKS / "peers/locust_rounds.py")
-        run = [sys.executable, "-m", "locust", "-f", path, user, "--headless"]
-        users = ["--users", str(load.users), "--spawn-rate", str(RAMP), "--host", load.url]
-        quiet = ["--only-summary", "--loglevel", "WARNING", "--stop-timeout", "20"]
-        return [*run, *users, *quiet, "--json-file", str(directory / Path(SUMMARY).stem)]
+        ends = ["--stop-timeout", "20", "--json-file", str(directory / Path(SUMMARY).stem)]
+        return [*locust_run("locust_rounds", user, load.users), "--host", load.url, *ends]
 
     def environment(load: Load) -> Mapping[str, str]:
         return {"GETS": str(load.gets), "TURNS": str(load.turns)}

@@ -1,8 +1,11 @@
 """The benchmark `recording`: what it costs to record an operation, and what 1,000 names hold."""
 
-import random
-from collections.abc import Callable, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL
 from statistics import median
 
 from hdrh.histogram import HdrHistogram
@@ -10,34 +13,70 @@ from locust.stats import RequestStats
 
 from amoc_gevent import clock
 from amoc_gevent.metrics import recorder
-from benchmarks.machine import package
+from benchmarks import notes
+from benchmarks.generators import amoc_run, locust_run
+from benchmarks.machine import cores, package
+from benchmarks.process import Child
 from benchmarks.table import Table, at_most, ratio, spread
+from benchmarks.values import Values, values_of
 
 NAME = "GET /"
 NAMES = 1000
 EACH = 1000
-
-Values = Sequence[tuple[int, int, int]]
-"""Of each operation: its latency, its time to the first byte and the generator's lag, in µs."""
+OPERATION_BAR_US = 1
+MEMORY_BAR_MB = 100
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to record operations, `record` all of `values`."""
+class Cost:
+    """What one measurement showed: the figure that counts, CPU and wall time (s) in all."""
 
-    name: str
-    record: Callable[[Values], None]
+    figure: float
+    cpu_s: float
+    wall_s: float
 
 
-def ours(values: Values) -> None:
-    """Record as http.Session does: count, latency and first byte, and the generator's lag."""
+def run(quick: bool) -> Table:
+    """Measure the three ways to record in turn, then the memory of a worker and of Locust."""
+    rounds, count, seconds = (5, 20_000, 4) if quick else (9, 100_000, 10)
+    values = values_of(count)
+    ways = (_ours, _hdrhistogram, _locust)
+    taken: dict[str, list[Cost]] = {way.__name__: [] for way in ways}
+    for _ in range(rounds):
+        for way in ways:
+            taken[way.__name__].append(_cost(way, values))
+    table = Table(_title(), _notes(rounds, count, seconds), COLUMNS)
+    ours = taken[_ours.__name__]
+    for peer, way in (("hdrhistogram", _hdrhistogram), ("Locust's stats", _locust)):
+        _add(table, "CPU µs/operation", ours, (peer, taken[way.__name__]), OPERATION_BAR_US)
+    memory = [_memory_of_ours(seconds)], ("Locust", [_memory_of_locust(seconds)])
+    _add(table, f"MB, {NAMES:,} names", *memory, MEMORY_BAR_MB)
+    return table
+
+
+COLUMNS = (
+    "figure",
+    "amoc",
+    "CPU s",
+    "wall s",
+    "peer",
+    "its figure",
+    "CPU s",
+    "wall s",
+    "ours is",
+    "bar",
+)
+
+
+def _ours(values: Values) -> None:
+    """Record as http.Session does: count, latency, first byte, and the generator's lag."""
     for total_us, first_us, lag_us in values:
         recorder.operation(NAME, total_us, None, first_us)
         recorder.lag(lag_us)
     recorder.take()
 
 
-def hdrhistogram(values: Values) -> None:
+def _hdrhistogram(values: Values) -> None:
     """Record the same three values, in histograms found by the name of the operation."""
     histograms = {NAME: [HdrHistogram(1, 3_600_000_000, 3) for _ in range(3)]}
     for total_us, first_us, lag_us in values:
@@ -47,65 +86,80 @@ def hdrhistogram(values: Values) -> None:
         lag.record_value(lag_us)
 
 
-def locust(values: Values) -> None:
+def _locust(values: Values) -> None:
     """Record the latency alone, as Locust does."""
     stats = RequestStats()
     for total_us, _, _ in values:
         stats.log_request("GET", NAME, total_us / 1000, 35)
 
 
-def run(quick: bool) -> Table:
-    """Measure the three in turn."""
-    rounds, count = (5, 20_000) if quick else (9, 100_000)
-    values = _values(count)
-    ways = [
-        Way("amoc, 3 values", ours),
-        Way("hdrhistogram, 3 values", hdrhistogram),
-        Way("Locust's stats, 1 value", locust),
-    ]
-    taken: dict[str, list[tuple[float, float]]] = {way.name: [] for way in ways}
-    for _ in range(rounds):
-        for way in ways:
-            taken[way.name].append(_cost(way, values))
-    table = Table(_title(), _notes(rounds, count), COLUMNS)
-    mine = [cpu for cpu, _ in taken[ways[0].name]]
-    for way in ways:
-        cpus = [cpu for cpu, _ in taken[way.name]]
-        table.add(
-            way.name,
-            spread(cpus, 2),
-            f"{median(wall for _, wall in taken[way.name]):.2f}",
-            "" if way is ways[0] else f"{1 / ratio(mine, cpus):.1f}x",
-            at_most(median(cpus), 1, " µs") if way is ways[0] else "",
-        )
-    return table
-
-
-COLUMNS = ("recorded with", "CPU µs/operation", "wall µs/operation", "ours is faster", "bar")
-
-
-def _values(count: int) -> Values:
-    dice = random.Random(1)  # the same for all
-    found = []
-    for _ in range(count):
-        first = dice.lognormvariate(9.2, 0.5)  # around 10 ms
-        found.append((int(first * 1.1), int(first), int(dice.expovariate(1 / 300))))
-    return found
-
-
-def _cost(way: Way, values: Values) -> tuple[float, float]:
+def _cost(way: Callable[[Values], None], values: Values) -> Cost:
     cpu, wall = clock.cpu_ns(), clock.monotonic_ns()
-    way.record(values)
+    way(values)
     cpu, wall = clock.cpu_ns() - cpu, clock.monotonic_ns() - wall
-    return cpu / len(values) / 1000, wall / len(values) / 1000
+    return Cost(cpu / len(values) / 1000, cpu / 1e9, wall / 1e9)
+
+
+def _memory_of_ours(seconds: int) -> Cost:
+    with tempfile.TemporaryDirectory() as name:
+        home, path = Path(name), Path(name) / "notes.json"
+        each = EACH // seconds
+        given = {"names": NAMES, "each": each, "seconds": seconds, "notes": path}
+        return _peak(amoc_run("names", 1, home, given), home, path)
+
+
+def _memory_of_locust(seconds: int) -> Cost:
+    with tempfile.TemporaryDirectory() as name:
+        home, path = Path(name), Path(name) / "notes.json"
+        given = {"NAMES": NAMES, "EACH": EACH // seconds, "SECONDS": seconds, "NOTES": path}
+        environment = {name: str(value) for name, value in given.items()}
+        return _peak(locust_run("locust_names", "Recorder", 1), home, path, environment)
+
+
+def _peak(
+    command: Sequence[str], home: Path, path: Path, environment: Mapping[str, str] | None = None
+) -> Cost:
+    with Child(command, home, cores()[0], environment) as child:
+        child.until(lambda: "after" in notes.read(path), "all recorded")
+        time.sleep(1)  # the last second is sent
+        taken = notes.read(path)
+        peak = notes.memory("VmHWM", int(taken["after"]["pid"]))
+        child.end(SIGKILL)
+    before, after = taken["before"], taken["after"]
+    return Cost(peak / 1e6, after["cpu"] - before["cpu"], after["at"] - before["at"])
+
+
+def _add(
+    table: Table, figure: str, ours: list[Cost], peer: tuple[str, list[Cost]], bar: float
+) -> None:
+    name, theirs = peer
+    mine, its = [cost.figure for cost in ours], [cost.figure for cost in theirs]
+    table.add(
+        figure,
+        spread(mine, 2),
+        *_times(ours),
+        name,
+        spread(its, 2),
+        *_times(theirs),
+        f"{ratio(mine, its):.2f}x",
+        at_most(median(mine), bar),
+    )
+
+
+def _times(costs: list[Cost]) -> tuple[str, str]:
+    cpu, wall = (median(c.cpu_s for c in costs), median(c.wall_s for c in costs))
+    return f"{cpu:.3f}", f"{wall:.3f}"
 
 
 def _title() -> str:
-    return "recording: one operation in one process, the loop that does it included"
+    return "recording: one operation; and the memory of a process that records many names"
 
 
-def _notes(rounds: int, count: int) -> list[str]:
+def _notes(rounds: int, count: int, seconds: int) -> list[str]:
     return [
         f"{package('hdrhistogram')}, {package('locust')}",
-        f"median (least-greatest) of {rounds} rounds in turn, {count:,} operations each",
+        f"Operations: median (least-greatest) of {rounds} rounds in turn of {count:,}, the loop",
+        "included; ours and hdrhistogram record latency, first byte and lag, Locust the latency.",
+        f"Memory: peak of the worker (of Locust's process); {EACH:,} requests of each name, spread",
+        f"over {seconds} s; ours sends its snapshot each second.",
     ]

@@ -1,0 +1,43 @@
+"""What a process under measurement notes about itself: memory, CPU, instants, in a file of JSON."""
+
+import json
+import os
+from pathlib import Path
+
+from amoc_gevent import clock
+
+
+def memory(what: str, pid: int | None = None) -> int:
+    """Return how many bytes a process (this one if none is given) holds: VmRSS, or VmHWM."""
+    lines = Path(f"/proc/{pid or 'self'}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
+
+
+def read(path: Path) -> dict[str, dict[str, float]]:
+    """Return the notes so far, none when there is no file yet."""
+    found: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+class Notes:
+    """Notes of one process; each `take` is written at once, as the process may be ended any time.
+
+    A note holds `resident` and `peak` (bytes), `at` (monotonic s), `cpu` (s) and the `pid`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._notes: dict[str, dict[str, float]] = {}
+
+    def take(self, name: str) -> None:
+        """Note how this process stands now."""
+        self._notes[name] = {
+            "resident": memory("VmRSS"),
+            "peak": memory("VmHWM"),
+            "at": clock.monotonic(),
+            "cpu": clock.cpu_ns() / 1e9,
+            "pid": os.getpid(),
+        }
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text(json.dumps(self._notes))
+        fresh.replace(self._path)

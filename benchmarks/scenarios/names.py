@@ -1,0 +1,34 @@
+"""One user that records requests under many names, a second's worth each second.
+
+Our side of the memory figure of the benchmark `recording`.
+"""
+
+from amoc_gevent import settings, user
+from amoc_gevent.metrics import recorder
+from benchmarks.notes import Notes
+from benchmarks.values import values_of
+
+names = settings.declare("names", 1000, "how many operations there are")
+each = settings.declare("each", 100, "how many requests of each are recorded in a second")
+seconds = settings.declare("seconds", 10, "for how many seconds")
+notes = settings.declare("notes", "notes.json", "file for the notes")
+
+
+def init() -> Notes:
+    """Note how the worker stands before the user."""
+    made = Notes(notes.value)
+    made.take("before")
+    return made
+
+
+def start(user_id: int, made: Notes) -> None:
+    """Record them all; the last second has been sent when the last note is taken."""
+    pool = values_of(10 * each.value)
+    for _ in range(seconds.value):
+        for name in range(names.value):
+            at = name % 9 * each.value
+            for total_us, first_us, lag_us in pool[at : at + each.value]:
+                recorder.operation(f"GET /{name}", total_us, None, first_us)
+                recorder.lag(lag_us)
+        user.sleep(1)
+    made.take("after")

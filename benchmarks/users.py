@@ -1,0 +1,163 @@
+"""The benchmark `users`: how fast a worker starts users, and what each one that it holds costs."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL
+from statistics import median
+
+from benchmarks import notes
+from benchmarks.generators import amoc_run, locust_run
+from benchmarks.machine import cores, package
+from benchmarks.process import Child
+from benchmarks.table import Table, at_least, at_most, ratio, spread
+
+FASTEST = 1_000_000  # users a second: a rate that limits nobody
+SLOWEST = 1
+SETTLED_S = 1.0
+STARTS_BAR = 30_000
+SLEEPING_BAR = 12 * 1024
+AT_REST_BAR = 300
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """What one run showed.
+
+    Wall and CPU time until the last user's first line, and the memory of the process (bytes) that
+    there was more with all users there than before the first.
+    """
+
+    users: int
+    wall_s: float
+    cpu_s: float
+    held: float
+
+    @property
+    def per_s(self) -> float:
+        """Users started a second."""
+        return self.users / self.wall_s
+
+    @property
+    def each(self) -> float:
+        """Bytes for each user."""
+        return self.held / self.users
+
+
+def run(quick: bool) -> Table:
+    """Start and hold users in turn with Locust, then let them rest, then wait."""
+    rounds, asleep, at_rest = (3, 30_000, 200_000) if quick else (3, 100_000, 1_000_000)
+    ours: list[Crowd] = []
+    peers: list[Crowd] = []
+    for _ in range(rounds):
+        ours.append(_ours(asleep, FASTEST, sleep=True))
+        peers.append(_locust(asleep))
+    resting = _ours(at_rest, FASTEST, sleep=False)
+    waiting = _ours(at_rest, SLOWEST, sleep=False)
+    table = Table(_title(), _notes(rounds), COLUMNS)
+    _add_starts(table, ours, peers)
+    _add_memory(table, "bytes, asleep in start", ours, peers, SLEEPING_BAR)
+    _add_memory(table, "bytes, between two rounds", [resting], peers[:1], AT_REST_BAR)
+    _add_memory(table, "bytes, not yet started", [waiting], peers[:1], AT_REST_BAR)
+    return table
+
+
+COLUMNS = (
+    "of each user",
+    "amoc",
+    "users",
+    "CPU s",
+    "wall s",
+    "Locust",
+    "users",
+    "CPU s",
+    "wall s",
+    "ours is",
+    "bar",
+)
+
+
+def _ours(users: int, rate: int, *, sleep: bool) -> Crowd:
+    """Start users that sleep in their first round or rest after it; the slowest rate: only one."""
+    with tempfile.TemporaryDirectory() as name:
+        home, path = Path(name), Path(name) / "notes.json"
+        given = {"users": users, "notes": path, "sleep": str(sleep).lower()}
+        command = [*amoc_run("crowd", users, home, given, rate), "--repeat-interval", "1h"]
+        span = ("first", "first" if rate == SLOWEST else "last")
+        return _watched(command, home, path, users, span)
+
+
+def _locust(users: int) -> Crowd:
+    with tempfile.TemporaryDirectory() as name:
+        home, path = Path(name), Path(name) / "notes.json"
+        command = locust_run("locust_crowd", "Sleeper", users, rate=users)
+        environment = {"USERS": str(users), "NOTES": str(path)}
+        # from before the first: it makes all users before the first of them runs
+        return _watched(command, home, path, users, ("before", "last"), environment)
+
+
+def _watched(
+    command: Sequence[str],
+    home: Path,
+    path: Path,
+    users: int,
+    span: tuple[str, str],
+    environment: dict[str, str] | None = None,
+) -> Crowd:
+    since, awaited = span
+    with Child(command, home, cores()[0], environment) as child:
+        child.until(lambda: awaited in notes.read(path), f"its {awaited} of {users} users started")
+        time.sleep(SETTLED_S)
+        taken = notes.read(path)
+        held = notes.memory("VmRSS", int(taken["before"]["pid"])) - taken["before"]["resident"]
+        child.end(SIGKILL)
+    first, last = taken[since], taken[awaited]
+    return Crowd(users, last["at"] - first["at"], last["cpu"] - first["cpu"], held)
+
+
+def _add_starts(table: Table, ours: list[Crowd], peers: list[Crowd]) -> None:
+    rates = [crowd.per_s for crowd in ours]
+    theirs = [crowd.per_s for crowd in peers]
+    table.add(
+        "starts a second",
+        spread(rates, 0),
+        *_effort(ours),
+        spread(theirs, 0),
+        *_effort(peers),
+        f"{ratio(rates, theirs):.1f}x",
+        at_least(median(rates), STARTS_BAR),
+    )
+
+
+def _add_memory(table: Table, what: str, ours: list[Crowd], peers: list[Crowd], bar: float) -> None:
+    sizes, theirs = [crowd.each for crowd in ours], [crowd.each for crowd in peers]
+    table.add(
+        what,
+        spread(sizes, 0),
+        *_effort(ours),
+        spread(theirs, 0),
+        *_effort(peers),
+        f"1/{ratio(theirs, [max(1.0, size) for size in sizes]):.1f}",
+        at_most(median(sizes), bar),
+    )
+
+
+def _effort(crowds: list[Crowd]) -> tuple[str, str, str]:
+    cpu, wall = median(c.cpu_s for c in crowds), median(c.wall_s for c in crowds)
+    return f"{crowds[0].users:,}", f"{cpu:.2f}", f"{wall:.2f}"
+
+
+def _title() -> str:
+    return "users: started and held by one worker, and by Locust in one process"
+
+
+def _notes(rounds: int) -> list[str]:
+    return [
+        f"{package('locust')}; median (least-greatest) of {rounds} rounds in turn; at rest: of one.",
+        "A user has started when it has run its first line. Times: until the last has; ours from the",
+        "first, Locust's from the start of its test, as it makes all before any of them runs.",
+        "Memory: resident in the process with all of them there, less that before the first.",
+        "Locust knows no users at rest: between two tasks they are greenlets that sleep.",
+    ]
