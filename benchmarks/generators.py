@@ -150,6 +150,7 @@ def _amoc_outcome(directory: Path) -> Outcome:
         failed=sum(each["errors"] for each in operations),
         p50_us=busiest["latency_us"]["p50"],
         p99_us=busiest["latency_us"]["p99"],
+        lag_p50_us=summary["health"]["pickup_lag_us"]["p50"],
     )
 
 

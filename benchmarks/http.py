@@ -70,7 +70,7 @@ COLUMNS = (
     "requests/s",
     "requests/CPU s",
     "own - nginx's count",
-    "ours is",
+    "ours / peer's",
     "bar",
 )
 
@@ -107,7 +107,7 @@ def _add(
     if ours is not None:
         mine = [window.per_cpu_second for window in taken[ours.name]]
         times = ratio(mine, [window.per_cpu_second for window in windows])
-        verdict = [f"{times:.2f}x", at_least(times, bar, "x")]
+        verdict = [f"{times:.2f}", at_least(times, bar)]
     table.add(
         generator.name,
         spread([window.cpu_us for window in windows]),

@@ -47,25 +47,14 @@ def run(quick: bool) -> Table:
             taken[way.__name__].append(_cost(way, values))
     table = Table(_title(), _notes(rounds, count, seconds), COLUMNS)
     ours = taken[_ours.__name__]
-    for peer, way in (("hdrhistogram", _hdrhistogram), ("Locust's stats", _locust)):
-        _add(table, "CPU µs/operation", ours, (peer, taken[way.__name__]), OPERATION_BAR_US)
-    memory = [_memory_of_ours(seconds)], ("Locust", [_memory_of_locust(seconds)])
-    _add(table, f"MB, {NAMES:,} names", *memory, MEMORY_BAR_MB)
+    peers = {"hdrhistogram": taken[_hdrhistogram.__name__], "Locust": taken[_locust.__name__]}
+    _add(table, "CPU µs/operation", ours, peers, OPERATION_BAR_US)
+    locust = {"Locust": [_memory_of_locust(seconds)]}
+    _add(table, f"MB, {NAMES:,} names", [_memory_of_ours(seconds)], locust, MEMORY_BAR_MB)
     return table
 
 
-COLUMNS = (
-    "figure",
-    "amoc",
-    "CPU s",
-    "wall s",
-    "peer",
-    "its figure",
-    "CPU s",
-    "wall s",
-    "ours is",
-    "bar",
-)
+COLUMNS = ("figure", "by", "median", "CPU s", "wall s", "ours / peer's", "bar")
 
 
 def _ours(values: Values) -> None:
@@ -130,25 +119,18 @@ def _peak(
 
 
 def _add(
-    table: Table, figure: str, ours: list[Cost], peer: tuple[str, list[Cost]], bar: float
+    table: Table, figure: str, ours: list[Cost], peers: Mapping[str, list[Cost]], bar: float
 ) -> None:
-    name, theirs = peer
-    mine, its = [cost.figure for cost in ours], [cost.figure for cost in theirs]
-    table.add(
-        figure,
-        spread(mine, 2),
-        *_times(ours),
-        name,
-        spread(its, 2),
-        *_times(theirs),
-        f"{ratio(mine, its):.2f}x",
-        at_most(median(mine), bar),
-    )
+    mine = [cost.figure for cost in ours]
+    table.add(figure, "amoc", *_effort(ours), "", at_most(median(mine), bar))
+    for name, theirs in peers.items():
+        times = ratio(mine, [cost.figure for cost in theirs])
+        table.add("", name, *_effort(theirs), f"{times:.2f}", "")
 
 
-def _times(costs: list[Cost]) -> tuple[str, str]:
-    cpu, wall = (median(c.cpu_s for c in costs), median(c.wall_s for c in costs))
-    return f"{cpu:.3f}", f"{wall:.3f}"
+def _effort(costs: list[Cost]) -> tuple[str, str, str]:
+    cpu, wall = median(c.cpu_s for c in costs), median(c.wall_s for c in costs)
+    return spread([cost.figure for cost in costs], 2), f"{cpu:.3f}", f"{wall:.3f}"
 
 
 def _title() -> str:

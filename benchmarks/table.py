@@ -7,7 +7,7 @@ from statistics import median
 
 @dataclass
 class Table:
-    """What a benchmark prints; the first column is aligned left, the others right."""
+    """What a benchmark prints; columns whose cells are names are aligned left, the others right."""
 
     title: str
     notes: Sequence[str]
@@ -21,18 +21,17 @@ class Table:
         self.rows.append(cells)
 
     def __str__(self) -> str:
-        lines = [self.columns, *self.rows]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        text = [_aligned(line, widths) for line in lines]
+        texts = [_aligned(cells) for cells in zip(self.columns, *self.rows, strict=True)]
+        text = ["   ".join(line).rstrip() for line in zip(*texts, strict=True)]
         text.insert(1, "-" * max(map(len, text)))
         notes = [f"  {note}" for note in self.notes]
         return "\n".join([self.title, *notes, "", *(f"  {line}" for line in text), ""])
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first = cells[0].ljust(widths[0])
-    rest = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
-    return "   ".join([first, *rest]).rstrip()
+def _aligned(cells: Sequence[str]) -> list[str]:
+    width = max(map(len, cells))
+    is_name = all(cell[:1].isalpha() for cell in cells if cell)
+    return [cell.ljust(width) if is_name else cell.rjust(width) for cell in cells]
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
@@ -42,12 +41,12 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 def at_least(value: float, bar: float, unit: str = "") -> str:
     """Say whether `value` reaches `bar`."""
-    return f"≥ {bar:g}{unit} {'met' if value >= bar else 'MISSED'}"
+    return f"≥ {bar:,g}{unit} {'met' if value >= bar else 'MISSED'}"
 
 
 def at_most(value: float, bar: float, unit: str = "") -> str:
     """Say whether `value` stays within `bar`."""
-    return f"≤ {bar:g}{unit} {'met' if value <= bar else 'MISSED'}"
+    return f"≤ {bar:,g}{unit} {'met' if value <= bar else 'MISSED'}"
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:

@@ -56,27 +56,18 @@ def run(quick: bool) -> Table:
         peers.append(_locust(asleep))
     resting = _ours(at_rest, FASTEST, sleep=False)
     waiting = _ours(at_rest, SLOWEST, sleep=False)
+    resting, waiting = _ours(at_rest, FASTEST, sleep=False), _ours(at_rest, SLOWEST, sleep=False)
     table = Table(_title(), _notes(rounds), COLUMNS)
     _add_starts(table, ours, peers)
-    _add_memory(table, "bytes, asleep in start", ours, peers, SLEEPING_BAR)
-    _add_memory(table, "bytes, between two rounds", [resting], peers[:1], AT_REST_BAR)
-    _add_memory(table, "bytes, not yet started", [waiting], peers[:1], AT_REST_BAR)
+    _add_memory(table, "bytes asleep in start", ours, peers, SLEEPING_BAR)
+    _add_memory(table, "bytes between two rounds", [resting], peers[:1], AT_REST_BAR)
+    _add_memory(
+        table, "bytes before the start", [waiting], [_locust(at_rest, SLOWEST)], AT_REST_BAR
+    )
     return table
 
 
-COLUMNS = (
-    "of each user",
-    "amoc",
-    "users",
-    "CPU s",
-    "wall s",
-    "Locust",
-    "users",
-    "CPU s",
-    "wall s",
-    "ours is",
-    "bar",
-)
+COLUMNS = ("of each user", "by", "users", "figure", "CPU s", "wall s", "ours / peer's", "bar")
 
 
 def _ours(users: int, rate: int, *, sleep: bool) -> Crowd:
@@ -89,13 +80,14 @@ def _ours(users: int, rate: int, *, sleep: bool) -> Crowd:
         return _watched(command, home, path, users, span)
 
 
-def _locust(users: int) -> Crowd:
+def _locust(users: int, rate: int = FASTEST) -> Crowd:
     with tempfile.TemporaryDirectory() as name:
         home, path = Path(name), Path(name) / "notes.json"
-        command = locust_run("locust_crowd", "Sleeper", users, rate=users)
+        command = locust_run("locust_crowd", "Sleeper", users, min(users, rate))
         environment = {"USERS": str(users), "NOTES": str(path)}
         # from before the first: it makes all users before the first of them runs
-        return _watched(command, home, path, users, ("before", "last"), environment)
+        span = ("before", "first" if rate == SLOWEST else "last")
+        return _watched(command, home, path, users, span, environment)
 
 
 def _watched(
@@ -118,35 +110,24 @@ def _watched(
 
 
 def _add_starts(table: Table, ours: list[Crowd], peers: list[Crowd]) -> None:
-    rates = [crowd.per_s for crowd in ours]
-    theirs = [crowd.per_s for crowd in peers]
-    table.add(
-        "starts a second",
-        spread(rates, 0),
-        *_effort(ours),
-        spread(theirs, 0),
-        *_effort(peers),
-        f"{ratio(rates, theirs):.1f}x",
-        at_least(median(rates), STARTS_BAR),
-    )
+    rates, theirs = [crowd.per_s for crowd in ours], [crowd.per_s for crowd in peers]
+    bar = at_least(median(rates), STARTS_BAR)
+    table.add("starts a second", "amoc", *_effort(ours, spread(rates, 0)), "", bar)
+    times = f"{ratio(rates, theirs):.2f}"
+    table.add("", "Locust", *_effort(peers, spread(theirs, 0)), times, "")
 
 
 def _add_memory(table: Table, what: str, ours: list[Crowd], peers: list[Crowd], bar: float) -> None:
     sizes, theirs = [crowd.each for crowd in ours], [crowd.each for crowd in peers]
-    table.add(
-        what,
-        spread(sizes, 0),
-        *_effort(ours),
-        spread(theirs, 0),
-        *_effort(peers),
-        f"1/{ratio(theirs, [max(1.0, size) for size in sizes]):.1f}",
-        at_most(median(sizes), bar),
-    )
+    verdict = at_most(median(sizes), bar)
+    table.add(what, "amoc", *_effort(ours, spread(sizes, 0)), "", verdict)
+    times = f"{ratio(sizes, theirs):.2f}" if min(theirs) > 1 else ""
+    table.add("", "Locust", *_effort(peers, spread(theirs, 0)), times, "")
 
 
-def _effort(crowds: list[Crowd]) -> tuple[str, str, str]:
+def _effort(crowds: list[Crowd], figure: str) -> tuple[str, str, str, str]:
     cpu, wall = median(c.cpu_s for c in crowds), median(c.wall_s for c in crowds)
-    return f"{crowds[0].users:,}", f"{cpu:.2f}", f"{wall:.2f}"
+    return f"{crowds[0].users:,}", figure, f"{cpu:.2f}", f"{wall:.2f}"
 
 
 def _title() -> str:
@@ -155,9 +136,9 @@ def _title() -> str:
 
 def _notes(rounds: int) -> list[str]:
     return [
-        f"{package('locust')}; median (least-greatest) of {rounds} rounds in turn; at rest: of one.",
-        "A user has started when it has run its first line. Times: until the last has; ours from the",
-        "first, Locust's from the start of its test, as it makes all before any of them runs.",
+        f"{package('locust')}; median (least-greatest) of {rounds} rounds in turn (at rest: one).",
+        "A user has started when it has run its first line. Times: until the last has; ours from",
+        "the first, Locust's from the start of its test, as it makes all before any of them runs.",
         "Memory: resident in the process with all of them there, less that before the first.",
         "Locust knows no users at rest: between two tasks they are greenlets that sleep.",
     ]
