@@ -1,0 +1,93 @@
+"""Runs the command line in processes of its own, and proves that it leaves nothing behind."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.servers import Process, wait_for
+
+
+class Amoc:
+    """Starts `amoc` commands in a directory of the test's own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.sockets = directory / "sockets"
+        self.sockets.mkdir(mode=0o700)
+        self.summary_path = directory / "summary.json"
+        self._started: list[Process] = []
+
+    def start(self, *arguments: object, env: dict[str, str] | None = None) -> Process:
+        """Start a command and do not wait for it."""
+        process = Process(
+            [sys.executable, "-m", "amoc_gevent", *map(str, arguments)],
+            self.directory / f"output-{len(self._started)}",
+            env={
+                "TMPDIR": str(self.sockets),
+                "XDG_RUNTIME_DIR": str(self.sockets),
+                "AMOC_HOME": str(self.directory / "home"),
+                **(env or {}),
+            },
+        )
+        self._started.append(process)
+        return process
+
+    def run(self, *arguments: object, env: dict[str, str] | None = None) -> tuple[int, str]:
+        """Run a command to its end; return its exit code and all that it printed."""
+        process = self.start(*arguments, env=env)
+        return process.wait(60), process.said()
+
+    def load(self, *arguments: object, env: dict[str, str] | None = None) -> dict[str, Any]:
+        """Run `amoc run ARGUMENTS` to a good end and return its summary."""
+        code, said = self.run("run", *arguments, "--summary", self.summary_path, env=env)
+        assert code == 0, said
+        return self.summary()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the summary that the last run wrote."""
+        summary: dict[str, Any] = json.loads(self.summary_path.read_text())
+        return summary
+
+    def scenario(self, source: str, name: str = "mine") -> Path:
+        """Write a scenario and return its path; `init` is added where it has none."""
+        path = self.directory / f"{name}.py"
+        if "def init(" not in source:
+            source += "\n\ndef init():\n    pass\n"
+        path.write_text(source)
+        return path
+
+    def assert_nothing_left(self, process: Process) -> None:
+        """Fail if a process of the command's, or a file of its, is still there."""
+        wait_for(lambda: not _members(process.pid), what="the end of all its processes")
+        assert list(self.sockets.iterdir()) == []
+
+    def stop(self) -> None:
+        """End what still runs."""
+        for process in self._started:
+            process.stop()
+
+
+def _members(group: int) -> list[psutil.Process]:
+    """Return the living processes of a process group."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+@pytest.fixture
+def amoc(tmp_path: Path) -> Iterator[Amoc]:
+    """The command line, in a directory of the test's own."""
+    found = Amoc(tmp_path)
+    yield found
+    found.stop()
