@@ -1,0 +1,81 @@
+# What one does here: `make run` shows it at work, `make test` and `make check` prove it.
+# All that is installed goes into .venv; `make clean` removes it.
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+HTTPBIN := httpbin==0.10.4
+HAS_SBIN := PATH="$$PATH:/usr/sbin" command -v
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1      \2/p' $(MAKEFILE_LIST) \
+	    | sed 's/^\(.\{7\}\) */  make \1/'
+
+run: $(VENV)/.installed ## Load the demo server with 200 users for 15 s
+	@said=$$(mktemp); \
+	setsid $(BIN)/amoc demo http --port 0 >$$said & server=$$!; \
+	trap 'kill $$server 2>/dev/null; wait $$server 2>/dev/null; rm -f $$said' EXIT; \
+	trap : INT; \
+	tries=0; until url=$$(sed -n 's/^listening on //p' $$said); [ -n "$$url" ]; do \
+	    tries=$$((tries + 1)); \
+	    kill -0 $$server 2>/dev/null && [ $$tries -lt 100 ] \
+	        || { echo "the demo server did not start" >&2; exit 1; }; \
+	    sleep 0.1; \
+	done; \
+	echo "Demo server on $$url: 200 users load it for 15 s (scenarios/http_hello.py)"; \
+	$(BIN)/amoc run http_hello 1 200 --duration 15s --user-rate 100/s --set url=$$url $(ARGS)
+
+test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
+	@$(HAS_SBIN) nginx >/dev/null || bash .ci/packages nginx-light || true
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.check ## Check style, types and the arrows between modules
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@told=$$($(BIN)/lint-imports 2>&1) || { echo "$$told"; exit 1; }
+	@echo "style, types and imports are fine"
+
+bench: $(VENV)/.bench ## Measure against Locust and Tsung; ARGS="http --quick" chooses
+	@$(HAS_SBIN) nginx >/dev/null || bash .ci/packages nginx-light
+	@command -v tsung >/dev/null || bash .ci/packages tsung
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove all that was generated, .venv included
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	    .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "amoc needs Python 3.11 or newer; choose one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || bash .ci/packages python3-venv
+	@echo "Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.installed: setup.py | $(BIN)/python
+	@echo "Installing amoc and what it needs"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.installed
+	@echo "Installing what the tests need"
+	@$(PIP) --editable '.[test]'
+	@# Its own requirement, greenlet<3, is that of an age before the present gevent's.
+	@$(PIP) --no-deps $(HTTPBIN)
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.installed
+	@echo "Installing the checkers"
+	@$(PIP) --editable '.[check]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.installed
+	@echo "Installing the peers"
+	@$(PIP) --editable '.[bench]'
+	@touch $@
