@@ -20,7 +20,7 @@ run: $(VENV)/.installed ## Load the demo server with 200 users for 15 s
 	@said=$$(mktemp); \
 	setsid $(BIN)/amoc demo http --port 0 >$$said & server=$$!; \
 	trap 'kill $$server 2>/dev/null; wait $$server 2>/dev/null; rm -f $$said' EXIT; \
-	trap : INT; \
+	trap : INT; trap 'exit 143' TERM; \
 	tries=0; until url=$$(sed -n 's/^listening on //p' $$said); [ -n "$$url" ]; do \
 	    tries=$$((tries + 1)); \
 	    kill -0 $$server 2>/dev/null && [ $$tries -lt 100 ] \
