@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 READ, WRITE = 1, 2  # EV_READ and EV_WRITE of libev
 RECEIVE_SIZE = 1 << 14
-KNOWN_MAX = 2048
-KNOWN_SIZE_MAX = 1 << 14
+KNOWN_MAX = 1 << 25  # bytes, of all that is kept together
+KNOWN_REPLY_MAX = 1 << 14
 LINGER = 2.0
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,19 @@ class Service:
     pages: Pages
     context: ssl.SSLContext | None = None
     known: dict[bytes, tuple[Reply, Tally]] = field(default_factory=dict)
+    known_size: int = 0
     open: set["Connection"] = field(default_factory=set)
+
+    def remember(self, request: Request, reply: Reply) -> None:
+        """Keep `reply` for the next request with the same bytes; forget all when there are many."""
+        if len(reply.data) > KNOWN_REPLY_MAX:
+            return
+        self.known_size += len(request.source) + len(reply.data)
+        if self.known_size > KNOWN_MAX:
+            self.known.clear()
+            self.known_size = 0
+        tally = self.pages.counts.tally(request.method, request.path)
+        self.known[request.source] = (reply, tally)
 
 
 class Connection:
@@ -181,12 +193,8 @@ class Connection:
         data = answer.encode(request.method, request.version, keep_alive=request.keep_alive)
         then = Then.GO_ON if request.keep_alive else Then.CLOSE
         reply = Reply(data, then, answer.delay)
-        cacheable = answer.lasting and request.source and request.keep_alive
-        if cacheable and len(data) <= KNOWN_SIZE_MAX:
-            if len(self._known) >= KNOWN_MAX:
-                self._known.clear()
-            tally = self._service.pages.counts.tally(request.method, request.path)
-            self._known[request.source] = (reply, tally)
+        if answer.lasting and request.source and request.keep_alive:
+            self._service.remember(request, reply)
         return reply
 
     def _wait(self, reply: Reply) -> None:

@@ -491,6 +491,18 @@ def test_a_request_counts_only_when_its_body_was_read(server: DemoServer) -> Non
     assert server.counts["paths"] == {"/": 1, "/echo": 1}
 
 
+def test_what_is_kept_of_past_requests_is_bounded_and_counts_stay_right(
+    server: DemoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("amoc_gevent.targets.connection.KNOWN_MAX", 1000)
+    for i in range(50):
+        ask(server, f"/bytes/{i % 25}")
+    assert server._service is not None
+    kept = server._service.known
+    assert 0 < sum(len(data) + len(reply.data) for data, (reply, _) in kept.items()) <= 1000
+    assert server.counts["paths"] == {f"/bytes/{i}": 2 for i in range(25)}
+
+
 def test_tls_serves_all_of_it_the_same() -> None:
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
