@@ -33,7 +33,7 @@ __all__ = ["Setting", "SettingDescription", "declare", "duration", "get", "rate"
 T = TypeVar("T")
 
 RESERVED = frozenset(
-    {"home", "user_rate", "interarrival", "repeat_interval", "repeat_num", "on_user_error"}
+    {"home", "log", "user_rate", "interarrival", "repeat_interval", "repeat_num", "on_user_error"}
 )
 """Names that mean something to a run itself, as options or as AMOC_<NAME>."""
 

@@ -40,27 +40,41 @@ class Helper(gevent.Greenlet):  # type: ignore[type-arg]  # it takes no subscrip
     """A greenlet that works for a user: `user.spawn` makes it.
 
     Whoever calls `get` receives its result or its exception. An exception that nobody got is the
-    user's own when the round ends.
+    user's own when the round ends, so gevent need not print it as one that would be lost.
     """
+
+    _failure: BaseException | None = None
 
     def __init__(self, family: _Family, function: Callable[[], object]) -> None:
         super().__init__(self._work, function)
         self._family = family
         self._family.helpers[self] = None
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Return the helper's result or raise its exception; gevent.Timeout after `timeout` s."""
-        try:
-            return super().get(block, timeout)
-        finally:
-            if self.ready():
-                self._family.helpers.pop(self, None)
+    @property
+    def exception(self) -> BaseException | None:
+        """What the helper raised, None where it did not."""
+        return self._failure
+
+    def successful(self) -> bool:
+        """Say whether the helper has ended without an exception."""
+        return self.ready() and self._failure is None
+
+    def _raise_exception(self) -> None:
+        """Hand over what the helper raised: `get` and `gevent.joinall` ask for it here."""
+        self._family.helpers.pop(self, None)
+        if self._failure is not None:
+            raise self._failure
 
     def _work(self, function: Callable[[], object]) -> object:
         try:
             result = function()
         except gevent.GreenletExit as killed:
             result = killed
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # the boundary around a helper
+            self._failure = error
+            return None
         self._family.helpers.pop(self, None)
         return result
 

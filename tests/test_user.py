@@ -1,5 +1,6 @@
 """Users: who runs, in which greenlet, and what becomes of the helpers."""
 
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -30,13 +31,6 @@ def as_user(user_id: int, function: Callable[[], Any]) -> tuple[Any, BaseExcepti
     hub.loop.run_callback(greenlet.switch)
     found: tuple[Any, BaseException | None] = done.get(timeout=10)
     return found
-
-
-@pytest.fixture(autouse=True)
-def _no_tracebacks_of_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep gevent from printing what helpers raise, as the worker does."""
-    hub = gevent.get_hub()
-    monkeypatch.setattr(hub, "print_exception", lambda *_: None)
 
 
 def test_a_user_knows_its_id() -> None:
@@ -134,12 +128,41 @@ def test_a_helper_that_never_got_its_turn_never_runs() -> None:
     assert ran == []
 
 
-def test_an_exception_that_nobody_got_is_the_users() -> None:
+@pytest.mark.parametrize("raised", [ValueError("x"), SystemExit(1), gevent.Timeout(1)])
+def test_an_exception_that_nobody_got_is_the_users_and_is_not_printed(
+    raised: BaseException, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise raised
+
     def run() -> None:
-        user.spawn(int, "x").join()
+        helper = user.spawn(fail)
+        helper.join()
+        assert helper.exception is raised
+        assert not helper.successful()
+
+    assert as_user(1, run) == (None, raised)
+    assert capfd.readouterr().err == ""
+
+
+def test_the_traceback_of_a_helper_leads_to_its_own_line() -> None:
+    def fail() -> None:
+        raise ValueError("x")
+
+    def run() -> None:
+        user.spawn(fail).join()
 
     _, error = as_user(1, run)
-    assert isinstance(error, ValueError)
+    assert error is not None
+    assert [frame.name for frame in traceback.extract_tb(error.__traceback__)] == ["_work", "fail"]
+
+
+def test_waiting_for_several_helpers_raises_what_one_of_them_raised() -> None:
+    def run() -> None:
+        gevent.joinall([user.spawn(int, "x")], raise_error=True)
+
+    with pytest.raises(ValueError, match="invalid literal"):
+        as_user(1, run)
 
 
 def test_of_several_such_exceptions_the_first_helpers_counts() -> None:
