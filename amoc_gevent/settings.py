@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar, cast, overload
 
+from amoc_gevent.core.options import OPTIONS
 from amoc_gevent.core.setting import (
     PARSERS,
     Setting,
@@ -32,9 +33,7 @@ __all__ = ["Setting", "SettingDescription", "declare", "duration", "get", "rate"
 
 T = TypeVar("T")
 
-RESERVED = frozenset(
-    {"home", "log", "user_rate", "interarrival", "repeat_interval", "repeat_num", "on_user_error"}
-)
+RESERVED = frozenset({"home", "log", "interarrival", *OPTIONS})
 """Names that mean something to a run itself, as options or as AMOC_<NAME>."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
