@@ -40,7 +40,9 @@ def start(user_id: int, catalogue: list[int]) -> None:
         visit(session, user_id, catalogue)
 
 
-def visit(session: http.Session | http.RequestsSession, user_id: int, catalogue: list[int]) -> None:
+def visit(
+    session: "http.Session | http.RequestsSession", user_id: int, catalogue: list[int]
+) -> None:
     """Go through the shop as one customer."""
     name = f"user_{user_id}"
     log_in(session, name, f"password_{user_id}")
@@ -63,7 +65,7 @@ def visit(session: http.Session | http.RequestsSession, user_id: int, catalogue:
             answer.fail("another customer's account")
 
 
-def log_in(session: http.Session | http.RequestsSession, name: str, password: str) -> None:
+def log_in(session: "http.Session | http.RequestsSession", name: str, password: str) -> None:
     """Get the session's cookie; `check=True` lets the content of an answer decide."""
     form = {"user": name, "password": password}
     with session.post("/login", data=form, check=True) as answer:
