@@ -1,36 +1,16 @@
 """Users: who runs, in which greenlet, and what becomes of the helpers."""
 
 import traceback
-from collections.abc import Callable
 from typing import Any
 
 import gevent
 import pytest
-from gevent.event import AsyncResult, Event
+from gevent.event import Event
 
 from amoc_gevent import user
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.user import UserGreenlet
-
-
-def as_user(user_id: int, function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """Run one round as the worker does; return its result and its helpers' failure."""
-    done: AsyncResult = AsyncResult()
-
-    def run() -> None:
-        try:
-            result = function()
-        except Exception as error:  # noqa: BLE001  # handed to the test
-            done.set_exception(error)
-        else:
-            done.set((result, greenlet.end_helpers()))
-
-    hub = gevent.get_hub()
-    greenlet = UserGreenlet(run, hub)
-    greenlet.user_id = user_id
-    hub.loop.run_callback(greenlet.switch)
-    found: tuple[Any, BaseException | None] = done.get(timeout=10)
-    return found
+from tests.rounds import as_user
 
 
 def test_a_user_knows_its_id() -> None:
