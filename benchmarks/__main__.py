@@ -22,16 +22,11 @@ def main() -> int:
     failed = False
     print(heading(), end="\n\n", flush=True)
     for name in given.names or NAMES:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
         try:
             print(importlib.import_module(f"benchmarks.{name}").run(given.quick), flush=True)
-        except ModuleNotFoundError as error:
-            print(
-                f"{name}: {error}; install the peers with: pip install -e '.[bench]'",
-                file=sys.stderr,
-            )
-            failed = True
-        except AmocError as error:
-            print(f"{name}: {error}", file=sys.stderr, flush=True)
+        except (AmocError, ModuleNotFoundError) as error:
+            print(f"{name} could not be measured: {error}", file=sys.stderr, flush=True)
             failed = True
     return EXIT_FAILED if failed else EXIT_FINISHED
 

@@ -132,7 +132,17 @@ def tsung(name: str) -> Generator:
         each, port = max(1, load.expected // load.users), urlsplit(load.url).port
         configuration = directory / "tsung.xml"
         configuration.write_text(template.format(port=port, users=load.users, each=each))
-        return [path, "-n", "-f", str(configuration), "-l", str(directory / "log"), "start"]
+        return [
+            path,
+            "-n",
+            "-w",
+            "0",
+            "-f",
+            str(configuration),
+            "-l",
+            str(directory / "log"),
+            "start",
+        ]
 
     def environment(load: Load) -> Mapping[str, str]:
         # a port mapper of its own: one that already runs is not ours to use, nor to end

@@ -92,6 +92,12 @@ class Child:
                 if process in family or _home_of(process) == self.home:  # a daemon, such as epmd
                     _kill(process)
 
+    def result(self) -> str:
+        """Return the last line of its output; AmocError when it did not end well."""
+        if self.process.poll():
+            raise AmocError(f"{self.name} ended with code {self.process.poll()}:\n{self.said()}")
+        return self.said().splitlines()[-1]
+
     def said(self) -> str:
         """Return the last lines of its output."""
         return "\n".join(self.output.read_text(errors="replace").strip().splitlines()[-15:])

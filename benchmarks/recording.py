@@ -1,26 +1,21 @@
 """The benchmark `recording`: what it costs to record an operation, and what 1,000 names hold."""
 
+import json
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
 from statistics import median
 
-from hdrh.histogram import HdrHistogram
-from locust.stats import RequestStats
-
-from amoc_gevent import clock
-from amoc_gevent.metrics import recorder
 from benchmarks import notes
 from benchmarks.generators import amoc_run, locust_run
 from benchmarks.machine import cores, package
 from benchmarks.process import Child
 from benchmarks.table import Table, at_most, ratio, spread
-from benchmarks.values import Values, values_of
 
-NAME = "GET /"
 NAMES = 1000
 EACH = 1000
 OPERATION_BAR_US = 1
@@ -39,16 +34,10 @@ class Cost:
 def run(quick: bool) -> Table:
     """Measure the three ways to record in turn, then the memory of a worker and of Locust."""
     rounds, count, seconds = (5, 20_000, 4) if quick else (9, 100_000, 10)
-    values = values_of(count)
-    ways = (_ours, _hdrhistogram, _locust)
-    taken: dict[str, list[Cost]] = {way.__name__: [] for way in ways}
-    for _ in range(rounds):
-        for way in ways:
-            taken[way.__name__].append(_cost(way, values))
     table = Table(_title(), _notes(rounds, count, seconds), COLUMNS)
-    ours = taken[_ours.__name__]
-    peers = {"hdrhistogram": taken[_hdrhistogram.__name__], "Locust": taken[_locust.__name__]}
-    _add(table, "CPU µs/operation", ours, peers, OPERATION_BAR_US)
+    costs = _costs(rounds, count)
+    ours = costs.pop("amoc")
+    _add(table, "CPU µs/operation", ours, costs, OPERATION_BAR_US)
     locust = {"Locust": [_memory_of_locust(seconds)]}
     _add(table, f"MB, {NAMES:,} names", [_memory_of_ours(seconds)], locust, MEMORY_BAR_MB)
     return table
@@ -57,36 +46,17 @@ def run(quick: bool) -> Table:
 COLUMNS = ("figure", "by", "median", "CPU s", "wall s", "ours / peer's", "bar")
 
 
-def _ours(values: Values) -> None:
-    """Record as http.Session does: count, latency, first byte, and the generator's lag."""
-    for total_us, first_us, lag_us in values:
-        recorder.operation(NAME, total_us, None, first_us)
-        recorder.lag(lag_us)
-    recorder.take()
-
-
-def _hdrhistogram(values: Values) -> None:
-    """Record the same three values, in histograms found by the name of the operation."""
-    histograms = {NAME: [HdrHistogram(1, 3_600_000_000, 3) for _ in range(3)]}
-    for total_us, first_us, lag_us in values:
-        latency, first_byte, lag = histograms[NAME]
-        latency.record_value(total_us)
-        first_byte.record_value(first_us)
-        lag.record_value(lag_us)
-
-
-def _locust(values: Values) -> None:
-    """Record the latency alone, as Locust does."""
-    stats = RequestStats()
-    for total_us, _, _ in values:
-        stats.log_request("GET", NAME, total_us / 1000, 35)
-
-
-def _cost(way: Callable[[Values], None], values: Values) -> Cost:
-    cpu, wall = clock.cpu_ns(), clock.monotonic_ns()
-    way(values)
-    cpu, wall = clock.cpu_ns() - cpu, clock.monotonic_ns() - wall
-    return Cost(cpu / len(values) / 1000, cpu / 1e9, wall / 1e9)
+def _costs(rounds: int, count: int) -> dict[str, list[Cost]]:
+    """Measure in a process of its own: importing Locust patches the one that does."""
+    with tempfile.TemporaryDirectory() as name:
+        command = [sys.executable, "-m", "benchmarks.ways", str(rounds), str(count)]
+        with Child(command, Path(name), cores()[0]) as child:
+            child.wait()
+            taken: dict[str, list[tuple[float, float]]] = json.loads(child.result())
+    return {
+        way: [Cost(cpu_s / count * 1e6, cpu_s, wall_s) for cpu_s, wall_s in times]
+        for way, times in taken.items()
+    }
 
 
 def _memory_of_ours(seconds: int) -> Cost:

@@ -49,6 +49,7 @@ class Crowd:
 def run(quick: bool) -> Table:
     """Start and hold users in turn with Locust, then let them rest, then wait."""
     rounds, asleep, at_rest = (3, 30_000, 200_000) if quick else (3, 100_000, 1_000_000)
+    table = Table(_title(), _notes(rounds), COLUMNS)
     ours: list[Crowd] = []
     peers: list[Crowd] = []
     for _ in range(rounds):
@@ -57,7 +58,6 @@ def run(quick: bool) -> Table:
     resting = _ours(at_rest, FASTEST, sleep=False)
     waiting = _ours(at_rest, SLOWEST, sleep=False)
     resting, waiting = _ours(at_rest, FASTEST, sleep=False), _ours(at_rest, SLOWEST, sleep=False)
-    table = Table(_title(), _notes(rounds), COLUMNS)
     _add_starts(table, ours, peers)
     _add_memory(table, "bytes asleep in start", ours, peers, SLEEPING_BAR)
     _add_memory(table, "bytes between two rounds", [resting], peers[:1], AT_REST_BAR)

@@ -42,7 +42,8 @@ def ask(connection: socket.socket) -> float:
 
 def main() -> None:
     """Measure until SIGTERM."""
-    connection = connect(sys.argv[1], int(sys.argv[2]), (sys.argv[3:4] or [None])[0])
+    certificate = sys.argv[3] if len(sys.argv) > 3 else None
+    connection = connect(sys.argv[1], int(sys.argv[2]), certificate)
     ending: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:

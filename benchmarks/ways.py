@@ -1,0 +1,68 @@
+"""The ways to record operations that the benchmark `recording` compares, timed in one process.
+
+``python -m benchmarks.ways ROUNDS COUNT`` prints, for each way, the CPU and the wall seconds that
+COUNT operations took, ROUNDS times.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+
+from hdrh.histogram import HdrHistogram
+from locust.stats import RequestStats
+
+from amoc_gevent import clock
+from amoc_gevent.metrics import recorder
+from benchmarks.values import Values, values_of
+
+NAME = "GET /"
+
+
+def ours(values: Values) -> None:
+    """Record as http.Session does: count, latency, first byte, and the generator's lag."""
+    for total_us, first_us, lag_us in values:
+        recorder.operation(NAME, total_us, None, first_us)
+        recorder.lag(lag_us)
+    recorder.take()
+
+
+def hdrhistogram(values: Values) -> None:
+    """Record the same three values, in histograms found by the name of the operation."""
+    histograms = {NAME: [HdrHistogram(1, 3_600_000_000, 3) for _ in range(3)]}
+    for total_us, first_us, lag_us in values:
+        latency, first_byte, lag = histograms[NAME]
+        latency.record_value(total_us)
+        first_byte.record_value(first_us)
+        lag.record_value(lag_us)
+
+
+def locust(values: Values) -> None:
+    """Record the latency alone, as Locust does."""
+    stats = RequestStats()
+    for total_us, _, _ in values:
+        stats.log_request("GET", NAME, total_us / 1000, 35)
+
+
+WAYS: dict[str, Callable[[Values], None]] = {
+    "amoc": ours,
+    "hdrhistogram": hdrhistogram,
+    "Locust": locust,
+}
+
+
+def main() -> None:
+    """Take all in turn, so often."""
+    rounds, count = map(int, sys.argv[1:3])
+    values = values_of(count)
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
+    for _ in range(rounds):
+        for name, record in WAYS.items():
+            cpu, wall = clock.cpu_ns(), clock.monotonic_ns()
+            record(values)
+            cpu, wall = clock.cpu_ns() - cpu, clock.monotonic_ns() - wall
+            taken[name].append((cpu / 1e9, wall / 1e9))
+    print(json.dumps(taken))
+
+
+if __name__ == "__main__":
+    main()
