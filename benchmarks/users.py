@@ -55,15 +55,12 @@ def run(quick: bool) -> Table:
     for _ in range(rounds):
         ours.append(_ours(asleep, FASTEST, sleep=True))
         peers.append(_locust(asleep))
-    resting = _ours(at_rest, FASTEST, sleep=False)
-    waiting = _ours(at_rest, SLOWEST, sleep=False)
     resting, waiting = _ours(at_rest, FASTEST, sleep=False), _ours(at_rest, SLOWEST, sleep=False)
+    theirs = [_locust(at_rest, SLOWEST)]
     _add_starts(table, ours, peers)
     _add_memory(table, "bytes asleep in start", ours, peers, SLEEPING_BAR)
     _add_memory(table, "bytes between two rounds", [resting], peers[:1], AT_REST_BAR)
-    _add_memory(
-        table, "bytes before the start", [waiting], [_locust(at_rest, SLOWEST)], AT_REST_BAR
-    )
+    _add_memory(table, "bytes before the start", [waiting], theirs, AT_REST_BAR)
     return table
 
 
