@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.servers import Process, wait_for
+from tests.servers import ROOT, Process, wait_for
 
 
 class Amoc:
@@ -28,15 +28,22 @@ class Amoc:
         process = Process(
             [sys.executable, "-m", "amoc_gevent", *map(str, arguments)],
             self.directory / f"output-{len(self._started)}",
-            env={
-                "TMPDIR": str(self.sockets),
-                "XDG_RUNTIME_DIR": str(self.sockets),
-                "AMOC_HOME": str(self.directory / "home"),
-                **(env or {}),
-            },
+            env={**self._places(), **(env or {})},
         )
         self._started.append(process)
         return process
+
+    def _places(self) -> dict[str, str]:
+        return {
+            "TMPDIR": str(self.sockets),
+            "XDG_RUNTIME_DIR": str(self.sockets),
+            "AMOC_HOME": str(self.directory / "home"),
+        }
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which a command finds its files in the test's directory."""
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        return {**os.environ, **self._places(), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
     def run(self, *arguments: object, env: dict[str, str] | None = None) -> tuple[int, str]:
         """Run a command to its end; return its exit code and all that it printed."""

@@ -189,7 +189,7 @@ BAD_INPUT = {
         "/nonexistent",
     ),
     "a syntax error": (["{syntax}", 1, 2], 1, "syntax.py:1"),
-    "no start": (["{nostart}", 1, 2], 1, "there is no start"),
+    "no start": (["{nostart}", 1, 2], 1, "must define start(user_id)"),
     "an init that raises": (["{badinit}", 1, 2], 1, "badinit.py:4: init raised KeyError: 'seed'"),
 }
 

@@ -1,0 +1,135 @@
+"""`amoc console`: verbs act on a local run, lines can be piped, nothing stays behind."""
+
+import os
+import pty
+import sys
+from pathlib import Path
+
+from tests.integration.conftest import Amoc
+from tests.integration.piped import piped
+from tests.servers import ROOT, Demo, wait_for
+
+SCENARIO = """
+from amoc_gevent import http, settings, user
+
+url = settings.declare("url", "http://127.0.0.1:1", "the service")
+pages = settings.declare("pages", 1, "pages a round", update=True, verify=lambda n: n < 9)
+
+
+def start(user_id):
+    if user_id == 13:
+        raise ValueError("unlucky")
+    with http.Session(url.value) as session:
+        for _ in range(pages.value):
+            session.get("/")
+"""
+
+
+def test_piped_verbs_act_on_the_run_and_the_exit_code_is_zero(amoc: Amoc, demo: Demo) -> None:
+    path = amoc.scenario(SCENARIO)
+
+    code, said = piped(
+        amoc,
+        f"do {path} 1 5 --user-rate 500/s --repeat-interval 100ms --set url={demo.url}",
+        "add 5",
+        "remove 3 --force",
+        "set pages 2",
+        "set user_rate 100/s",
+        "status",
+        "stop",
+    )
+
+    assert code == 0, said
+    assert "added users 6 to 10" in said
+    assert "removed 3 users" in said
+    assert "pages = 2" in said
+    assert "user_rate = 100/s" in said
+    assert "mine running" in said
+
+
+def test_each_wrong_line_is_answered_and_fails_the_pipe(amoc: Amoc) -> None:
+    path = amoc.scenario(SCENARIO)
+
+    code, said = piped(
+        amoc,
+        "add 3",
+        "do nowhere 1 2",
+        f"do {path} 1 2 --set ulr=x",
+        f"do {path} 1 2 --repeat-interval 50ms",
+        f"do {path} 1 2",
+        "set pages 9",
+        "set url http://127.0.0.1:2",
+        "set nonsense 1",
+        "remove 0",
+    )
+
+    assert code == 1
+    for text in (
+        "there is no run",
+        "there is no scenario nowhere",
+        "did you mean url",
+        "stop it before the next one",
+        "setting pages",
+        "setting url cannot be changed during a run",
+        "there is no setting nonsense",
+        "remove 0",
+    ):
+        assert text in said
+    assert "Traceback" not in said
+
+
+def test_what_a_user_raised_is_shown_as_it_happens(amoc: Amoc, demo: Demo) -> None:
+    path = amoc.scenario(SCENARIO)
+
+    code, said = piped(
+        amoc,
+        f"do {path} 13 13 --user-rate 500/s --repeat-num 1 --set url={demo.url}",
+        until="unlucky",
+    )
+
+    assert code == 0
+    assert "user 13 failed with ValueError at" in said
+
+
+def test_on_a_terminal_there_is_a_prompt_with_completion(amoc: Amoc, tmp_path: Path) -> None:
+    shown = bytearray()
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(ROOT)
+        os.environ.update(
+            TERM="xterm",
+            AMOC_HOME=str(tmp_path / "home"),
+            TMPDIR=str(amoc.sockets),
+            PROMPT_TOOLKIT_NO_CPR="1",
+        )
+        os.execv(sys.executable, [sys.executable, "-m", "amoc_gevent", "console"])
+    os.set_blocking(terminal, False)
+
+    def seen(text: bytes) -> bool:
+        try:
+            shown.extend(os.read(terminal, 65536))
+        except BlockingIOError:
+            pass
+        except OSError:
+            return True
+        return text in shown
+
+    try:
+        wait_for(lambda: seen(b"amoc> "), what="the prompt")
+        os.write(terminal, b"stat\t\r")
+        wait_for(lambda: seen(b"idle: start a run"), what="the completed verb's answer")
+        os.write(terminal, b"\x04")
+        ended: list[int] = []
+
+        def over() -> bool:
+            seen(b"")
+            pid, status = os.waitpid(child, os.WNOHANG)
+            ended.extend([status] if pid else [])
+            return bool(pid)
+
+        wait_for(over, what="the end of the console")
+        assert os.waitstatus_to_exitcode(ended[0]) == 0
+    finally:
+        os.close(terminal)
+    assert "status" in (tmp_path / "home/history").read_text()
+    assert list(amoc.sockets.iterdir()) == []

@@ -1,0 +1,69 @@
+"""`amoc try`: one round of one user, each operation shown as it happens."""
+
+from tests.integration.conftest import Amoc
+from tests.servers import Demo
+
+SCENARIO = """
+from amoc_gevent import http, metrics, settings
+
+url = settings.declare("url", "http://127.0.0.1:1", "the service")
+seen = metrics.counter("seen")
+
+
+def init():
+    return "the state"
+
+
+def start(user_id, state):
+    session = http.Session(url.value)
+    session.get("/json")
+    session.get("/status/503", name="flaky")
+    with metrics.operation("think hard"):
+        seen.add(user_id)
+    with session.get("/", check=True) as answer:
+        answer.fail("no token")
+    if user_id == 7:
+        raise ValueError(state)
+"""
+
+
+def test_each_operation_is_shown_with_status_timings_headers_and_error(
+    amoc: Amoc, demo: Demo
+) -> None:
+    code, said = amoc.run("try", amoc.scenario(SCENARIO), 5, "--set", f"url={demo.url}")
+
+    assert code == 1  # two operations failed
+    for text in (
+        f"GET {demo.url}/json → 200",
+        "connect ",
+        "first byte ",
+        "total ",
+        "content-type: application/json",
+        "503",
+        "error: status 503",
+        "flaky: ",
+        "think hard: ",
+        "error: no token",
+        "counter seen = 5",
+        "4 operations, 2 with errors",
+    ):
+        assert text.lower() in said.lower(), said
+    assert demo.counts()["total"] == 3
+
+
+def test_an_exception_of_start_is_shown_with_its_place(amoc: Amoc, demo: Demo) -> None:
+    path = amoc.scenario(SCENARIO)
+
+    code, said = amoc.run("try", path, 7, "--no-headers", "--set", f"url={demo.url}")
+
+    assert code == 1
+    assert "start raised ValueError at" in said
+    assert "the state" in said
+    assert "content-type" not in said.lower()
+
+
+def test_a_target_that_is_down_is_named(amoc: Amoc) -> None:
+    code, said = amoc.run("try", amoc.scenario(SCENARIO))
+
+    assert code == 1
+    assert "error: connection refused" in said
