@@ -1,0 +1,54 @@
+"""HTTP as a scenario uses it: `from amoc_gevent import http`, then `http.Session(base_url)`."""
+
+from typing import TYPE_CHECKING, Any
+
+from amoc_gevent.http.auth import HTTPBasicAuth, HTTPDigestAuth
+from amoc_gevent.http.errors import (
+    ConnectionError,  # noqa: A004  # as in requests
+    ConnectTimeout,
+    HTTPError,
+    InvalidHeader,
+    InvalidResponse,
+    InvalidURL,
+    JSONDecodeError,
+    ReadTimeout,
+    RequestError,
+    Timeout,
+    TooManyRedirects,
+)
+from amoc_gevent.http.recording import Exchange, observe
+from amoc_gevent.http.response import Response
+from amoc_gevent.http.session import Session
+
+if TYPE_CHECKING:
+    from amoc_gevent.http.requests_session import RequestsSession
+
+__all__ = [
+    "ConnectTimeout",
+    "ConnectionError",
+    "Exchange",
+    "HTTPBasicAuth",
+    "HTTPDigestAuth",
+    "HTTPError",
+    "InvalidHeader",
+    "InvalidResponse",
+    "InvalidURL",
+    "JSONDecodeError",
+    "ReadTimeout",
+    "RequestError",
+    "RequestsSession",
+    "Response",
+    "Session",
+    "Timeout",
+    "TooManyRedirects",
+    "observe",
+]
+
+
+def __getattr__(name: str) -> Any:  # PEP 562
+    """Import requests only for those who use it."""
+    if name == "RequestsSession":
+        from amoc_gevent.http.requests_session import RequestsSession  # noqa: PLC0415
+
+        return RequestsSession
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,101 @@
+"""Basic and Digest authentication (RFC 7617, RFC 7616)."""
+
+import hashlib
+import re
+import secrets
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+_PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+
+_HASHES: dict[str, Callable[[bytes], "hashlib._Hash"]] = {
+    "MD5": lambda data: hashlib.md5(data, usedforsecurity=False),
+    "SHA-256": hashlib.sha256,
+    "SHA-512": hashlib.sha512,
+    "SHA": lambda data: hashlib.sha1(data, usedforsecurity=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPBasicAuth:
+    """Name and password in each request; `auth=(name, password)` means the same."""
+
+    username: str
+    password: str
+
+    @property
+    def header(self) -> str:
+        """The value of the Authorization header."""
+        return f"Basic {b64encode(f'{self.username}:{self.password}'.encode()).decode()}"
+
+
+@dataclass(slots=True)
+class HTTPDigestAuth:
+    """Name and password by challenge and response; the object keeps the server's challenge.
+
+    Give each user an object of its own, as it counts the uses of a nonce. The response with the
+    challenge (401) is an operation of its own, "NAME (challenge)", and no error.
+    """
+
+    username: str
+    password: str
+    _challenge: dict[str, str] = field(default_factory=dict, repr=False)
+    _uses: int = field(default=0, repr=False)
+
+    def accept(self, challenges: list[str]) -> bool:
+        """Take in the WWW-Authenticate fields of a 401; false when they offer no digest we know."""
+        for challenge in challenges:
+            scheme, _, rest = challenge.strip().partition(" ")
+            offered = {k.lower(): q or t for k, q, t in _PARAMETER.findall(rest)}
+            if scheme.lower() == "digest" and "nonce" in offered and _hash_of(offered):
+                self._challenge, self._uses = offered, 0
+                return True
+        return False
+
+    def header(self, method: str, target: str) -> str | None:
+        """Return the value of the Authorization header, None before the first challenge."""
+        challenge = self._challenge
+        made = _hash_of(challenge)
+        if not challenge or made is None:
+            return None
+
+        def digest(text: str) -> str:
+            return made(text.encode()).hexdigest()
+
+        self._uses += 1
+        realm, nonce = challenge.get("realm", ""), challenge["nonce"]
+        count, ours = f"{self._uses:08x}", secrets.token_hex(8)
+        first = digest(f"{self.username}:{realm}:{self.password}")
+        if challenge.get("algorithm", "").upper().endswith("-SESS"):
+            first = digest(f"{first}:{nonce}:{ours}")
+        second = digest(f"{method}:{target}")
+        qop = "auth" in [q.strip() for q in challenge.get("qop", "").split(",")]
+        middle = f"{nonce}:{count}:{ours}:auth" if qop else nonce
+        parts = [
+            f'username="{self.username}"',
+            f'realm="{realm}"',
+            f'nonce="{nonce}"',
+            f'uri="{target}"',
+            f'response="{digest(f"{first}:{middle}:{second}")}"',
+        ]
+        parts += [f'opaque="{challenge["opaque"]}"'] if "opaque" in challenge else []
+        parts += [f'algorithm="{challenge["algorithm"]}"'] if "algorithm" in challenge else []
+        parts += [f'qop="auth", nc={count}, cnonce="{ours}"'] if qop else []
+        return f"Digest {', '.join(parts)}"
+
+
+Auth = tuple[str, str] | HTTPBasicAuth | HTTPDigestAuth | None
+
+
+def basic(auth: Auth) -> HTTPBasicAuth | None:
+    """Return the basic authentication that `auth` means, None for digest or none."""
+    return (
+        HTTPBasicAuth(*auth)
+        if isinstance(auth, tuple)
+        else (auth if isinstance(auth, HTTPBasicAuth) else None)
+    )
+
+
+def _hash_of(challenge: dict[str, str]) -> "Callable[[bytes], hashlib._Hash] | None":
+    return _HASHES.get(challenge.get("algorithm", "MD5").upper().removesuffix("-SESS"))

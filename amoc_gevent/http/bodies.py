@@ -1,0 +1,135 @@
+"""Request bodies: forms, JSON, files and streams, encoded as requests does it."""
+
+import json as json_module
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import urlencode
+
+BLOCK = 65536
+
+FORM = "application/x-www-form-urlencoded"
+
+Data = Mapping[str, Any] | Iterable[Any] | str | bytes | None
+Files = Mapping[str, Any] | Iterable[tuple[str, Any]] | None
+
+
+@dataclass(slots=True, eq=False)
+class Body:
+    """What follows the head: `content`, or `stream` of `length` bytes (None: not known, chunked).
+
+    `restart` is where a stream that can be sent again begins, None when it cannot.
+    """
+
+    content: bytes = b""
+    content_type: str | None = None
+    stream: Any = None
+    length: int | None = None
+    restart: int | None = None
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the body can be sent a second time."""
+        return self.stream is None or self.restart is not None
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the body as it goes over the wire: in chunks where its length is not known."""
+        if self.stream is None:
+            yield self.content
+            return
+        if self.restart is not None:
+            self.stream.seek(self.restart)
+        for block in _read(self.stream):
+            data = block.encode() if isinstance(block, str) else bytes(block)
+            if self.length is not None:
+                yield data
+            elif data:
+                yield b"%x\r\n%b\r\n" % (len(data), data)
+        if self.length is None:
+            yield b"0\r\n\r\n"
+
+
+EMPTY = Body()
+
+
+def encode(data: Data, json: Any, files: Files) -> Body:  # whatever JSON can be
+    """Return the body for these arguments of a request."""
+    if files:
+        return _multipart(data, files)
+    if data:
+        return _from_data(data)
+    if json is not None and not data:
+        text = json_module.dumps(json, allow_nan=False)
+        return Body(text.encode(), "application/json")
+    return EMPTY
+
+
+def _from_data(data: Any) -> Body:  # sorted out here
+    if isinstance(data, bytes | bytearray | memoryview):
+        return Body(bytes(data))
+    if isinstance(data, str):
+        return Body(data.encode(), FORM)
+    if isinstance(data, Mapping | list | tuple):
+        return Body(_form(data).encode(), FORM)
+    return _streamed(data)
+
+
+def _form(data: Mapping[str, Any] | Iterable[Any]) -> str:
+    pairs: Iterable[Any] = data.items() if isinstance(data, Mapping) else data
+    return urlencode([(k, v) for k, values in pairs for v in _each(values)])
+
+
+def _each(values: Any) -> Iterable[Any]:  # a form's value or values
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        values = [values]
+    return [v for v in values if v is not None]
+
+
+def _streamed(source: Any) -> Body:  # a file or an iterator
+    try:
+        start = source.tell()
+        end = source.seek(0, 2)
+        source.seek(start)
+    except (AttributeError, OSError):
+        return Body(stream=source)
+    if isinstance(source.read(0), str):
+        return Body(source.read().encode())
+    return Body(stream=source, length=end - start, restart=start)
+
+
+def _read(source: Any) -> Iterator[Any]:  # a file or an iterator
+    if not hasattr(source, "read"):
+        yield from source
+        return
+    while block := source.read(BLOCK):
+        yield block
+
+
+def _multipart(data: Data, files: Files) -> Body:
+    """Encode a form with files (RFC 7578); a file is content, or (name, content, type, headers)."""
+    from urllib3.fields import RequestField  # noqa: PLC0415  # few scenarios need it
+    from urllib3.filepost import encode_multipart_formdata  # noqa: PLC0415
+
+    fields: list[Any] = []
+    pairs: Iterable[Any] = data.items() if isinstance(data, Mapping) else data or ()
+    for key, values in pairs:
+        fields += [(key, v if isinstance(v, bytes) else str(v)) for v in _each(values)]
+    for key, value in files.items() if isinstance(files, Mapping) else files or ():
+        given = value if isinstance(value, tuple | list) else (_name_of(value) or key, value)
+        name, content, kind, headers = (*given, None, None)[:4]
+        if content is None:
+            continue
+        raw = content.read() if hasattr(content, "read") else content
+        field = RequestField(name=key, data=raw, filename=name, headers=headers)
+        field.make_multipart(content_type=kind)
+        fields.append(field)
+    content, content_type = encode_multipart_formdata(fields)
+    return Body(content, content_type)
+
+
+def _name_of(value: Any) -> str | None:  # anything may have a name
+    name = getattr(value, "name", None)
+    if isinstance(name, str) and name and name[0] != "<" and name[-1] != ">":
+        return PurePath(name).name
+    return None

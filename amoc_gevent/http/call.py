@@ -1,0 +1,160 @@
+"""One call of a scenario with arguments of its own, and the requests that it leads to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypedDict
+from urllib.parse import urlsplit
+
+from amoc_gevent.http import urls
+from amoc_gevent.http.auth import Auth, HTTPDigestAuth
+from amoc_gevent.http.bodies import EMPTY, Body, Data, Files
+from amoc_gevent.http.cookies import Cookies
+from amoc_gevent.http.headers import Headers, encode
+from amoc_gevent.http.response import Response
+from amoc_gevent.http.target import Target, Template
+from amoc_gevent.http.timeouts import Limits, Timeout
+from amoc_gevent.http.urls import Params
+from amoc_gevent.transport import Certificate, Verify
+
+JOINED_SIZE = 65536
+"""Bytes of a body up to which it is sent together with the head."""
+
+_BODY_FIELDS = ("Content-Length", "Content-Type", "Transfer-Encoding")
+
+
+class Options(TypedDict, total=False):
+    """What every request takes besides its URL, parameters, body, `name` and `check`."""
+
+    files: Files
+    headers: Mapping[str, str | None] | None
+    cookies: Mapping[str, str] | None
+    auth: Auth
+    timeout: Timeout
+    allow_redirects: bool
+    verify: Verify | None
+    cert: Certificate
+
+
+class ReadOptions(Options, total=False):
+    """What `get` and its like take by keyword."""
+
+    data: Data
+    json: Any
+
+
+class WriteOptions(Options, total=False):
+    """What `post` and its like take by keyword."""
+
+    params: Params
+
+
+class AllOptions(ReadOptions, WriteOptions, total=False):
+    """What `request` takes by keyword."""
+
+
+@dataclass(slots=True)
+class Call:
+    """What each request of a call is made from; `redirected` returns that of the next hop.
+
+    `dropped` names common headers that a hop must not carry.
+    """
+
+    method: str
+    url: str
+    template: Template
+    limits: Limits
+    name: str | None = None
+    check: bool = False
+    follow: bool = True
+    body: Body = EMPTY
+    headers: Headers | None = None
+    dropped: tuple[str, ...] = ()
+    cookies: Cookies | None = None
+    digest: HTTPDigestAuth | None = None
+
+    def prepare(self, jar: Cookies) -> tuple[Target, bytes, Body | None]:
+        """Return the target, what goes out first, and the body that follows it, if it is apart."""
+        template = self.template
+        if self.headers or self.dropped:
+            target = template.make(self.method, self.url, self.headers, self.dropped)
+        else:
+            key = (self.method, self.url)
+            target = template.kept.get(key) or template.target(*key)
+        fields = self._body_fields(target)
+        cookie = self._cookie(jar, target)
+        if cookie:
+            fields.append(("Cookie", cookie))
+        if self.digest is not None:
+            answer = self.digest.header(target.method, target.uri)
+            if answer is not None:
+                fields.append(("Authorization", answer))
+        head = target.head + encode(fields) + b"\r\n"
+        body = self.body
+        if body.stream is not None or len(body.content) > JOINED_SIZE:
+            return target, head, body
+        return target, head + body.content, None
+
+    def redirected(self, response: Response) -> Self:
+        """Return the call for the next hop, changed as requests and browsers do it (9110, 15.4)."""
+        method, status = self.method, response.status_code
+        if (
+            (status == 303 and method != "HEAD")
+            or (status == 302 and method != "HEAD")
+            or (status == 301 and method == "POST")
+        ):
+            method = "GET"
+        url = urls.follow(response.url, response.location)
+        headers = self.headers.copy() if self.headers else Headers()
+        headers.pop("Cookie", None)
+        body = self.body
+        if status not in (307, 308):
+            body = EMPTY
+            for field in _BODY_FIELDS:
+                headers.pop(field, None)
+        changed = replace(self, method=method, url=url, body=body, headers=headers)
+        if _leaves(response.url, url):
+            headers.pop("Authorization", None)
+            changed.dropped = ("Authorization",)
+            changed.digest = None
+        if self.name is not None and not self.name.endswith(" (redirect)"):
+            changed.name = f"{self.name} (redirect)"
+        return changed
+
+    def _body_fields(self, target: Target) -> list[tuple[str, str]]:
+        body = self.body
+        given: Mapping[str, str | None] = self.headers or {}
+        fields = []
+        if body.content_type is not None and "Content-Type" not in given:
+            fields.append(("Content-Type", body.content_type))
+        if body.stream is None:
+            if (body.content or not target.bodiless) and "Content-Length" not in given:
+                fields.append(("Content-Length", str(len(body.content))))
+        elif body.length is not None:
+            fields.append(("Content-Length", str(body.length)))
+        else:
+            fields.append(("Transfer-Encoding", "chunked"))
+        return fields
+
+    def _cookie(self, jar: Cookies, target: Target) -> str:
+        if self.headers and "Cookie" in self.headers:
+            return ""
+        route = target.route
+        found = [
+            cookies.header(route.host, target.path, route.secure)
+            for cookies in (jar, self.cookies)
+            if cookies
+        ]
+        return b"; ".join(c for c in found if c).decode("latin-1")
+
+
+def _leaves(old: str, new: str) -> bool:
+    """Whether a redirect leads to where credentials must not follow."""
+    before, after = urlsplit(old), urlsplit(new)
+    if before.hostname != after.hostname:
+        return True
+    if before.scheme == "http" and after.scheme == "https":
+        return (before.port or 80) != 80 or (after.port or 443) != 443
+    ports = urls.DEFAULT_PORTS
+    return before.scheme != after.scheme or (before.port or ports[before.scheme]) != (
+        after.port or ports[after.scheme]
+    )

@@ -1,0 +1,171 @@
+"""How an exchange becomes an operation: exactly once, at once or when its content is judged."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import gevent
+from gevent import GreenletExit
+
+from amoc_gevent import metrics
+from amoc_gevent.http import headers
+from amoc_gevent.http.errors import SCENARIO_TIMEOUT, RequestError
+from amoc_gevent.http.target import Target
+
+if TYPE_CHECKING:
+    from amoc_gevent.http.response import Response
+
+
+class Timings(NamedTuple):
+    """How long an exchange took, in µs; None where a part did not happen."""
+
+    total: int
+    first_byte: int | None = None
+    connect: int | None = None
+    tls: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and what came of it, as `observe` tells it; header fields are in order.
+
+    `error` is the kind that was recorded, None if it was no error; `status` is None when there was
+    no response; `size` is that of the decoded body in bytes.
+    """
+
+    name: str
+    method: str
+    url: str
+    request_headers: list[tuple[str, str]]
+    timings: Timings
+    error: str | None
+    status: int | None = None
+    reason: str = ""
+    response_headers: list[tuple[str, str]] | None = None
+    size: int = 0
+
+
+Observer = Callable[[Exchange], None]
+
+_observer: Observer | None = None
+
+
+def observe(callback: Observer | None) -> None:
+    """Call `callback` after each exchange of this process; None ends it."""
+    global _observer  # noqa: PLW0603  # one test of a module's variable is what it costs when off
+    _observer = callback
+
+
+def observed() -> bool:
+    """Whether somebody observes, so that an Exchange must be made for each operation."""
+    return _observer is not None
+
+
+def record(name: str, timings: Timings, error: str | None, exchange: Exchange | None) -> None:
+    """Record an operation and tell the observer of its exchange, made if there is one."""
+    recorder = metrics.recorder
+    first = timings.first_byte
+    recorder.operation(name, timings.total, error, -1 if first is None else first)
+    if timings.connect is not None:
+        recorder.phase(name, "connect", timings.connect)
+    if timings.tls is not None:
+        recorder.phase(name, "tls", timings.tls)
+    if exchange is not None and _observer is not None:
+        _observer(replace(exchange, error=error))
+
+
+def success(name: str, response: "Response", error: str | None) -> None:
+    """Record an exchange that brought a response, `error` being the kind if it is one."""
+    if response.connect_us is None and _observer is None:
+        metrics.recorder.operation(name, response.total_us, error, response.first_byte_us)
+    else:
+        exchange = exchange_of(name, response) if _observer is not None else None
+        record(name, response.timings, error, exchange)
+
+
+def failure(name: str, target: Target, sent: bytes, us: int, kind: str) -> None:
+    """Record an exchange that brought no response, after `us` µs."""
+    exchange = None
+    if _observer is not None:
+        exchange = Exchange(name, target.method, target.url, fields_of(sent), Timings(us), kind)
+    record(name, Timings(us), kind, exchange)
+
+
+class Verdict:
+    """The record of a response whose content is judged first; it is made exactly once.
+
+    That is at the end of the response's `with` block; or, by the status alone, when the next
+    request is made, the session is closed, or the response is dropped, without a block. It does not
+    hold the response, so that dropping that is noticed at once.
+    """
+
+    __slots__ = ("_exchange", "_name", "_open", "_reason", "_status_error", "_timings", "entered")
+
+    def __init__(
+        self, name: str, timings: Timings, status_error: str | None, exchange: Exchange | None
+    ) -> None:
+        self._name = name
+        self._timings = timings
+        self._status_error = status_error
+        self._exchange = exchange
+        self._reason: str | None = None
+        self._open = True
+        self.entered = False
+
+    def fail(self, reason: str) -> None:
+        """Make it an error of kind `reason`; the first one counts."""
+        self._reason = self._reason or reason
+
+    def leave(self, raised: type[BaseException] | None) -> None:
+        """Record at the end of the block; what left it is an error of its type's name."""
+        if raised is not None and not issubclass(raised, GreenletExit):
+            self.fail(raised.__name__)
+        self._settle(self._reason)
+
+    def abandon(self) -> None:
+        """Record by the status, unless a block is still to decide."""
+        if not self.entered:
+            self._settle(self._reason or self._status_error)
+
+    def __del__(self) -> None:
+        self._settle(self._reason or (None if self.entered else self._status_error))
+
+    def _settle(self, error: str | None) -> None:
+        if self._open:
+            self._open = False
+            record(self._name, self._timings, error, self._exchange)
+
+
+def status_error(status: int) -> str | None:
+    """Return the kind of error that a status is, None for one below 400."""
+    return None if status < 400 else f"status {status}"
+
+
+def exchange_of(name: str, response: "Response") -> Exchange:
+    """Describe an exchange; whether it is an error is decided when it is recorded."""
+    return Exchange(
+        name=name,
+        method=response.method,
+        url=response.url,
+        request_headers=fields_of(response.sent),
+        timings=response.timings,
+        error=None,
+        status=response.status_code,
+        reason=response.reason,
+        response_headers=headers.parse(response.head),
+        size=len(response.content),
+    )
+
+
+def fields_of(sent: bytes) -> list[tuple[str, str]]:
+    """Return the header fields of a request."""
+    return headers.parse(sent.partition(b"\r\n\r\n")[0])
+
+
+def kind_of(error: BaseException) -> str:
+    """Return the kind under which an error that ended an exchange is counted."""
+    if isinstance(error, RequestError):
+        return error.kind
+    if isinstance(error, gevent.Timeout):
+        return SCENARIO_TIMEOUT
+    return type(error).__name__

@@ -1,0 +1,267 @@
+"""requests itself, recorded as `http.Session` is: same names, kinds of errors and `check`."""
+
+import http.client
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, cast
+
+import requests
+import urllib3
+from gevent import GreenletExit
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPDigestAuth
+
+from amoc_gevent import clock, metrics
+from amoc_gevent.errors import UsageError
+from amoc_gevent.http import recording, urls
+from amoc_gevent.http.errors import INCOMPLETE, INVALID, TOO_MANY_REDIRECTS
+from amoc_gevent.http.recording import Exchange, Timings, Verdict
+from amoc_gevent.transport.errors import (
+    CLOSED,
+    CONNECT_TIMEOUT,
+    NAME_NOT_FOUND,
+    READ_TIMEOUT,
+    from_os_error,
+)
+
+DEFAULT_TIMEOUT = (10.0, 60.0)
+
+
+@dataclass(slots=True)
+class _Call:
+    """What a scenario asked for, while requests works on it."""
+
+    name: str | None
+    check: bool
+    follow: bool
+    digest: bool
+    max_redirects: int
+    hops: int = 0
+    verdict: Verdict | None = None
+
+
+_NO_CALL = _Call(None, check=False, follow=False, digest=False, max_redirects=0)
+_call: ContextVar[_Call] = ContextVar("_call", default=_NO_CALL)
+
+
+_KINDS: list[tuple[type[BaseException] | tuple[type[BaseException], ...], str]] = [
+    ((requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError), READ_TIMEOUT),
+    (urllib3.exceptions.NameResolutionError, NAME_NOT_FOUND),
+    (http.client.RemoteDisconnected, CLOSED),
+    (http.client.IncompleteRead, INCOMPLETE),
+    ((http.client.HTTPException, urllib3.exceptions.DecodeError), INVALID),
+    (urllib3.exceptions.InvalidChunkLength, INVALID),
+    ((requests.RequestException, TimeoutError), ""),  # what they are made of tells more
+]
+
+
+class RequestsResponse(requests.Response):
+    """A requests.Response whose content can decide on success, in a `with` block."""
+
+    verdict: Verdict | None = None
+
+    def fail(self, reason: str) -> None:
+        """Record this operation as an error of kind `reason`; for `check=True`, in its block."""
+        if self.verdict is None:
+            raise UsageError("a response can fail() where it was asked for with check=True")
+        self.verdict.fail(reason)
+
+    def __enter__(self) -> Self:
+        if self.verdict is not None:
+            self.verdict.entered = True
+        return self
+
+    def __exit__(  # type: ignore[override]  # that takes anything
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.verdict is not None:
+            self.verdict.leave(kind)
+        self.close()
+
+
+class RequestsSession(requests.Session):
+    """A requests.Session for one user: one kept connection for each origin, everything recorded.
+
+    Each request, redirects included, is an operation, named and judged as those of `http.Session`.
+    Its latencies are this process's time: they include the wait for its CPU, as the kernel's
+    arrival times cannot be had here. `timeout` is requests': seconds or (connect, read).
+    """
+
+    def __init__(
+        self, base_url: str = "", *, timeout: float | tuple[float, float] = DEFAULT_TIMEOUT
+    ) -> None:
+        super().__init__()
+        self.base_url = base_url
+        self.timeout = timeout
+        self._verdict: Verdict | None = None
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _RecordingAdapter(pool_connections=10, pool_maxsize=1))
+
+    def request(  # type: ignore[override]  # two arguments more, the others as they are there
+        self,
+        method: str,
+        url: str,
+        *args: Any,
+        name: str | None = None,
+        check: bool = False,
+        **options: Any,
+    ) -> RequestsResponse:
+        """Send a request as requests does; `name` and `check` are those of `http.Session`."""
+        self._abandon()
+        if options.get("timeout") is None:
+            options["timeout"] = self.timeout
+        call = _Call(
+            name=name,
+            check=check,
+            follow=options.get("allow_redirects", True),
+            digest=isinstance(options.get("auth") or self.auth, HTTPDigestAuth),
+            max_redirects=self.max_redirects,
+        )
+        token = _call.set(call)
+        try:
+            response = super().request(method, urls.join(self.base_url, url), *args, **options)
+        finally:
+            _call.reset(token)
+        self._verdict = call.verdict
+        return cast("RequestsResponse", response)
+
+    def close(self) -> None:
+        """Close the connections; what was still to be judged is recorded by its status."""
+        self._abandon()
+        super().close()
+
+    def _abandon(self) -> None:
+        verdict, self._verdict = self._verdict, None
+        if verdict is not None:
+            verdict.abandon()
+
+
+class _RecordingAdapter(HTTPAdapter):
+    """Where requests sends one request and gets one response: what an operation is."""
+
+    def send(  # type: ignore[override]  # its own arguments pass through
+        self, request: requests.PreparedRequest, stream: bool = False, **options: Any
+    ) -> requests.Response:
+        call = _call.get()
+        name = call.name or _name_of(request)
+        if call.name is not None and call.hops:
+            name = f"{call.name} (redirect)"
+        began = clock.monotonic()
+        try:
+            response = super().send(request, stream=stream, **options)
+            first = clock.monotonic()
+            if not stream:
+                response.content  # noqa: B018  # the last byte is what total means
+        except GreenletExit:
+            metrics.recorder.interrupted(name)
+            raise
+        except BaseException as error:
+            timings = Timings(int((clock.monotonic() - began) * 1e6))
+            exchange = _exchange(name, request, None, timings) if recording.observed() else None
+            recording.record(name, timings, _kind_of(error), exchange)
+            raise
+        total = int((clock.monotonic() - began) * 1e6)
+        timings = Timings(total, int((first - began) * 1e6))
+        _conclude(call, name, request, cast("RequestsResponse", response), timings)
+        return response
+
+    def build_response(
+        self, req: requests.PreparedRequest, resp: urllib3.BaseHTTPResponse
+    ) -> requests.Response:
+        response = super().build_response(req, resp)
+        response.__class__ = RequestsResponse
+        return response
+
+
+def _conclude(
+    call: _Call,
+    name: str,
+    request: requests.PreparedRequest,
+    response: RequestsResponse,
+    timings: Timings,
+) -> None:
+    """Record a response, or leave it to its `with` block."""
+    error = recording.status_error(response.status_code)
+    final = True
+    if call.follow and response.is_redirect:
+        call.hops += 1
+        final = call.hops > call.max_redirects
+        error = TOO_MANY_REDIRECTS if final else None
+    elif call.digest and _is_challenge(request, response):
+        name, error, final = f"{name} (challenge)", None, False
+    exchange = _exchange(name, request, response, timings) if recording.observed() else None
+    if call.check and final and error != TOO_MANY_REDIRECTS:
+        response.verdict = call.verdict = Verdict(name, timings, error, exchange)
+    else:
+        recording.record(name, timings, error, exchange)
+
+
+def _is_challenge(request: requests.PreparedRequest, response: requests.Response) -> bool:
+    return (
+        response.status_code == 401
+        and "digest" in response.headers.get("WWW-Authenticate", "").lower()
+        and not str(request.headers.get("Authorization", "")).startswith("Digest ")
+    )
+
+
+def _name_of(request: requests.PreparedRequest) -> str:
+    return f"{request.method} {request.path_url.partition('?')[0]}"
+
+
+def _exchange(
+    name: str,
+    request: requests.PreparedRequest,
+    response: requests.Response | None,
+    timings: Timings,
+) -> Exchange:
+    made: Mapping[str, Any] = {}
+    if response is not None:
+        made = {
+            "status": response.status_code,
+            "reason": response.reason,
+            "response_headers": list(response.headers.items()),
+            "size": len(response.content),
+        }
+    return Exchange(
+        name=name,
+        method=request.method or "",
+        url=request.url or "",
+        request_headers=[(k, str(v)) for k, v in request.headers.items()],
+        timings=timings,
+        error=None,
+        **made,
+    )
+
+
+def _kind_of(error: BaseException) -> str:
+    """Return the kind of an error by what is at the bottom of requests' and urllib3's."""
+    if isinstance(error, requests.ConnectTimeout):
+        return CONNECT_TIMEOUT
+    kind = ""
+    for cause in _chain(error):
+        kind = _kind_of_cause(cause) or kind
+    return kind or recording.kind_of(error)
+
+
+def _kind_of_cause(cause: BaseException) -> str:
+    for types, kind in _KINDS:
+        if isinstance(cause, types):
+            return kind
+    return from_os_error(cause, "").kind if isinstance(cause, OSError) else ""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it says were its causes, from the outside in."""
+    seen: set[int] = set()
+    waiting: list[Any] = [error]
+    while waiting:
+        found = waiting.pop(0)
+        if isinstance(found, BaseException) and id(found) not in seen:
+            seen.add(id(found))
+            yield found
+            waiting += [getattr(found, "reason", None), found.__cause__, *found.args]

@@ -1,0 +1,181 @@
+"""What a request returns: the face of requests' Response, read from the raw bytes when asked."""
+
+import json
+from datetime import timedelta
+from email.message import Message
+from types import TracebackType
+from typing import Any, Self
+
+from amoc_gevent.errors import UsageError
+from amoc_gevent.http import headers
+from amoc_gevent.http.cookies import Cookies
+from amoc_gevent.http.errors import HTTPError, JSONDecodeError
+from amoc_gevent.http.recording import Timings, Verdict
+from amoc_gevent.http.target import Target
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Response:
+    """A whole response, its body decoded.
+
+    `connect_us` and `tls_us` are None unless a connection was made for this request;
+    `first_byte_us` runs from the send to the arrival of the first byte, `total_us` to that of the
+    last one, connecting included (µs; arrival is the kernel's time).
+    """
+
+    connect_us: int | None = None
+    tls_us: int | None = None
+    first_byte_us = total_us = 0
+    sent = b""
+    sets_cookies = False
+    verdict: Verdict | None = None
+    _headers: headers.Headers | None = None
+    _history: "list[Response] | None" = None
+    _encoding: str | None = None
+
+    def __init__(self, target: Target, status: int, head: bytes, content: bytes) -> None:
+        self.target = target
+        self.status_code = status
+        self.head = head
+        self.content = content
+
+    @property
+    def method(self) -> str:
+        """The method of the request that this answers."""
+        return self.target.method
+
+    @property
+    def url(self) -> str:
+        """The URL that this answers, the last one of a chain of redirects."""
+        return self.target.url
+
+    @property
+    def reason(self) -> str:
+        """The reason phrase, such as "Not Found"."""
+        return self.head.split(b"\r\n", 1)[0][13:].decode("latin-1")
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is below 400."""
+        return self.status_code < 400
+
+    @property
+    def headers(self) -> headers.Headers:
+        """The header fields by name, whatever its case."""
+        if self._headers is None:
+            made = headers.Headers()
+            for name, value in headers.parse(self.head):
+                made.add(name, value)
+            self._headers = made
+        return self._headers
+
+    @property
+    def cookies(self) -> Cookies:
+        """The cookies that this response set."""
+        jar = Cookies()
+        route = self.target.route
+        jar.store(
+            headers.values(self.head, b"set-cookie"), route.host, self.target.path, route.secure
+        )
+        return jar
+
+    @property
+    def history(self) -> "list[Response]":
+        """The redirects that led here, oldest first."""
+        if self._history is None:
+            self._history = []
+        return self._history
+
+    @property
+    def timings(self) -> Timings:
+        """All four times (µs)."""
+        return Timings(self.total_us, self.first_byte_us, self.connect_us, self.tls_us)
+
+    @property
+    def elapsed(self) -> timedelta:
+        """From the send to the first byte of the response, connecting included."""
+        parts = (self.connect_us or 0, self.tls_us or 0, self.first_byte_us)
+        return timedelta(microseconds=sum(parts))
+
+    @property
+    def encoding(self) -> str | None:
+        """The character encoding that Content-Type names, or implies for text; can be set."""
+        if self._encoding is None:
+            content_type = Message()
+            content_type["Content-Type"] = self.headers.get("Content-Type", "")
+            charset = content_type.get_param("charset")
+            if isinstance(charset, str):
+                self._encoding = charset.strip("'\"")
+            elif content_type.get_content_type() == "application/json":
+                self._encoding = "utf-8"
+            elif content_type.get_content_maintype() == "text" and "Content-Type" in self.headers:
+                self._encoding = "ISO-8859-1"
+        return self._encoding
+
+    @encoding.setter
+    def encoding(self, encoding: str) -> None:
+        self._encoding = encoding
+
+    @property
+    def text(self) -> str:
+        """The body as text; UTF-8 unless the response says otherwise, what is not is replaced."""
+        try:
+            return self.content.decode(self.encoding or "utf-8", "replace")
+        except LookupError:
+            return self.content.decode("utf-8", "replace")
+
+    def json(self, **options: Any) -> Any:  # whatever the body holds
+        """Return the body read as JSON. Raises JSONDecodeError."""
+        try:
+            return json.loads(self.content, **options)
+        except ValueError as error:
+            start = self.content[:40]
+            raise JSONDecodeError("invalid JSON", f"{error}, in {start!r} of {self.url}") from None
+
+    @property
+    def is_redirect(self) -> bool:
+        """Whether this leads elsewhere."""
+        return self.status_code in _REDIRECTS and bool(self.location)
+
+    @property
+    def location(self) -> str:
+        """Where a redirect leads, "" when nowhere."""
+        return "".join(headers.values(self.head, b"location")[:1])
+
+    def raise_for_status(self) -> None:
+        """Raise HTTPError for a status of 400 and above."""
+        if self.status_code >= 400:
+            raise HTTPError(self)
+
+    def fail(self, reason: str) -> None:
+        """Record this operation as an error of kind `reason`; for `check=True`, in its block."""
+        if self.verdict is None:
+            raise UsageError(
+                "a response can fail() where it was asked for with check=True: "
+                "with session.get(url, check=True) as r: ..."
+            )
+        self.verdict.fail(reason)
+
+    def close(self) -> None:
+        """Do nothing: the whole response is here, and its connection free."""
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __repr__(self) -> str:
+        return f"<Response [{self.status_code}]>"
+
+    def __enter__(self) -> Self:
+        if self.verdict is not None:
+            self.verdict.entered = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.verdict is not None:
+            self.verdict.leave(kind)

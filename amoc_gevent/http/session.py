@@ -1,0 +1,298 @@
+"""A user's HTTP client: the face of requests' Session on this package's own transport."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from amoc_gevent import __version__, clock
+from amoc_gevent.http import bodies, recording, urls
+from amoc_gevent.http.auth import Auth, HTTPDigestAuth, basic
+from amoc_gevent.http.bodies import Data
+from amoc_gevent.http.call import AllOptions, Call, ReadOptions, WriteOptions
+from amoc_gevent.http.coding import ACCEPTED
+from amoc_gevent.http.cookies import Cookies
+from amoc_gevent.http.errors import TOO_MANY_REDIRECTS, TooManyRedirects
+from amoc_gevent.http.headers import Headers, values
+from amoc_gevent.http.pool import Pool
+from amoc_gevent.http.recording import Verdict
+from amoc_gevent.http.response import Response
+from amoc_gevent.http.target import Common, Template
+from amoc_gevent.http.timeouts import Limits, Timeout, Timeouts, timeouts
+from amoc_gevent.http.urls import Params
+from amoc_gevent.transport import NEVER, Certificate, SourceAddress, Verify
+
+MAX_REDIRECTS = 30
+
+_DEFAULT_HEADERS = {
+    "User-Agent": f"amoc_gevent/{__version__}",
+    "Accept-Encoding": ACCEPTED,
+    "Accept": "*/*",
+}
+_COMMON = frozenset({"base_url", "timeout", "verify", "cert", "headers", "auth", "source_address"})
+
+
+class Session:
+    """One user's HTTP client: kept connections, cookies, and what its requests have in common.
+
+    `base_url` goes before URLs that begin with "/". `timeout` is in seconds: a number, (connect,
+    read) or (connect, read, total), by default 10 and 60. `verify` is True, False or the path of
+    authorities, `cert` the path of a client certificate, or those of certificate and key.
+    `source_address` is our host, or (host, port). Proxies, .netrc and the like are not looked at.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "",
+        *,
+        timeout: Timeout = None,
+        verify: Verify = True,
+        cert: Certificate = None,
+        headers: Mapping[str, str] | None = None,
+        auth: Auth = None,
+        source_address: SourceAddress = None,
+    ) -> None:
+        self._pool = Pool()
+        self._verdict: Verdict | None = None
+        self._times = Timeouts()
+        self._limits = Limits(self._times.connect, self._times.read)
+        self._digest: HTTPDigestAuth | None = None
+        self._headers_version = 0
+        self._template: Template | None = None
+        self.base_url = base_url
+        self.timeout = timeout
+        self.verify = verify
+        self.cert = cert
+        self.auth = auth
+        self.source_address = source_address
+        self.headers = Headers(_DEFAULT_HEADERS)
+        self.headers.update(headers or {})
+        self.cookies = Cookies()
+
+    def get(
+        self,
+        url: str,
+        params: Params = None,
+        *,
+        name: str | None = None,
+        check: bool = False,
+        **options: Unpack[ReadOptions],
+    ) -> Response:
+        """Send a GET request; see `request`."""
+        if params is None and not options:
+            return self._plain("GET", url, name, check)
+        return self.request("GET", url, params=params, name=name, check=check, **options)
+
+    def post(
+        self,
+        url: str,
+        data: Data = None,
+        json: Any = None,  # whatever JSON can be
+        *,
+        name: str | None = None,
+        check: bool = False,
+        **options: Unpack[WriteOptions],
+    ) -> Response:
+        """Send a POST request; see `request`."""
+        return self.request("POST", url, data=data, json=json, name=name, check=check, **options)
+
+    def put(self, url: str, data: Data = None, **options: Any) -> Response:
+        """Send a PUT request; see `request`."""
+        return self.request("PUT", url, data=data, **options)
+
+    def patch(self, url: str, data: Data = None, **options: Any) -> Response:
+        """Send a PATCH request; see `request`."""
+        return self.request("PATCH", url, data=data, **options)
+
+    def delete(self, url: str, **options: Any) -> Response:
+        """Send a DELETE request; see `request`."""
+        return self.request("DELETE", url, **options)
+
+    def head(self, url: str, **options: Any) -> Response:
+        """Send a HEAD request, which by default follows no redirect; see `request`."""
+        return self.request("HEAD", url, **{"allow_redirects": False, **options})
+
+    def options(self, url: str, **options: Any) -> Response:
+        """Send an OPTIONS request; see `request`."""
+        return self.request("OPTIONS", url, **options)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        name: str | None = None,
+        check: bool = False,
+        **options: Unpack[AllOptions],
+    ) -> Response:
+        """Send a request and return the response to it, or to the last of its redirects.
+
+        The other arguments are those of requests: params, data, json, files, headers, cookies,
+        auth, timeout, allow_redirects, verify, cert. The operation is recorded as `name`, else by
+        method and path. A status of 400 and above is an error, unless `check` is true: then the
+        `with` block of the response decides. Raises RequestError when there is no response.
+        """
+        method = method.upper()
+        if not options:
+            return self._plain(method, url, name, check)
+        call = self._call(method, url, name, check, options)
+        return self._finish(call, self._send(call))
+
+    def close(self) -> None:
+        """Close the connections; what was still to be judged is recorded by its status."""
+        self._abandon()
+        self._pool.close()
+
+    @property
+    def max_response_size(self) -> int:
+        """Bytes that a response's body may have, as sent and as decoded (64 MiB)."""
+        return self._pool.limit
+
+    @max_response_size.setter
+    def max_response_size(self, size: int) -> None:
+        self._pool.limit = size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "headers" and not isinstance(value, Headers):
+            value = Headers(value)  # type: ignore[arg-type]  # any mapping, as its type says
+        object.__setattr__(self, name, value)
+        if name in _COMMON:
+            object.__setattr__(self, "_template", None)
+
+    def _plain(self, method: str, url: str, name: str | None, check: bool) -> Response:
+        """Send a request without arguments of its own; all that it needs was made before."""
+        if self._verdict is not None:
+            self._abandon()
+        template = self._template
+        if template is None or self.headers.version != self._headers_version:
+            template = self._renew_template()
+        if self._digest is not None or self._times.total != NEVER:
+            call = self._call(method, url, name, check, {})
+            return self._finish(call, self._send(call))
+        target = template.kept.get((method, url)) or template.target(method, url)
+        wire = target.wire
+        if self.cookies:
+            cookie = self.cookies.header(target.route.host, target.path, target.route.secure)
+            if cookie:
+                wire = b"%bCookie: %b%b" % (target.head, cookie, wire[len(target.head) - 2 :])
+        name = name or target.name
+        response = self._pool.exchange(target, wire, None, name, self._limits)
+        if response.sets_cookies:
+            self._store_cookies(response)
+        if check or response.status_code >= 300:
+            return self._finish(self._call(method, url, name, check, {}), response)
+        recording.success(name, response, None)
+        return response
+
+    def _call(
+        self, method: str, url: str, name: str | None, check: bool, options: Mapping[str, Any]
+    ) -> Call:
+        """Say what the arguments of a request mean, with the session's own for the rest."""
+        get = options.get
+        template = self._template
+        if template is None or self.headers.version != self._headers_version:
+            template = self._renew_template()
+        auth = get("auth")
+        verify, cert = get("verify"), get("cert")
+        if auth is not None or verify is not None or cert is not None:
+            template = self._share(auth, verify, cert)
+        times = timeouts(get("timeout"), self._times)
+        cookies, headers = get("cookies"), get("headers")
+        return Call(
+            method=method,
+            url=urls.with_params(urls.join(self.base_url, url), get("params")),
+            template=template,
+            limits=Limits(times.connect, times.read, clock.monotonic() + times.total),
+            name=name,
+            check=check,
+            follow=get("allow_redirects", True),
+            body=bodies.encode(get("data"), get("json"), get("files")),
+            headers=Headers(headers) if headers else None,
+            cookies=Cookies(cookies) if cookies else None,
+            digest=auth if isinstance(auth, HTTPDigestAuth) else None if auth else self._digest,
+        )
+
+    def _send(self, call: Call) -> Response:
+        if self._verdict is not None:
+            self._abandon()
+        target, wire, body = call.prepare(self.cookies)
+        name = call.name or target.name
+        response = self._pool.exchange(target, wire, body, name, call.limits)
+        if response.sets_cookies:
+            self._store_cookies(response)
+        return response
+
+    def _finish(self, call: Call, response: Response) -> Response:
+        """Answer a challenge and follow redirects; record each response; return the last."""
+        history: list[Response] = []
+        challenged = False
+        while True:
+            name = call.name or response.target.name
+            if call.digest is not None and response.status_code == 401 and not challenged:
+                challenged = call.digest.accept(values(response.head, b"www-authenticate"))
+                if not challenged:
+                    break
+                recording.success(f"{name} (challenge)", response, None)
+            elif call.follow and response.is_redirect:
+                if len(history) >= MAX_REDIRECTS:
+                    recording.success(name, response, TOO_MANY_REDIRECTS)
+                    raise TooManyRedirects(TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}")
+                recording.success(name, response, None)
+                call, challenged = call.redirected(response), False
+            else:
+                break
+            history.append(response)
+            response = self._send(call)
+        if history:
+            response.history.extend(history)
+        error = recording.status_error(response.status_code)
+        if call.check:
+            exchange = recording.exchange_of(name, response) if recording.observed() else None
+            verdict = Verdict(name, response.timings, error, exchange)
+            response.verdict = self._verdict = verdict
+        else:
+            recording.success(name, response, error)
+        return response
+
+    def _store_cookies(self, response: Response) -> None:
+        route, path = response.target.route, response.target.path
+        fields = values(response.head, b"set-cookie")
+        self.cookies.store(fields, route.host, path, route.secure)
+
+    def _abandon(self) -> None:
+        verdict, self._verdict = self._verdict, None
+        if verdict is not None:
+            verdict.abandon()
+
+    def _renew_template(self) -> Template:
+        self._digest = self.auth if isinstance(self.auth, HTTPDigestAuth) else None
+        self._times = times = timeouts(self.timeout, Timeouts())
+        self._limits = Limits(times.connect, times.read)
+        self._headers_version = self.headers.version
+        self._template = made = self._share()
+        return made
+
+    def _share(
+        self, auth: Auth = None, verify: Verify | None = None, cert: Certificate = None
+    ) -> Template:
+        """Return the template that this session shares with those that have the same in common."""
+        return Template.of(
+            Common(
+                base_url=self.base_url,
+                fields=tuple(self.headers.items()),
+                verify=self.verify if verify is None else verify,
+                cert=cert or self.cert,
+                source=self.source_address,
+                basic=basic(auth or self.auth),
+            )
+        )

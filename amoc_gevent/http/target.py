@@ -1,0 +1,145 @@
+"""What a request is before it is sent: where it goes and the bytes of its head, made once.
+
+A `Template` holds what a session's requests have in common. Sessions that have the same share one,
+and with it the heads made so far: a request without arguments of its own is a look-up.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from amoc_gevent.http import urls
+from amoc_gevent.http.auth import HTTPBasicAuth
+from amoc_gevent.http.errors import InvalidHeader
+from amoc_gevent.http.headers import Headers, encode
+from amoc_gevent.transport import Certificate, Peer, SourceAddress, Verify, context
+
+TARGETS_KEPT = 512
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
+
+
+class Route:
+    """One origin as one kind of session reaches it: what a kept connection is kept under."""
+
+    __slots__ = ("__weakref__", "authority", "host", "peer", "secure")
+
+    def __init__(self, url: urls.Url, peer: Peer) -> None:
+        self.host = url.host
+        self.authority = url.authority
+        self.secure = url.scheme == "https"
+        self.peer = peer
+
+
+@dataclass(slots=True, eq=False)
+class Target:
+    """A method and URL, ready to send: `head` lacks the empty line that ends it, `wire` has it."""
+
+    method: str
+    url: str
+    route: Route
+    path: str
+    uri: str
+    name: str
+    head: bytes
+    wire: bytes
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether the request may be sent twice (RFC 9110, 9.2.2)."""
+        return self.method in _IDEMPOTENT
+
+    @property
+    def bodiless(self) -> bool:
+        """Whether a request without a body needs no Content-Length (RFC 9110, 8.6)."""
+        return self.method in _WITHOUT_BODY
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What the requests of a session have in common."""
+
+    base_url: str
+    fields: tuple[tuple[str, str], ...]
+    verify: Verify
+    cert: Certificate
+    source: SourceAddress
+    basic: HTTPBasicAuth | None
+
+
+class Template:
+    """Makes the targets of sessions that have the same in common; `kept` holds those made."""
+
+    __slots__ = ("__weakref__", "_common", "kept")
+
+    def __init__(self, common: Common) -> None:
+        self._common = common
+        self.kept: dict[tuple[str, str], Target] = {}
+
+    @classmethod
+    def of(cls, common: Common) -> "Template":
+        """Return the template that all who have `common` share."""
+        found = _templates.get(common)
+        if found is None:
+            found = _templates[common] = cls(common)
+        return found
+
+    def target(self, method: str, url: str) -> Target:
+        """Return and keep the target of a request without headers of its own."""
+        made = self.make(method, url)
+        if len(self.kept) >= TARGETS_KEPT:
+            self.kept.clear()  # parametrised URLs; those used again are soon back
+        self.kept[method, url] = made
+        return made
+
+    def make(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str | None] | None = None,
+        without: Iterable[str] = (),
+    ) -> Target:
+        """Return a target with `headers` over the common ones (None drops one), less `without`.
+
+        Raises InvalidURL and InvalidHeader.
+        """
+        if not _TOKEN(method):
+            raise InvalidHeader("invalid header", f"{method!r} is no method")
+        parts = urls.split(urls.join(self._common.base_url, url))
+        fields = Headers(self._common.fields)
+        basic = self._common.basic
+        if parts.user is not None:
+            basic = HTTPBasicAuth(parts.user, parts.password)
+        if basic is not None:
+            fields["Authorization"] = basic.header
+        for name in without:
+            fields.pop(name, None)
+        for name, value in (headers or {}).items():
+            if value is None:
+                fields.pop(name, None)
+            else:
+                fields[name] = value
+        route = self._route(parts)
+        host = fields.pop("Host", route.authority)
+        head = f"{method} {parts.target} HTTP/1.1\r\n".encode()
+        head += encode([("Host", host), *fields.items()])
+        wire = head + (b"\r\n" if method in _WITHOUT_BODY else b"Content-Length: 0\r\n\r\n")
+        name = f"{method} {parts.path}"
+        return Target(method, str(parts), route, parts.path, parts.target, name, head, wire)
+
+    def _route(self, url: urls.Url) -> Route:
+        verify, cert, source = self._common.verify, self._common.cert, self._common.source
+        key = (url.scheme, url.host, url.port, verify, cert, source)
+        found = _routes.get(key)
+        if found is None:
+            secured = context(verify, cert) if url.scheme == "https" else None
+            found = Route(url, Peer(url.host, url.port, secured, source))
+            _routes[key] = found
+        return found
+
+
+_templates: WeakValueDictionary[object, Template] = WeakValueDictionary()
+_routes: WeakValueDictionary[object, Route] = WeakValueDictionary()

@@ -1,0 +1,148 @@
+"""URLs: joining, percent-encoding and splitting, as requests does it (RFC 3986)."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
+
+from amoc_gevent.http.errors import InvalidURL
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+Params = Mapping[str, Any] | Iterable[tuple[str, Any]] | str | bytes | None
+
+_CONTROL = re.compile(r"[\x00-\x20\x7f]").search
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_SAFE = "!#$%&'()*+,/:;=?@[]~"
+_SAFE_WITHOUT_PERCENT = "!#$&'()*+,/:;=?@[]~"
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """The parts of a URL that a request needs; `path` is without query, `target` with it."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    target: str
+    user: str | None
+    password: str
+
+    @property
+    def authority(self) -> str:
+        """Host and, where it is not the scheme's own, port: the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.target}"
+
+
+def join(base: str, url: str) -> str:
+    """Return `url` if it is absolute, else `base` followed by `url`, which begins with "/"."""
+    if url.startswith("/") or (base and (not url or url.startswith("?"))):
+        if not base:
+            raise InvalidURL("invalid URL", f"{url!r} needs a Session(base_url)")
+        return base.rstrip("/") + url if url else base
+    if "://" not in url:
+        raise InvalidURL(
+            "invalid URL", f"{url!r} must begin with http://, https:// or, with a base_url, /"
+        )
+    return url
+
+
+def follow(url: str, location: str) -> str:
+    """Return where `location`, from the response to `url`, leads."""
+    try:
+        raw = location.encode("latin-1").decode()
+    except UnicodeError:
+        raw = location
+    return urljoin(url, raw.strip())
+
+
+def with_params(url: str, params: Params) -> str:
+    """Return `url` with `params` added to its query; a value of None is left out."""
+    if not params:
+        return url
+    if isinstance(params, bytes):
+        params = params.decode()
+    if not isinstance(params, str):
+        pairs = params.items() if isinstance(params, Mapping) else params
+        params = urlencode([p for k, v in pairs for p in _expand(k, v)], doseq=True)
+    url, mark, fragment = url.partition("#")
+    joint = "&" if "?" in url else "?"
+    return f"{url}{joint}{params}{mark}{fragment}"
+
+
+def _expand(key: str, value: Any) -> list[tuple[str, Any]]:
+    if value is None:
+        return []
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        return [(key, value)]
+    return [(key, v) for v in value if v is not None]
+
+
+def split(url: str) -> Url:
+    """Split and percent-encode an absolute URL. Raises InvalidURL, which says what is wrong."""
+    bad = _CONTROL(url.strip().replace(" ", "%20"))
+    if bad:
+        raise InvalidURL("invalid URL", f"{url!r} has a control character")
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+        host = _ascii_host(parts.hostname or "")
+    except (ValueError, UnicodeError) as error:
+        raise InvalidURL("invalid URL", f"{url!r}: {error}") from None
+    scheme = parts.scheme.lower()
+    if scheme not in DEFAULT_PORTS:
+        raise InvalidURL("invalid URL", f"{url!r}: the scheme must be http or https")
+    if not host:
+        raise InvalidURL("invalid URL", f"{url!r} has no host")
+    path = requote(_without_dots(parts.path)) or "/"
+    target = f"{path}?{requote(parts.query)}" if parts.query else path
+    user = None if parts.username is None else unquote(parts.username)
+    return Url(
+        scheme=scheme,
+        host=host,
+        port=port if port is not None else DEFAULT_PORTS[scheme],
+        path=path,
+        target=target,
+        user=user,
+        password=unquote(parts.password or ""),
+    )
+
+
+def requote(text: str) -> str:
+    """Percent-encode what must be and decode what need not be; twice is the same as once."""
+    try:
+        return quote(_ESCAPE.sub(_decode_unreserved, text), safe=_SAFE)
+    except ValueError:
+        return quote(text, safe=_SAFE_WITHOUT_PERCENT)
+
+
+def _decode_unreserved(escape: re.Match[str]) -> str:
+    char = chr(int(escape[1], 16))
+    return char if char in _UNRESERVED else f"%{escape[1].upper()}"
+
+
+def _ascii_host(host: str) -> str:
+    return host if host.isascii() else host.encode("idna").decode()
+
+
+def _without_dots(path: str) -> str:
+    """Resolve "." and ".." (RFC 3986, 5.2.4)."""
+    if "/." not in path:
+        return path
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)

@@ -1,0 +1,192 @@
+"""Opening a stream: addresses in turn, our own address, time-outs, the TLS hand-shake."""
+
+import _socket
+import errno
+import gc
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+from amoc_gevent import clock
+from amoc_gevent.transport.errors import (
+    CONNECT_TIMEOUT,
+    TOTAL_TIMEOUT,
+    TransportError,
+    TransportTimeout,
+    from_os_error,
+)
+from amoc_gevent.transport.names import Address, resolve
+from amoc_gevent.transport.stream import Transport
+from amoc_gevent.transport.tls import Tls
+from amoc_gevent.transport.waiting import NEVER, Waiter
+
+_SO_TIMESTAMPNS = 35
+_IP_BIND_ADDRESS_NO_PORT = 24
+_TCP_INFO_SIZE = 104
+_RTT, _RETRANSMITS = 68, 100  # offsets of tcpi_rtt (µs) and tcpi_total_retrans
+
+SourceAddress = str | tuple[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Whom to connect to; `context` makes it a TLS stream, `source` is our address (and port)."""
+
+    host: str
+    port: int
+    context: ssl.SSLContext | None = None
+    source: SourceAddress = None
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """When connecting ends (monotonic seconds): a step's own deadline, or the total one."""
+
+    peer: Peer
+    connect: float
+    total: float
+
+    @property
+    def deadline(self) -> float:
+        """The earlier of the two."""
+        return min(self.connect, self.total)
+
+    def passed(self) -> TransportTimeout:
+        """Return the error that names which of the two has passed."""
+        kind = TOTAL_TIMEOUT if self.total <= self.connect else CONNECT_TIMEOUT
+        return TransportTimeout(kind, str(self.peer))
+
+
+def connect(
+    peer: Peer,
+    timeout: float = NEVER,
+    total_deadline: float = NEVER,
+    session: ssl.SSLSession | None = None,
+) -> Transport:
+    """Return a connected stream; `session` is what an earlier one to the same peer left.
+
+    `timeout` (seconds) bounds name look-up, TCP and TLS hand-shake together. Each address of the
+    host is tried in turn; the last one's error is raised, a TransportError.
+    """
+    began = clock.monotonic()
+    limit = Limit(peer, began + timeout, total_deadline)
+    addresses = resolve(peer.host, peer.port, limit.deadline)
+    if addresses is None:
+        raise limit.passed()
+    failure: TransportError | None = None
+    for address in addresses:
+        try:
+            stream = _open(address, limit)
+        except TransportTimeout:
+            raise
+        except TransportError as error:
+            failure = error
+            continue
+        stream.connect_us = int((stream.arrived - began) * 1e6)
+        if peer.context is not None:
+            _secure(stream, peer.context, limit, session)
+        return stream
+    raise failure or TransportError("name not found", f"{peer} has no address")
+
+
+def _open(address: Address, limit: Limit) -> Transport:
+    family, where = address
+    peer = limit.peer
+    sock = _new_socket(family)
+    waiter = Waiter(sock.fileno())
+    try:
+        _configure(sock, family, peer.source)
+        began = clock.monotonic()
+        _establish(sock, where, waiter, limit)
+    except BaseException as error:
+        waiter.close()
+        sock.close()
+        if isinstance(error, OSError):
+            raise from_os_error(error, str(peer)) from None
+        raise
+    stream = Transport(sock, waiter, str(peer))
+    stream.arrived = _connected_at(sock, began)
+    waiter.watch()
+    return stream
+
+
+def _establish(sock: _socket.socket, where: Any, waiter: Waiter, limit: Limit) -> None:
+    waiter.arm(limit.deadline)
+    code = sock.connect_ex(where)
+    while code in (errno.EINPROGRESS, errno.EALREADY):
+        if waiter.expired:
+            raise limit.passed()
+        waiter.writable(sock.fileno())
+        code = sock.connect_ex(where)
+    if code not in (0, errno.EISCONN):
+        raise OSError(code, "")
+
+
+def _connected_at(sock: _socket.socket, began: float) -> float:
+    """Return when the TCP hand-shake was over (monotonic seconds).
+
+    The kernel measured its round trip; the time that passed is longer when this process was busy.
+    """
+    now = clock.monotonic()
+    info = sock.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, _TCP_INFO_SIZE)
+    rtt = int.from_bytes(info[_RTT : _RTT + 4], "little")
+    repeated = int.from_bytes(info[_RETRANSMITS : _RETRANSMITS + 4], "little")
+    return now if repeated or not rtt else min(now, began + rtt / 1e6)
+
+
+def _secure(
+    stream: Transport, context: ssl.SSLContext, limit: Limit, session: ssl.SSLSession | None
+) -> None:
+    stream.total_deadline = limit.deadline
+    try:
+        stream.handshake(Tls(context, limit.peer.host, session))
+    except TransportTimeout:
+        stream.close()
+        raise limit.passed() from None
+    except BaseException:
+        stream.close()
+        raise
+    stream.total_deadline = NEVER
+
+
+def _new_socket(family: int) -> _socket.socket:
+    _keep_stamping()
+    try:
+        return _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise from_os_error(error, "socket") from None
+    gc.collect()  # streams that were dropped within a cycle still hold theirs
+    try:
+        return _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    except OSError as error:
+        raise from_os_error(error, "socket") from None
+
+
+def _configure(sock: _socket.socket, family: int, source: SourceAddress) -> None:
+    sock.setblocking(False)
+    sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    sock.setsockopt(_socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    if source is not None:
+        host, port = (source, 0) if isinstance(source, str) else source
+        if not port and family == _socket.AF_INET:
+            # the port is chosen at connect, so the same one can serve different peers
+            sock.setsockopt(_socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind((host, port))
+
+
+_stamping: _socket.socket | None = None
+
+
+def _keep_stamping() -> None:
+    """Keep one socket that asks for stamps open, as the kernel stamps only while there is one.
+
+    It begins a moment after the first and pays for each first and last one.
+    """
+    global _stamping  # noqa: PLW0603  # one for the process
+    if _stamping is None:
+        _stamping = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+        _stamping.setsockopt(_socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)

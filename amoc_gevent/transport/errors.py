@@ -1,0 +1,58 @@
+"""What can go wrong on a stream, as one exception whose `kind` groups it in the figures."""
+
+import errno
+import socket
+import ssl
+
+from amoc_gevent.errors import AmocError
+
+REFUSED = "connection refused"
+RESET = "connection reset"
+CLOSED = "connection closed"
+UNREACHABLE = "network unreachable"
+NAME_NOT_FOUND = "name not found"
+TOO_MANY_FILES = "too many open files"
+CONNECT_TIMEOUT = "connect time-out"
+READ_TIMEOUT = "read time-out"
+TOTAL_TIMEOUT = "total time-out"
+
+_KINDS = {
+    errno.ECONNREFUSED: REFUSED,
+    errno.ECONNRESET: RESET,
+    errno.EPIPE: RESET,
+    errno.ECONNABORTED: RESET,
+    errno.ETIMEDOUT: CONNECT_TIMEOUT,
+    errno.ENETUNREACH: UNREACHABLE,
+    errno.EHOSTUNREACH: UNREACHABLE,
+    errno.EMFILE: TOO_MANY_FILES,
+    errno.ENFILE: TOO_MANY_FILES,
+    errno.EADDRNOTAVAIL: "address not available",
+    errno.EADDRINUSE: "address in use",
+}
+
+
+class TransportError(AmocError):
+    """A stream could not be opened or broke; `kind` is what errors are grouped by."""
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind = kind
+
+
+class TransportTimeout(TransportError):  # noqa: N818  # it is one
+    """A stream did not connect or answer in time."""
+
+
+def from_os_error(error: OSError, peer: str) -> TransportError:
+    """Name what the operating system, the resolver or OpenSSL reported about `peer`."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return TransportError(f"TLS: {error.verify_message.rstrip('.')}", peer)
+    if isinstance(error, ssl.SSLError):
+        reason = (error.reason or str(error)).replace("_", " ").lower()
+        return TransportError(f"TLS: {reason}", peer)
+    if isinstance(error, socket.gaierror):
+        return TransportError(NAME_NOT_FOUND, f"{peer} ({error.strerror})")
+    number = error.errno or 0
+    kind = _KINDS.get(number) or errno.errorcode.get(number, type(error).__name__)
+    made = TransportTimeout if kind == CONNECT_TIMEOUT else TransportError
+    return made(kind, peer)

@@ -1,0 +1,177 @@
+"""A greenlet's wait for one stream, and the worker's one timer that ends waits that last too long.
+
+A wait costs no system call: its read watcher stays in the event loop's set for as long as the
+stream lives, and its time-out is an attribute that the timer looks at when the time has come.
+"""
+
+from heapq import heappop, heappush
+from typing import Any
+
+from gevent import get_hub
+from greenlet import getcurrent, greenlet
+
+from amoc_gevent import clock
+
+NEVER = float("inf")
+TICKS_PER_SECOND = 100
+
+_READ, _WRITE = 1, 2
+
+
+class Waiter:
+    """Lets the one greenlet that uses a stream wait until it is readable or writable.
+
+    `deadline` (monotonic seconds) ends a wait; `expired` then tells that it has. `unread` is true
+    when bytes or the end of the stream came while nobody waited; the watcher rests until the next
+    wait, so an idle stream that its peer closed costs one wake-up and can be told from a live one.
+    The waiter does not know its stream, so that a stream nobody holds any longer is collected.
+    """
+
+    __slots__ = ("_hub", "_reader", "_watcher", "_writer", "deadline", "expired", "tick", "unread")
+
+    def __init__(self, fileno: int) -> None:
+        self._hub: Any = get_hub()
+        self._reader: greenlet | None = None
+        self._writer: greenlet | None = None
+        self._watcher: Any = self._hub.loop.io(fileno, _READ)
+        self.deadline = NEVER
+        self.expired = False
+        self.tick = 0
+        self.unread = False
+
+    def watch(self) -> None:
+        """Begin, once the stream is connected, to notice what comes in."""
+        self.unread = False
+        self._watcher.start(self._on_readable)
+
+    def readable(self) -> None:
+        """Return when there is something to read, when the deadline has passed, or sooner."""
+        if self.unread:
+            self.watch()
+        self._reader = getcurrent()
+        try:
+            self._hub.switch()
+        finally:
+            self._reader = None
+
+    def writable(self, fileno: int) -> None:
+        """Return when the stream can be written to, when the deadline has passed, or sooner."""
+        watcher = self._hub.loop.io(fileno, _WRITE)
+        self._writer = getcurrent()
+        watcher.start(self._on_writable)
+        try:
+            self._hub.switch()
+        finally:
+            self._writer = None
+            watcher.stop()
+            watcher.close()
+
+    def arm(self, deadline: float) -> None:
+        """Let waits last until `deadline` (monotonic seconds) at most."""
+        self.deadline = deadline
+        self.expired = False
+        tick = self.tick
+        if not tick or tick > deadline * TICKS_PER_SECOND + 1:
+            deadlines().file(self)
+
+    def close(self) -> None:
+        """Leave the event loop and the timer."""
+        self._watcher.stop()
+        self._watcher.close()
+        if self.tick:
+            deadlines().forget(self)
+
+    def expire(self) -> None:
+        """Wake the waiting greenlet, if any, because the deadline has passed."""
+        self.expired = True
+        waiting = self._reader if self._reader is not None else self._writer
+        if waiting is not None:
+            waiting.switch()
+
+    def _on_readable(self) -> None:
+        waiting = self._reader
+        if waiting is not None:
+            waiting.switch()
+        else:
+            self.unread = True
+            self._watcher.stop()
+
+    def _on_writable(self) -> None:
+        if self._writer is not None:
+            self._writer.switch()
+
+
+class Deadlines:
+    """One timer for all streams of a worker: waiters filed by hundredths of a second.
+
+    A waiter is filed once, under the earliest deadline that it had. When that comes up and the
+    deadline has moved on, as it does with each operation, it is filed again; so an operation's
+    time-out costs an assignment and a comparison, not a timer.
+    """
+
+    def __init__(self) -> None:
+        self._slots: dict[int, set[Waiter]] = {}
+        self._ticks: list[int] = []
+        self._hub: Any = get_hub()
+        self._timer: Any = None
+        self._due = 0
+
+    def file(self, waiter: Waiter) -> None:
+        """Look at `waiter` when its deadline comes up, at most a hundredth of a second late."""
+        if waiter.tick:
+            self.forget(waiter)
+        tick = int(waiter.deadline * TICKS_PER_SECOND) + 1
+        waiter.tick = tick
+        slot = self._slots.get(tick)
+        if slot is None:
+            self._slots[tick] = {waiter}
+            heappush(self._ticks, tick)
+            if not self._due or tick < self._due:
+                self._schedule()
+        else:
+            slot.add(waiter)
+
+    def forget(self, waiter: Waiter) -> None:
+        """Drop a waiter that needs no time-out any longer."""
+        slot = self._slots.get(waiter.tick)
+        if slot is not None:
+            slot.discard(waiter)
+        waiter.tick = 0
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = None
+        self._due = self._ticks[0] if self._ticks else 0
+        if self._due:
+            delay = max(0.0, self._due / TICKS_PER_SECOND - clock.monotonic())
+            self._timer = self._hub.loop.timer(delay, ref=False)
+            self._timer.start(self._look, update=True)
+
+    def _look(self) -> None:
+        """Wake those whose deadline has passed and file the others again."""
+        now = clock.monotonic()
+        late: list[Waiter] = []
+        while self._ticks and self._ticks[0] <= now * TICKS_PER_SECOND:
+            for waiter in self._slots.pop(heappop(self._ticks)):
+                waiter.tick = 0
+                if waiter.deadline <= now:
+                    late.append(waiter)
+                elif waiter.deadline != NEVER:
+                    self.file(waiter)
+        self._schedule()
+        for waiter in late:
+            if waiter.deadline <= now:  # one woken before it may have moved or ended this wait
+                waiter.expire()
+
+
+_deadlines: Deadlines | None = None
+
+
+def deadlines() -> Deadlines:
+    """Return the timer of this thread's hub, which a worker has one of."""
+    global _deadlines  # noqa: PLW0603  # one hub, one timer
+    if _deadlines is None or _deadlines._hub is not get_hub():
+        _deadlines = Deadlines()
+    return _deadlines
