@@ -55,7 +55,7 @@ def describe(name: str, as_json: bool) -> None:
         return
     click.echo(f"{scenario.name} ({shown(scenario.path)})\n")
     if scenario.docstring:
-        click.echo(f"{scenario.docstring}\n")
+        click.echo(f"{_wrapped(scenario.docstring)}\n")
     click.echo(f"Callbacks: {', '.join(scenario.callbacks())}\n")
     if not declared:
         click.echo("It declares no settings.")
@@ -76,5 +76,10 @@ def _show(setting: SettingDescription) -> None:
         notes.append(f"one of {', '.join(setting.allowed)}")
     if setting.update:
         notes.append("may change during a run")
+    click.echo(_wrapped("; ".join(notes), "      "))
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    """Return `text` in paragraphs as wide as the terminal, 100 columns at most."""
     width = min(shutil.get_terminal_size().columns, 100)
-    click.echo(click.wrap_text("; ".join(notes), width, "      ", "      "))
+    return click.wrap_text(text, width, indent, indent, preserve_paragraphs=True)

@@ -43,9 +43,9 @@ class Scenario:
     module: ModuleType
 
     def callbacks(self) -> list[str]:
-        """Return the callbacks as they are written: "start(user_id, state)"."""
+        """Return the callbacks as they are called: "start(user_id, state)"."""
         present = (name for name in _CALLBACKS if hasattr(self.module, name))
-        return [f"{name}{inspect.signature(getattr(self.module, name))}" for name in present]
+        return [f"{name}{_call_form(getattr(self.module, name))}" for name in present]
 
     def init(self) -> Any:
         """Run the scenario's `init` and return the state. Raises ScenarioError where it raises."""
@@ -210,9 +210,21 @@ def _accepts(callback: Callable[..., Any], count: int) -> bool:
     """Say whether `callback` can be called with `count` positional arguments."""
     try:
         inspect.signature(callback).bind(*range(count))
-    except TypeError:
+    except (TypeError, ValueError):  # ValueError: a built-in that does not say what it takes
         return False
     return True
+
+
+def _call_form(callback: Callable[..., Any]) -> inspect.Signature:
+    """Return the callback's signature without its types."""
+    signature = inspect.signature(callback)
+    return signature.replace(
+        parameters=[
+            parameter.replace(annotation=inspect.Parameter.empty)
+            for parameter in signature.parameters.values()
+        ],
+        return_annotation=inspect.Signature.empty,
+    )
 
 
 def _line_of(callback: Callable[..., Any], path: Path) -> str:

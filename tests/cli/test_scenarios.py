@@ -8,8 +8,11 @@ from click.testing import CliRunner, Result
 
 from amoc_gevent.cli.main import main
 
-SHOP = '''\
-"""Buys things."""
+SHOP = f'''\
+"""Buys things.
+
+{"One thing after the other, as people do. " * 4}
+"""
 
 from amoc_gevent import settings
 
@@ -20,7 +23,7 @@ size = settings.declare("size", 10, "size of an order", unit="items")
 token = settings.declare("token", "", "what lets users in")
 
 def init(): ...
-def start(user_id, state): ...
+def start(user_id: int, state: str) -> None: ...
 '''
 
 
