@@ -1,16 +1,18 @@
 """The results of one run: totals, a row for each second, and what is remarkable about either."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from amoc_gevent.core.messages import Event, Health, UserCounts
-from amoc_gevent.core.snapshot import Snapshot
+from amoc_gevent.core.snapshot import Gauge, Operation, Snapshot
 
 LAG_LIMIT_US = 50_000
 CPU_LIMIT = 0.90
 OPEN_SECONDS = 10
 NOBODY = UserCounts()
 CLOCK_STEP_LIMIT_S = 0.001
+LONGEST_GAP_S = 3600
+"""Silence that is longer gets no rows: then it was the machine that slept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +58,37 @@ class GaugeRange:
     unit: str
 
 
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What was measured in the last `seconds`: `count` is of all operations.
+
+    `operations` has those that were asked for; gauges are as they last stood.
+    """
+
+    seconds: float
+    count: int
+    operations: Mapping[str, Operation]
+    gauges: Mapping[str, Gauge]
+
+
 @dataclass(slots=True)
 class _OpenSecond:
     """A second that may still get reports."""
 
-    snapshot: Snapshot = field(default_factory=Snapshot)
+    snapshot: Snapshot
     health: list[Health] = field(default_factory=list)
     users: UserCounts = NOBODY
+
+
+def _lag(one: Health) -> int:
+    return max(one.timer_lag_us, one.pickup_lag_us)
 
 
 def marks_of(health: Iterable[Health]) -> tuple[str, ...]:
     """Return what was wrong with the generator: lag above 50 ms, CPU above 90 %, a clock step."""
     found = set()
     for one in health:
-        if max(one.timer_lag_us, one.pickup_lag_us) > LAG_LIMIT_US:
+        if _lag(one) > LAG_LIMIT_US:
             found.add("lag")
         if one.cpu > CPU_LIMIT:
             found.add("cpu")
@@ -79,7 +98,10 @@ def marks_of(health: Iterable[Health]) -> tuple[str, ...]:
 
 
 class Results:
-    """All that was measured in a run. Seconds stay open for ten seconds for reports to merge."""
+    """All that was measured in a run. Seconds stay open for ten seconds for reports to merge.
+
+    Each second between the first and the last report has a row, empty where nothing came in.
+    """
 
     def __init__(self) -> None:
         self.total = Snapshot()
@@ -91,12 +113,13 @@ class Results:
         self.late_reports = 0
         self.worst = {"rss": 0, "descriptors": 0}
         self._open: dict[int, _OpenSecond] = {}
+        self._stalls: list[range] = []
         self._closed_before = 0
 
     def add(
         self, second: int, snapshot: Snapshot, health: Sequence[Health], users: UserCounts
     ) -> None:
-        """Merge what a node measured in `second`; `users` are all there are at its end.
+        """Take over what a node measured in `second`; `users` are all there are at its end.
 
         A report for a second that is already closed counts in the totals, not in its row.
         """
@@ -107,12 +130,17 @@ class Results:
             self.health[one.node, one.worker] = one
             for name in self.worst:
                 self.worst[name] = max(self.worst[name], getattr(one, name))
+            if _lag(one) >= 1_000_000:
+                self._stalls.append(range(second, second + 1 + _lag(one) // 1_000_000))
         self.peak = max(self.peak, users.present)
         if second < self._closed_before:
             self.late_reports += 1
             return
-        found = self._open.setdefault(second, _OpenSecond())
-        found.snapshot.merge(snapshot)
+        found = self._open.get(second)
+        if found is None:
+            found = self._open[second] = _OpenSecond(snapshot)
+        else:
+            found.snapshot.merge(snapshot)
         found.health.extend(health)
         found.users = users
         self.close(second - OPEN_SECONDS)
@@ -120,28 +148,46 @@ class Results:
     def close(self, before: int) -> None:
         """Turn the seconds earlier than `before` into rows."""
         for second in sorted(s for s in self._open if s < before):
+            self._fill_gap(second)
             self.rows.append(self._row(second, self._open.pop(second)))
         self._closed_before = max(self._closed_before, before)
+
+    def _fill_gap(self, second: int) -> None:
+        """Add empty rows for the seconds since the last row in which nobody reported."""
+        if not self.rows or second - self.rows[-1].second > LONGEST_GAP_S:
+            return
+        users = self.rows[-1].users
+        for silent in range(self.rows[-1].second + 1, second):
+            self.rows.append(self._row(silent, _OpenSecond(Snapshot(), users=users)))
 
     def close_all(self) -> None:
         """Turn all seconds into rows, at the end of the run."""
         self.close(max(self._open, default=0) + 1)
 
-    def recent(self, since: float = 0.0, seconds: int = OPEN_SECONDS) -> tuple[Snapshot, float]:
-        """Return what was measured in the last whole `seconds` (10 at most), and in how long (s).
+    def recent(
+        self,
+        since: float = 0.0,
+        names: Collection[str] | None = None,
+        seconds: int = OPEN_SECONDS,
+    ) -> Recent:
+        """Return what was measured in the last whole `seconds`, 10 at most.
 
         `since` is when the run began: what was reported before it is left out, and the second in
-        which it lies counts in part.
+        which it lies counts in part. `names` are the operations to return, all of them when None.
         """
         latest = self._latest(since, seconds)
-        merged = Snapshot()
-        for second in latest:
-            merged.merge(self._open[second].snapshot)
         if not latest:
-            return merged, 0.0
-        merged.gauges = self._open[latest[-1]].snapshot.gauges
+            return Recent(0.0, 0, {}, {})
+        count = 0
+        merged: dict[str, Operation] = {}
+        for second in latest:
+            operations = self._open[second].snapshot.operations
+            count += sum(operation.count for operation in operations.values())
+            for name in operations if names is None else operations.keys() & set(names):
+                merged.setdefault(name, Operation()).merge(operations[name])
         end = latest[-1] + 1
-        return merged, end - max(since, end - seconds, latest[0])
+        covered = end - max(since, end - seconds, latest[0])
+        return Recent(covered, count, merged, self._open[latest[-1]].snapshot.gauges)
 
     def recent_marks(self, since: float = 0.0) -> tuple[str, ...]:
         """Return what was wrong with the generator in the last ten seconds, from `since` on."""
@@ -153,15 +199,20 @@ class Results:
         first = max(int(since), max(self._open, default=0) + 1 - seconds)
         return sorted(second for second in self._open if second >= first)
 
-    def _row(self, second: int, found: _OpenSecond) -> Row:
-        snapshot = found.snapshot
-        for name, gauge in snapshot.gauges.items():
+    def _note_gauges(self, found: _OpenSecond) -> None:
+        """Take the levels of a second in which all workers reported: others lack their part."""
+        complete = {(one.node, one.worker) for one in found.health} >= self.health.keys()
+        for name, gauge in found.snapshot.gauges.items():
             level, known = gauge.value, self.gauges.get(name)
             if known is None:
                 self.gauges[name] = GaugeRange(level, level, level, gauge.unit)
-            else:
+            elif complete:
                 known.last = level
                 known.min, known.max = min(known.min, level), max(known.max, level)
+
+    def _row(self, second: int, found: _OpenSecond) -> Row:
+        self._note_gauges(found)
+        snapshot = found.snapshot
         operations = {}
         for name, operation in snapshot.operations.items():
             p50, p95, p99 = operation.latency.percentiles((0.5, 0.95, 0.99))
@@ -175,6 +226,9 @@ class Results:
                 operation.latency.max,
             )
         health = found.health
+        marks = set(marks_of(health))
+        if any(second in stall for stall in self._stalls):
+            marks.add("lag")  # a worker that stood still reported only the first of its seconds
         return Row(
             second=second,
             users=found.users,
@@ -185,6 +239,6 @@ class Results:
             counters=dict(snapshot.counters),
             gauges={name: gauge.value for name, gauge in snapshot.gauges.items()},
             cpu=max((one.cpu for one in health), default=0.0),
-            lag_us=max((max(h.timer_lag_us, h.pickup_lag_us) for h in health), default=0),
-            marks=marks_of(health),
+            lag_us=max((_lag(one) for one in health), default=0),
+            marks=tuple(sorted(marks)),
         )

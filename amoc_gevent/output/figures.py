@@ -1,16 +1,19 @@
 """Figures that more than one output derives from a run."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from amoc_gevent.core.histogram import Histogram
 from amoc_gevent.core.results import Row
 from amoc_gevent.core.run import Run
-from amoc_gevent.core.snapshot import Snapshot
+from amoc_gevent.core.snapshot import Operation, UserError
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 """The percentiles of the summary, by name."""
+
+EVERYDAY_EVENTS = {"start", "stop"}
+"""Kinds of events that each run has; they are in the summary only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,15 @@ def errors_by_kind(run: Run) -> list[tuple[str, str, int]]:
     return sorted(found, key=lambda group: (-group[2], group[:2]))
 
 
-def latency_of_all(snapshot: Snapshot) -> Histogram:
-    """Return the latencies (µs) of all operations in one histogram."""
+def user_errors(run: Run) -> list[UserError]:
+    """Return the groups of users' exceptions, the most frequent first."""
+    groups = run.results.total.errors.values()
+    return sorted(groups, key=lambda error: (-error.count, error.type, error.place))
+
+
+def merged_latency(operations: Iterable[Operation]) -> Histogram:
+    """Return the latencies (µs) of all `operations` in one histogram."""
     merged = Histogram()
-    for operation in snapshot.operations.values():
+    for operation in operations:
         merged.merge(operation.latency)
     return merged

@@ -2,17 +2,13 @@
 
 from typing import TextIO
 
-from amoc_gevent.core.results import LAG_LIMIT_US
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.units import format_count, format_duration, format_us
-from amoc_gevent.output.figures import latency_of_all
+from amoc_gevent.output.figures import merged_latency
+from amoc_gevent.output.verdict import counted, marks_in_words
 
 INTERVAL_S = 10.0
-MARKS = {
-    "lag": f"lag above {LAG_LIMIT_US / 1000:.0f} ms",
-    "cpu": "CPU above 90 %",
-    "clock": "the clock was stepped",
-}
+STATES = ("running", "resting", "waiting", "done")
 
 
 class Lines:
@@ -35,11 +31,12 @@ class Lines:
 
     def _announce(self, run: Run) -> None:
         if run.status == "starting":
-            workers = f"{run.workers} worker" + ("" if run.workers == 1 else "s")
-            self._write(f"starting {workers} for {run.scenario}, users {run.first} to {run.last}")
+            users = f"users {run.first} to {run.last}"
+            self._write(f"starting {counted(run.workers, 'worker')}: {run.scenario}, {users}")
         elif run.status == "running":
-            limit = f" for {format_duration(run.duration)}" if run.duration else ""
-            self._write(f"running{limit}")
+            self._write(
+                f"running for {format_duration(run.duration)}" if run.duration else "running"
+            )
         elif run.status == "stopping":
             self._write("stopping by force" if run.plan.force else "stopping")
 
@@ -50,19 +47,20 @@ class Lines:
 
 def progress(run: Run, elapsed: float) -> str:
     """Return how the run stands in one line; rate and p95 are of the last ten seconds."""
-    users, total = run.users, run.results.total
-    recent, seconds = run.results.recent(run.started_at)
-    count = sum(operation.count for operation in recent.operations.values())
-    errors = sum(operation.errors for operation in total.operations.values()) + total.failed
-    states = ("running", "resting", "waiting", "done")
+    total, recent = run.results.total, run.results.recent(run.started_at)
+    errors = sum(operation.errors for operation in total.operations.values())
+    users = ", ".join(f"{format_count(getattr(run.users, state))} {state}" for state in STATES)
+    rate = recent.count / recent.seconds if recent.seconds else 0.0
     parts = [
         f"{format_duration(float(int(elapsed))):>7}",
-        "users: " + ", ".join(f"{format_count(getattr(users, s))} {s}" for s in states),
-        f"{format_count(round(count / seconds, 1) if seconds else 0)} operations/s",
-        f"{format_count(errors)} errors",
+        f"users: {users}",
+        f"{format_count(round(rate, 1))} operations/s",
+        counted(errors, "error"),
     ]
-    latency = latency_of_all(recent)
+    latency = merged_latency(recent.operations.values())
     if latency.count:
         parts.append(f"p95 {format_us(latency.percentiles((0.95,))[0])}")
-    parts.extend(f"generator: {MARKS[mark]}" for mark in run.results.recent_marks(run.started_at))
+    if total.failed:
+        parts.append(counted(total.failed, "failed round"))
+    parts.extend(marks_in_words(run.results.recent_marks(run.started_at)))
     return " | ".join(parts)

@@ -1,6 +1,6 @@
 """The table of operations, as the live table and the closing report show it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -15,13 +15,23 @@ QUANTILES = (0.5, 0.95, 0.99)
 
 @dataclass(frozen=True, slots=True)
 class OperationLine:
-    """One line of the table: totals beside the rate and the latencies of a stretch of time."""
+    """One line of the table: totals beside the rate and the latencies of a stretch of time.
+
+    `measured` has the latencies; a sum has none.
+    """
 
     name: str
     count: int
     errors: int
     rate: float
-    measured: Operation | None
+    measured: Operation | None = None
+
+
+def sum_line(name: str, operations: Collection[Operation], rate: float) -> OperationLine:
+    """Return the line that sums up `operations`, without latencies."""
+    count = sum(operation.count for operation in operations)
+    errors = sum(operation.errors for operation in operations)
+    return OperationLine(name, count, errors, rate)
 
 
 def milliseconds(us: float) -> str:
@@ -42,7 +52,9 @@ def operations_table(lines: Iterable[OperationLine], width: int) -> list[Text]:
 
 def _cells(line: OperationLine) -> list[Cell]:
     measured = line.measured
-    if measured is not None and measured.count:
+    if measured is None:
+        figures = [""] * 4
+    elif measured.latency.count:
         latency = measured.latency
         figures = [milliseconds(us) for us in (*latency.percentiles(QUANTILES), latency.max)]
     else:

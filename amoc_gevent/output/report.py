@@ -9,16 +9,22 @@ from rich.text import Text
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import UserError
 from amoc_gevent.core.units import format_count, format_duration
-from amoc_gevent.output.figures import PERCENTILES, errors_by_kind, overload_of, seconds_of
+from amoc_gevent.output.figures import (
+    EVERYDAY_EVENTS,
+    PERCENTILES,
+    errors_by_kind,
+    overload_of,
+    seconds_of,
+    user_errors,
+)
 from amoc_gevent.output.grid import Cell, crop_end, grid
-from amoc_gevent.output.operations import OperationLine, operations_table
-from amoc_gevent.output.verdict import verdict
+from amoc_gevent.output.operations import OperationLine, operations_table, sum_line
+from amoc_gevent.output.verdict import counted, verdict
 
 MAX_WIDTH = 100
 ERROR_GROUPS_SHOWN = 10
 TRACEBACKS_SHOWN = 3
 EVENTS_SHOWN = 10
-EVERYDAY_EVENTS = {"start", "stop"}
 
 
 def print_summary(run: Run, console: Console) -> None:
@@ -47,7 +53,7 @@ def _head(run: Run, width: int) -> Iterator[Text]:
     line = Text.assemble((run.scenario, "bold"), " ", (run.status, colour))
     if run.started_at:
         line.append(f" after {format_duration(seconds_of(run))}")
-    workers = f"{run.workers} worker" + ("" if run.workers == 1 else "s")
+    workers = counted(run.workers, "worker")
     line.append(f", users {run.first} to {run.plan.highest} on {workers}")
     line.truncate(width, overflow="ellipsis")
     yield line
@@ -55,8 +61,6 @@ def _head(run: Run, width: int) -> Iterator[Text]:
         yield from _wrapped(run.comment, width, "italic")
     if run.failure is not None:
         yield from _wrapped(run.failure.message, width, "red")
-        for text in run.failure.detail.splitlines():
-            yield Text(text, "dim")
     total = run.results.total
     users = (
         f"users       {format_count(total.started)} started,"
@@ -70,13 +74,14 @@ def _head(run: Run, width: int) -> Iterator[Text]:
 def _operations(run: Run, width: int) -> Iterator[Text]:
     duration = seconds_of(run)
     operations = run.results.total.operations
-    yield from operations_table(
-        (
-            OperationLine(name, one.count, one.errors, one.count / duration if duration else 0, one)
-            for name, one in sorted(operations.items())
-        ),
-        width,
-    )
+    lines = [
+        OperationLine(name, one.count, one.errors, one.count / duration if duration else 0.0, one)
+        for name, one in sorted(operations.items())
+    ]
+    if len(lines) > 1:
+        rate = sum(line.rate for line in lines)
+        lines.append(sum_line("all", operations.values(), rate))
+    yield from operations_table(lines, width)
     cut = sum(one.interrupted for one in operations.values())
     if cut:
         yield Text(f"{format_count(cut)} more were interrupted by the stop and are in no figure")
@@ -102,7 +107,7 @@ def _more(count: int, what: str) -> Iterator[Text]:
 
 def _user_errors(run: Run, width: int) -> Iterator[Text]:
     """Yield the groups of exceptions; the most frequent with a traceback each."""
-    groups = sorted(run.results.total.errors.values(), key=lambda e: (-e.count, e.type, e.place))
+    groups = user_errors(run)
     if not groups:
         return
     yield _title("exceptions of users")
@@ -113,7 +118,7 @@ def _user_errors(run: Run, width: int) -> Iterator[Text]:
 
 def _user_error(error: UserError, width: int, *, traceback: bool) -> Iterator[Text]:
     place = f" at {error.place}" if error.place else ""
-    head = Text.assemble((error.type, "red"), f"{place}, {format_count(error.count)} times")
+    head = Text.assemble((error.type, "red"), f"{place}, {counted(error.count, 'time')}")
     head.truncate(width, overflow="ellipsis")
     yield head
     message = error.message.splitlines()[0] if error.message else ""

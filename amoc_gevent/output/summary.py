@@ -13,7 +13,7 @@ from amoc_gevent.core.results import Row
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import Operation, UserError
 from amoc_gevent.errors import AmocError, UsageError
-from amoc_gevent.output.figures import PERCENTILES, overload_of, rows_of, seconds_of
+from amoc_gevent.output.figures import PERCENTILES, overload_of, rows_of, seconds_of, user_errors
 from amoc_gevent.output.verdict import verdict
 
 SCHEMA = 1
@@ -45,7 +45,7 @@ def summary(run: Run) -> dict[str, Any]:
             name: {"unit": unit, "count": histogram.count, **distribution(histogram)}
             for name, (unit, histogram) in sorted(total.histograms.items())
         },
-        "errors": [_error(error) for error in _most_frequent(total.errors.values())],
+        "errors": [_error(error) for error in user_errors(run)],
         "events": [{"time": iso(e.time), "kind": e.kind, "text": e.text} for e in run.events],
         "health": _health(run),
         "rows": [_row(row, run) for row in rows_of(run)],
@@ -153,10 +153,6 @@ def _operation(operation: Operation, duration: float) -> dict[str, Any]:
         },
         "error_groups": dict(sorted(operation.error_groups.items(), key=lambda g: (-g[1], g[0]))),
     }
-
-
-def _most_frequent(errors: Any) -> list[UserError]:
-    return sorted(errors, key=lambda error: (-error.count, error.type, error.place))
 
 
 def _error(error: UserError) -> dict[str, Any]:

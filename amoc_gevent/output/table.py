@@ -9,25 +9,29 @@ from rich.live import Live
 from rich.text import Text
 
 from amoc_gevent.core.messages import Health
-from amoc_gevent.core.results import LAG_LIMIT_US
+from amoc_gevent.core.results import CPU_LIMIT, LAG_LIMIT_US, Recent
 from amoc_gevent.core.run import Run
-from amoc_gevent.core.snapshot import Snapshot
+from amoc_gevent.core.snapshot import Operation
 from amoc_gevent.core.units import format_count, format_duration, format_us
-from amoc_gevent.output.figures import errors_by_kind
+from amoc_gevent.output.figures import EVERYDAY_EVENTS, errors_by_kind, user_errors
 from amoc_gevent.output.grid import Cell, crop_end, flowed
-from amoc_gevent.output.operations import OperationLine, operations_table
-from amoc_gevent.output.verdict import WHAT_OVERLOAD_MEANS
+from amoc_gevent.output.operations import OperationLine, operations_table, sum_line
+from amoc_gevent.output.verdict import WHAT_OVERLOAD_MEANS, counted, marks_in_words
 
 MIN_OPERATIONS = 3
+FRAME_LINES = 4
+"""What stands around the operations: their header, their sum, a note and an empty line."""
+
 WORKERS_SHOWN = 8
+SILENT_S = 3
 EVENTS_SHOWN = 3
 EVENTS_S = 10.0
 BAR_CELLS = 24
-MARK_WORDS = {
-    "lag": f"lag above {LAG_LIMIT_US / 1000:.0f} ms",
-    "cpu": "CPU above 90 %",
-    "clock": "the wall clock was stepped",
-}
+IDLE = Operation()
+"""What was measured of an operation that did not finish in the last ten seconds."""
+
+STATUS_STYLES = {"running": "green", "finished": "green", "failed": "red"}
+NOTE = "rate and latencies are of the last 10 s, count and errors since the start"
 
 
 class LiveTable:
@@ -61,16 +65,15 @@ class LiveTable:
 
 def table_lines(run: Run, now: float, width: int, height: int) -> list[Text]:
     """Return the table's lines, none wider than `width`, at most `height` - 1 of them."""
-    recent, seconds = run.results.recent(run.started_at)
     head = [*_head(run, now, width), Text()]
     tail = [
         *_errors(run, width),
-        *_values(run, recent, width),
-        *_health(run, width),
+        *_values(run, width),
+        *_health(run, now, width),
         *_events(run, now, width),
     ]
-    room = max(MIN_OPERATIONS, height - 1 - len(head) - len(tail) - 3)
-    lines = [*head, *_operations(run, recent, seconds, width, room), *tail]
+    room = max(MIN_OPERATIONS, height - 1 - len(head) - len(tail) - FRAME_LINES)
+    lines = [*head, *_operations(run, width, room), *tail]
     return lines[: height - 1]
 
 
@@ -78,107 +81,104 @@ def _head(run: Run, now: float, width: int) -> Iterator[Text]:
     elapsed = run.elapsed(now)
     line = Text.assemble((run.scenario, "bold"), "  ")
     if run.status == "starting":
-        workers = f"{run.workers} worker" + ("" if run.workers == 1 else "s")
-        line.append(f"starting {workers} ...", "yellow")
+        line.append(f"starting {counted(run.workers, 'worker')} ...", "yellow")
     else:
-        style = {"running": "green", "stopping": "yellow"}.get(run.status, "bold")
-        line.append(run.status, style)
+        line.append(run.status, STATUS_STYLES.get(run.status, "yellow"))
         line.append("  " + format_duration(float(int(elapsed))))
-    if run.duration and run.status != "starting":
-        done = min(1.0, elapsed / run.duration)
-        line.append(f" of {format_duration(run.duration)}  ")
-        filled = round(done * BAR_CELLS)
-        line.append("━" * filled, "green")
-        line.append("━" * (BAR_CELLS - filled), "bright_black")
-        line.append(f" {done:.0%}")
+        if run.duration:
+            line.append(f" of {format_duration(run.duration)}  ")
+            line.append(_bar(min(1.0, elapsed / run.duration)))
     line.truncate(width, overflow="ellipsis")
     yield line
-    users = run.users
-    states = [
-        (f"{format_count(getattr(users, state))} {state}", "")
-        for state in ("running", "resting", "waiting", "done")
-    ]
-    yield from flowed("users", states, width, 1)
+    states = ("running", "resting", "waiting", "done")
+    cells = [(f"{format_count(getattr(run.users, state))} {state}", "") for state in states]
+    yield from flowed("users", cells, width, 1)
 
 
-def _operations(
-    run: Run, recent: Snapshot, seconds: float, width: int, room: int
-) -> Iterator[Text]:
+def _bar(share: float) -> Text:
+    filled = round(share * BAR_CELLS)
+    bar = Text("━" * filled, "green")
+    return bar.append("━" * (BAR_CELLS - filled), "bright_black").append(f" {share:.0%}", "default")
+
+
+def _operations(run: Run, width: int, room: int) -> Iterator[Text]:
     """Yield the table of operations; where `room` lines do not hold all, the busiest ones."""
     total = run.results.total.operations
     if not total:
         return
     names = sorted(total)
     if len(names) > room:
-        busiest = sorted(names, key=lambda name: -total[name].count)
-        names = sorted(busiest[: room - 1])
-    lines = []
-    for name in names:
-        measured = recent.operations.get(name)
-        rate = measured.count / seconds if measured is not None and seconds else 0.0
-        lines.append(OperationLine(name, total[name].count, total[name].errors, rate, measured))
+        names = sorted(sorted(names, key=lambda name: -total[name].count)[:room])
+    recent = run.results.recent(run.started_at, names)
+    lines = [_operation(run, recent, name) for name in names]
+    if len(total) > 1:
+        shown = f"all, with {len(total) - len(names)} more" if len(names) < len(total) else "all"
+        rate = recent.count / recent.seconds if recent.seconds else 0.0
+        lines.append(sum_line(shown, total.values(), rate))
     yield from operations_table(lines, width)
-    if len(names) < len(total):
-        yield Text(f"and {format_count(len(total) - len(names))} more, less busy", "dim")
-    note = "rate and latencies are of the last 10 s, count and errors since the start"
-    yield Text(crop_end(note, width), "dim italic")
+    yield Text(crop_end(NOTE, width), "dim italic")
     yield Text()
+
+
+def _operation(run: Run, recent: Recent, name: str) -> OperationLine:
+    total, measured = run.results.total.operations[name], recent.operations.get(name, IDLE)
+    rate = measured.count / recent.seconds if recent.seconds else 0.0
+    return OperationLine(name, total.count, total.errors, rate, measured)
 
 
 def _errors(run: Run, width: int) -> Iterator[Text]:
     kinds: dict[str, int] = {}
     for _, kind, count in errors_by_kind(run):
         kinds[kind] = kinds.get(kind, 0) + count
-    items = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
-    if items:
-        cells = [(f"{kind} {format_count(count)}", "red") for kind, count in items]
-        yield from flowed("errors", cells, width)
-    raised = sorted(run.results.total.errors.values(), key=lambda error: -error.count)
-    if raised:
-        groups = [(f"{e.type} at {e.place} {format_count(e.count)}", "red") for e in raised]
-        yield from flowed("exceptions", groups, width)
+    most = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    yield from flowed("errors", [(f"{kind} {format_count(n)}", "red") for kind, n in most], width)
+    raised = [(f"{e.type} at {e.place} {format_count(e.count)}", "red") for e in user_errors(run)]
+    yield from flowed("exceptions", raised, width)
 
 
-def _values(run: Run, recent: Snapshot, width: int) -> Iterator[Text]:
+def _values(run: Run, width: int) -> Iterator[Text]:
     counters = sorted(run.results.total.counters.items())
-    if counters:
-        cells = [(f"{name} {format_count(value)}", "") for name, value in counters]
-        yield from flowed("counters", cells, width)
-    gauges = sorted(recent.gauges.items())
-    if gauges:
-        cells = [(f"{n} {format_count(g.value)} {g.unit}".rstrip(), "") for n, g in gauges]
-        yield from flowed("gauges", cells, width)
+    yield from flowed("counters", [(f"{n} {format_count(v)}", "") for n, v in counters], width)
+    gauges = sorted(run.results.recent(run.started_at, ()).gauges.items())
+    levels = [(f"{n} {format_count(g.value)} {g.unit}".rstrip(), "") for n, g in gauges]
+    yield from flowed("gauges", levels, width)
 
 
-def _health(run: Run, width: int) -> Iterator[Text]:
+def _health(run: Run, now: float, width: int) -> Iterator[Text]:
+    """Yield a line for each worker, the busiest where there are many, and what is wrong."""
     workers = [one for _, one in sorted(run.results.health.items())]
-    marks = run.results.recent_marks(run.started_at)
+    shown = workers
     if len(workers) > WORKERS_SHOWN:
-        workers = sorted(workers, key=lambda one: -one.cpu)[:WORKERS_SHOWN]
-    for one in workers:
-        yield _worker(one, width)
-    left = len(run.results.health) - len(workers)
-    if left:
-        yield Text(f"and {left} more workers, less busy", "dim")
-    if marks and run.status != "starting":
-        words = ", ".join(MARK_WORDS[mark] for mark in marks)
-        yield Text(crop_end(f"overloaded in the last 10 s: {words}", width), "bold yellow")
+        shown = sorted(workers, key=lambda one: -one.cpu)[: WORKERS_SHOWN - 1]
+    several = len({one.node for one in workers}) > 1
+    for one in shown:
+        label = f"{one.node} {one.worker + 1}" if several else f"worker {one.worker + 1}"
+        yield from _worker(label, one, now if run.status == "running" else 0.0, width)
+    if len(shown) < len(workers):
+        yield Text(f"and {len(workers) - len(shown)} more workers, less busy", "dim")
+    marks = run.results.recent_marks(run.started_at) if run.started_at else ()
+    for words in marks_in_words(marks):
+        yield Text(crop_end(f"in the last 10 s {words}", width), "bold yellow")
+    if "lag" in marks or "cpu" in marks:
         yield Text(crop_end(WHAT_OVERLOAD_MEANS, width), "yellow")
 
 
-def _worker(one: Health, width: int) -> Text:
+def _worker(label: str, one: Health, now: float, width: int) -> list[Text]:
     lag = max(one.timer_lag_us, one.pickup_lag_us)
+    silent = int(now) - one.second - 1
     cells: list[Cell] = [
-        (f"CPU {one.cpu:.0%}", "yellow" if one.cpu > 0.9 else ""),
-        (f"lag {format_us(lag)}", "yellow" if lag > LAG_LIMIT_US else ""),
+        (f"CPU {one.cpu:>4.0%}", "yellow" if one.cpu > CPU_LIMIT else ""),
+        (f"lag {format_us(lag):>7}", "yellow" if lag > LAG_LIMIT_US else ""),
         (f"memory {one.rss / 1e6:,.0f} MB", ""),
         (f"descriptors {format_count(one.descriptors)}", ""),
     ]
-    return flowed(f"worker {one.worker + 1}", cells, width, 1)[0]
+    if silent > SILENT_S:
+        cells.append((f"silent for {silent} s", "bold yellow"))
+    return flowed(label, cells, width, 1)
 
 
 def _events(run: Run, now: float, width: int) -> Iterator[Text]:
-    recent = [e for e in run.events if e.time > now - EVENTS_S and e.kind not in {"start", "stop"}]
+    recent = [e for e in run.events if e.time > now - EVENTS_S and e.kind not in EVERYDAY_EVENTS]
     for event in recent[-EVENTS_SHOWN:]:
         first = event.text.splitlines()[0] if event.text else ""
         yield Text(crop_end(f"{event.kind}: {first}", width), "magenta")

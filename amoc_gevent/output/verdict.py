@@ -1,11 +1,19 @@
 """How the generator itself fared, in plain words."""
 
+from collections.abc import Container
+
 from amoc_gevent.core.results import CPU_LIMIT, LAG_LIMIT_US
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.units import format_count, format_us
 from amoc_gevent.output.figures import overload_of, rows_of
 
 DESCRIPTORS_SHARE = 0.9
+
+OVERLOAD_MARKS = {
+    "lag": f"lag above {LAG_LIMIT_US / 1000:.0f} ms",
+    "cpu": f"CPU above {CPU_LIMIT:.0%}",
+}
+"""What the marks that tell of an overload mean."""
 
 WHAT_OVERLOAD_MEANS = (
     "the load of those seconds was less, or burstier, than asked; latencies of"
@@ -20,9 +28,16 @@ def verdict(run: Run) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def seconds(count: int) -> str:
-    """Return "1 second" or "7 seconds"."""
-    return f"{count:,} second" + ("" if count == 1 else "s")
+def counted(count: int, what: str) -> str:
+    """Return "1 second" or "1,200 seconds"."""
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def marks_in_words(marks: Container[str]) -> list[str]:
+    """Return what the marks of some seconds say, for a line that is read in passing."""
+    why = ", ".join(text for mark, text in OVERLOAD_MARKS.items() if mark in marks)
+    words = [f"the generator is overloaded ({why})"] if why else []
+    return [*words, "the wall clock was stepped"] if "clock" in marks else words
 
 
 def _load(run: Run) -> str:
@@ -33,17 +48,14 @@ def _load(run: Run) -> str:
         rows = rows_of(run)
         lag, cpu = max(row.lag_us for row in rows), max(row.cpu for row in rows)
         return (
-            f"The generator kept up in all {seconds(found.seconds)}: lag at most"
+            f"The generator kept up in all {counted(found.seconds, 'second')}: lag at most"
             f" {format_us(lag)}, CPU at most {cpu:.0%} of a core."
         )
-    limits = (
-        (found.lag, f"lag above {LAG_LIMIT_US / 1000:.0f} ms"),
-        (found.cpu, f"CPU above {CPU_LIMIT:.0%}"),
-    )
-    why = ", ".join(f"{text} in {count}" for count, text in limits if count)
+    counts = {"lag": found.lag, "cpu": found.cpu}
+    why = ", ".join(f"{OVERLOAD_MARKS[m]} in {count}" for m, count in counts.items() if count)
     return (
-        f"In {found.total} of {seconds(found.seconds)} the generator was overloaded ({why}):"
-        f" {WHAT_OVERLOAD_MEANS}."
+        f"In {found.total} of {counted(found.seconds, 'second')} the generator was overloaded"
+        f" ({why}): {WHAT_OVERLOAD_MEANS}."
     )
 
 
@@ -52,8 +64,8 @@ def _clock(run: Run) -> str:
     if not stepped:
         return ""
     return (
-        f"The wall clock was stepped in {seconds(stepped)}: latencies of http.Session that span"
-        " the step are off by it."
+        f"The wall clock was stepped in {counted(stepped, 'second')}: latencies of http.Session"
+        " that span the step are off by it."
     )
 
 
