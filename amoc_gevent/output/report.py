@@ -84,7 +84,8 @@ def _operations(run: Run, width: int) -> Iterator[Text]:
     yield from operations_table(lines, width)
     cut = sum(one.interrupted for one in operations.values())
     if cut:
-        yield Text(f"{format_count(cut)} more were interrupted by the stop and are in no figure")
+        text = f"{format_count(cut)} more were interrupted by the stop and are in no other figure"
+        yield from _wrapped(text, width)
 
 
 def _errors(run: Run, width: int) -> Iterator[Text]:

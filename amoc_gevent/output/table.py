@@ -166,14 +166,17 @@ def _health(run: Run, now: float, width: int) -> Iterator[Text]:
 def _worker(label: str, one: Health, now: float, width: int) -> list[Text]:
     lag = max(one.timer_lag_us, one.pickup_lag_us)
     silent = int(now) - one.second - 1
-    cells: list[Cell] = [
+    now_or_silent: list[Cell] = [
         (f"CPU {one.cpu:>4.0%}", "yellow" if one.cpu > CPU_LIMIT else ""),
         (f"lag {format_us(lag):>7}", "yellow" if lag > LAG_LIMIT_US else ""),
+    ]
+    if silent > SILENT_S:
+        now_or_silent = [(f"silent for {silent} s", "bold yellow")]
+    cells = [
+        *now_or_silent,
         (f"memory {one.rss / 1e6:,.0f} MB", ""),
         (f"descriptors {format_count(one.descriptors)}", ""),
     ]
-    if silent > SILENT_S:
-        cells.append((f"silent for {silent} s", "bold yellow"))
     return flowed(label, cells, width, 1)
 
 

@@ -1,0 +1,116 @@
+"""The closing report, as it stands on a terminal."""
+
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from amoc_gevent.core.messages import Event, Failure
+from amoc_gevent.core.run import Run
+from amoc_gevent.core.snapshot import UserError
+from amoc_gevent.output.report import print_summary
+from tests.output.runs import LONG_NAME, START, add, full_run, measured, run_of
+
+
+def printed(run: Run, width: int = 80) -> str:
+    stream = StringIO()
+    print_summary(run, Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+def line_with(text: str, part: str) -> list[str]:
+    """Return the words of the one line that has `part`."""
+    (line,) = (line for line in text.splitlines() if part in line)
+    return line.split()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_no_line_is_wider_than_the_terminal_or_a_hundred_columns(width: int) -> None:
+    lines = printed(full_run(), width).splitlines()
+    assert max(len(line) for line in lines) <= min(width, 100)
+
+
+def test_it_begins_with_what_ran_and_how_it_ended() -> None:
+    text = printed(full_run())
+    assert text.strip().splitlines()[:4] == [
+        "shop finished after 10s, users 1 to 10 on 2 workers",
+        "by hand",
+        "users       10 started, 5 at most at once, 0 removed",
+        "rounds      50, of which 20 failed",
+    ]
+
+
+def test_each_operation_has_its_line_and_all_have_a_sum() -> None:
+    text = printed(full_run(), 100)
+    assert line_with(text, "GET / ") == [
+        "GET", "/", "100", "1,000", "0", "0.50", "0.95", "0.99", "1.00",
+    ]  # fmt: skip
+    assert line_with(text, "all  ") == ["all", "101", "1,010", "10"]
+    assert LONG_NAME[:10] in text
+    assert LONG_NAME[-10:] in text
+
+
+def test_interrupted_operations_are_named_apart() -> None:
+    assert "1 more were interrupted by the stop and are in no other figure" in printed(full_run())
+    assert "interrupted" not in printed(run_of())
+
+
+def test_errors_are_listed_with_operation_and_kind() -> None:
+    text = printed(full_run(), 100)
+    assert f"{LONG_NAME}: status 503" in text
+
+
+def test_an_exception_is_shown_with_place_count_message_and_traceback() -> None:
+    text = printed(full_run())
+    assert "ValueError at shop.py:12, 20 times" in text
+    assert "user 3: no basket" in text
+    assert "Traceback: ..." in text
+
+
+def test_only_the_most_frequent_exceptions_have_tracebacks() -> None:
+    run = run_of("finished", ended_after=1.0)
+    for n in range(12):
+        error = UserError("Error", f"a.py:{n}", "m", f"trace of {n}", n + 1, START, START)
+        run.results.total.add_error(error)
+    text = printed(run)
+    assert [n for n in range(12) if f"trace of {n}\n" in text] == [9, 10, 11]
+    assert "and 2 more groups" in text
+
+
+def test_counters_gauges_and_histograms_are_shown_with_their_units() -> None:
+    text = printed(full_run())
+    assert line_with(text, "logins") == ["logins", "30"]
+    assert line_with(text, "basket  ") == ["basket", "9", "0", "9", "items"]
+    assert line_with(text, "size") == ["size", "10", "64", "64", "64", "64", "bytes"]
+
+
+def test_events_worth_knowing_are_shown_with_their_time_and_everyday_ones_not() -> None:
+    run = full_run()
+    run.events.append(Event(START + 65.0, "blocked", "user 4 blocked its worker at\n  File x.py"))
+    text = printed(run)
+    assert "     7s  worker-lost: worker 2 (pid 101) was killed" in text
+    assert "  1m 5s  blocked: user 4 blocked its worker at" in text
+    assert "           File x.py" in text
+    assert "with users 1 to 10" not in text.partition("events")[2]
+
+
+def test_health_comes_last_in_plain_words() -> None:
+    last = printed(full_run(), 200).split("\n\n")[-1]
+    assert last.startswith("In 2 of 10 seconds the generator was overloaded (lag above 50 ms in 1,")
+    assert "A worker was lost once" in last
+
+
+def test_a_failed_run_says_why() -> None:
+    run = full_run()
+    run.plan = replace(run.plan, status="failed")
+    run.failure = Failure("init raised ValueError in shop.py:3", "Traceback")
+    text = printed(run)
+    assert "shop failed" in text
+    assert "init raised ValueError in shop.py:3" in text
+
+
+def test_brackets_in_names_are_no_markup() -> None:
+    run = run_of("finished", ended_after=1.0)
+    add(run, 0, measured({"GET /[bold]x[/bold]": [1]}))
+    assert "GET /[bold]x[/bold]" in printed(run, 100)
