@@ -42,10 +42,8 @@ class Window:
 def run(quick: bool) -> Table:
     """Measure all generators in turn, three times."""
     rounds, warm_s, window_s = (3, 0.3, 0.7) if quick else (3, 1.0, 3.0)
-    ours, wrapped = (
-        amoc("amoc http.Session", "Session"),
-        amoc("amoc http.RequestsSession", "RequestsSession"),
-    )
+    ours = amoc("amoc http.Session", "Session")
+    wrapped = amoc("amoc http.RequestsSession", "RequestsSession")
     fast, plain = locust("Locust FastHttpUser", "Fast"), locust("Locust HttpUser", "Plain")
     erlang = tsung("Tsung")
     taken: dict[str, list[Window]] = defaultdict(list)
@@ -69,7 +67,7 @@ COLUMNS = (
     "wall s",
     "requests/s",
     "requests/CPU s",
-    "own - nginx's count",
+    "own - nginx's",
     "ours / peer's",
     "bar",
 )
@@ -132,6 +130,7 @@ def _notes(rounds: int, window_s: float) -> list[str]:
         f"median (least-greatest) of {rounds} rounds in turn, {window_s:g} s each after warm-up;",
         "CPU: user and system, of the generator with all its helper processes (ours: master, node",
         "and worker); no think time, 100 requests a round on a connection that the user keeps.",
-        "Ours records count, errors, total, first byte and lag by the kernel's stamps, to 0.1 %;",
-        "Locust total by its own clock to two digits; Tsung mean, variance, min and max.",
+        "Own - nginx's: requests by the generator's count and by nginx's, from start to end.",
+        "Ours records total, first byte and lag by the kernel's stamps, to 0.1 %; Locust the total",
+        "by its own clock, to two digits; Tsung mean, variance, least and greatest.",
     ]

@@ -71,7 +71,7 @@ COLUMNS = (
     "bar",
     "p99 ms",
     "lag's p50 ms",
-    "own - server's count",
+    "own - server's",
     "CPU s",
     "wall s",
 )
@@ -131,7 +131,7 @@ def _add(
         f"{generator.name}, {over}",
         spread([reading.generator.p50_us / 1000 for reading in readings], 2),
         spread([reading.probe_us / 1000 for reading in readings], 2),
-        f"{deviation:+.1%}",
+        f"{deviation:+,.1%}",
         f"± {TOLERANCE:.0%} {verdict}" if is_ours else "",
         f"{median(reading.generator.p99_us / 1000 for reading in readings):.1f}",
         f"{median(lags) / 1000:.1f}" if lags else "not measured",
@@ -153,5 +153,6 @@ def _notes(rounds: int, window_s: float) -> list[str]:
         f"{package('locust')}; median (least-greatest) of {rounds} rounds in turn",
         "probe: another process on the server's core, one plain blocking socket, 30 requests a",
         "second, at the same time; lag: how long answers lay in the kernel before they were read;",
-        f"CPU and wall in {window_s:g} s after the ramp. Locust rounds percentiles to two digits.",
+        f"CPU and wall in {window_s:g} s after the ramp; own - server's: requests by the counts of",
+        "both, from start to end. Locust rounds percentiles to two digits.",
     ]
