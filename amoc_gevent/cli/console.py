@@ -110,12 +110,18 @@ def _ask(client: ControlClient, request: dict[str, Any]) -> str:
 def _wait_until_started(client: ControlClient) -> None:
     """Return when the workers are ready, or raise what kept them from it; Ctrl-C waits no more."""
     try:
-        while (status := client.ask({"command": "status"}))["status"] == "starting":
+        while _is_undecided(status := client.ask({"command": "status"})):
             threading.Event().wait(POLL_S)
     except KeyboardInterrupt:
         return
     if status["failure"]:
         raise AmocError(status["failure"])
+
+
+def _is_undecided(status: dict[str, Any]) -> bool:
+    """Whether the run is starting, or failed and not at its end yet."""
+    failing = status["status"] == "stopping" and bool(status["failure"])
+    return failing or status["status"] == "starting"
 
 
 def _shown_do(result: dict[str, Any]) -> str:

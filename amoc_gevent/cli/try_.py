@@ -1,11 +1,12 @@
 """`amoc try`: one round of one user, in this process, each operation shown as it happens."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 import gevent
+from gevent.event import Event as Flag
 
 from amoc_gevent import http, metrics, settings
 from amoc_gevent.cli.params import pairs
@@ -60,15 +61,15 @@ def _start(scenario: Scenario, state: object, user_id: int) -> BaseException | N
             scenario.start(*((user_id, state) if scenario.has_state else (user_id,)))
         except BaseException as error:  # noqa: BLE001  # a scenario may raise anything
             raised.append(error)
-        helper_raised = user.end_helpers()
+        helper_raised = greenlet.end_helpers()
         if helper_raised is not None:
             raised.append(helper_raised)
         done.set()
 
-    done = gevent.event.Event()
-    user = UserGreenlet(one_round, gevent.get_hub())
-    user.user_id = user_id
-    gevent.get_hub().loop.run_callback(user.switch)
+    done = Flag()
+    greenlet = UserGreenlet(one_round, gevent.get_hub())
+    greenlet.user_id = user_id
+    gevent.get_hub().loop.run_callback(greenlet.switch)
     done.wait()
     return raised[0] if raised else None
 
@@ -82,21 +83,21 @@ def _show_exchange(exchange: Exchange, *, headers: bool) -> None:
         click.secho(f"  error: {exchange.error}", fg="red")
     if headers:
         _show_headers(">", exchange.request_headers)
-        _show_headers("<", exchange.response_headers)
+        _show_headers("<", exchange.response_headers or [])
 
 
 def _timings(exchange: Exchange) -> str:
     parts = {
-        "connect": exchange.connect_us,
-        "TLS": exchange.tls_us,
-        "first byte": exchange.first_byte_us,
-        "total": exchange.total_us,
+        "connect": exchange.timings.connect,
+        "TLS": exchange.timings.tls,
+        "first byte": exchange.timings.first_byte,
+        "total": exchange.timings.total,
     }
     return ", ".join(f"{name} {format_us(us)}" for name, us in parts.items() if us is not None)
 
 
-def _show_headers(mark: str, headers: Mapping[str, str]) -> None:
-    for name, value in headers.items():
+def _show_headers(mark: str, headers: Iterable[tuple[str, str]]) -> None:
+    for name, value in headers:
         click.echo(f"  {mark} {name}: {value}")
 
 

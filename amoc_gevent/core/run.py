@@ -1,7 +1,7 @@
 """One execution of a scenario: an object that begins and ends, read by every output."""
 
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from posixpath import basename, dirname, splitext
 
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import Event, Failure, UserCounts
@@ -49,8 +49,8 @@ class Run:
     @property
     def scenario(self) -> str:
         """The scenario's name."""
-        path = PurePath(self.plan.scenario)
-        return path.parent.name if path.name == "__init__.py" else path.stem
+        directory, name = dirname(self.plan.scenario), basename(self.plan.scenario)
+        return basename(directory) if name == "__init__.py" else splitext(name)[0]
 
     @property
     def events(self) -> list[Event]:
