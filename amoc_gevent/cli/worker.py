@@ -25,7 +25,7 @@ def worker(orders: str, reports: str, index: int, incarnation: int, parent: int)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the master decides
     logging.basicConfig(
         level=os.environ.get("AMOC_LOG", "WARNING"),
-        format=f"%(asctime)s worker {index + 1} %(levelname)s %(name)s: %(message)s",
+        format=f"%(asctime)s worker {index + 1} %(levelname)s %(message)s",
     )
     Worker(Identity(index, incarnation), orders, reports).run()
     bus.finish()

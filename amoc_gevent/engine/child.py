@@ -6,8 +6,11 @@ from pathlib import Path
 
 
 def command_line(*arguments: str) -> list[str]:
-    """Return the command that runs `amoc ARGUMENTS` in a new interpreter."""
-    return [sys.executable, "-m", "amoc_gevent", *arguments]
+    """Return the command that runs `amoc ARGUMENTS` in a new interpreter.
+
+    `-P`: a json.py in the working directory must not stand in for the standard library's.
+    """
+    return [sys.executable, "-P", "-m", "amoc_gevent", *arguments]
 
 
 def environment() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import os
 import pty
 import sys
+import termios
 from pathlib import Path
 
 from tests.integration.conftest import Amoc
@@ -103,6 +104,7 @@ def test_on_a_terminal_there_is_a_prompt_with_completion(amoc: Amoc, tmp_path: P
             PROMPT_TOOLKIT_NO_CPR="1",
         )
         os.execv(sys.executable, [sys.executable, "-m", "amoc_gevent", "console"])
+    termios.tcsetwinsize(terminal, (24, 80))
     os.set_blocking(terminal, False)
 
     def seen(text: bytes) -> bool:
@@ -115,8 +117,10 @@ def test_on_a_terminal_there_is_a_prompt_with_completion(amoc: Amoc, tmp_path: P
         return text in shown
 
     try:
-        wait_for(lambda: seen(b"amoc> "), what="the prompt")
-        os.write(terminal, b"stat\t\r")
+        wait_for(lambda: seen(b"amoc>"), what="the prompt")
+        os.write(terminal, b"stat")
+        wait_for(lambda: seen(b"status"), what="the completion that is offered")
+        os.write(terminal, b"\t\r")
         wait_for(lambda: seen(b"idle: start a run"), what="the completed verb's answer")
         os.write(terminal, b"\x04")
         ended: list[int] = []
