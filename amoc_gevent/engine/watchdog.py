@@ -8,7 +8,6 @@ runs in that user's greenlet and raises UserBlocked there, so that the other use
 
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable
 from types import FrameType
@@ -28,6 +27,7 @@ LIMIT_S = 2.0
 STACK_LINES = 6
 
 _sleep = get_original("time", "sleep")
+_get_ident: Any = get_original("_thread", "get_ident")
 _start_new_thread: Any = get_original("_thread", "start_new_thread")
 _ROUND = Users._round.__code__  # its frame is where a user's stack begins
 
@@ -43,7 +43,7 @@ class Watchdog:
         self._warn = warn
         self._limit = limit
         self._beat = clock.monotonic()
-        self._main = threading.main_thread().ident
+        self._main: int = _get_ident()
         self._suspect: FrameType | None = None
         self._running = True
         self._warnings: list[tuple[int, float, str]] = []
@@ -78,17 +78,17 @@ class Watchdog:
                 warned = True
                 self._warnings.append((found.f_locals["user_id"], held, self._stack()))
             if held > self._limit:
-                signal.pthread_kill(self._main or 0, signal.SIGUSR2)
+                signal.pthread_kill(self._main, signal.SIGUSR2)
 
     def _found(self) -> FrameType | None:
         """Return the frame of the round that the main thread is in, if it is in one."""
-        frame = sys._current_frames().get(self._main or 0)  # the documented way
+        frame = sys._current_frames().get(self._main)  # as threading dumps do
         while frame is not None and frame.f_code is not _ROUND:
             frame = frame.f_back
         return frame
 
     def _stack(self) -> str:
-        frame = sys._current_frames().get(self._main or 0)
+        frame = sys._current_frames().get(self._main)
         return "".join(traceback.format_stack(frame, limit=STACK_LINES))
 
     def _raise_in_user(self, _number: int, frame: FrameType | None) -> None:
