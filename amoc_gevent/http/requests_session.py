@@ -130,6 +130,36 @@ class RequestsSession(requests.Session):
         self._verdict = call.verdict
         return cast("RequestsResponse", response)
 
+    def get(self, url: str, *args: Any, **options: Any) -> RequestsResponse:  # type: ignore[override]
+        """Send a GET request; see `request`."""
+        return self.request("GET", url, *args, **options)
+
+    def options(self, url: str, **options: Any) -> RequestsResponse:  # type: ignore[override]
+        """Send an OPTIONS request; see `request`."""
+        return self.request("OPTIONS", url, **options)
+
+    def head(self, url: str, **options: Any) -> RequestsResponse:  # type: ignore[override]
+        """Send a HEAD request, which by default follows no redirect; see `request`."""
+        return self.request("HEAD", url, **{"allow_redirects": False, **options})
+
+    def post(  # type: ignore[override]
+        self, url: str, data: Any = None, json: Any = None, **options: Any
+    ) -> RequestsResponse:
+        """Send a POST request; see `request`."""
+        return self.request("POST", url, data=data, json=json, **options)
+
+    def put(self, url: str, data: Any = None, **options: Any) -> RequestsResponse:  # type: ignore[override]
+        """Send a PUT request; see `request`."""
+        return self.request("PUT", url, data=data, **options)
+
+    def patch(self, url: str, data: Any = None, **options: Any) -> RequestsResponse:  # type: ignore[override]
+        """Send a PATCH request; see `request`."""
+        return self.request("PATCH", url, data=data, **options)
+
+    def delete(self, url: str, **options: Any) -> RequestsResponse:  # type: ignore[override]
+        """Send a DELETE request; see `request`."""
+        return self.request("DELETE", url, **options)
+
     def close(self) -> None:
         """Close the connections; what was still to be judged is recorded by its status."""
         self._abandon()
