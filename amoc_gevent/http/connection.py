@@ -2,9 +2,10 @@
 
 import httptools
 
-from amoc_gevent.http import coding, headers
+from amoc_gevent.http import coding
 from amoc_gevent.http.bodies import Body
 from amoc_gevent.http.errors import INCOMPLETE, INVALID, TOO_LARGE, InvalidResponse
+from amoc_gevent.http.heads import Head, head_of
 from amoc_gevent.http.response import Response
 from amoc_gevent.http.target import Target
 from amoc_gevent.transport import Transport, TransportError
@@ -76,24 +77,22 @@ class Connection:
         end = data.find(_END)
         if end < 0 or data[9:10] == b"1":
             data, end = self._final_head(data)
-        head = data[:end]
-        lowered = head.lower()
         if target.method == "HEAD":
             self._feed_head_only(data, end)
         else:
             self._feed(data)
+        head = head_of(data[:end])
         if not reply.complete:
-            self._read_rest(lowered, len(data) - end, limit)
+            self._read_rest(head, len(data) - end, limit)
         content = parts[0] if len(parts) == 1 else b"".join(parts)
-        if b"\ncontent-encoding:" in lowered or len(content) > limit:
+        if head.codings or len(content) > limit:
             content = self._decode(content, head, limit)
-        response = Response(target, int(head[9:12]), head, content)
+        response = Response(target, head, content)
         response.first_byte_us = int((first - sent) * 1e6)
         response.total_us = int((stream.arrived - sent) * 1e6)
-        response.sets_cookies = b"\nset-cookie:" in lowered
         if not self.used:
             self._add_connecting(response)
-        self.reusable = reply.complete and not reply.surplus and not _closes(lowered)
+        self.reusable = reply.complete and not reply.surplus and not head.closes
         return response
 
     def close(self) -> None:
@@ -150,27 +149,23 @@ class Connection:
                 raise InvalidResponse(INCOMPLETE, f"{self.stream.peer} closed within the head")
             data += more
 
-    def _read_rest(self, lowered: bytes, size: int, limit: int) -> None:
+    def _read_rest(self, head: Head, size: int, limit: int) -> None:
         """Read the body to its end, which may be the end of the stream."""
-        framed = b"\ncontent-length:" in lowered or (
-            b"\ntransfer-encoding:" in lowered and b"chunked" in lowered
-        )
         while not self._reply.complete:
             if size > limit:
                 raise InvalidResponse(TOO_LARGE, f"{self.stream.peer} sent more than {limit} bytes")
             data = self.stream.receive()
             if not data:
-                if framed:
+                if head.framed:
                     raise InvalidResponse(INCOMPLETE, f"{self.stream.peer} closed within the body")
                 return
             size += len(data)
             self._feed(data)
 
-    def _decode(self, content: bytes, head: bytes, limit: int) -> bytes:
+    def _decode(self, content: bytes, head: Head, limit: int) -> bytes:
         if len(content) > limit:
             raise InvalidResponse(TOO_LARGE, f"{self.stream.peer} sent more than {limit} bytes")
-        codings = ",".join(headers.values(head, b"content-encoding"))
-        return coding.decode(content, codings, limit) if content else content
+        return coding.decode(content, head.codings, limit) if content else content
 
     def _add_connecting(self, response: Response) -> None:
         self.used = True
@@ -184,15 +179,3 @@ def _if_reset(error: TransportError) -> TransportError:
     if error.kind != RESET:
         raise error
     return error
-
-
-def _closes(lowered: bytes) -> bool:
-    """Whether the peer closes the connection after the response with this head (9.3)."""
-    if lowered.startswith(b"http/1.1"):
-        if b"close" not in lowered:
-            return False
-    elif b"keep-alive" not in lowered:
-        return True
-    tokens = ",".join(headers.values(lowered, b"connection")).split(",")
-    names = {token.strip() for token in tokens}
-    return "close" in names or not (lowered.startswith(b"http/1.1") or "keep-alive" in names)

@@ -152,7 +152,7 @@ def exchange_of(name: str, response: "Response") -> Exchange:
         error=None,
         status=response.status_code,
         reason=response.reason,
-        response_headers=headers.parse(response.head),
+        response_headers=headers.parse(response.head.raw),
         size=len(response.content),
     )
 

@@ -10,6 +10,7 @@ from amoc_gevent.errors import UsageError
 from amoc_gevent.http import headers
 from amoc_gevent.http.cookies import Cookies
 from amoc_gevent.http.errors import HTTPError, JSONDecodeError
+from amoc_gevent.http.heads import Head
 from amoc_gevent.http.recording import Timings, Verdict
 from amoc_gevent.http.target import Target
 
@@ -28,15 +29,14 @@ class Response:
     tls_us: int | None = None
     first_byte_us = total_us = 0
     sent = b""
-    sets_cookies = False
     verdict: Verdict | None = None
     _headers: headers.Headers | None = None
     _history: "list[Response] | None" = None
     _encoding: str | None = None
 
-    def __init__(self, target: Target, status: int, head: bytes, content: bytes) -> None:
+    def __init__(self, target: Target, head: Head, content: bytes) -> None:
         self.target = target
-        self.status_code = status
+        self.status_code = head.status
         self.head = head
         self.content = content
 
@@ -53,7 +53,7 @@ class Response:
     @property
     def reason(self) -> str:
         """The reason phrase, such as "Not Found"."""
-        return self.head.split(b"\r\n", 1)[0][13:].decode("latin-1")
+        return self.head.raw.split(b"\r\n", 1)[0][13:].decode("latin-1")
 
     @property
     def ok(self) -> bool:
@@ -65,7 +65,7 @@ class Response:
         """The header fields by name, whatever its case."""
         if self._headers is None:
             made = headers.Headers()
-            for name, value in headers.parse(self.head):
+            for name, value in headers.parse(self.head.raw):
                 made.add(name, value)
             self._headers = made
         return self._headers
@@ -76,7 +76,7 @@ class Response:
         jar = Cookies()
         route = self.target.route
         jar.store(
-            headers.values(self.head, b"set-cookie"), route.host, self.target.path, route.secure
+            headers.values(self.head.raw, b"set-cookie"), route.host, self.target.path, route.secure
         )
         return jar
 
@@ -141,7 +141,7 @@ class Response:
     @property
     def location(self) -> str:
         """Where a redirect leads, "" when nowhere."""
-        return "".join(headers.values(self.head, b"location")[:1])
+        return "".join(headers.values(self.head.raw, b"location")[:1])
 
     def raise_for_status(self) -> None:
         """Raise HTTPError for a status of 400 and above."""

@@ -187,7 +187,7 @@ class Session:
                 wire = b"%bCookie: %b%b" % (target.head, cookie, wire[len(target.head) - 2 :])
         name = name or target.name
         response = self._pool.exchange(target, wire, None, name, self._limits)
-        if response.sets_cookies:
+        if response.head.sets_cookies:
             self._store_cookies(response)
         if check or response.status_code >= 300:
             return self._finish(self._call(method, url, name, check, {}), response)
@@ -228,7 +228,7 @@ class Session:
         target, wire, body = call.prepare(self.cookies)
         name = call.name or target.name
         response = self._pool.exchange(target, wire, body, name, call.limits)
-        if response.sets_cookies:
+        if response.head.sets_cookies:
             self._store_cookies(response)
         return response
 
@@ -239,7 +239,7 @@ class Session:
         while True:
             name = call.name or response.target.name
             if call.digest is not None and response.status_code == 401 and not challenged:
-                challenged = call.digest.accept(values(response.head, b"www-authenticate"))
+                challenged = call.digest.accept(values(response.head.raw, b"www-authenticate"))
                 if not challenged:
                     break
                 recording.success(f"{name} (challenge)", response, None)
@@ -266,7 +266,7 @@ class Session:
 
     def _store_cookies(self, response: Response) -> None:
         route, path = response.target.route, response.target.path
-        fields = values(response.head, b"set-cookie")
+        fields = values(response.head.raw, b"set-cookie")
         self.cookies.store(fields, route.host, path, route.secure)
 
     def _abandon(self) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 from amoc_gevent import clock
 from amoc_gevent.transport.errors import (
     CONNECT_TIMEOUT,
+    NAME_NOT_FOUND,
     TOTAL_TIMEOUT,
     TransportError,
     TransportTimeout,
     from_os_error,
 )
 from amoc_gevent.transport.names import Address, resolve
+from amoc_gevent.transport.secure import TlsTransport
 from amoc_gevent.transport.stream import Transport
 from amoc_gevent.transport.tls import Tls
 from amoc_gevent.transport.waiting import NEVER, Waiter
@@ -79,20 +81,21 @@ def connect(
     failure: TransportError | None = None
     for address in addresses:
         try:
-            stream = _open(address, limit)
+            stream = _open(address, limit, session)
         except TransportTimeout:
             raise
         except TransportError as error:
             failure = error
             continue
         stream.connect_us = int((stream.arrived - began) * 1e6)
-        if peer.context is not None:
-            _secure(stream, peer.context, limit, session)
+        if isinstance(stream, TlsTransport):
+            _secure(stream, limit)
         return stream
-    raise failure or TransportError("name not found", f"{peer} has no address")
+    raise failure or TransportError(NAME_NOT_FOUND, f"{peer} has no address")
 
 
-def _open(address: Address, limit: Limit) -> Transport:
+def _open(address: Address, limit: Limit, session: ssl.SSLSession | None) -> Transport:
+    """Return a stream with its TCP hand-shake done, which was over when it says it `arrived`."""
     family, where = address
     peer = limit.peer
     sock = _new_socket(family)
@@ -101,16 +104,33 @@ def _open(address: Address, limit: Limit) -> Transport:
         _configure(sock, family, peer.source)
         began = clock.monotonic()
         _establish(sock, where, waiter, limit)
+        stream: Transport
+        if peer.context is None:
+            stream = Transport(sock, waiter, str(peer))
+        else:
+            stream = TlsTransport(sock, waiter, str(peer), Tls(peer.context, peer.host, session))
     except BaseException as error:
         waiter.close()
         sock.close()
         if isinstance(error, OSError):
             raise from_os_error(error, str(peer)) from None
         raise
-    stream = Transport(sock, waiter, str(peer))
     stream.arrived = _connected_at(sock, began)
     waiter.watch()
     return stream
+
+
+def _secure(stream: TlsTransport, limit: Limit) -> None:
+    stream.total_deadline = limit.deadline
+    try:
+        stream.handshake()
+    except TransportTimeout:
+        stream.close()
+        raise limit.passed() from None
+    except BaseException:
+        stream.close()
+        raise
+    stream.total_deadline = NEVER
 
 
 def _establish(sock: _socket.socket, where: Any, waiter: Waiter, limit: Limit) -> None:
@@ -135,21 +155,6 @@ def _connected_at(sock: _socket.socket, began: float) -> float:
     rtt = int.from_bytes(info[_RTT : _RTT + 4], "little")
     repeated = int.from_bytes(info[_RETRANSMITS : _RETRANSMITS + 4], "little")
     return now if repeated or not rtt else min(now, began + rtt / 1e6)
-
-
-def _secure(
-    stream: Transport, context: ssl.SSLContext, limit: Limit, session: ssl.SSLSession | None
-) -> None:
-    stream.total_deadline = limit.deadline
-    try:
-        stream.handshake(Tls(context, limit.peer.host, session))
-    except TransportTimeout:
-        stream.close()
-        raise limit.passed() from None
-    except BaseException:
-        stream.close()
-        raise
-    stream.total_deadline = NEVER
 
 
 def _new_socket(family: int) -> _socket.socket:

@@ -6,6 +6,7 @@ stream lives, and its time-out is an attribute that the timer looks at when the 
 
 from heapq import heappop, heappush
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from gevent import get_hub
 from greenlet import getcurrent, greenlet
@@ -13,7 +14,8 @@ from greenlet import getcurrent, greenlet
 from amoc_gevent import clock
 
 NEVER = float("inf")
-TICKS_PER_SECOND = 100
+TICK = 0.01
+"""Seconds by which a time-out may come late."""
 
 _READ, _WRITE = 1, 2
 
@@ -27,7 +29,16 @@ class Waiter:
     The waiter does not know its stream, so that a stream nobody holds any longer is collected.
     """
 
-    __slots__ = ("_hub", "_reader", "_watcher", "_writer", "deadline", "expired", "tick", "unread")
+    __slots__ = (
+        "_hub",
+        "_reader",
+        "_watcher",
+        "_writer",
+        "deadline",
+        "expired",
+        "seen_at",
+        "unread",
+    )
 
     def __init__(self, fileno: int) -> None:
         self._hub: Any = get_hub()
@@ -36,7 +47,7 @@ class Waiter:
         self._watcher: Any = self._hub.loop.io(fileno, _READ)
         self.deadline = NEVER
         self.expired = False
-        self.tick = 0
+        self.seen_at = NEVER
         self.unread = False
 
     def watch(self) -> None:
@@ -70,23 +81,23 @@ class Waiter:
         """Let waits last until `deadline` (monotonic seconds) at most."""
         self.deadline = deadline
         self.expired = False
-        tick = self.tick
-        if not tick or tick > deadline * TICKS_PER_SECOND + 1:
+        if self.seen_at > deadline + TICK:
             deadlines().file(self)
 
     def close(self) -> None:
         """Leave the event loop and the timer."""
         self._watcher.stop()
         self._watcher.close()
-        if self.tick:
+        if self.seen_at != NEVER:
             deadlines().forget(self)
 
     def expire(self) -> None:
         """Wake the waiting greenlet, if any, because the deadline has passed."""
         self.expired = True
-        waiting = self._reader if self._reader is not None else self._writer
-        if waiting is not None:
-            waiting.switch()
+        if self._reader is not None:
+            self._reader.switch()
+        if self._writer is not None:
+            self._writer.switch()
 
     def _on_readable(self) -> None:
         waiting = self._reader
@@ -102,26 +113,26 @@ class Waiter:
 
 
 class Deadlines:
-    """One timer for all streams of a worker: waiters filed by hundredths of a second.
+    """One timer for all streams of a worker: waiters filed by the tick that ends their time.
 
-    A waiter is filed once, under the earliest deadline that it had. When that comes up and the
-    deadline has moved on, as it does with each operation, it is filed again; so an operation's
-    time-out costs an assignment and a comparison, not a timer.
+    A waiter is filed once, under the earliest deadline that it had; `seen_at` says when that comes
+    up (monotonic seconds). If the deadline has moved on by then, as it does with each operation, it
+    is filed again; so an operation's time-out costs an assignment and a comparison, not a timer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
         self._slots: dict[int, set[Waiter]] = {}
         self._ticks: list[int] = []
-        self._hub: Any = get_hub()
         self._timer: Any = None
         self._due = 0
 
     def file(self, waiter: Waiter) -> None:
-        """Look at `waiter` when its deadline comes up, at most a hundredth of a second late."""
-        if waiter.tick:
+        """Look at `waiter` when its deadline comes up, at most a tick late."""
+        if waiter.seen_at != NEVER:
             self.forget(waiter)
-        tick = int(waiter.deadline * TICKS_PER_SECOND) + 1
-        waiter.tick = tick
+        tick = int(waiter.deadline / TICK) + 1
+        waiter.seen_at = tick * TICK
         slot = self._slots.get(tick)
         if slot is None:
             self._slots[tick] = {waiter}
@@ -133,10 +144,10 @@ class Deadlines:
 
     def forget(self, waiter: Waiter) -> None:
         """Drop a waiter that needs no time-out any longer."""
-        slot = self._slots.get(waiter.tick)
+        slot = self._slots.get(round(waiter.seen_at / TICK))
         if slot is not None:
             slot.discard(waiter)
-        waiter.tick = 0
+        waiter.seen_at = NEVER
 
     def _schedule(self) -> None:
         if self._timer is not None:
@@ -145,17 +156,17 @@ class Deadlines:
             self._timer = None
         self._due = self._ticks[0] if self._ticks else 0
         if self._due:
-            delay = max(0.0, self._due / TICKS_PER_SECOND - clock.monotonic())
-            self._timer = self._hub.loop.timer(delay, ref=False)
+            delay = max(0.0, self._due * TICK - clock.monotonic())
+            self._timer = self._loop.timer(delay, ref=False)
             self._timer.start(self._look, update=True)
 
     def _look(self) -> None:
         """Wake those whose deadline has passed and file the others again."""
         now = clock.monotonic()
         late: list[Waiter] = []
-        while self._ticks and self._ticks[0] <= now * TICKS_PER_SECOND:
+        while self._ticks and self._ticks[0] * TICK <= now:
             for waiter in self._slots.pop(heappop(self._ticks)):
-                waiter.tick = 0
+                waiter.seen_at = NEVER
                 if waiter.deadline <= now:
                     late.append(waiter)
                 elif waiter.deadline != NEVER:
@@ -166,12 +177,13 @@ class Deadlines:
                 waiter.expire()
 
 
-_deadlines: Deadlines | None = None
+_of_hub: WeakKeyDictionary[Any, Deadlines] = WeakKeyDictionary()
 
 
 def deadlines() -> Deadlines:
-    """Return the timer of this thread's hub, which a worker has one of."""
-    global _deadlines  # noqa: PLW0603  # one hub, one timer
-    if _deadlines is None or _deadlines._hub is not get_hub():
-        _deadlines = Deadlines()
-    return _deadlines
+    """Return the timer of this thread's hub: a worker has one of each."""
+    hub = get_hub()
+    found = _of_hub.get(hub)
+    if found is None:
+        found = _of_hub[hub] = Deadlines(hub.loop)
+    return found

@@ -1,0 +1,85 @@
+"""A stream under TLS: the records go through memory, the bytes through the stream's own socket."""
+
+import _socket
+import ssl
+from contextlib import suppress
+
+from amoc_gevent import clock
+from amoc_gevent.transport.errors import CLOSED, TransportError, from_os_error
+from amoc_gevent.transport.stream import READ_SIZE, Transport
+from amoc_gevent.transport.tls import Tls
+from amoc_gevent.transport.waiting import Waiter
+
+PIECE = 1 << 18
+"""Bytes that are encrypted before they are sent, so that a big body is not held twice."""
+
+
+class TlsTransport(Transport):
+    """A Transport whose bytes are those within the TLS records; `handshake` comes first."""
+
+    __slots__ = ("_tls",)
+
+    def __init__(self, sock: "_socket.socket", waiter: Waiter, peer: str, tls: Tls) -> None:
+        super().__init__(sock, waiter, peer)
+        self._tls = tls
+
+    def handshake(self) -> None:
+        """Agree on keys with the peer. Raises TransportError with the reason if that fails."""
+        tls = self._tls
+        began, lag = clock.monotonic(), 0.0
+        try:
+            while not tls.handshake():
+                super().send(tls.outgoing())
+                tls.feed(super().receive())
+                lag += self.lag
+        except ssl.SSLEOFError:
+            raise TransportError(CLOSED, f"{self.peer} in the TLS hand-shake") from None
+        except ssl.SSLError as error:
+            self._try_to_send(tls.outgoing())  # the alert that says why
+            raise from_os_error(error, self.peer) from None
+        self.tls_us = int((clock.monotonic() - began - lag) * 1e6)
+        super().send(tls.outgoing())
+
+    def send(self, data: bytes) -> None:
+        """Encrypt and send all of `data`, as `Transport.send` does."""
+        began = 0.0
+        try:
+            for start in range(0, len(data), PIECE):
+                super().send(self._tls.encrypt(data[start : start + PIECE]))
+                began = began or self.sent
+        except ssl.SSLError as error:
+            raise from_os_error(error, self.peer) from None
+        finally:
+            self.sent = began or self.sent
+
+    def receive(self) -> bytes:
+        """Return what the next records carry, as `Transport.receive` does."""
+        tls = self._tls
+        try:
+            data = tls.decrypt(READ_SIZE) if tls.buffered else None
+            while data is None:
+                tls.feed(super().receive())
+                data = tls.decrypt(READ_SIZE)
+        except ssl.SSLError as error:
+            raise from_os_error(error, self.peer) from None
+        return data
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What the next stream to the same peer can resume, tickets of TLS 1.3 included."""
+        return self._tls.session
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the hand-shake was an abbreviated one."""
+        return self._tls.resumed
+
+    def close(self) -> None:
+        """Send the closing alert, which a resumption needs, and close the stream at once."""
+        if not self.closed:
+            self._try_to_send(self._tls.goodbye())
+            super().close()
+
+    def _try_to_send(self, data: bytes) -> None:
+        with suppress(OSError):  # nobody may listen any longer
+            self._send(data)
