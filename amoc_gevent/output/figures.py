@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from amoc_gevent.core.histogram import Histogram
+from amoc_gevent.core.messages import Event
 from amoc_gevent.core.results import Row
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import Operation, UserError
@@ -61,6 +62,12 @@ def user_errors(run: Run) -> list[UserError]:
     """Return the groups of users' exceptions, the most frequent first."""
     groups = run.results.total.errors.values()
     return sorted(groups, key=lambda error: (-error.count, error.type, error.place))
+
+
+def events_of(run: Run) -> list[Event]:
+    """Return the events that not every run has, in the order of their times."""
+    found = (event for event in run.events if event.kind not in EVERYDAY_EVENTS)
+    return sorted(found, key=lambda event: event.time)
 
 
 def merged_latency(operations: Iterable[Operation]) -> Histogram:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
+from amoc_gevent.core.messages import Event
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import UserError
 from amoc_gevent.core.units import format_count, format_duration
 from amoc_gevent.output.figures import (
-    EVERYDAY_EVENTS,
     PERCENTILES,
     errors_by_kind,
+    events_of,
     overload_of,
     seconds_of,
     user_errors,
@@ -25,6 +26,7 @@ MAX_WIDTH = 100
 ERROR_GROUPS_SHOWN = 10
 TRACEBACKS_SHOWN = 3
 EVENTS_SHOWN = 10
+EVENT_INDENT = 9
 
 
 def print_summary(run: Run, console: Console) -> None:
@@ -166,19 +168,28 @@ def _histograms(run: Run, width: int) -> Iterator[Text]:
 
 
 def _events(run: Run, width: int) -> Iterator[Text]:
-    events = [event for event in run.events if event.kind not in EVERYDAY_EVENTS]
-    if not events:
+    """Yield the events; those of one kind and one stack are one, as they are one cause."""
+    groups: dict[tuple[str, str], list[Event]] = {}
+    for event in events_of(run):
+        first, _, stack = event.text.partition("\n")
+        groups.setdefault((event.kind, stack or first), []).append(event)
+    if not groups:
         return
     yield _title("events")
-    for event in events[:EVENTS_SHOWN]:
-        at = format_duration(round(max(0.0, event.time - run.started_at), 1))
-        first, *rest = event.text.splitlines() or [""]
-        parts = [*_wrapped(f"{event.kind}: {first}", width, indent=" " * 9)]
-        parts[0] = Text(f"{at:>7}  ").append(parts[0].plain.strip())
-        yield from parts
-        for line in rest:
-            yield Text(" " * 9 + line, "dim")
-    yield from _more(len(events) - EVENTS_SHOWN, "events")
+    for same in [*groups.values()][:EVENTS_SHOWN]:
+        yield from _event(same[0], len(same), run, width)
+    yield from _more(len(groups) - EVENTS_SHOWN, "kinds of events")
+
+
+def _event(event: Event, times: int, run: Run, width: int) -> Iterator[Text]:
+    at = format_duration(round(max(0.0, event.time - (run.started_at or event.time)), 1))
+    first, _, stack = event.text.partition("\n")
+    again = f" ({counted(times, 'time')})" if times > 1 else ""
+    head, *rest = _wrapped(f"{event.kind}{again}: {first}", width, indent=" " * EVENT_INDENT)
+    yield Text(f"{at:>{EVENT_INDENT - 2}}" + head.plain[EVENT_INDENT - 2 :])
+    yield from rest
+    for line in stack.splitlines():
+        yield Text(" " * EVENT_INDENT + line, "dim")
 
 
 def _health(run: Run, width: int) -> Iterator[Text]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from amoc_gevent.clock import iso
 from amoc_gevent.core.histogram import Histogram
+from amoc_gevent.core.messages import Event
 from amoc_gevent.core.plan import Options
 from amoc_gevent.core.results import Row
 from amoc_gevent.core.run import Run
@@ -46,10 +47,14 @@ def summary(run: Run) -> dict[str, Any]:
             for name, (unit, histogram) in sorted(total.histograms.items())
         },
         "errors": [_error(error) for error in user_errors(run)],
-        "events": [{"time": iso(e.time), "kind": e.kind, "text": e.text} for e in run.events],
+        "events": [{"time": iso(e.time), "kind": e.kind, "text": e.text} for e in _in_order(run)],
         "health": _health(run),
         "rows": [_row(row, run) for row in rows_of(run)],
     }
+
+
+def _in_order(run: Run) -> list[Event]:
+    return sorted(run.events, key=lambda event: event.time)
 
 
 def distribution(histogram: Histogram) -> dict[str, float]:

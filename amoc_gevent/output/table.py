@@ -1,5 +1,6 @@
 """The live table: how a run goes, once a second, on a terminal."""
 
+import textwrap
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -13,10 +14,10 @@ from amoc_gevent.core.results import CPU_LIMIT, LAG_LIMIT_US, Recent
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import Operation
 from amoc_gevent.core.units import format_count, format_duration, format_us
-from amoc_gevent.output.figures import EVERYDAY_EVENTS, errors_by_kind, user_errors
+from amoc_gevent.output.figures import errors_by_kind, events_of, user_errors
 from amoc_gevent.output.grid import Cell, crop_end, flowed
 from amoc_gevent.output.operations import OperationLine, operations_table, sum_line
-from amoc_gevent.output.verdict import WHAT_OVERLOAD_MEANS, counted, marks_in_words
+from amoc_gevent.output.verdict import counted, marks_in_words
 
 MIN_OPERATIONS = 3
 FRAME_LINES = 4
@@ -31,6 +32,10 @@ IDLE = Operation()
 """What was measured of an operation that did not finish in the last ten seconds."""
 
 STATUS_STYLES = {"running": "green", "finished": "green", "failed": "red"}
+MEANING = (
+    "the load is less, or burstier, than asked; latencies without the kernel's stamp"
+    " (http.RequestsSession, metrics.operation) are the generator's"
+)
 NOTE = "rate and latencies are of the last 10 s, count and errors since the start"
 
 
@@ -160,7 +165,7 @@ def _health(run: Run, now: float, width: int) -> Iterator[Text]:
     for words in marks_in_words(marks):
         yield Text(crop_end(f"in the last 10 s {words}", width), "bold yellow")
     if "lag" in marks or "cpu" in marks:
-        yield Text(crop_end(WHAT_OVERLOAD_MEANS, width), "yellow")
+        yield from (Text(line, "yellow") for line in textwrap.wrap(MEANING, width))
 
 
 def _worker(label: str, one: Health, now: float, width: int) -> list[Text]:
@@ -181,7 +186,7 @@ def _worker(label: str, one: Health, now: float, width: int) -> list[Text]:
 
 
 def _events(run: Run, now: float, width: int) -> Iterator[Text]:
-    recent = [e for e in run.events if e.time > now - EVENTS_S and e.kind not in EVERYDAY_EVENTS]
+    recent = [event for event in events_of(run) if event.time > now - EVENTS_S]
     for event in recent[-EVENTS_SHOWN:]:
         first = event.text.splitlines()[0] if event.text else ""
         yield Text(crop_end(f"{event.kind}: {first}", width), "magenta")

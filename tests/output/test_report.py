@@ -95,6 +95,25 @@ def test_events_worth_knowing_are_shown_with_their_time_and_everyday_ones_not() 
     assert "with users 1 to 10" not in text.partition("events")[2]
 
 
+def test_events_of_one_cause_are_one_and_counted() -> None:
+    run = full_run()
+    for after in range(12):
+        text = f"user {after} blocked its worker for more than 10{after} ms at\n  File x.py, line 4"
+        run.events.append(Event(START + 1.5 + after, "blocked", text))
+    run.events.append(Event(START + 3.0, "blocked", "user 9 blocked\n  File y.py, line 8"))
+    text = printed(run)
+    assert "   1.5s  blocked (12 times): user 0 blocked its worker for more than 100 ms at" in text
+    assert text.count("File x.py") == 1
+    assert "     3s  blocked: user 9 blocked" in text
+
+
+def test_events_are_in_the_order_of_their_times() -> None:
+    run = full_run()
+    run.events.append(Event(START + 2.0, "worker-back", "earlier, but reported later"))
+    text = printed(run)
+    assert text.index("worker-back") < text.index("worker-lost")
+
+
 def test_health_comes_last_in_plain_words() -> None:
     last = printed(full_run(), 200).split("\n\n")[-1]
     assert last.startswith("In 2 of 10 seconds the generator was overloaded (lag above 50 ms in 1,")

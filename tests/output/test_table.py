@@ -148,7 +148,7 @@ def test_an_overload_is_said_with_what_it_means() -> None:
     add(run, 12, cpu=0.99, timer_lag_us=70_000)
     text = drawn(run, width=120)
     assert "in the last 10 s the generator is overloaded (lag above 50 ms, CPU above 90%)" in text
-    assert "the load of those seconds was less, or burstier, than asked" in text
+    assert "the load is less, or burstier, than asked" in text
 
 
 def test_a_clock_step_is_not_called_overload() -> None:
