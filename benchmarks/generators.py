@@ -105,7 +105,7 @@ def amoc(name: str, client: str) -> Generator:
         given = {"url": load.url, "client": client, "ca": load.ca}
         counts = {"gets": load.gets, "turns": load.turns}
         run = amoc_run("rounds", load.users, directory, {**given, **counts})
-        return [*run, "--repeat-interval", "0s"]
+        return [*run, "--repeat-interval", "0s", "--on-user-error", "stop"]
 
     return Generator(name, command, signal.SIGTERM, _amoc_outcome, lambda _: {})
 

@@ -23,8 +23,10 @@ def init() -> Sessions:
 def start(user_id: int, sessions: Sessions) -> None:
     """Do one round."""
     if user_id not in sessions:
-        made = http.Session if client.value == "Session" else http.RequestsSession
-        sessions[user_id] = made(url.value, verify=ca.value or True)
+        if client.value == "Session":
+            sessions[user_id] = http.Session(url.value, verify=ca.value or True)
+        else:
+            sessions[user_id] = http.RequestsSession(url.value)
     session, busy = sessions[user_id], turns.value
     for _ in range(gets.value):
         session.get("/")
