@@ -5,9 +5,10 @@ import importlib
 import sys
 
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
-from benchmarks.machine import heading
+from benchmarks.machine import INSTALL, heading
 
 NAMES = ("http", "saturation", "users", "recording", "cli")
+EXIT_INTERRUPTED = 130
 
 
 def main() -> int:
@@ -25,8 +26,11 @@ def main() -> int:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         try:
             print(importlib.import_module(f"benchmarks.{name}").run(given.quick), flush=True)
+        except KeyboardInterrupt:
+            return EXIT_INTERRUPTED
         except (AmocError, ModuleNotFoundError) as error:
-            print(f"{name} could not be measured: {error}", file=sys.stderr, flush=True)
+            hint = f"; {INSTALL}" if isinstance(error, ModuleNotFoundError) else ""
+            print(f"{name} could not be measured: {error}{hint}", file=sys.stderr, flush=True)
             failed = True
     return EXIT_FAILED if failed else EXIT_FINISHED
 

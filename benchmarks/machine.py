@@ -14,6 +14,8 @@ from amoc_gevent.errors import AmocError
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
 
+INSTALL = "install the peers with: pip install -e '.[bench]'"
+
 
 def cores() -> tuple[int, int]:
     """Return the core of the load generator and the core of the server, two where there are."""

@@ -32,7 +32,7 @@ class Child:
         self.name = Path(command[0]).name
         self.home = str(directory)
         self.output = directory / f"{self.name}.output"
-        home = {"HOME": self.home, "AMOC_HOME": self.home, "PYTHONPATH": str(ROOT)}
+        home = dict.fromkeys(("HOME", "AMOC_HOME", "TMPDIR"), self.home)
         with self.output.open("wb") as output:
             self.process = psutil.Popen(
                 [program("taskset", "util-linux"), "-c", str(core), *command],
@@ -40,7 +40,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=directory,
-                env={**os.environ, **home, **(environment or {})},
+                env={**os.environ, **home, "PYTHONPATH": str(ROOT), **(environment or {})},
                 start_new_session=True,
             )
 
