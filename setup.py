@@ -50,7 +50,12 @@ setup(
             "types-gevent",
             "types-requests",
         ],
-        "bench": ["locust>=2.31"],  # the peer
+        "bench": [
+            "locust>=2.31",  # the peer; Tsung is Debian's
+            "hdrhistogram>=0.10",  # the histogram that peers use
+            "trustme>=1.1",  # a certificate authority
+            "psutil>=5.9",  # CPU time of process trees
+        ],
     },
     entry_points={"console_scripts": ["amoc=amoc_gevent.__main__:main"]},
     classifiers=[
