@@ -50,6 +50,7 @@ def _line(row: Sequence[Cell], name_width: int, figures: Sequence[int], width: i
     for (text, cell_style), cells in zip(row[1:], figures, strict=True):
         line.append(" " * (GAP + cells - cell_len(text)))
         line.append(text, cell_style)
+    line.rstrip()
     line.truncate(width, overflow="ellipsis")
     return line
 

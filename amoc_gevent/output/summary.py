@@ -85,7 +85,7 @@ def write(run: Run, path: Path) -> None:
 
     A path that is no regular file, such as /dev/stdout, is written to and not replaced.
     """
-    text = json.dumps(summary(run), indent=1, ensure_ascii=False) + "\n"
+    text = text_of(summary(run))
     target = path.resolve()
     try:
         if _is_special(target):
@@ -94,6 +94,14 @@ def write(run: Run, path: Path) -> None:
             _replace(target, text)
     except OSError as error:
         raise AmocError(f"the summary cannot be written to {path}: {error.strerror}") from error
+
+
+def text_of(found: dict[str, Any]) -> str:
+    """Return a summary as JSON: indented for a reader, each of its rows in one line."""
+    rows = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in found["rows"])
+    rest = {name: value for name, value in found.items() if name != "rows"}
+    head = json.dumps(rest, indent=1, ensure_ascii=False).removesuffix("\n}")
+    return f'{head},\n "rows": [\n  {rows}\n ]\n}}\n'
 
 
 def _is_special(path: Path) -> bool:

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from amoc_gevent.core.messages import Health
-from amoc_gevent.core.results import CPU_LIMIT, LAG_LIMIT_US, Recent
+from amoc_gevent.core.results import CPU_LIMIT, LAG_LIMIT_US, Recent, lag_of
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import Operation
 from amoc_gevent.core.units import format_count, format_duration, format_us
@@ -169,7 +169,7 @@ def _health(run: Run, now: float, width: int) -> Iterator[Text]:
 
 
 def _worker(label: str, one: Health, now: float, width: int) -> list[Text]:
-    lag = max(one.timer_lag_us, one.pickup_lag_us)
+    lag = lag_of(one)
     silent = int(now) - one.second - 1
     now_or_silent: list[Cell] = [
         (f"CPU {one.cpu:>4.0%}", "yellow" if one.cpu > CPU_LIMIT else ""),

@@ -103,6 +103,7 @@ def test_a_long_silence_is_not_filled_with_rows() -> None:
         ({"pickup_lag_us": 50_001}, ("lag",)),
         ({"cpu": 0.91}, ("cpu",)),
         ({"clock_step_s": -0.002}, ("clock",)),
+        ({"clock_step_s": 3600.0, "pickup_lag_us": 3_600_000_000}, ("clock",)),  # no lag of ours
         ({"cpu": 1.0, "timer_lag_us": 60_000, "clock_step_s": 1.0}, ("clock", "cpu", "lag")),
     ],
 )
@@ -125,6 +126,16 @@ def test_a_worker_that_stood_still_marks_all_seconds_that_it_missed() -> None:
         add(results, second, Snapshot(), [health(second, worker=1)])
     results.close_all()
     assert [row.marks for row in results.rows] == [("lag",), ("lag",), ("lag",), ()]
+
+
+def test_bytes_that_waited_long_by_a_stepped_clock_are_no_stall() -> None:
+    results = Results()
+    stepped = health(100, pickup_lag_us=3_600_000_000, clock_step_s=3600.0)
+    add(results, 100, Snapshot(), [stepped])
+    add(results, 101, Snapshot(), [health(101)])
+    results.close_all()
+    assert [row.marks for row in results.rows] == [("clock",), ()]
+    assert results.rows[0].lag_us == 0
 
 
 def test_a_gauge_keeps_its_last_lowest_and_highest_level() -> None:

@@ -207,3 +207,16 @@ def test_a_directory_that_went_away_is_an_error_of_one_line(tmp_path: Path) -> N
     ) as raised:
         write(full_run(), path)
     assert "\n" not in str(raised.value)
+
+
+def test_each_row_of_the_file_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    write(full_run(), path)
+    rows = [line for line in path.read_text().splitlines() if line.startswith('  {"second"')]
+    assert [json.loads(row.rstrip(","))["elapsed_s"] for row in rows] == list(range(10))
+
+
+def test_a_file_without_rows_is_json_too(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    write(run_of(), path)
+    assert json.loads(path.read_text())["rows"] == []
