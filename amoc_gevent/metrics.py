@@ -5,6 +5,7 @@ Recording is plain attribute and dict work in one thread: no lock, no I/O, no lo
 """
 
 from collections.abc import Callable
+from math import isfinite
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -80,6 +81,10 @@ recorder = Recorder()
 """The recorder of this process."""
 
 
+COUNT_MAX = 2**53
+"""The most that a counter takes at once: a figure up to which every reader of JSON is exact."""
+
+
 class Counter:
     """A sum that only grows, over all users, workers and nodes."""
 
@@ -90,8 +95,10 @@ class Counter:
 
     def add(self, n: int = 1) -> None:
         """Add `n` (≥ 0)."""
-        if n < 0:
-            raise UsageError(f"counter {self.name!r} cannot shrink by {-n}; a gauge can")
+        if not 0 <= n <= COUNT_MAX:
+            if n < 0:
+                raise UsageError(f"counter {self.name!r} cannot shrink by {-n}; a gauge can")
+            raise UsageError(f"counter {self.name!r} cannot count {n}: at most 2^53 at once")
         counters = recorder.snapshot.counters
         counters[self.name] = counters.get(self.name, 0) + n
 
@@ -107,7 +114,9 @@ class LevelGauge:
         self._value = 0.0
 
     def set(self, value: float) -> None:
-        """Set the level."""
+        """Set the level, a finite number."""
+        if not isfinite(value):
+            raise UsageError(f"gauge {self.name!r} cannot be {value}: it needs a finite number")
         self._value = value
         recorder.set_gauge(self.name, value, self.unit)
 

@@ -30,6 +30,20 @@ def test_a_counter_does_not_shrink() -> None:
         metrics.counter("test_sold").add(-1)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 2**70])
+def test_a_counter_counts_finite_numbers_only(value: float) -> None:
+    with pytest.raises(UsageError, match="cannot count"):
+        metrics.counter("test_sold").add(value)  # type: ignore[arg-type]  # as a scenario might
+    assert metrics.recorder.take().counters == {}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_a_gauge_is_a_finite_number(value: float) -> None:
+    with pytest.raises(UsageError, match="finite"):
+        metrics.gauge("test_level", "users").set(value)
+    assert metrics.recorder.take().gauges == {}
+
+
 def test_a_gauge_keeps_its_level_over_snapshots() -> None:
     gauge = metrics.gauge("test_level", "users")
     gauge.set(10)
