@@ -11,6 +11,9 @@ from amoc_gevent.core.histogram import Histogram
 from amoc_gevent.core.messages import Health
 
 TIMER_S = 0.1
+SPAN_MIN_NS = 500_000_000
+"""The shortest stretch over which CPU is judged: the last one of a run may be a millisecond."""
+
 PAGE = resource.getpagesize()
 RESERVED_DESCRIPTORS = 64
 """What a worker needs beside its users' sockets."""
@@ -81,7 +84,7 @@ class HealthMonitor:
             worker=self._worker,
             second=second,
             pid=os.getpid(),
-            cpu=(cpu - self._cpu_ns) / max(1, now - self._taken_ns),
+            cpu=(cpu - self._cpu_ns) / max(SPAN_MIN_NS, now - self._taken_ns),
             timer_lag_us=self._late_ns // 1000,
             pickup_lag_us=round(pickup.max),
             rss=resident,
