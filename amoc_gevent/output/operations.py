@@ -35,9 +35,9 @@ def sum_line(name: str, operations: Collection[Operation], rate: float) -> Opera
 
 
 def milliseconds(us: float) -> str:
-    """Return `us` microseconds as milliseconds with three digits: "0.035", "12.3", "1,240"."""
+    """Return `us` as milliseconds, to three digits or the µs: "0.035", "12.3", "1,240"."""
     ms = us / 1000
-    for limit, decimals in ((0.0995, 3), (9.995, 2), (99.95, 1)):
+    for limit, decimals in ((0.9995, 3), (9.995, 2), (99.95, 1)):
         if ms < limit:
             return f"{ms:.{decimals}f}"
     return f"{ms:,.0f}"

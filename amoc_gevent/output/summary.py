@@ -184,7 +184,7 @@ def _health(run: Run) -> dict[str, Any]:
     results, overload, rows = run.results, overload_of(run), rows_of(run)
     return {
         "workers": [
-            {name: getattr(one, name) for name in type(one).__slots__}
+            {name: _rounded(getattr(one, name)) for name in type(one).__slots__}
             for _, one in sorted(results.health.items())
         ],
         "worst": {
@@ -202,6 +202,10 @@ def _health(run: Run) -> dict[str, Any]:
         "late_reports": results.late_reports,
         "verdict": verdict(run),
     }
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _row(row: Row, run: Run) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def test_it_begins_with_what_ran_and_how_it_ended() -> None:
 def test_each_operation_has_its_line_and_all_have_a_sum() -> None:
     text = printed(full_run(), 100)
     assert line_with(text, "GET / ") == [
-        "GET", "/", "100", "1,000", "0", "0.50", "0.95", "0.99", "1.00",
+        "GET", "/", "100", "1,000", "0", "0.500", "0.950", "0.990", "1.00",
     ]  # fmt: skip
     assert line_with(text, "all  ") == ["all", "101", "1,010", "10"]
     assert LONG_NAME[:10] in text

@@ -1,6 +1,7 @@
 """The summary: its figures from known values, its schema, and how it is written."""
 
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -220,3 +221,15 @@ def test_a_file_without_rows_is_json_too(tmp_path: Path) -> None:
     path = tmp_path / "out.json"
     write(run_of(), path)
     assert json.loads(path.read_text())["rows"] == []
+
+
+def test_every_field_is_described_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    described = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", page))))
+    found = summary(full_run())
+    sections = [found, found["run"], found["users"], *found["operations"].values()]
+    sections += [found["operations"]["GET /"]["latency_us"], found["gauges"]["basket"]]
+    sections += [found["histograms"]["size"], *found["errors"], *found["events"], found["health"]]
+    sections += [*found["health"]["workers"], found["health"]["worst"], *found["rows"]]
+    sections += [found["health"]["overloaded_seconds"], *found["rows"][0]["operations"].values()]
+    assert {name for section in sections for name in section} - described == set()
