@@ -1,0 +1,168 @@
+"""TLS streams: who is trusted, what is resumed, and that the kernel's stamps hold here as well."""
+
+import socket
+import ssl
+import threading
+from contextlib import suppress
+
+import gevent
+import pytest
+
+from amoc_gevent import clock
+from amoc_gevent.targets.http import DemoServer
+from amoc_gevent.transport import Peer, TransportError, TransportTimeout, connect, context
+from tests.transport.scripted import Scripted, resets, stays_silent
+
+GET = b"GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def ask(stream):
+    stream.read_timeout = 5
+    stream.send(GET)
+    return stream.receive()
+
+
+def test_a_verified_stream_carries_bytes_with_the_kernels_stamp(ca):
+    with DemoServer(context=ca.server_context()) as server:
+        stream = connect(Peer("127.0.0.1", server.address[1], context(str(ca.file))), 5)
+        assert ask(stream).startswith(b"HTTP/1.1 200 ")
+        assert stream.stamped
+        assert stream.sent <= stream.arrived <= clock.monotonic()
+        assert stream.tls_us > 0
+        stream.close()
+
+
+@pytest.mark.parametrize(
+    ("names", "trusting", "reason"),
+    [
+        (["localhost"], False, "TLS: unable to get local issuer certificate"),
+        (["elsewhere.example"], True, "TLS: Hostname mismatch"),
+    ],
+)
+def test_a_peer_that_is_not_who_it_should_be_is_refused(ca, names, trusting, reason):
+    with DemoServer(context=ca.server_context(*names)) as server:
+        used = context(str(ca.file)) if trusting else context()
+        with pytest.raises(TransportError) as raised:
+            connect(Peer("localhost", server.address[1], used), 5)
+    assert raised.value.kind.startswith(reason)
+
+
+def test_without_verification_anybody_is_talked_to(ca):
+    with DemoServer(context=ca.server_context("elsewhere.example")) as server:
+        stream = connect(Peer("localhost", server.address[1], context(verify=False)), 5)
+        assert ask(stream).startswith(b"HTTP/1.1 200 ")
+        stream.close()
+
+
+class Tells:
+    """A server in a thread that tells each client whether its session was resumed."""
+
+    def __init__(self, used: ssl.SSLContext) -> None:
+        self._context = used
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                sock, _ = self._listener.accept()
+                with self._context.wrap_socket(sock, server_side=True) as stream:
+                    while stream.recv(4096):
+                        stream.sendall(b"resumed" if stream.session_reused else b"new")
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_the_next_stream_resumes_the_session_of_the_last(ca, version):
+    server = Tells(ca.server_context(minimum_version=version, maximum_version=version))
+    peer = Peer("localhost", server.port, context(str(ca.file)))
+    first = connect(peer, 5)
+    assert ask(first) == b"new"
+    session = first.session
+    first.close()
+    second = connect(peer, 5, session=session)
+    assert ask(second) == b"resumed"
+    assert (first.resumed, second.resumed) == (False, True)
+    second.close()
+    server.close()
+
+
+def test_a_client_certificate_is_shown_to_who_asks_for_one(ca):
+    certificate, key = map(str, ca.certificate("client.example"))
+    with DemoServer(context=ca.server_context(want_client_certificate=True)) as server:
+        used = context(str(ca.file), (certificate, key))
+        stream = connect(Peer("localhost", server.address[1], used), 5)
+        assert ask(stream).startswith(b"HTTP/1.1 200 ")
+        stream.close()
+
+
+def test_a_missing_client_certificate_is_an_error_of_its_kind(ca):
+    with DemoServer(context=ca.server_context(want_client_certificate=True)) as server:
+        stream = connect(Peer("localhost", server.address[1], context(str(ca.file))), 5)
+        with pytest.raises(TransportError) as raised:
+            ask(stream)
+        stream.close()
+    assert raised.value.kind == "TLS: tlsv13 alert certificate required"
+
+
+def test_contexts_are_shared_by_all_who_want_the_same(ca):
+    assert context(str(ca.file)) is context(str(ca.file))
+    assert context() is not context(verify=False)
+
+
+@pytest.mark.parametrize(
+    ("verify", "cert", "kind"),
+    [
+        ("/no/such/file", None, "TLS: unreadable certificate file"),
+        (True, "/no/such/file", "TLS: unreadable certificate file"),
+        (__file__, None, "TLS: unusable certificate file"),
+        (True, __file__, "TLS: unusable certificate file"),
+    ],
+)
+def test_a_certificate_file_that_cannot_be_used_is_named(verify, cert, kind):
+    with pytest.raises(TransportError) as raised:
+        context(verify, cert)
+    assert raised.value.kind == kind
+    assert str(cert or verify) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("handler", "kind"),
+    [
+        (
+            lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+            "TLS: wrong version number",
+        ),
+        (lambda sock: sock.recv(9) and None, "connection closed"),
+        (lambda sock: sock.recv(9) and resets(sock), "connection reset"),
+    ],
+)
+def test_a_peer_that_does_not_speak_tls_is_an_error_of_its_kind(handler, kind):
+    with Scripted(handler) as server, pytest.raises(TransportError) as raised:
+        connect(Peer("127.0.0.1", server.port, context(verify=False)), 5)
+    assert raised.value.kind in {kind, "connection reset"}
+
+
+def test_a_hand_shake_that_hangs_is_a_connect_time_out():
+    with Scripted(stays_silent) as server:
+        peer = Peer("127.0.0.1", server.port, context(verify=False))
+        with pytest.raises(TransportTimeout, match="connect time-out"):
+            connect(peer, 0.05)
+
+
+def test_megabytes_pass_both_ways(ca):
+    body = bytes(range(256)) * 8192
+    head = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with DemoServer(context=ca.server_context()) as server:
+        stream = connect(Peer("localhost", server.address[1], context(str(ca.file))), 5)
+        stream.read_timeout = 10
+        gevent.spawn(stream.send, head + body)
+        received = b""
+        while len(received) < len(body):
+            received += stream.receive()
+        stream.close()
+    assert received.startswith(b"HTTP/1.1 200 ")
