@@ -1,25 +1,20 @@
-"""The messages between master, node and worker, and their encoding: the only place that has them.
+"""The messages between master, node and worker: the only place that has them.
 
-Plans and reports travel as msgpack arrays in the order of their dataclasses' fields. What cannot be
-decoded raises MessageError; nothing received is ever evaluated or unpickled.
+How they become bytes is codec's. What cannot be decoded raises MessageError.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
-import msgpack
-
-from amoc_gevent.core.histogram import Histogram
-from amoc_gevent.core.plan import Batch, Options, Plan, Removal
-from amoc_gevent.core.snapshot import Gauge, Operation, Snapshot, UserError
+from amoc_gevent.core import codec
+from amoc_gevent.core.plan import Plan
+from amoc_gevent.core.snapshot import Snapshot
 from amoc_gevent.errors import AmocError
 
 State = Literal["starting", "ready", "stopped", "failed"]
 """Of a worker or a node towards a run: loading, ready to run or running, ended, cannot go on."""
 
-_T = TypeVar("_T")
-_MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
+T = TypeVar("T")
 
 
 class MessageError(AmocError):
@@ -93,8 +88,9 @@ class Failure:
 class Report:
     """What a worker tells its node, or a node its master, once a second and when something changes.
 
-    `source` is a node's name or a worker's number, `seconds` holds what was measured by the second
-    of the master's time, `ended` the intervals of ids that ended by themselves.
+    `source` is a node's name or a worker's number; `oldest` is the number of the oldest report that
+    it still keeps, so that nobody waits for those before it. `seconds` holds what was measured by
+    the second of the master's time, `ended` the intervals of ids that ended by themselves.
     """
 
     source: str
@@ -102,6 +98,7 @@ class Report:
     sequence: int
     run: str
     state: State
+    oldest: int = 1
     plan_version: int = 0
     users: UserCounts = UserCounts()
     seconds: tuple[tuple[int, Snapshot], ...] = ()
@@ -116,142 +113,42 @@ class Order:
     """What a node hands on to its workers: the plan, and what is theirs.
 
     `offset` is the master's time minus the machine's monotonic clock, in seconds; `ended` holds,
-    for workers that were started again, which of their ids had ended already.
+    while a worker is being started again, which ids of the node have ended by themselves.
     """
 
     plan: Plan
     node: str
     workers: int
     offset: float
-    ended: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    ended: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"a node has at least one worker, not {self.workers}")
 
 
-def _flat(item: Any) -> list[Any]:
-    return [getattr(item, f.name) for f in fields(item)]
+def encode(message: Plan | Order | Report) -> bytes:
+    """Return the message as bytes."""
+    return codec.encode(message)
 
 
-def _pack_operation(operation: Operation) -> list[Any]:
-    return [
-        operation.count,
-        operation.interrupted,
-        operation.latency.buckets,
-        {name: histogram.buckets for name, histogram in operation.phases.items()},
-        operation.error_groups,
-    ]
-
-
-def _unpack_operation(packed: list[Any]) -> Operation:
-    operation = Operation()
-    operation.count, operation.interrupted, buckets, phases, groups = packed
-    operation.latency = Histogram(buckets)
-    operation.phases = {name: Histogram(phase) for name, phase in phases.items()}
-    operation.error_groups = dict(groups)
-    operation.errors = sum(groups.values())
-    return operation
-
-
-def _pack_snapshot(snapshot: Snapshot) -> list[Any]:
-    return [
-        {name: _pack_operation(operation) for name, operation in snapshot.operations.items()},
-        snapshot.counters,
-        {name: _flat(gauge) for name, gauge in snapshot.gauges.items()},
-        {name: [unit, h.buckets] for name, (unit, h) in snapshot.histograms.items()},
-        [_flat(error) for error in snapshot.errors.values()],
-        snapshot.lag.buckets,
-        snapshot.started,
-        snapshot.iterations,
-        snapshot.failed,
-    ]
-
-
-def _unpack_snapshot(packed: list[Any]) -> Snapshot:
-    operations, counters, gauges, histograms, errors, lag, started, iterations, failed = packed
-    return Snapshot(
-        operations={name: _unpack_operation(body) for name, body in operations.items()},
-        counters=dict(counters),
-        gauges={name: Gauge(*body) for name, body in gauges.items()},
-        histograms={name: (unit, Histogram(body)) for name, (unit, body) in histograms.items()},
-        errors={(body[0], body[1]): UserError(*body) for body in errors},
-        lag=Histogram(lag),
-        started=started,
-        iterations=iterations,
-        failed=failed,
-    )
-
-
-def _pack_plan(plan: Plan) -> list[Any]:
-    packed = _flat(plan)
-    packed[7] = _flat(plan.options)
-    packed[8] = [_flat(batch) for batch in plan.batches]
-    packed[9] = [_flat(removal) for removal in plan.removals]
-    return packed
-
-
-def _unpack_plan(packed: list[Any]) -> Plan:
-    packed[7] = Options(*packed[7])
-    packed[8] = tuple(
-        Batch(first, last, start, rate, tuple(nodes))
-        for first, last, start, rate, nodes in packed[8]
-    )
-    packed[9] = tuple(Removal(*removal) for removal in packed[9])
-    packed[10] = {node: (incarnation, last) for node, (incarnation, last) in packed[10].items()}
-    return Plan(*packed)
-
-
-def _pairs(packed: list[Any]) -> tuple[tuple[int, int], ...]:
-    return tuple((first, last) for first, last in packed)
-
-
-def encode_plan(plan: Plan) -> bytes:
-    """Return the plan as bytes."""
-    return bytes(msgpack.packb(_pack_plan(plan)))
+def _decode(kind: type[T], data: bytes) -> T:
+    try:
+        return codec.decode(kind, data)
+    except ValueError as error:
+        raise MessageError(str(error)) from error
 
 
 def decode_plan(data: bytes) -> Plan:
     """Return the plan that `data` holds, or raise MessageError."""
-    try:
-        return _unpack_plan(msgpack.unpackb(data, strict_map_key=False))
-    except (*_MALFORMED, msgpack.UnpackException) as error:
-        raise MessageError(f"not a plan: {error!r}") from error
-
-
-def encode_order(order: Order) -> bytes:
-    """Return the order as bytes."""
-    packed = [_pack_plan(order.plan), order.node, order.workers, order.offset, order.ended]
-    return bytes(msgpack.packb(packed))
+    return _decode(Plan, data)
 
 
 def decode_order(data: bytes) -> Order:
     """Return the order that `data` holds, or raise MessageError."""
-    try:
-        plan, node, workers, offset, ended = msgpack.unpackb(data, strict_map_key=False)
-        by_worker = {int(worker): _pairs(ids) for worker, ids in ended.items()}
-        return Order(_unpack_plan(plan), node, workers, offset, by_worker)
-    except (*_MALFORMED, msgpack.UnpackException) as error:
-        raise MessageError(f"not an order: {error!r}") from error
-
-
-def encode_report(report: Report) -> bytes:
-    """Return the report as bytes."""
-    packed = _flat(report)
-    packed[6] = _flat(report.users)
-    packed[7] = [[second, _pack_snapshot(snapshot)] for second, snapshot in report.seconds]
-    packed[8] = [_flat(health) for health in report.health]
-    packed[9] = [_flat(event) for event in report.events]
-    packed[11] = _flat(report.failure) if report.failure else None
-    return bytes(msgpack.packb(packed))
+    return _decode(Order, data)
 
 
 def decode_report(data: bytes) -> Report:
     """Return the report that `data` holds, or raise MessageError."""
-    try:
-        packed = msgpack.unpackb(data, strict_map_key=False)
-        packed[6] = UserCounts(*packed[6])
-        packed[7] = tuple((second, _unpack_snapshot(body)) for second, body in packed[7])
-        packed[8] = tuple(Health(*body) for body in packed[8])
-        packed[9] = tuple(Event(*body) for body in packed[9])
-        packed[10] = _pairs(packed[10])
-        packed[11] = Failure(*packed[11]) if packed[11] is not None else None
-        return Report(*packed)
-    except (*_MALFORMED, msgpack.UnpackException) as error:
-        raise MessageError(f"not a report: {error!r}") from error
+    return _decode(Report, data)

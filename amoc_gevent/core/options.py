@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import isfinite
 
 from amoc_gevent.core.plan import ON_USER_ERROR, Options
 from amoc_gevent.core.units import parse_duration, parse_rate
@@ -15,17 +16,27 @@ def _on_user_error(text: str) -> str:
 
 
 def _rounds(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ValueError(f"{text!r} is not a number of rounds (0: without end)")
     return int(text)
 
 
+def _finite(parse: Callable[[str], float]) -> Callable[[str], float]:
+    def parsed(text: str) -> float:
+        value = parse(text)
+        if not isfinite(value):
+            raise ValueError("a number without bounds")
+        return value
+
+    return parsed
+
+
 _PARSERS: dict[str, Callable[[str], object]] = {
-    "user_rate": parse_rate,
-    "repeat_interval": parse_duration,
+    "user_rate": _finite(parse_rate),
+    "repeat_interval": _finite(parse_duration),
     "repeat_num": _rounds,
     "on_user_error": _on_user_error,
-    "stop_timeout": parse_duration,
+    "stop_timeout": _finite(parse_duration),
 }
 
 OPTIONS = tuple(_PARSERS)
@@ -33,7 +44,9 @@ OPTIONS = tuple(_PARSERS)
 
 
 def changed_option(options: Options, name: str, text: str) -> Options:
-    """Return `options` with `name` set to what `text` says; UsageError when it says nonsense."""
+    """Return `options` with `name` set to what `text` says. UsageError names what is wrong."""
+    if name not in _PARSERS:
+        raise UsageError(f"there is no option {name}; there are {', '.join(OPTIONS)}")
     try:
         value = _PARSERS[name](text)
     except ValueError as error:

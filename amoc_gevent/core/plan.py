@@ -6,6 +6,7 @@ some plans arrives at the same answer, and a million users cost as much to comma
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import isnan
 from typing import Literal
 
 from amoc_gevent.core.intervals import IdSet
@@ -23,7 +24,8 @@ class Batch:
     """The ids that one `do` or `add` brought.
 
     `start` is the first user's slot in seconds of the master's time, `rate` in users per second
-    over all `nodes`, which are in the order in which they take users.
+    over all `nodes`, which are in the order in which they take users. ValueError for a batch from
+    which no start slots or places could be computed.
     """
 
     first: int
@@ -31,6 +33,14 @@ class Batch:
     start: float
     rate: float
     nodes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.first <= self.last:
+            raise ValueError(f"a batch of users {self.first} to {self.last}")
+        if not self.rate > 0 or isnan(self.start):
+            raise ValueError(f"a batch that starts at {self.start} with {self.rate} users a second")
+        if not self.nodes or len({*self.nodes}) < len(self.nodes):
+            raise ValueError(f"a batch on the nodes {self.nodes}")
 
     def slot(self, user_id: int) -> float:
         """Return when this user starts: evenly spaced over the whole cluster, no bursts."""

@@ -1,7 +1,7 @@
 """Commands as JSON objects, for the control socket: `{"command": "add", "count": 10}`."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from amoc_gevent.core.commands import Add, Command, Do, Remove, Set, Status, Stop
 from amoc_gevent.core.options import changed_option
@@ -65,7 +65,8 @@ _DECODERS: dict[str, Callable[[Mapping[str, Any]], Command]] = {
 
 def command_of(request: object) -> Command:
     """Return the command that a decoded JSON object asks for, or raise UsageError."""
-    if not isinstance(request, dict) or request.get("command") not in _DECODERS:
+    name = request.get("command") if isinstance(request, dict) else None
+    if not isinstance(name, str) or name not in _DECODERS:
         known = ", ".join(_DECODERS)
         raise UsageError(f'a request is an object {{"command": ...}} with one of: {known}')
-    return _DECODERS[request["command"]](request)
+    return _DECODERS[name](cast("dict[str, Any]", request))

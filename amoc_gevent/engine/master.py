@@ -20,7 +20,7 @@ from amoc_gevent.core.messages import (
     State,
     UserCounts,
     decode_report,
-    encode_plan,
+    encode,
 )
 from amoc_gevent.core.options import OPTIONS, changed_option
 from amoc_gevent.core.plan import (
@@ -249,7 +249,7 @@ class Master:
         plan = self.run.plan if self.run is not None else Plan()
         acks = {n.name: (n.incarnation, n.acknowledged) for n in self.nodes.values()}
         self._published = clock.monotonic()
-        self._publisher.publish(encode_plan(replace(plan, time=clock.steady(), acks=acks)))
+        self._publisher.publish(encode(replace(plan, time=clock.steady(), acks=acks)))
 
     def _collect(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import gevent
 
 from amoc_gevent import clock
+from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import (
     Event,
     Failure,
@@ -24,8 +25,7 @@ from amoc_gevent.core.messages import (
     UserCounts,
     decode_plan,
     decode_report,
-    encode_order,
-    encode_report,
+    encode,
 )
 from amoc_gevent.core.plan import Plan
 from amoc_gevent.core.snapshot import Snapshot
@@ -94,6 +94,7 @@ class Node:
         self._open: dict[int, _Second] = {}
         self._events: list[Event] = []
         self._ended: list[tuple[int, int]] = []
+        self._ended_ids = IdSet()
         self._failure: Failure | None = None
         self._forced_at = float("inf")
         self._sequence = 0
@@ -134,6 +135,9 @@ class Node:
         for worker in left:
             worker.kill()
         self._open.clear()
+        self._events.clear()
+        self._ended.clear()
+        self._ended_ids = IdSet()
         self._failure, self._forced_at = None, float("inf")
         self._plan = plan
         if plan.status in {"starting", "running"}:
@@ -151,9 +155,10 @@ class Node:
 
     def _publish(self) -> None:
         if self._workers:
-            ended = {w.index: tuple(w.ended) for w in self._workers if w.incarnation > 1}
+            again = any(w.incarnation > 1 and w.state == "starting" for w in self._workers)
+            ended = tuple(self._ended_ids) if again else ()
             order = Order(self._plan, self.name, self._count, self._offset, ended)
-            self._orders.publish(encode_order(order))
+            self._orders.publish(encode(order))
 
     def _on_exit(self, worker: WorkerProcess) -> None:
         """Start a worker that died again, unless its run is over; runs in a greenlet of its own."""
@@ -211,7 +216,7 @@ class Node:
         before, worker.state, worker.users = worker.state, report.state, report.users
         worker.plan_version = report.plan_version
         for first, last in report.ended:
-            worker.ended.add(first, last)
+            self._ended_ids.add(first, last)
         self._ended.extend(report.ended)
         self._events.extend(report.events)
         for second, _ in report.seconds:
@@ -258,7 +263,7 @@ class Node:
         )
         self._events.clear()
         self._ended.clear()
-        kept = _Kept(self._sequence, encode_report(report), clock.monotonic())
+        kept = _Kept(self._sequence, encode(report), clock.monotonic())
         self._kept.append(kept)
         self._reports.push(kept.data)
 

@@ -12,14 +12,13 @@ from gevent.subprocess import DEVNULL, PIPE, STDOUT, Popen
 
 import amoc_gevent
 from amoc_gevent import clock
-from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import State, UserCounts
 
 QUICK_DEATH_S = 5.0
 BACKOFF_MAX_S = 10.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class WorkerProcess:
     """Worker number `index` (0-based) of a node: its process of now, and what it last said."""
 
@@ -32,7 +31,6 @@ class WorkerProcess:
     users: UserCounts = field(default_factory=UserCounts)
     last_second: int = 0
     plan_version: int = 0
-    ended: IdSet = field(default_factory=IdSet)
 
     def start(
         self,

@@ -27,7 +27,7 @@ from amoc_gevent.core.messages import (
     State,
     UserCounts,
     decode_order,
-    encode_report,
+    encode,
 )
 from amoc_gevent.core.plan import own_ids
 from amoc_gevent.core.snapshot import Snapshot
@@ -139,7 +139,7 @@ class Worker:
             self._on_stuck,
             self._users_gone.set,
         )
-        users.forget(IdSet(order.ended.get(self._identity.worker, ())))
+        users.forget(IdSet(order.ended))
         health = HealthMonitor(order.node, self._identity.worker)
         watchdog = Watchdog(self._on_blocked)
         self._live = _Live(scenario, state, users, health, watchdog, plan.settings)
@@ -228,7 +228,7 @@ class Worker:
             failure=self._failure,
         )
         self._events.clear()
-        self._reports.push(encode_report(report))
+        self._reports.push(encode(report))
 
     def _event(self, kind: str, text: str) -> None:
         self._events.append(Event(clock.wall(), kind, text))

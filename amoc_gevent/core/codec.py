@@ -1,0 +1,186 @@
+"""Dataclasses as msgpack arrays in the order of their fields, checked against their types.
+
+What is read has exactly the types that the dataclasses declare, all the way down, so that nobody
+behind the decoder has to expect garbage. Nothing received is ever evaluated or unpickled.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import msgpack
+
+from amoc_gevent.core.histogram import Histogram, bucket_of
+from amoc_gevent.core.snapshot import Operation, Snapshot, UserError
+
+T = TypeVar("T")
+Reader = Callable[[Any], Any]
+
+BUCKET_MAX = bucket_of((1 << 63) - 1)
+_MALFORMED = (TypeError, ValueError, OverflowError, msgpack.UnpackException)
+
+
+def encode(item: object) -> bytes:
+    """Return the dataclass `item` as bytes."""
+    return bytes(msgpack.packb(item, default=_flat))
+
+
+def decode(kind: type[T], data: bytes) -> T:
+    """Return the `kind` that `data` holds. Raises ValueError for anything else."""
+    try:
+        item: T = _reader(cast("Any", kind))(msgpack.unpackb(data, strict_map_key=False))
+    except _MALFORMED as error:
+        raise ValueError(f"not {_article(kind)}: {error or type(error).__name__}") from error
+    return item
+
+
+def _article(kind: type) -> str:
+    name = kind.__name__.lower()
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+
+
+def _flat(item: Any) -> object:
+    """Return what msgpack is to write for `item`; it asks again for what that contains."""
+    if isinstance(item, Operation):
+        return [item.count, item.interrupted, item.latency, item.phases, item.error_groups]
+    if isinstance(item, Histogram):
+        return item.buckets
+    flat = [getattr(item, name) for name in _names(cast("Any", type(item)))]
+    if isinstance(item, Snapshot):
+        flat[_ERRORS] = list(item.errors.values())
+    return flat
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+_ERRORS = _names(Snapshot).index("errors")
+
+
+@cache
+def _reader(kind: Any) -> Reader:
+    """Return the function that checks a decoded value to be a `kind` and makes it one."""
+    if kind in _SPECIAL:
+        return _SPECIAL[kind]
+    make: Any = kind
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return _row([_reader(hints[name]) for name in _names(make)], make)
+    make = _GENERIC.get(get_origin(kind))
+    return make(get_args(kind)) if make is not None else _exactly(kind)
+
+
+def _exactly(kind: type) -> Reader:
+    def read(value: Any) -> Any:
+        if type(value) is not kind:
+            raise _wrong(value, kind.__name__)
+        return value
+
+    return read
+
+
+def _float(value: Any) -> float:
+    if type(value) is not float and type(value) is not int:
+        raise _wrong(value, "float")
+    return float(value)
+
+
+def _literal(allowed: tuple[Any, ...]) -> Reader:
+    def read(value: Any) -> Any:
+        if type(value) is not str or value not in allowed:
+            raise _wrong(value, f"one of {', '.join(allowed)}")
+        return value
+
+    return read
+
+
+def _optional(args: tuple[Any, ...]) -> Reader:
+    (other,) = (_reader(one) for one in args if one is not type(None))
+    return lambda value: None if value is None else other(value)
+
+
+def _list(value: Any) -> list[Any]:
+    if type(value) is not list:
+        raise _wrong(value, "array")
+    return value
+
+
+def _tuple(args: tuple[Any, ...]) -> Reader:
+    if args[-1] is not Ellipsis:
+        return _row([_reader(one) for one in args], lambda *row: row)
+    read_one = _reader(args[0])
+    return lambda value: tuple(read_one(one) for one in _list(value))
+
+
+def _row(readers: list[Reader], make: Callable[..., Any]) -> Reader:
+    """Return what reads an array with one value for each of `readers`."""
+
+    def read(value: Any) -> Any:
+        if len(_list(value)) != len(readers):
+            raise ValueError(f"an array of {len(value)} values instead of {len(readers)}")
+        return make(*(reader(one) for reader, one in zip(readers, value, strict=True)))
+
+    return read
+
+
+def _mapping(args: tuple[Any, ...]) -> Reader:
+    read_key, read_value = map(_reader, args)
+
+    def read(value: Any) -> dict[Any, Any]:
+        if type(value) is not dict:
+            raise _wrong(value, "map")
+        return {read_key(key): read_value(one) for key, one in value.items()}
+
+    return read
+
+
+def _histogram(value: Any) -> Histogram:
+    """Read buckets; a key beyond those of 63 bits would stand for a number without bounds."""
+    if type(value) is not dict:
+        raise _wrong(value, "map of buckets")
+    if value:
+        counts = value.values()
+        if {*map(type, value), *map(type, counts)} != {int} or min(counts) < 0:
+            raise ValueError("a histogram's buckets and counts are whole numbers")
+        if min(value) < 0 or max(value) > BUCKET_MAX:
+            raise ValueError(f"a histogram's bucket is above {BUCKET_MAX}")
+    return Histogram(value)
+
+
+def _operation(value: Any) -> Operation:
+    count, interrupted, latency, phases, groups = _OPERATION(value)
+    operation = Operation()
+    operation.count, operation.interrupted = count, interrupted
+    operation.latency, operation.phases = latency, phases
+    operation.error_groups, operation.errors = groups, sum(groups.values())
+    return operation
+
+
+def _errors(value: Any) -> dict[tuple[str, str], UserError]:
+    return {(one.type, one.place): one for one in _reader(tuple[UserError, ...])(value)}
+
+
+def _wrong(value: Any, wanted: str) -> TypeError:
+    shown = repr(value)
+    return TypeError(f"{shown if len(shown) <= 40 else shown[:40] + '...'} instead of {wanted}")
+
+
+_GENERIC: dict[Any, Callable[[tuple[Any, ...]], Reader]] = {
+    Literal: _literal,
+    Union: _optional,
+    UnionType: _optional,
+    tuple: _tuple,
+    dict: _mapping,
+    Mapping: _mapping,
+}
+_SPECIAL: dict[Any, Reader] = {
+    float: _float,
+    Histogram: _histogram,
+    Operation: _operation,
+    dict[tuple[str, str], UserError]: _errors,
+}
+_OPERATION = _reader(tuple[int, int, Histogram, dict[str, Histogram], dict[str, int]])

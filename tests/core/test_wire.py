@@ -1,0 +1,108 @@
+"""Commands as JSON: what is asked for, and one line for each way to ask wrongly."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc_gevent.core.commands import Add, Command, Do, Remove, Set, Status, Stop
+from amoc_gevent.core.plan import Options
+from amoc_gevent.core.wire import command_of
+from amoc_gevent.errors import UsageError
+
+DO = {"command": "do", "scenario": "hello", "first": 1, "last": 9}
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (DO, Do("hello", 1, 9)),
+        (
+            {
+                **DO,
+                "settings": {"url": "x"},
+                "options": {"user_rate": "60/min", "repeat_num": "2", "on_user_error": "stop"},
+                "duration": "1m30s",
+                "comment": "why",
+            },
+            Do(
+                "hello",
+                1,
+                9,
+                {"url": "x"},
+                Options(user_rate=1.0, repeat_num=2, on_user_error="stop"),
+                90.0,
+                "why",
+            ),
+        ),
+        ({**DO, "duration": None}, Do("hello", 1, 9)),
+        ({"command": "add", "count": 10}, Add(10)),
+        ({"command": "remove", "count": 3}, Remove(3, force=False)),
+        ({"command": "remove", "count": 3, "force": True}, Remove(3, force=True)),
+        ({"command": "set", "name": "pause", "value": "1s"}, Set("pause", "1s")),
+        ({"command": "stop"}, Stop(force=False)),
+        ({"command": "stop", "force": True}, Stop(force=True)),
+        ({"command": "status"}, Status()),
+    ],
+)
+def test_each_verb_becomes_its_command(request_: dict[str, object], expected: Command) -> None:
+    assert command_of(request_) == expected
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ([], "a request is an object"),
+        ("stop", "a request is an object"),
+        (None, "a request is an object"),
+        ({}, "one of: do, add, remove, set, stop, status"),
+        ({"command": "jump"}, "one of: do, add"),
+        ({"command": ["do"]}, "one of: do, add"),
+        ({"command": {}}, "one of: do, add"),
+        ({"command": "do", "first": 1, "last": 2}, "do: scenario is missing"),
+        ({"command": "do", "scenario": "x", "last": 2}, "do: first is missing"),
+        ({**DO, "first": "1"}, "do: first must be a whole number, not '1'"),
+        ({**DO, "first": True}, "do: first must be a whole number, not True"),
+        ({**DO, "last": 1.5}, "do: last must be a whole number, not 1.5"),
+        ({**DO, "scenario": 5}, "do: scenario must be text, not 5"),
+        ({**DO, "settings": ["url"]}, "do: settings must be an object of texts"),
+        ({**DO, "settings": {"n": 5}}, "do: settings: n must be text, not 5"),
+        ({**DO, "options": {"user_rate": "0/s"}}, "user_rate: '0/s' is not a rate"),
+        ({**DO, "options": {"user_rate": 5}}, "do: options: user_rate must be text"),
+        ({**DO, "options": {"speed": "5"}}, "there is no option speed"),
+        ({**DO, "duration": "soon"}, "do: duration: 'soon' is not a time"),
+        ({**DO, "duration": 30}, "do: duration must be text, not 30"),
+        ({**DO, "comment": 1}, "do: comment must be text, not 1"),
+        ({"command": "add"}, "add: count is missing"),
+        ({"command": "add", "count": None}, "add: count must be a whole number"),
+        ({"command": "remove", "count": 1, "force": "yes"}, "remove: force must be true or false"),
+        ({"command": "set", "name": "x"}, "set: value is missing"),
+        ({"command": "set", "name": "x", "value": 1}, "set: value must be text"),
+        ({"command": "stop", "force": 1}, "stop: force must be true or false"),
+    ],
+)
+def test_each_wrong_request_is_a_usage_error_that_says_why(request_: object, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        command_of(request_)
+    assert said in str(caught.value)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+VERBS = st.sampled_from(["do", "add", "remove", "set", "stop", "status"])
+FIELDS = st.sampled_from(
+    ["scenario", "first", "last", "settings", "options", "duration", "count", "force", "name"]
+)
+
+
+@given(VERBS, st.dictionaries(FIELDS, json_values))
+def test_whatever_is_asked_is_a_command_or_a_usage_error(
+    verb: str, fields: dict[str, object]
+) -> None:
+    try:
+        command = command_of({"command": verb, **fields})
+    except UsageError:
+        return
+    assert type(command).__name__.lower() == verb
