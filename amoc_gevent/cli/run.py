@@ -168,7 +168,7 @@ def _watch(master: Master, console: Console, *, quiet: bool) -> Run:
     assert watched is not None  # noqa: S101  # its `do` was just answered
     if quiet:
         master.ended.wait()
-    elif console.is_terminal:
+    elif console.is_terminal and not console.is_dumb_terminal:
         with LiveTable(console) as table:
             _update_each_second(master, watched, table)
     else:

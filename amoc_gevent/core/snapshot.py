@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from amoc_gevent.core.histogram import Histogram
 
 ERROR_GROUPS_MAX = 100
+OPERATIONS_MAX = 10_000
 OTHER = "(other)"
 
 
@@ -100,9 +101,14 @@ class Snapshot:
     failed: int = 0
 
     def operation(self, name: str) -> Operation:
-        """Return the operation of this name, made when it is new."""
+        """Return the operation of this name, made when it is new; beyond 10,000 names, `(other)`.
+
+        Each name costs memory in every part of the tool: paths with ids in them want a `name=`.
+        """
         found = self.operations.get(name)
         if found is None:
+            if len(self.operations) >= OPERATIONS_MAX and name != OTHER:
+                return self.operation(OTHER)
             found = self.operations[name] = Operation()
         return found
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from amoc_gevent.core.snapshot import (
     ERROR_GROUPS_MAX,
+    OPERATIONS_MAX,
     OTHER,
     Gauge,
     Operation,
@@ -161,3 +162,13 @@ def test_every_sum_is_merged(field: str) -> None:
     setattr(other, field, 3)
     total.merge(other)
     assert getattr(total, field) == 5
+
+
+def test_operation_names_beyond_the_limit_are_counted_together() -> None:
+    snapshot = Snapshot()
+    for number in range(OPERATIONS_MAX + 5):
+        snapshot.operation(f"GET /{number}").count += 1
+
+    assert len(snapshot.operations) == OPERATIONS_MAX + 1
+    assert snapshot.operations[OTHER].count == 5
+    assert sum(operation.count for operation in snapshot.operations.values()) == OPERATIONS_MAX + 5
