@@ -31,7 +31,8 @@ class _Reply:
         self.surplus = self.complete
 
     def on_body(self, part: bytes) -> None:
-        self.parts.append(part)
+        if not self.complete:  # else it is another response's, which nobody asked for
+            self.parts.append(part)
 
     def on_message_complete(self) -> None:
         self.complete = True

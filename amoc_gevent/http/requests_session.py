@@ -53,7 +53,6 @@ _KINDS: list[tuple[type[BaseException] | tuple[type[BaseException], ...], str]] 
     (http.client.RemoteDisconnected, CLOSED),
     (http.client.IncompleteRead, INCOMPLETE),
     ((http.client.HTTPException, urllib3.exceptions.DecodeError), INVALID),
-    (urllib3.exceptions.InvalidChunkLength, INVALID),
     ((requests.RequestException, TimeoutError), ""),  # what they are made of tells more
 ]
 
@@ -316,6 +315,10 @@ def _kind_of(error: BaseException) -> str:
 
 
 def _kind_of_cause(cause: BaseException) -> str:
+    if isinstance(cause, urllib3.exceptions.InvalidChunkLength):
+        return INVALID
+    if isinstance(cause, urllib3.exceptions.ProtocolError) and len(cause.args) == 1:
+        return INCOMPLETE  # "Response ended prematurely", in chunks; the others have a cause
     for types, kind in _KINDS:
         if isinstance(cause, types):
             return kind

@@ -11,7 +11,7 @@ from amoc_gevent.http.bodies import Data
 from amoc_gevent.http.call import AllOptions, Call, ReadOptions, WriteOptions
 from amoc_gevent.http.coding import ACCEPTED
 from amoc_gevent.http.cookies import Cookies
-from amoc_gevent.http.errors import TOO_MANY_REDIRECTS, TooManyRedirects
+from amoc_gevent.http.errors import TOO_MANY_REDIRECTS, RequestError, TooManyRedirects
 from amoc_gevent.http.headers import Headers, values
 from amoc_gevent.http.pool import Pool
 from amoc_gevent.http.recording import Verdict
@@ -185,13 +185,13 @@ class Session:
             cookie = self.cookies.header(target.route.host, target.path, target.route.secure)
             if cookie:
                 wire = b"%bCookie: %b%b" % (target.head, cookie, wire[len(target.head) - 2 :])
-        name = name or target.name
-        response = self._pool.exchange(target, wire, None, name, self._limits)
+        operation = name or target.name
+        response = self._pool.exchange(target, wire, None, operation, self._limits)
         if response.head.sets_cookies:
             self._store_cookies(response)
         if check or response.status_code >= 300:
             return self._finish(self._call(method, url, name, check, {}), response)
-        recording.success(name, response, None)
+        recording.success(operation, response, None)
         return response
 
     def _call(
@@ -251,6 +251,8 @@ class Session:
                 call, challenged = call.redirected(response), False
             else:
                 break
+            if not call.body.replayable:
+                raise RequestError("body cannot be sent again", f"to {call.url}: it was a stream")
             history.append(response)
             response = self._send(call)
         if history:

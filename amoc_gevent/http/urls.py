@@ -15,8 +15,7 @@ Params = Mapping[str, Any] | Iterable[tuple[str, Any]] | str | bytes | None
 _CONTROL = re.compile(r"[\x00-\x20\x7f]").search
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_SAFE = "!#$%&'()*+,/:;=?@[]~"
-_SAFE_WITHOUT_PERCENT = "!#$&'()*+,/:;=?@[]~"
+_SAFE = "!$&'()*+,/:;=?@~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +115,13 @@ def split(url: str) -> Url:
 
 
 def requote(text: str) -> str:
-    """Percent-encode what must be and decode what need not be; twice is the same as once."""
-    try:
-        return quote(_ESCAPE.sub(_decode_unreserved, text), safe=_SAFE)
-    except ValueError:
-        return quote(text, safe=_SAFE_WITHOUT_PERCENT)
+    """Percent-encode what must be and decode what need not be, in a path or a query.
+
+    What is encoded already stays so, unless a stray "%" shows that nothing was.
+    """
+    if text.count("%") != len(_ESCAPE.findall(text)):
+        return quote(text, safe=_SAFE)
+    return quote(_ESCAPE.sub(_decode_unreserved, text), safe=_SAFE + "%")
 
 
 def _decode_unreserved(escape: re.Match[str]) -> str:

@@ -79,13 +79,21 @@ def read_request(sock: Connection) -> bytes:
         if line.startswith(b"content-length:"):
             length = int(line.partition(b":")[2])
             while len(body) < length:
-                body += sock.recv(65536)
+                body += more_of(sock)
         if line == b"transfer-encoding: chunked":
             while not body.endswith(b"0\r\n\r\n"):
-                body += sock.recv(65536)
+                body += more_of(sock)
     request = head + b"\r\n\r\n" + body
     sock.server.requests.append(request)
     return request
+
+
+def more_of(sock: Connection) -> bytes:
+    """Return more of a request, whose client must not have left."""
+    more: bytes = sock.recv(65536)
+    if not more:
+        raise ConnectionResetError("the client left in the middle of its request")
+    return more
 
 
 def answers(*answers: bytes, then: Handler | None = None) -> Handler:

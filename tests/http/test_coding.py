@@ -1,0 +1,79 @@
+"""Content codings: each undone, each refused when broken, each bounded."""
+
+import gzip
+import zlib
+
+import brotli
+import pytest
+
+from amoc_gevent.http import InvalidResponse
+from amoc_gevent.http.coding import decode
+
+TEXT = b"all work and no play " * 500
+LIMIT = 1 << 20
+RAW = zlib.compressobj(wbits=-15)
+RAW_DEFLATE = RAW.compress(TEXT) + RAW.flush()
+
+
+@pytest.mark.parametrize(
+    ("body", "codings"),
+    [
+        (TEXT, "identity"),
+        (TEXT, "unknown"),
+        (gzip.compress(TEXT), "gzip"),
+        (gzip.compress(TEXT), "X-GZIP"),
+        (gzip.compress(TEXT[:9]) + gzip.compress(TEXT[9:]), "gzip"),
+        (gzip.compress(TEXT) + b"\0\0\0", "gzip"),
+        (zlib.compress(TEXT), "deflate"),
+        (RAW_DEFLATE, "deflate"),
+        (brotli.compress(TEXT), "br"),
+        (gzip.compress(brotli.compress(TEXT)), "br, gzip"),
+        (gzip.compress(TEXT), "identity, gzip"),
+    ],
+)
+def test_a_coding_is_undone(body, codings):
+    assert decode(body, codings, LIMIT) == TEXT
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
+def test_an_empty_body_stays_empty(coding):
+    assert decode(b"", coding, LIMIT) == b""
+
+
+@pytest.mark.parametrize(
+    ("body", "coding"),
+    [
+        (TEXT, "gzip"),
+        (TEXT, "deflate"),
+        (b"\xff" * 100, "br"),
+        (gzip.compress(TEXT)[:-9], "gzip"),
+        (zlib.compress(TEXT)[:-9], "deflate"),
+        (brotli.compress(TEXT)[:-9], "br"),
+        (gzip.compress(TEXT)[:-8] + b"\0" * 8, "gzip"),
+    ],
+)
+def test_what_is_broken_or_cut_off_is_an_invalid_response(body, coding):
+    with pytest.raises(InvalidResponse) as raised:
+        decode(body, coding, LIMIT)
+    assert raised.value.kind == "invalid response"
+
+
+@pytest.mark.parametrize(
+    ("compress", "coding"),
+    [(gzip.compress, "gzip"), (zlib.compress, "deflate"), (brotli.compress, "br")],
+)
+def test_a_bomb_is_too_large_and_a_body_of_just_the_limit_is_not(compress, coding):
+    assert decode(compress(bytes(LIMIT)), coding, LIMIT) == bytes(LIMIT)
+    with pytest.raises(InvalidResponse) as raised:
+        decode(compress(bytes(64 * LIMIT)), coding, LIMIT)
+    assert raised.value.kind == "response too large"
+
+
+def test_many_small_members_are_a_bomb_too():
+    with pytest.raises(InvalidResponse, match="too large"):
+        decode(gzip.compress(bytes(1 << 16)) * 100, "gzip", LIMIT)
+
+
+def test_a_bomb_within_a_bomb_is_found():
+    with pytest.raises(InvalidResponse, match="too large"):
+        decode(gzip.compress(gzip.compress(bytes(64 * LIMIT))), "gzip, gzip", LIMIT)

@@ -1,0 +1,167 @@
+"""Which response sets which cookie and which request carries it (RFC 6265): tables of cases."""
+
+import pytest
+
+from amoc_gevent import clock
+from amoc_gevent.http import InvalidHeader
+from amoc_gevent.http.cookies import Cookies, parse
+
+HOST, PATH = "www.shop.example", "/cart/items"
+
+
+def carried(field, host=HOST, path=PATH, secure=False, set_by=HOST):
+    jar = Cookies()
+    jar.store([field], set_by, PATH, secure=True)
+    return jar.header(host, path, secure).decode()
+
+
+@pytest.mark.parametrize(
+    ("field", "host", "path", "secure", "sent"),
+    [
+        ("a=1", HOST, "/cart/items", False, True),
+        ("a=1", HOST, "/cart", False, True),  # the default path is that of the folder
+        ("a=1", HOST, "/cart/other", False, True),
+        ("a=1", HOST, "/", False, False),
+        ("a=1", HOST, "/cartoon", False, False),
+        ("a=1; Path=/", HOST, "/", False, True),
+        ("a=1; Path=/cart", HOST, "/cart/x", False, True),
+        ("a=1; Path=/cart", HOST, "/cartoon", False, False),
+        ("a=1; Path=nonsense", HOST, "/cart/x", False, True),
+        ("a=1; Path=/", "shop.example", "/", False, False),  # the host alone, without Domain
+        ("a=1; Path=/; Domain=shop.example", "shop.example", "/", False, True),
+        ("a=1; Path=/; Domain=.shop.example", "api.shop.example", "/", False, True),
+        ("a=1; Path=/; Domain=SHOP.example", "a.b.shop.example", "/", False, True),
+        ("a=1; Path=/; Domain=shop.example", "workshop.example", "/", False, False),
+        ("a=1; Path=/; Secure", HOST, "/", False, False),
+        ("a=1; Path=/; Secure", HOST, "/", True, True),
+        ("a=1; Path=/; HttpOnly; SameSite=Lax", HOST, "/", False, True),
+    ],
+)
+def test_a_cookie_goes_where_it_belongs(field, host, path, secure, sent):
+    assert carried(field, host, path, secure) == ("a=1" if sent else "")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "",
+        "no equals sign",
+        "=value",
+        "a=1; Domain=example",  # a whole top level
+        "a=1; Domain=other.example",
+        "a=1; Domain=api.www.shop.example",  # a child
+    ],
+)
+def test_a_cookie_that_may_not_be_set_is_ignored(field):
+    assert parse(field, HOST, PATH) is None
+
+
+def test_an_address_has_no_subdomains():
+    jar = Cookies()
+    jar.store(["a=1; Domain=0.0.1", "b=2; Domain=127.0.0.1"], "127.0.0.1", "/", secure=False)
+    assert jar.header("127.0.0.1", "/", secure=False) == b"b=2"
+
+
+def test_a_secure_cookie_cannot_be_set_over_plain_http():
+    jar = Cookies()
+    jar.store(["a=1; Secure"], HOST, "/", secure=False)
+    assert len(jar) == 0
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "a=; Max-Age=0",
+        "a=; Max-Age=-1",
+        "a=; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        "a=; Expires=Thu, 01-Jan-1970 00:00:00 GMT",
+        "a=; Max-Age=0; Expires=Fri, 01 Jan 2100 00:00:00 GMT",
+    ],
+)
+def test_a_cookie_that_has_ended_is_deleted(gone):
+    jar = Cookies()
+    jar.store(["a=1", "b=2"], HOST, "/", secure=False)
+    jar.store([gone], HOST, "/", secure=False)
+    assert jar.get_dict() == {"b": "2"}
+
+
+def test_a_cookie_is_carried_until_it_ends(monkeypatch):
+    jar = Cookies()
+    jar.store(["a=1; Max-Age=100", "b=2; Max-Age=200", "c=3"], HOST, "/", secure=False)
+    now = clock.wall()
+    assert jar.header(HOST, "/", secure=False) == b"a=1; b=2; c=3"
+    monkeypatch.setattr(clock, "wall", lambda: now + 150)
+    assert jar.header(HOST, "/", secure=False) == b"b=2; c=3"
+    monkeypatch.setattr(clock, "wall", lambda: now + 250)
+    assert jar.header(HOST, "/", secure=False) == b"c=3"
+    assert dict(jar) == {"c": "3"}
+
+
+def test_an_end_that_cannot_be_read_is_no_end():
+    assert carried("a=1; Expires=tomorrow; Max-Age=soon; Path=/", path="/") == "a=1"
+
+
+def test_longer_paths_come_first():
+    jar = Cookies()
+    jar.store(["a=1; Path=/", "b=2; Path=/cart"], HOST, PATH, secure=False)
+    assert jar.header(HOST, "/cart/x", secure=False) == b"b=2; a=1"
+
+
+def test_the_same_name_on_two_paths_is_two_cookies_and_on_one_path_one():
+    jar = Cookies()
+    jar.store(["a=1; Path=/", "a=2; Path=/cart", "a=3; Path=/"], HOST, PATH, secure=False)
+    assert jar.header(HOST, "/cart", secure=False) == b"a=2; a=3"
+
+
+def test_a_header_made_once_changes_when_a_cookie_does():
+    jar = Cookies()
+    jar["a"] = "1"
+    assert jar.header(HOST, "/", secure=False) == b"a=1"
+    jar["a"] = "2"
+    assert jar.header(HOST, "/", secure=False) == b"a=2"
+    del jar["a"]
+    assert jar.header(HOST, "/", secure=False) == b""
+
+
+def test_what_is_set_by_name_goes_to_every_host():
+    jar = Cookies({"a": "1"})
+    assert jar.header("any.example", "/x", secure=False) == b"a=1"
+
+
+def test_the_jar_is_a_dict():
+    jar = Cookies({"a": "1"})
+    jar.update({"b": "2"})
+    assert (jar["a"], jar.get("c"), "b" in jar, len(jar), bool(jar)) == ("1", None, True, 2, True)
+    assert dict(jar) == {"a": "1", "b": "2"} == jar.get_dict()
+    copied = jar.copy()
+    jar.clear()
+    assert not jar
+    assert copied.pop("a") == "1"
+    with pytest.raises(KeyError):
+        jar["a"]
+    with pytest.raises(KeyError):
+        del jar["a"]
+
+
+def test_setting_none_deletes_as_in_requests():
+    jar = Cookies({"a": "1"})
+    jar["a"] = None
+    jar["never"] = None
+    assert dict(jar) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("a\r\nX", "1"), ("a", "1\r\nX: y"), ("a", "1; b=2"), ("", "1"), ("a=b", "")],
+)
+def test_a_cookie_that_would_forge_a_header_is_refused(name, value):
+    with pytest.raises(InvalidHeader):
+        Cookies().set(name, value)
+
+
+def test_a_jar_does_not_grow_without_end():
+    jar = Cookies()
+    for n in range(3100):
+        jar.set(f"n{n}", "1")
+    assert len(jar) == 3000
+    assert "n3099" in jar

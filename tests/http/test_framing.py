@@ -1,0 +1,150 @@
+"""Where a response ends, and whether its connection can be used again: a table of answers."""
+
+import gzip
+
+import pytest
+
+from amoc_gevent import http
+from tests.transport.scripted import Scripted, always, answers, in_pieces, response
+
+OK = response(b"ok")
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+
+
+def exchange_twice(answer, method="GET", lasts=True):
+    """Send two requests; return both responses and how many connections they took."""
+    with Scripted(answers(answer, OK) if lasts else answers(answer), answers(OK)) as server:
+        with http.Session(server.url) as session:
+            first, second = session.request(method, "/"), session.get("/")
+        return first, second, server.connections
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (response(b"hello"), b"hello"),
+        (response(b""), b""),
+        (b"HTTP/1.1 200\r\nContent-Length: 1\r\n\r\nx", b"x"),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx", b"x"),
+        (CHUNKED + b"\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n", b"hello!"),
+        (CHUNKED + b"\r\n5;name=value\r\nhello\r\n0\r\n\r\n", b"hello"),
+        (CHUNKED + b"\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n", b"hello"),
+        (CHUNKED + b"Content-Encoding: gzip\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+         % (len(gzip.compress(b"hello")), gzip.compress(b"hello")), b"hello"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", b""),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n", b""),
+        (CONTINUE + response(b"hello"), b"hello"),
+        (HINTS + CONTINUE + HINTS + response(b"hello"), b"hello"),
+        (CONTINUE + b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+    ],
+)  # fmt: skip
+def test_a_response_with_an_end_of_its_own_leaves_the_connection_usable(answer, body):
+    first, second, connections = exchange_twice(answer)
+    assert first.content == body
+    assert second.text == "ok"
+    assert connections == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (response(b"hello", "200 OK", "Connection: close"), b"hello"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", b"until the end"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nuntil the end", b"until the end"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b""),
+        (response(b"hello") + b"surplus", b"hello"),
+        (response(b"hello") + response(b"unasked"), b"hello"),
+        (response(b"hello") + b"H", b"hello"),
+        (CHUNKED + b"\r\n5\r\nhello\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n", b"hello"),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nx", b""),
+    ],
+)
+def test_a_response_that_ends_with_its_connection_makes_the_next_one_new(answer, body):
+    first, second, connections = exchange_twice(answer, lasts=False)
+    assert first.content == body
+    assert second.text == "ok"
+    assert connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nX-A: b\r\n\r\n",
+        CHUNKED + b"\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        CONTINUE + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\nContent-Encoding: gzip\r\n\r\n",
+    ],
+)
+def test_the_answer_to_head_ends_with_its_head(answer):
+    first, second, connections = exchange_twice(answer, "HEAD")
+    assert first.content == b""
+    assert second.text == "ok"
+    assert connections == 1
+
+
+def test_a_body_after_the_answer_to_head_makes_the_next_connection_new():
+    first, second, connections = exchange_twice(response(b"wrong"), "HEAD", lasts=False)
+    assert (first.content, second.text, connections) == (b"", "ok", 2)
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        CONTINUE + response(b"hello"),
+        CHUNKED + b"\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello",
+    ],
+)
+def test_the_pieces_in_which_a_response_comes_do_not_matter(answer, size):
+    with Scripted(in_pieces(answer, size)) as server, http.Session(server.url) as session:
+        assert session.get("/").text == "hello"
+
+
+def test_a_hundred_responses_share_a_connection():
+    with Scripted(always(OK)) as server, http.Session(server.url) as session:
+        assert {session.get("/").text for _ in range(100)} == {"ok"}
+        assert server.connections == 1
+
+
+def test_a_megabyte_comes_whole():
+    body = bytes(range(256)) * 4096
+    with Scripted(answers(response(body))) as server, http.Session(server.url) as session:
+        assert session.get("/").content == body
+
+
+def test_a_body_of_just_the_limit_is_allowed():
+    with Scripted(always(response(bytes(5000)))) as server, http.Session(server.url) as session:
+        session.max_response_size = 5000
+        assert len(session.get("/").content) == 5000
+        session.max_response_size = 4999
+        with pytest.raises(http.InvalidResponse, match="response too large"):
+            session.get("/")
+
+
+def test_an_answer_before_the_body_was_taken_is_the_response():
+    def refuses(sock):
+        sock.sendall(response(b"no", "413 Content Too Large", "Connection: close"))
+
+    with Scripted(refuses) as server, http.Session(server.url) as session:
+        assert session.post("/", data=bytes(32 << 20)).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "reason"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, "OK"),
+        (b"HTTP/1.1 299 Two Words\r\nContent-Length: 0\r\n\r\n", 299, "Two Words"),
+        (b"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", 200, ""),
+        (b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", 200, ""),
+    ],
+)
+def test_status_and_reason_are_told_as_they_came(answer, status, reason):
+    with Scripted(answers(answer)) as server, http.Session(server.url) as session:
+        got = session.get("/")
+    assert (got.status_code, got.reason) == (status, reason)

@@ -1,0 +1,164 @@
+"""Redirects: which method, body and credentials the next request has, and what is recorded."""
+
+import pytest
+import requests
+
+from amoc_gevent import http
+from tests.transport.scripted import Scripted, always, answers, response
+
+OK = response(b"arrived")
+
+
+def leads(to, status="302 Found", *fields):
+    return response(b"", status, f"Location: {to}", *fields)
+
+
+def summary(operations):
+    return {name: (o.count, o.error_groups) for name, o in operations.items()}
+
+
+def head_of(request):
+    return request.partition(b"\r\n\r\n")[0]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+def test_method_and_body_of_the_next_request_are_those_of_requests(status, method):
+    hop = leads("/next", f"{status} Moved")
+    final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    with Scripted(answers(hop, final)) as server, http.Session(server.url) as session:
+        session.request(method, "/", data=b"body", allow_redirects=True)
+        ours = [r.partition(b" HTTP/1.1\r\n")[0] for r in server.requests]
+        body = server.requests[1].partition(b"\r\n\r\n")[2]
+    theirs = requests.Session()
+    prepared = requests.Request(method, "http://h/", data=b"body").prepare()
+    answer = requests.Response()
+    answer.status_code = status
+    theirs.rebuild_method(prepared, answer)
+    assert ours == [f"{method} /".encode(), f"{prepared.method} /next".encode()]
+    assert body == (b"body" if status in {307, 308} else b"")
+
+
+def test_each_hop_is_an_operation_of_its_own_and_in_the_history(recorded):
+    hops = [leads("/b", "301 Moved"), leads("/c"), OK]
+    with Scripted(answers(*hops)) as server, http.Session(server.url) as session:
+        got = session.get("/a")
+    assert got.text == "arrived"
+    assert got.url == f"{server.url}/c"
+    assert [(r.status_code, r.url) for r in got.history] == [
+        (301, f"{server.url}/a"),
+        (302, f"{server.url}/b"),
+    ]
+    assert summary(recorded()) == {"GET /a": (1, {}), "GET /b": (1, {}), "GET /c": (1, {})}
+
+
+def test_with_a_name_of_its_own_the_later_hops_are_told_apart(recorded):
+    with (
+        Scripted(answers(leads("/b"), leads("/c"), OK)) as server,
+        http.Session(server.url) as session,
+    ):
+        session.get("/a", name="walk")
+    assert summary(recorded()) == {"walk": (1, {}), "walk (redirect)": (2, {})}
+
+
+def test_only_the_last_response_of_a_chain_is_checked(recorded):
+    with (
+        Scripted(answers(leads("/b"), OK)) as server,
+        http.Session(server.url) as session,
+        session.get("/a", check=True) as got,
+    ):
+        got.fail("wrong place")
+    assert summary(recorded()) == {"GET /a": (1, {}), "GET /b": (1, {"wrong place": 1})}
+
+
+def test_a_redirect_that_is_not_followed_is_the_response(recorded):
+    with Scripted(always(leads("/b"))) as server, http.Session(server.url) as session:
+        got = session.get("/a", allow_redirects=False)
+        assert (got.status_code, got.is_redirect, got.history) == (302, True, [])
+        assert session.head("/a").status_code == 302
+    assert len(server.requests) == 2
+    assert summary(recorded()) == {"GET /a": (1, {}), "HEAD /a": (1, {})}
+
+
+def test_a_redirect_without_a_location_is_the_response():
+    with (
+        Scripted(always(response(b"", "302 Found"))) as server,
+        http.Session(server.url) as session,
+    ):
+        assert session.get("/a").status_code == 302
+
+
+def test_a_chain_without_end_is_an_error_after_30_hops(client, demo, recorded):
+    errors = (http.TooManyRedirects, requests.TooManyRedirects)
+    with client(demo.url) as session, pytest.raises(errors):
+        session.get("/redirect/50", name="chain")
+    operations = recorded()
+    assert summary(operations) == {
+        "chain": (1, {}),
+        "chain (redirect)": (30, {"too many redirects": 1}),
+    }
+    assert demo.counts()["total"] == 31
+
+
+def test_a_redirect_to_where_nobody_can_go_is_refused_after_it_was_recorded(recorded):
+    with (
+        Scripted(answers(leads("ftp://elsewhere/"))) as server,
+        http.Session(server.url) as session,
+        pytest.raises(http.InvalidURL, match="ftp"),
+    ):
+        session.get("/a")
+    assert summary(recorded()) == {"GET /a": (1, {})}
+
+
+def test_credentials_go_along_on_the_same_host_and_not_to_another():
+    with Scripted(always(OK)) as other:
+        elsewhere = other.url.replace("127.0.0.1", "localhost")
+        with (
+            Scripted(answers(leads("/b"), leads(f"{elsewhere}/c"))) as server,
+            http.Session(server.url, auth=("user", "secret")) as session,
+        ):
+            session.headers["X-Kept"] = "1"
+            session.get("/a", headers={"Cookie": "mine=1"})
+        assert all(b"Authorization: Basic" in r for r in server.requests)
+        assert b"mine=1" in server.requests[0]
+        assert b"mine=1" not in server.requests[1]
+        assert b"Authorization" not in other.requests[0]
+        assert b"X-Kept: 1" in other.requests[0]
+
+
+@pytest.mark.parametrize("where", ["session", "request"])
+def test_an_authorization_header_does_not_reach_another_port(where):
+    token = {"Authorization": "Bearer token"}
+    with Scripted(always(OK)) as other, Scripted(answers(leads(f"{other.url}/c"))) as server:
+        with http.Session(server.url, headers=token if where == "session" else None) as session:
+            session.get("/a", headers=token if where == "request" else None)
+        assert b"Bearer token" in server.requests[0]
+        assert b"Bearer token" not in other.requests[0]
+
+
+def test_a_cookie_set_by_a_hop_is_carried_by_the_next():
+    hop = leads("/b", "302 Found", "Set-Cookie: seen=1")
+    with Scripted(answers(hop, OK)) as server, http.Session(server.url) as session:
+        got = session.get("/a")
+        assert b"Cookie: seen=1" in server.requests[1]
+        assert got.history[0].cookies.get_dict() == {"seen": "1"}
+        assert got.cookies.get_dict() == {}
+        assert session.cookies["seen"] == "1"
+
+
+def test_a_stream_that_was_read_cannot_be_sent_again_on_307():
+    with Scripted(answers(leads("/b", "307 Temporary"), OK)) as server:
+        with (
+            http.Session(server.url) as session,
+            pytest.raises(http.RequestError, match="body cannot be sent again"),
+        ):
+            session.post("/a", data=iter([b"once"]))
+        assert len(server.requests) == 1
+
+
+def test_a_body_is_sent_again_on_307():
+    with Scripted(answers(leads("/b", "307 Temporary"), OK)) as server:
+        with http.Session(server.url) as session:
+            session.post("/a", json={"k": 1})
+        assert [r.partition(b"\r\n\r\n")[2] for r in server.requests] == [b'{"k": 1}'] * 2
+        assert b"Content-Type: application/json" in head_of(server.requests[1])

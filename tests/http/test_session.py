@@ -1,0 +1,397 @@
+"""The face of a session: what its arguments put on the wire, and what a response tells."""
+
+import io
+import ssl
+from datetime import timedelta
+
+import pytest
+import requests
+
+from amoc_gevent import http, transport
+from amoc_gevent.errors import AmocError, UsageError
+from amoc_gevent.http.timeouts import Timeouts, timeouts
+from amoc_gevent.targets.http import DemoServer
+from tests.servers import wait_for
+from tests.transport.scripted import Scripted, always, response
+
+OK = response(b"ok")
+
+
+def parts(request):
+    """The request line, the fields by lower-case name, and the body of a raw request."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    line, *lines = head.decode("latin-1").split("\r\n")
+    fields = [one.split(": ", 1) for one in lines]
+    assert len({name.lower() for name, _ in fields}) == len(fields), "a field came twice"
+    return line, {name.lower(): value for name, value in fields}, body
+
+
+@pytest.fixture
+def server():
+    with Scripted(always(OK)) as made:
+        yield made
+
+
+@pytest.fixture
+def session(server):
+    with http.Session(server.url) as made:
+        yield made
+
+
+def sent(server):
+    return parts(server.requests[-1])
+
+
+def test_a_get_is_a_line_a_host_and_the_common_fields(server, session):
+    session.get("/a?b=c")
+    line, fields, body = sent(server)
+    assert line == "GET /a?b=c HTTP/1.1"
+    assert fields["host"] == f"127.0.0.1:{server.port}"
+    assert fields["accept-encoding"] == "gzip, deflate, br"
+    assert set(fields) == {"host", "user-agent", "accept-encoding", "accept"}
+    assert body == b""
+
+
+@pytest.mark.parametrize(
+    ("method", "length"),
+    [
+        ("GET", None),
+        ("HEAD", None),
+        ("OPTIONS", None),
+        ("DELETE", None),
+        ("POST", "0"),
+        ("PUT", "0"),
+        ("PATCH", "0"),
+    ],
+)
+def test_each_verb_sends_its_method_and_only_some_an_empty_body(server, session, method, length):
+    getattr(session, method.lower())("/")
+    line, fields, _ = sent(server)
+    assert line.startswith(f"{method} / ")
+    assert fields.get("content-length") == length
+
+
+def test_any_method_can_be_requested(server, session):
+    session.request("propfind", "/")
+    assert sent(server)[0] == "PROPFIND / HTTP/1.1"
+
+
+BODIES = [
+    {"data": {"a": 1, "b": ["x y", "ä"], "c": None}},
+    {"data": [("a", 1), ("a", 2)]},
+    {"data": "text ä"},
+    {"data": b"\0bytes"},
+    {"data": ""},
+    {"data": {}},
+    {"json": {"a": [1, None, "ä"]}},
+    {"json": []},
+    {"json": 0},
+    {"data": {"a": 1}, "json": {"b": 2}},
+]
+
+
+@pytest.mark.parametrize("arguments", BODIES)
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_body_is_encoded_as_requests_encodes_it(server, session, method, arguments):
+    session.request(method, "/", **arguments)
+    _, fields, body = sent(server)
+    theirs = requests.Request(method, "http://h/", **arguments).prepare()
+    expected = theirs.body or b""
+    assert body == (expected.encode() if isinstance(expected, str) else expected)
+    if not isinstance(arguments.get("data"), str):
+        assert fields.get("content-type") == theirs.headers.get("Content-Type")
+    assert fields.get("content-length") == theirs.headers.get("Content-Length")
+
+
+@pytest.mark.parametrize(
+    ("files", "data"),
+    [
+        ({"f": b"content"}, None),
+        ({"f": ("name.txt", b"content")}, {"a": ["1", "2"], "b": "x"}),
+        ({"f": ("name.txt", io.BytesIO(b"content"), "text/plain")}, None),
+        ({"f": ("ä.txt", "text", "text/plain", {"X-More": "1"})}, [("a", "1")]),
+        ([("f", ("1", b"a")), ("f", ("2", b"b"))], None),
+    ],
+)
+def test_files_are_encoded_as_requests_encodes_them(server, session, files, data):
+    session.post("/", files=files, data=data)
+    for _, given in files.items() if isinstance(files, dict) else files:
+        if isinstance(given, tuple) and hasattr(given[1], "seek"):
+            given[1].seek(0)
+    _, fields, body = sent(server)
+    boundary = fields["content-type"].partition("boundary=")[2]
+    theirs = requests.Request("POST", "http://h/", files=files, data=data).prepare()
+    their_boundary = theirs.headers["Content-Type"].partition("boundary=")[2]
+    assert body == theirs.body.replace(their_boundary.encode(), boundary.encode())
+
+
+def test_a_file_is_streamed_with_its_length_from_where_it_is(server, session, tmp_path):
+    path = tmp_path / "body"
+    path.write_bytes(b"skip" + bytes(200_000))
+    with path.open("rb") as file:
+        file.seek(4)
+        session.post("/", data=file)
+    _, fields, body = sent(server)
+    assert fields["content-length"] == "200000"
+    assert body == bytes(200_000)
+
+
+def test_a_text_file_is_sent_as_utf_8(server, session):
+    session.post("/", data=io.StringIO("ä"))
+    assert sent(server)[2] == "ä".encode()
+
+
+def test_an_iterator_is_sent_in_chunks(server, session):
+    session.post("/", data=iter([b"one", b"", "two"]))
+    _, fields, body = sent(server)
+    assert fields["transfer-encoding"] == "chunked"
+    assert "content-length" not in fields
+    assert body == b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"
+
+
+def test_a_body_beyond_one_packet_arrives_whole(server, session):
+    session.post("/", data=b"x" * 300_000)
+    assert sent(server)[2] == b"x" * 300_000
+
+
+def test_headers_of_a_request_go_over_those_of_the_session(server, session):
+    session.headers.update({"X-One": "session", "X-Two": "session"})
+    session.get("/", headers={"x-one": "request", "Accept": None})
+    _, fields, _ = sent(server)
+    assert (fields["x-one"], fields["x-two"]) == ("request", "session")
+    assert "accept" not in fields
+    session.get("/")
+    _, fields, _ = sent(server)
+    assert (fields["x-one"], fields["accept"]) == ("session", "*/*")
+
+
+def test_a_content_type_or_host_that_is_given_is_the_one_that_is_sent(server, session):
+    session.post("/", json={}, headers={"content-type": "text/x", "Host": "virtual.example"})
+    _, fields, _ = sent(server)
+    assert (fields["content-type"], fields["host"]) == ("text/x", "virtual.example")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.headers.update({"Authorization": "Basic dTpw"}),
+        lambda s: s.headers.__setitem__("authorization", "Basic dTpw"),
+        lambda s: setattr(s, "headers", {"Authorization": "Basic dTpw"}),
+        lambda s: setattr(s, "auth", ("u", "p")),
+        lambda s: setattr(s, "auth", http.HTTPBasicAuth("u", "p")),
+    ],
+)
+def test_what_is_changed_between_two_requests_is_in_the_second(server, session, change):
+    session.get("/")
+    assert "authorization" not in sent(server)[1]
+    change(session)
+    session.get("/")
+    assert sent(server)[1]["authorization"] == "Basic dTpw"
+
+
+def test_sessions_with_the_same_in_common_share_what_they_made_of_it(server):
+    with http.Session(server.url) as one, http.Session(server.url) as two:
+        first, second = one.get("/"), two.get("/")
+        assert first.target is second.target
+        two.headers["X-Mine"] = "1"
+        assert two.get("/").target is not first.target
+        assert one.get("/").target is first.target
+
+
+def test_memory_for_requests_made_once_is_bounded(server, session):
+    for n in range(1100):
+        session.get(f"/{n}", name="each its own")
+    assert len(session._template.kept) <= 512
+
+
+@pytest.mark.parametrize(
+    ("auth", "url", "header"),
+    [
+        (("u", "p"), "/", "Basic dTpw"),
+        (("ü", "p:q"), "/", "Basic w7w6cDpx"),
+        (http.HTTPBasicAuth("u", "p"), "/", "Basic dTpw"),
+        (None, "http://u:p@{authority}/", "Basic dTpw"),
+    ],
+)
+def test_basic_authentication_can_be_given_for_one_request(server, session, auth, url, header):
+    session.get(url.format(authority=f"127.0.0.1:{server.port}"), auth=auth)
+    assert sent(server)[1]["authorization"] == header
+    session.get("/")
+    assert "authorization" not in sent(server)[1]
+
+
+def test_cookies_of_the_session_and_of_the_request_are_carried(server, session):
+    session.cookies["a"] = "1"
+    session.get("/")
+    assert sent(server)[1]["cookie"] == "a=1"
+    session.get("/", cookies={"b": "2"})
+    assert sent(server)[1]["cookie"] == "a=1; b=2"
+    session.post("/", cookies={"b": "3"})
+    assert sent(server)[1]["cookie"] == "a=1; b=3"
+    session.get("/", headers={"Cookie": "mine=1"})
+    assert sent(server)[1]["cookie"] == "mine=1"
+    assert dict(session.cookies) == {"a": "1"}
+    session.post("/")
+    _, fields, _ = sent(server)
+    assert (fields["cookie"], fields["content-length"]) == ("a=1", "0")
+
+
+def test_a_cookie_that_a_response_sets_is_carried_by_the_next_request(demo):
+    with http.Session(demo.url) as session:
+        session.post("/login", data={"user": "u", "password": "p"})
+        assert session.get("/account").json()["user"] == "u"
+        session.cookies.clear()
+        assert session.get("/account").status_code in {401, 403}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "encoding", "text"),
+    [
+        ("text/html; charset=utf-8", "ä".encode(), "utf-8", "ä"),
+        ('text/html; charset="ISO-8859-15"', b"\xa4", "ISO-8859-15", "€"),
+        ("text/plain", b"\xe4", "ISO-8859-1", "ä"),
+        ("application/json", '"ä"'.encode(), "utf-8", '"ä"'),
+        ("application/octet-stream", "ä".encode(), None, "ä"),
+        ("text/plain; charset=nonsense", "ä".encode(), "nonsense", "ä"),
+        ("text/plain; charset=utf-8", b"\xff", "utf-8", "\ufffd"),
+    ],
+)
+def test_text_is_decoded_as_the_response_says(content_type, body, encoding, text):
+    with (
+        Scripted(always(response(body, "200 OK", f"Content-Type: {content_type}"))) as server,
+        http.Session(server.url) as session,
+    ):
+        got = session.get("/")
+    assert (got.encoding, got.text) == (encoding, text)
+    got.encoding = "latin-1"
+    assert got.text == body.decode("latin-1")
+
+
+def test_json_is_read_and_what_is_none_is_an_error_in_one_line(demo):
+    with http.Session(demo.url) as session:
+        assert isinstance(session.get("/json").json(), dict)
+        with pytest.raises(http.JSONDecodeError) as raised:
+            session.get("/").json()
+    assert isinstance(raised.value, ValueError)
+    assert isinstance(raised.value, AmocError)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_response_tells_what_requests_users_ask_it(demo):
+    with http.Session(demo.url) as session:
+        got = session.get("/status/404")
+        assert (got.ok, bool(got), got.status_code, got.reason) == (False, False, 404, "Not Found")
+        assert (got.method, got.url) == ("GET", f"{demo.url}/status/404")
+        assert repr(got) == "<Response [404]>"
+        assert got.elapsed >= timedelta(microseconds=got.first_byte_us)
+        with pytest.raises(http.HTTPError, match="status 404") as raised:
+            got.raise_for_status()
+        assert raised.value.response is got
+        fine = session.get("/json")
+        fine.raise_for_status()
+        assert fine.ok
+        assert fine.history == []
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (None, Timeouts(10, 60, float("inf"))),
+        (3, Timeouts(3, 3, float("inf"))),
+        ((1, 2), Timeouts(1, 2, float("inf"))),
+        ((1, 2, 3), Timeouts(1, 2, 3)),
+        ((None, 2, None), Timeouts(float("inf"), 2, float("inf"))),
+    ],
+)
+def test_time_outs_are_a_number_a_pair_or_three(given, meant):
+    assert timeouts(given, Timeouts()) == meant
+
+
+@pytest.mark.parametrize("given", [0, -1, (1,), (1, 2, 3, 4), (1, 0)])
+def test_time_outs_that_mean_nothing_are_refused(given):
+    with pytest.raises(UsageError, match="timeout="):
+        timeouts(given, Timeouts())
+
+
+def test_without_a_word_no_wait_is_without_end():
+    assert Timeouts().connect < float("inf")
+    assert Timeouts().read < float("inf")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_ipv6_and_ipv4_addresses_are_requested(host):
+    with Scripted(always(OK), host=host) as server, http.Session(server.url) as session:
+        assert session.get("/").text == "ok"
+        assert sent(server)[1]["host"] == server.url.removeprefix("http://")
+
+
+def test_a_source_address_is_used():
+    seen = []
+
+    def handler(sock):
+        seen.append(sock.getpeername()[0])
+        always(OK)(sock)
+
+    with Scripted(handler) as server:
+        with http.Session(server.url, source_address="127.0.0.9") as session:
+            session.get("/")
+        wait_for(lambda: seen == ["127.0.0.9"])
+
+
+def test_tls_is_verified_unless_the_scenario_says_otherwise(ca, recorded):
+    with DemoServer(context=ca.server_context()) as server, http.Session(server.url) as session:
+        with pytest.raises(http.ConnectionError, match="TLS: unable to get local issuer"):
+            session.get("/json")
+        assert session.get("/json", verify=str(ca.file)).ok
+        assert session.get("/json", verify=False).ok
+        session.verify = str(ca.file)
+        assert session.get("/json").ok
+    assert recorded()["GET /json"].error_groups == {
+        "TLS: unable to get local issuer certificate": 1
+    }
+
+
+def test_a_client_certificate_can_be_given_for_the_session_or_a_request(ca):
+    cert = tuple(map(str, ca.certificate("client.example")))
+    context = ca.server_context(want_client_certificate=True)
+    with DemoServer(context=context) as server:
+        with http.Session(server.url, verify=str(ca.file), cert=cert) as session:
+            assert session.get("/json").ok
+        with http.Session(server.url, verify=str(ca.file)) as session:
+            with pytest.raises(http.ConnectionError, match=r"TLS: .*certificate required"):
+                session.get("/json")
+            assert session.get("/json", cert=cert).ok
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_user_that_connects_again_resumes_its_tls_session(ca, version):
+    context = ca.server_context(minimum_version=version, maximum_version=version)
+    with (
+        DemoServer(context=context) as server,
+        http.Session(server.url, verify=str(ca.file)) as session,
+    ):
+        resumed = []
+        for _ in range(3):
+            assert session.get("/json").ok
+            (connection,) = session._pool._idle.values()
+            resumed.append(connection.stream.resumed)
+            session.close()
+    assert resumed == [False, True, True]
+
+
+def test_all_users_share_one_context(ca):
+    with DemoServer(context=ca.server_context()) as server:
+        peers = []
+        for _ in range(3):
+            with http.Session(server.url, verify=str(ca.file)) as session:
+                peers.append(session.get("/json").target.route.peer)
+    assert len({id(peer.context) for peer in peers}) == 1
+    assert peers[0].context is transport.context(str(ca.file))
+
+
+def test_an_unusable_certificate_file_is_said_in_one_line():
+    with (
+        http.Session("https://127.0.0.1:1", verify="/no/such/file") as session,
+        pytest.raises(AmocError, match="unreadable certificate file: /no/such/file"),
+    ):
+        session.get("/")
