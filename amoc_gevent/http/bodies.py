@@ -69,7 +69,7 @@ def _from_data(data: Any) -> Body:  # sorted out here
     if isinstance(data, bytes | bytearray | memoryview):
         return Body(bytes(data))
     if isinstance(data, str):
-        return Body(data.encode(), FORM)
+        return Body(data.encode())
     if isinstance(data, Mapping | list | tuple):
         return Body(_form(data).encode(), FORM)
     return _streamed(data)

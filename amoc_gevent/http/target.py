@@ -19,7 +19,7 @@ TARGETS_KEPT = 512
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
 
 class Route:
@@ -54,7 +54,7 @@ class Target:
 
     @property
     def bodiless(self) -> bool:
-        """Whether a request without a body needs no Content-Length (RFC 9110, 8.6)."""
+        """Whether a request without a body has no Content-Length either, as in requests."""
         return self.method in _WITHOUT_BODY
 
 
