@@ -25,12 +25,21 @@ class UserErrors:
         kind = type(error).__name__
         place = place_of(error, self._scenario.path)
         now = clock.wall()
-        line = f"user {user_id}: {error}"
+        text = text_of(error)
+        line = f"user {user_id}: {text}"
         known = self._recorder.snapshot.errors.get((kind, place))
         if known is not None:
             known.count, known.last = known.count + 1, now
         else:
             detail = trimmed_traceback(error, self._scenario)
             self._recorder.snapshot.add_error(UserError(kind, place, line, detail, 1, now, now))
-            log.info("user %d failed with %s at %s: %s", user_id, kind, place, error)
+            log.info("user %d failed with %s at %s: %s", user_id, kind, place, text)
         return f"{kind} at {place}: {line}"
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an exception says, also where saying it raises."""
+    try:
+        return str(error)
+    except Exception as failed:  # noqa: BLE001  # the boundary around a scenario's __str__
+        return f"(its text cannot be had: {type(failed).__name__})"

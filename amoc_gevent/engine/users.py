@@ -1,12 +1,12 @@
 """The users of one worker: when each starts, rests, starts again and ends.
 
-A waiting user is an entry of a range, a resting one a tuple in a heap; only inside `start` is a
+A waiting user is an entry of a range, a resting one a tuple in a queue; only inside `start` is a
 user a greenlet. One timer of the hub starts whoever is due, straight from the hub.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 from typing import Any
 
 import gevent
@@ -26,11 +26,12 @@ LATE_S = 0.5
 """Slots further back than this when a worker learns of them are spaced anew, not all at once."""
 
 KILL_GRACE_S = 2.0
+NEVER = float("inf")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Cursor:
-    """The users of one batch that have not started: `ids[at:]`."""
+    """The users of one batch that have not started: `ids[at:]`, none of them before `resume`."""
 
     batch: Batch
     ids: range
@@ -44,12 +45,34 @@ class _Cursor:
         slot = self.batch.slot(self.ids[self.at]) - self.offset
         return max(slot, self.resume + self.resumed / self.batch.rate)
 
+    def skip(self, gone: IdSet) -> bool:
+        """Pass over those that shall not start; return whether anybody is left."""
+        ids = self.ids
+        while self.at < len(ids):
+            end = gone.end_of_run(ids[self.at])
+            if end is None:
+                return True
+            self.at += (end - ids[self.at]) // ids.step + 1
+        return False
+
+
+def run_start(start: Callable[[int], object], user_id: int) -> BaseException | None:
+    """Run one round and return what it raised: the boundary at which a user's errors end.
+
+    By the frame of this function the watchdog knows that a user has the processor, and whose.
+    """
+    try:
+        start(user_id)
+    except BaseException as error:  # noqa: BLE001  # a scenario may raise anything
+        return error
+    return None
+
 
 class Users:
     """Starts and ends the users that were assigned to it; `on_error(id, error)` hears of failures.
 
-    `on_stuck(ids)` is told of users that are still there 2 s after they were killed, and
-    `on_stopped()` when all were told to stop and none is left.
+    `on_stuck(ids)` is told of users that are still there `kill_grace` seconds after they were
+    killed, and `on_stopped()` when all were told to stop and none is left.
     """
 
     def __init__(
@@ -60,37 +83,56 @@ class Users:
         on_error: Callable[[int, BaseException], None],
         on_stuck: Callable[[list[int]], None],
         on_stopped: Callable[[], object],
+        kill_grace: float = KILL_GRACE_S,
     ) -> None:
         self._start = start
-        self.options = options
+        self._options = options
         self._recorder = recorder
         self._on_error = on_error
         self._on_stuck = on_stuck
         self._on_stopped = on_stopped
+        self._kill_grace = kill_grace
         self._hub: Any = gevent.get_hub()
         self._timer: Any = self._hub.loop.timer(0)
-        self._armed = float("inf")
+        self._armed = NEVER
         self._cursors: list[_Cursor] = []
-        self._resting: list[tuple[float, int, int]] = []
+        self._resting: deque[tuple[float, int, int]] = deque()  # since when, who, rounds so far
         self._running: dict[int, UserGreenlet] = {}
+        self._killed: set[int] = set()
         self._gone = IdSet()
         self._ended: list[int] = []
         self._assigned = 0
-        self._stopping = False
-        self._kills: set[int] = set()
+        self._late_until = 0.0
+        self._stopping = self._forced = False
+
+    @property
+    def options(self) -> Options:
+        """How the users behave; a change holds for those that rest already as well."""
+        return self._options
+
+    @options.setter
+    def options(self, options: Options) -> None:
+        if options != self._options:
+            self._options = options
+            if not self._stopping:
+                self._arm(clock.monotonic())
 
     def assign(self, batch: Batch, ids: range, offset: float) -> None:
         """Take on `ids` of `batch`; `offset` is the master's time minus the monotonic clock.
 
         Users whose slots have long passed, as after a restart of the worker, are spaced by the
-        run's rate from now on.
+        run's rate from now on, one batch after the other.
         """
         if not ids or self._stopping:
             return
         now = clock.monotonic()
-        late = batch.slot(ids[0]) - offset < now - LATE_S
+        cursor = _Cursor(batch, ids, offset, float("-inf"))
+        if batch.slot(ids[0]) - offset < now - LATE_S:
+            cursor.resume = max(now, self._late_until)
+            left = len(ids) - self._gone.count_in(ids)
+            self._late_until = cursor.resume + left / batch.rate
         self._assigned += len(ids)
-        self._cursors.append(_Cursor(batch, ids, offset, now if late else float("-inf")))
+        self._cursors.append(cursor)
         self._arm(now)
 
     def forget(self, ended: IdSet) -> None:
@@ -100,13 +142,11 @@ class Users:
 
     def remove(self, removal: Removal) -> None:
         """End these users: waiting and resting ones now, running ones as the removal says."""
-        self._gone.add(removal.first, removal.last)
-        keep = [r for r in self._resting if not removal.first <= r[1] <= removal.last]
-        if len(keep) < len(self._resting):
-            heapify(keep)
-            self._resting = keep
+        first, last = removal.first, removal.last
+        self._gone.add(first, last)
+        self._resting = deque([r for r in self._resting if not first <= r[1] <= last])
         if removal.force:
-            self._kill([i for i in self._running if removal.first <= i <= removal.last])
+            self._kill([user_id for user_id in self._running if first <= user_id <= last])
 
     def stop(self, *, force: bool) -> None:
         """End all users: waiting and resting ones now, running ones after their round or now."""
@@ -117,8 +157,9 @@ class Users:
             self._timer.stop()
             if not self._running:
                 self._on_stopped()
-        if force:
-            self._kill([i for i in self._running if i not in self._kills])
+        if force and not self._forced:
+            self._forced = True
+            self._kill(list(self._running))
 
     def counts(self) -> UserCounts:
         """Return how many users are in each state."""
@@ -132,105 +173,102 @@ class Users:
     def take_ended(self) -> tuple[tuple[int, int], ...]:
         """Return the ids that ended by themselves since the last call, as intervals."""
         ended, self._ended = self._ended, []
-        return tuple(IdSet((user_id, user_id) for user_id in ended))
+        return tuple(IdSet((user_id, user_id) for user_id in sorted(ended)))
 
     def _arm(self, now: float) -> None:
         """Set the timer to when the next user is due."""
-        due = self._resting[0][0] if self._resting else float("inf")
+        due = self._resting[0][0] + self._options.repeat_interval if self._resting else NEVER
         for cursor in self._cursors:
             due = min(due, cursor.due())
         self._armed = due
         self._timer.stop()
-        if due != float("inf"):
+        if due != NEVER:
             self._timer = self._hub.loop.timer(max(0.0, due - now))
             self._timer.start(self._start_due)
 
     def _start_due(self) -> None:
-        """Start who is due, from the hub; what takes long goes on after the hub's other work."""
-        now = clock.monotonic()
-        until = now + SLICE_S
-        for cursor in tuple(self._cursors):
-            self._advance(cursor, now, until)
-        resting = self._resting
-        while resting and resting[0][0] <= now and clock.monotonic() < until:
-            _, user_id, iteration = heappop(resting)
-            self._begin(user_id, iteration)
-            resting = self._resting
-        if not self._stopping:
-            self._arm(clock.monotonic())
+        """Start who is due, from the hub; what takes long goes on after the hub's other work.
 
-    def _advance(self, cursor: _Cursor, now: float, until: float) -> None:
-        """Start the users of one batch that are due, and drop the batch when it is used up."""
-        ids, gone = cursor.ids, self._gone
-        while cursor.at < len(ids) and not self._stopping:
-            user_id = ids[cursor.at]
-            if user_id in gone:
-                cursor.at += 1
-                continue
+        Half the time is for users that wait and half for those that rest, so that neither a steep
+        ramp nor short rests hold up the other.
+        """
+        now = clock.monotonic()
+        for cursor in tuple(self._cursors):
+            if not self._start_waiting(cursor, now, now + SLICE_S / 2):
+                self._cursors.remove(cursor)
+        self._start_resting(now, now + SLICE_S)
+        self._arm(clock.monotonic())
+
+    def _start_waiting(self, cursor: _Cursor, now: float, until: float) -> bool:
+        """Start the users of one batch that are due; return whether any of it are left."""
+        while cursor.skip(self._gone):
             if cursor.due() > now or clock.monotonic() >= until:
-                return
+                return True
+            user_id = cursor.ids[cursor.at]
             cursor.at += 1
             cursor.resumed += 1
             self._recorder.snapshot.started += 1
             self._begin(user_id, 0)
-        if cursor in self._cursors:
-            self._cursors.remove(cursor)
+        return False
 
-    def _begin(self, user_id: int, iteration: int) -> None:
+    def _start_resting(self, now: float, until: float) -> None:
+        resting, rested = self._resting, now - self._options.repeat_interval
+        while resting and resting[0][0] <= rested and clock.monotonic() < until:
+            _, user_id, rounds = resting.popleft()
+            self._begin(user_id, rounds)
+
+    def _begin(self, user_id: int, rounds: int) -> None:
         user = UserGreenlet(self._round, self._hub)
         user.user_id = user_id
         self._running[user_id] = user
-        user.switch(user, user_id, iteration)
+        user.switch(user, user_id, rounds)
 
-    def _round(self, user: UserGreenlet, user_id: int, iteration: int) -> None:
-        """Run `start` once, in the user's greenlet; the boundary at which its errors end."""
-        raised: BaseException | None = None
-        try:
-            self._start(user_id)
-        except BaseException as error:  # noqa: BLE001  # a scenario may raise anything
-            raised = error
-        raised = user.end_helpers() or raised
-        if user_id in self._kills and isinstance(raised, GreenletExit | None):
-            self._end(user_id)
-            return
-        failed = raised is not None
-        if raised is not None:
-            self._on_error(user_id, raised)
-        snapshot = self._recorder.snapshot
-        snapshot.iterations += 1
-        snapshot.failed += failed
-        options, iteration = self.options, iteration + 1
-        if self._stopping or user_id in self._gone:
-            self._end(user_id)
-        elif (failed and options.on_user_error != "repeat") or iteration == options.repeat_num:
-            self._ended.append(user_id)
-            self._end(user_id)
-        else:
-            self._rest(user_id, iteration)
-
-    def _end(self, user_id: int) -> None:
+    def _round(self, user: UserGreenlet, user_id: int, rounds: int) -> None:
+        """Run `start` once, in the user's greenlet, and decide what becomes of the user."""
+        raised = run_start(self._start, user_id)
+        cut = raised is None or isinstance(raised, GreenletExit)
+        helper_raised = user.end_helpers()
+        if cut and helper_raised is not None:
+            raised, cut = helper_raised, isinstance(helper_raised, GreenletExit)
         del self._running[user_id]
-        self._kills.discard(user_id)
+        if user_id in self._killed:
+            self._killed.discard(user_id)
+            if cut:
+                self._end_if_last()
+                return
+        snapshot, options, rounds = self._recorder.snapshot, self._options, rounds + 1
+        snapshot.iterations += 1
+        if raised is not None:
+            snapshot.failed += 1
+            self._on_error(user_id, raised)
+        if self._stopping or user_id in self._gone:
+            self._end_if_last()
+        elif (raised is not None and options.on_user_error != "repeat") or (
+            0 < options.repeat_num <= rounds
+        ):
+            self._ended.append(user_id)
+        else:
+            self._rest(user_id, rounds)
+
+    def _rest(self, user_id: int, rounds: int) -> None:
+        now = clock.monotonic()
+        self._resting.append((now, user_id, rounds))
+        if now + self._options.repeat_interval < self._armed:
+            self._arm(now)
+
+    def _end_if_last(self) -> None:
         if self._stopping and not self._running:
             self._on_stopped()
 
-    def _rest(self, user_id: int, iteration: int) -> None:
-        del self._running[user_id]
-        now = clock.monotonic()
-        due = now + self.options.repeat_interval
-        heappush(self._resting, (due, user_id, iteration if self.options.repeat_num else 0))
-        if due < self._armed:
-            self._arm(now)
-
     def _kill(self, user_ids: list[int]) -> None:
-        if not user_ids:
-            return
         for user_id in user_ids:
-            self._kills.add(user_id)
-            self._hub.loop.run_callback(self._running[user_id].throw, GreenletExit)
-        gevent.spawn_later(KILL_GRACE_S, self._check_killed, user_ids)
+            if user_id not in self._killed:
+                self._killed.add(user_id)
+                self._hub.loop.run_callback(self._running[user_id].throw, GreenletExit)
+        if user_ids:
+            gevent.spawn_later(self._kill_grace, self._report_stuck, user_ids)
 
-    def _check_killed(self, user_ids: list[int]) -> None:
-        stuck = [user_id for user_id in user_ids if user_id in self._kills]
+    def _report_stuck(self, user_ids: list[int]) -> None:
+        stuck = [user_id for user_id in user_ids if user_id in self._killed]
         if stuck:
             self._on_stuck(stuck)

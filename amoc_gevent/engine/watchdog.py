@@ -9,17 +9,18 @@ runs in that user's greenlet and raises UserBlocked there, so that the other use
 import signal
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 from gevent import GreenletExit
 from gevent.monkey import get_original
 
 from amoc_gevent import clock
-from amoc_gevent.engine.users import Users
-from amoc_gevent.user import UserGreenlet
+from amoc_gevent.engine.users import run_start
 
 WARN_S = 0.1
 BEAT_S = 0.02
@@ -29,11 +30,29 @@ STACK_LINES = 6
 _sleep = get_original("time", "sleep")
 _get_ident: Any = get_original("_thread", "get_ident")
 _start_new_thread: Any = get_original("_thread", "start_new_thread")
-_ROUND = Users._round.__code__  # its frame is where a user's stack begins
 
 
 class UserBlocked(GreenletExit):
     """Raised in a user that held its worker's hub for too long."""
+
+
+class _Sample(NamedTuple):
+    """Which round had the processor, and where it was: (file, line, function), innermost last.
+
+    It holds no frame: what a user's frame keeps alive must never be freed by the thread.
+    """
+
+    round: tuple[int, int]
+    places: list[tuple[str, int, str]]
+
+
+@dataclass(slots=True)
+class _Suspect:
+    """A round that is found running again and again, since when (monotonic s)."""
+
+    round: tuple[int, int]
+    since: float
+    warned: bool = False
 
 
 class Watchdog:
@@ -44,58 +63,75 @@ class Watchdog:
         self._limit = limit
         self._beat = clock.monotonic()
         self._main: int = _get_ident()
-        self._suspect: FrameType | None = None
+        self._suspect: _Suspect | None = None
         self._running = True
-        self._warnings: list[tuple[int, float, str]] = []
+        self._warnings: deque[tuple[int, float, str]] = deque()
         signal.signal(signal.SIGUSR2, self._raise_in_user)
-        gevent.spawn(self._beats)
+        self._beats = gevent.spawn(self._keep_beating)
         _start_new_thread(self._watch, ())
 
     def stop(self) -> None:
         """End the thread and the beats."""
         self._running = False
+        self._beats.kill()
 
-    def _beats(self) -> None:
+    def _keep_beating(self) -> None:
         while self._running:
             self._beat = clock.monotonic()
             while self._warnings:
-                self._warn(*self._warnings.pop(0))
+                self._warn(*self._warnings.popleft())
             gevent.sleep(BEAT_S)
 
     def _watch(self) -> None:
         """In the thread: follow one suspect at a time, for as long as the beat stays out."""
-        since = 0.0
-        warned = False
         while self._running:
             _sleep(BEAT_S)
             now = clock.monotonic()
-            found = self._found() if now - self._beat > 2 * BEAT_S else None
-            if found is None or found is not self._suspect:
-                self._suspect, since, warned = found, now, False
-                continue
-            held = now - max(since - BEAT_S, self._beat)
-            if held > WARN_S and not warned:
-                warned = True
-                self._warnings.append((found.f_locals["user_id"], held, self._stack()))
-            if held > self._limit:
-                signal.pthread_kill(self._main, signal.SIGUSR2)
+            sample = self._sample() if now - self._beat > 2 * BEAT_S else None
+            if sample is None:
+                self._suspect = None
+            elif self._suspect is None or self._suspect.round != sample.round:
+                self._suspect = _Suspect(sample.round, max(now - BEAT_S, self._beat))
+            else:
+                self._judge(self._suspect, now - self._suspect.since, sample)
 
-    def _found(self) -> FrameType | None:
-        """Return the frame of the round that the main thread is in, if it is in one."""
+    def _judge(self, suspect: _Suspect, held: float, sample: _Sample) -> None:
+        if held > WARN_S and not suspect.warned:
+            suspect.warned = True
+            self._warnings.append((suspect.round[1], held, _shown(sample.places)))
+        if held > self._limit:
+            signal.pthread_kill(self._main, signal.SIGUSR2)
+
+    def _sample(self) -> _Sample | None:
+        """Return where the main thread is, if it is in a round."""
         frame = sys._current_frames().get(self._main)  # as threading dumps do
-        while frame is not None and frame.f_code is not _ROUND:
+        places: list[tuple[str, int, str]] = []
+        while frame is not None:
+            if frame.f_code is run_start.__code__:
+                return _Sample(_round_of(frame), places[::-1])
+            places.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
             frame = frame.f_back
-        return frame
-
-    def _stack(self) -> str:
-        frame = sys._current_frames().get(self._main)
-        return "".join(traceback.format_stack(frame, limit=STACK_LINES))
+        return None
 
     def _raise_in_user(self, _number: int, frame: FrameType | None) -> None:
         """Handle the signal, in whichever greenlet runs: raise only in the suspect's."""
-        user = gevent.getcurrent()
-        while frame is not None and frame is not self._suspect:
+        suspect = self._suspect
+        while frame is not None and frame.f_code is not run_start.__code__:
             frame = frame.f_back
-        if frame is not None and isinstance(user, UserGreenlet):
-            held = clock.monotonic() - self._beat
+        if suspect is None or frame is None or _round_of(frame) != suspect.round:
+            return
+        held = clock.monotonic() - suspect.since
+        if held > self._limit:
+            self._suspect = None
             raise UserBlocked(f"held its worker for {held:.1f} s without yielding")
+
+
+def _round_of(frame: FrameType) -> tuple[int, int]:
+    """Name the round that runs in `frame`: no other has both while it lasts."""
+    return id(frame), frame.f_locals["user_id"]
+
+
+def _shown(places: list[tuple[str, int, str]]) -> str:
+    """Return the innermost places as a traceback shows them."""
+    stack = [traceback.FrameSummary(*place) for place in places[-STACK_LINES:]]
+    return "".join(traceback.StackSummary.from_list(stack).format())
