@@ -4,10 +4,12 @@ import ctypes
 import logging
 import os
 import signal
+from pathlib import Path
 
 import click
 
 from amoc_gevent.engine import bus
+from amoc_gevent.engine.health import raise_descriptor_limit
 from amoc_gevent.engine.worker import Identity, Worker
 
 PR_SET_PDEATHSIG = 1
@@ -21,8 +23,9 @@ PR_SET_PDEATHSIG = 1
 @click.argument("parent", type=int)
 def worker(orders: str, reports: str, index: int, incarnation: int, parent: int) -> None:
     """Hold users for the node that listens at ORDERS and REPORTS."""
-    _end_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the master decides
+    _end_with(parent, Path(orders.removeprefix("ipc://")).parent)
+    _leave_signals_to_the_master()
+    raise_descriptor_limit()
     logging.basicConfig(
         level=os.environ.get("AMOC_LOG", "WARNING"),
         format=f"%(asctime)s worker {index + 1} %(levelname)s %(message)s",
@@ -31,8 +34,26 @@ def worker(orders: str, reports: str, index: int, incarnation: int, parent: int)
     bus.finish()
 
 
-def _end_with(parent: int) -> None:
-    """Have the kernel kill this process when the node ends, however it ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+def _end_with(parent: int, sockets: Path) -> None:
+    """Have the kernel tell this process when its node ends, however it ends; then it ends too.
+
+    A node that was killed cannot remove its sockets: its workers do it.
+    """
+
+    def end(*_: object) -> None:
+        if os.getppid() != parent:
+            bus.remove_abandoned(sockets.parent)
+            os._exit(1)
+
+    signal.signal(signal.SIGUSR1, end)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1)
+    end()
+
+
+def _leave_signals_to_the_master() -> None:
+    """Do nothing where a terminal or a service manager signals all processes at once.
+
+    A handler, as processes that a scenario starts would inherit that a signal is ignored.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)

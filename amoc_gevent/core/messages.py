@@ -39,6 +39,11 @@ class UserCounts:
         )
 
     @property
+    def total(self) -> int:
+        """All that were ever assigned."""
+        return self.waiting + self.running + self.resting + self.done
+
+    @property
     def present(self) -> int:
         """Users that have started and not ended."""
         return self.running + self.resting

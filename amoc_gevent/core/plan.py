@@ -74,11 +74,21 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """A new value for a setting, which each worker tries once; `number` tells it from the last."""
+
+    number: int
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What shall be. `time` is the master's when it was published; `run` is empty when idle.
 
-    `settings` are those given by name; `acks` holds for each node what was received of it:
-    (incarnation, sequence number up to which nothing is missing).
+    `settings` are those given by name that were found good, and `proposal` is one that is not yet:
+    a worker that starts meanwhile must not fail over it. `acks` holds for each node what was
+    received of it: (incarnation, sequence number up to which nothing is missing).
     """
 
     version: int = 0
@@ -88,6 +98,7 @@ class Plan:
     force: bool = False
     scenario: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    proposal: Proposal | None = None
     options: Options = Options()
     batches: tuple[Batch, ...] = ()
     removals: tuple[Removal, ...] = ()

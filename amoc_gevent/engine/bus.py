@@ -3,16 +3,20 @@
 Nothing on them matters by itself: plans are published again and again, reports are acknowledged.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import zmq.green as zmq
 
 SEND_BUFFER = 10_000
-PREFIX = "amoc-"
+PREFIX = "amoc-sockets-"
+PARENT_MAX = 60
+"""Bytes of a path: a Unix socket's may have 107 altogether."""
 
 
 def _socket(kind: int) -> Any:
@@ -101,29 +105,48 @@ def finish() -> None:
 
 
 class SocketDirectory:
-    """A directory of mode 0700 for ipc sockets, named after this process and removed by `close`.
+    """A directory of mode 0700 for ipc sockets, removed by `close`.
 
-    Directories of processes that were killed before they could remove theirs go when it is made.
+    It is locked while this process lives: those of processes that were killed before they could
+    remove theirs go when one is made.
     """
 
     def __init__(self) -> None:
-        parent = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-        if not os.access(parent, os.W_OK):
-            parent = Path(tempfile.gettempdir())
-        _remove_abandoned(parent)
-        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
+        parent = _parent()
+        remove_abandoned(parent)
+        made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))
+        self._lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.path = made.rename(made.with_name(made.name[1:]))  # only now others may look at it
 
     def endpoint(self, name: str) -> str:
         """Return the ZeroMQ address of the socket `name` in this directory."""
         return f"ipc://{self.path / name}"
 
     def close(self) -> None:
-        """Remove the directory."""
+        """Remove the directory; closing twice does no harm."""
         shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
 
-def _remove_abandoned(parent: Path) -> None:
-    for left in parent.glob(f"{PREFIX}[0-9]*-*"):
-        owner = left.name.removeprefix(PREFIX).split("-")[0]
-        if owner.isdigit() and not Path("/proc", owner).exists() and os.access(left, os.W_OK):
-            shutil.rmtree(left, ignore_errors=True)
+def _parent() -> Path:
+    """Return where sockets belong: a writable directory whose path leaves room for their names."""
+    given = (os.environ.get("XDG_RUNTIME_DIR") or "", tempfile.gettempdir())
+    for parent in given:
+        if parent and len(os.fsencode(parent)) <= PARENT_MAX and os.access(parent, os.W_OK):
+            return Path(parent)
+    return Path("/tmp")  # noqa: S108  # mkdtemp makes a directory that only its owner can enter
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the socket directories in `parent` whose process has ended without removing them."""
+    for left in parent.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # another one removes it too, or it is another user's
+            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(lock)

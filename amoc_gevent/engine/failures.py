@@ -1,6 +1,9 @@
 """Groups the exceptions that leave a scenario's `start`: by type and place, with one traceback."""
 
 import logging
+from typing import Any
+
+from gevent import Greenlet, GreenletExit
 
 from amoc_gevent import clock
 from amoc_gevent.core.snapshot import UserError
@@ -20,20 +23,40 @@ class UserErrors:
         self._scenario = scenario
         self._recorder = recorder
 
-    def record(self, user_id: int, error: BaseException) -> str:
-        """Record that `start(user_id)` raised `error`; return it in one line."""
+    def watch(self, hub: Any) -> None:
+        """Record what greenlets raise that the scenario spawned past `user.spawn`.
+
+        gevent would print it, and end this process where it is a SystemExit.
+        """
+        handle_error = hub.handle_error
+
+        def on_error(context: Any, kind: Any, error: Any, trace: Any) -> None:
+            if isinstance(context, Greenlet) and isinstance(error, BaseException):
+                if not isinstance(error, GreenletExit):
+                    self.record(None, error)
+            else:
+                handle_error(context, kind, error, trace)
+
+        hub.handle_error = on_error
+
+    def record(self, user_id: int | None, error: BaseException) -> str:
+        """Record that `start(user_id)` raised `error`; return it in one line.
+
+        Without an id it was raised in a greenlet of the scenario that belongs to no round.
+        """
         kind = type(error).__name__
         place = place_of(error, self._scenario.path)
         now = clock.wall()
         text = text_of(error)
-        line = f"user {user_id}: {text}"
+        who = f"user {user_id}" if user_id is not None else "a greenlet beside the users"
+        line = f"{who}: {text}"
         known = self._recorder.snapshot.errors.get((kind, place))
         if known is not None:
             known.count, known.last = known.count + 1, now
         else:
             detail = trimmed_traceback(error, self._scenario)
             self._recorder.snapshot.add_error(UserError(kind, place, line, detail, 1, now, now))
-            log.info("user %d failed with %s at %s: %s", user_id, kind, place, text)
+            log.info("%s failed with %s at %s: %s", who, kind, place, text)
         return f"{kind} at {place}: {line}"
 
 

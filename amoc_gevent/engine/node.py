@@ -8,7 +8,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import gevent
 
@@ -17,7 +17,6 @@ from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import (
     Event,
     Failure,
-    Health,
     MessageError,
     Order,
     Report,
@@ -28,7 +27,7 @@ from amoc_gevent.core.messages import (
     encode,
 )
 from amoc_gevent.core.plan import Plan
-from amoc_gevent.core.snapshot import Snapshot
+from amoc_gevent.core.seconds import OpenSeconds
 from amoc_gevent.engine.bus import Publisher, Puller, Pusher, SocketDirectory, Subscriber
 from amoc_gevent.engine.process import WorkerProcess
 
@@ -37,6 +36,7 @@ log = logging.getLogger(__name__)
 RESEND_S = 3.0
 KEPT_REPORTS = 3600
 SECOND_GRACE = 2
+OFFSETS = 30
 START_DEATHS = 3
 STOP_GRACE_S = 4.0
 LAST_REPORT_S = 1.0
@@ -53,14 +53,6 @@ class _Kept:
     sequence: int
     data: bytes
     sent: float
-
-
-@dataclass(slots=True)
-class _Second:
-    """What the workers reported of one second so far."""
-
-    snapshot: Snapshot = field(default_factory=Snapshot)
-    health: list[Health] = field(default_factory=list)
 
 
 class Node:
@@ -89,9 +81,9 @@ class Node:
         self._orders = Publisher(self._orders_at)
         self._worker_reports = Puller(self._worker_reports_at)
         self._plan = Plan()
-        self._offset = float("-inf")
+        self._offsets: deque[float] = deque(maxlen=OFFSETS)
         self._workers: list[WorkerProcess] = []
-        self._open: dict[int, _Second] = {}
+        self._seconds = OpenSeconds()
         self._events: list[Event] = []
         self._ended: list[tuple[int, int]] = []
         self._ended_ids = IdSet()
@@ -113,6 +105,11 @@ class Node:
         for socket in (self._plans, self._reports, self._orders, self._worker_reports):
             socket.close()
 
+    @property
+    def _offset(self) -> float:
+        """The master's time minus this machine's clock: of late plans the one least on its way."""
+        return max(self._offsets, default=0.0)
+
     def _follow_plans(self) -> None:
         while True:
             try:
@@ -120,7 +117,7 @@ class Node:
             except MessageError as error:
                 log.error("%s", error)
                 continue
-            self._offset = max(self._offset, plan.time - clock.monotonic())
+            self._offsets.append(plan.time - clock.monotonic())
             self._acknowledge(plan)
             if plan.run != self._plan.run:
                 self._replace_run(plan)
@@ -134,7 +131,7 @@ class Node:
         left, self._workers = self._workers, []
         for worker in left:
             worker.kill()
-        self._open.clear()
+        self._seconds = OpenSeconds()
         self._events.clear()
         self._ended.clear()
         self._ended_ids = IdSet()
@@ -151,7 +148,7 @@ class Node:
             self._forced_at = clock.monotonic()
         for worker in self._workers:
             if not worker.alive and worker.state in {"starting", "failed"}:
-                worker.state = "stopped"
+                worker.note_stopped()
 
     def _publish(self) -> None:
         if self._workers:
@@ -169,14 +166,16 @@ class Node:
         if worker not in self._workers or worker.state == "stopped":
             return
         words = f"worker {worker.index + 1} (pid {worker.pid}) {worker.end_in_words()}"
-        was_ready, pause = worker.state == "ready", worker.backoff()
-        worker.users = UserCounts()
-        if self._plan.status not in {"starting", "running"} or worker.state == "failed":
+        going_on = self._plan.status in {"starting", "running"} and worker.state != "failed"
+        pause = worker.note_death()
+        self._seconds.drop_levels(worker.index)
+        if not going_on:
             self._event("worker-lost", f"{words} while the run was stopping")
-            worker.state = "stopped"
-        elif not was_ready and worker.quick_deaths >= START_DEATHS:
+            worker.note_stopped()
+        elif worker.early_deaths >= START_DEATHS:
             worker.state = "failed"
-            self._failure = Failure(f"{words} before it was ready, {START_DEATHS} times in a row")
+            text = f"{words} before it was ready, {START_DEATHS} times in a row"
+            self._failure = self._failure or Failure(text)
         else:
             worker.state = "starting"
             self._event("worker-lost", f"{words}; {WHAT_A_DEATH_COSTS}")
@@ -202,23 +201,25 @@ class Node:
             if report.run not in {"", self._plan.run}:
                 continue
             for second, snapshot in report.seconds:
-                found = self._open.setdefault(second, _Second())
-                found.snapshot.merge(snapshot)
-                found.health.extend(report.health)
-            news = False
-            if report.incarnation == str(worker.incarnation):
-                news = self._note(worker, report)
-            if news or self._complete():
+                self._seconds.add(worker.index, second, snapshot, report.health)
+            for first, last in report.ended:
+                self._ended_ids.add(first, last)
+            self._ended.extend(report.ended)
+            self._events.extend(report.events)
+            mine = report.incarnation == str(worker.incarnation)
+            if (
+                mine and self._note(worker, report)
+            ) or self._seconds.oldest <= self._whole_through():
                 self._send()
 
     def _note(self, worker: WorkerProcess, report: Report) -> bool:
         """Take over what a worker says of itself; return whether it is news for the master."""
-        before, worker.state, worker.users = worker.state, report.state, report.users
+        before, worker.state = worker.state, report.state
+        if report.state == "stopped":
+            worker.note_stopped()
+        elif report.state == "ready":
+            worker.users = report.users
         worker.plan_version = report.plan_version
-        for first, last in report.ended:
-            self._ended_ids.add(first, last)
-        self._ended.extend(report.ended)
-        self._events.extend(report.events)
         for second, _ in report.seconds:
             worker.last_second = max(worker.last_second, second)
         if report.failure is not None and self._failure is None:
@@ -234,18 +235,20 @@ class Node:
         order: tuple[State, ...] = ("failed", "starting", "ready")
         return next((state for state in order if state in states), "stopped")
 
-    def _complete(self) -> list[int]:
-        """Return the open seconds that all workers have reported, or that are old enough."""
-        if not self._open:
-            return []
-        ready = [w.last_second for w in self._workers if w.state == "ready"]
+    def _plan_version(self) -> int:
+        """Return the version of the plan that all workers follow which follow any."""
+        versions = [worker.plan_version for worker in self._workers if worker.state == "ready"]
+        return min(versions, default=self._plan.version)
+
+    def _whole_through(self) -> float:
+        """Return the last second that all workers have reported, or that is old enough."""
+        ready = [worker.last_second for worker in self._workers if worker.state == "ready"]
         now = int(clock.monotonic() + self._offset)
-        limit = max(min(ready, default=now), now - SECOND_GRACE)
-        return sorted(second for second in self._open if second <= limit)
+        return max(min(ready), now - SECOND_GRACE) if ready else float("inf")
 
     def _send(self) -> None:
         """Send one report with all that is complete, and keep it until it is acknowledged."""
-        seconds = [(second, self._open.pop(second)) for second in self._complete()]
+        seconds = self._seconds.take(self._whole_through())
         self._sequence += 1
         report = Report(
             source=self.name,
@@ -253,10 +256,11 @@ class Node:
             sequence=self._sequence,
             run=self._plan.run,
             state=self.state,
-            plan_version=min((w.plan_version for w in self._workers), default=0),
+            oldest=self._kept[0].sequence if self._kept else self._sequence,
+            plan_version=self._plan_version(),
             users=sum((worker.users for worker in self._workers), UserCounts()),
-            seconds=tuple((second, found.snapshot) for second, found in seconds),
-            health=tuple(one for _, found in seconds for one in found.health),
+            seconds=tuple((found.second, found.snapshot) for found in seconds),
+            health=tuple(one for found in seconds for one in found.health),
             events=tuple(self._events),
             ended=tuple(self._ended),
             failure=self._failure,

@@ -2,17 +2,15 @@
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import gevent
 from gevent.subprocess import DEVNULL, PIPE, STDOUT, Popen
 
-import amoc_gevent
 from amoc_gevent import clock
 from amoc_gevent.core.messages import State, UserCounts
+from amoc_gevent.engine import child
 
 QUICK_DEATH_S = 5.0
 BACKOFF_MAX_S = 10.0
@@ -20,13 +18,18 @@ BACKOFF_MAX_S = 10.0
 
 @dataclass(slots=True, eq=False)
 class WorkerProcess:
-    """Worker number `index` (0-based) of a node: its process of now, and what it last said."""
+    """Worker number `index` (0-based) of a node: its process of now, and what it last said.
+
+    `early_deaths` counts those in a row that came before it was ready.
+    """
 
     index: int
     incarnation: int = 0
     process: Popen[bytes] | None = None
     started: float = 0.0
     quick_deaths: int = 0
+    early_deaths: int = 0
+    killed: bool = False
     state: State = "starting"
     users: UserCounts = field(default_factory=UserCounts)
     last_second: int = 0
@@ -45,14 +48,11 @@ class WorkerProcess:
         """
         self.incarnation += 1
         self.state = "starting"
-        self.users = UserCounts()
+        self.plan_version = 0
         self.started = clock.monotonic()
-        command = [sys.executable, "-m", "amoc_gevent", "worker", orders, reports]
-        command += [str(self.index), str(self.incarnation), str(os.getpid())]
-        package_parent = str(Path(amoc_gevent.__file__).parent.parent)
-        path = os.pathsep.join(p for p in (package_parent, os.environ.get("PYTHONPATH")) if p)
-        environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-        process = Popen(command, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
+        numbers = map(str, (self.index, self.incarnation, os.getpid()))
+        command = child.command_line("worker", orders, reports, *numbers)
+        process = Popen(command, env=child.environment(), stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
         self.process = process
         gevent.spawn(_forward, process, on_output)
         gevent.spawn(self._wait, process, on_exit)
@@ -74,20 +74,33 @@ class WorkerProcess:
     def kill(self) -> None:
         """End the process at once."""
         if self.process is not None and self.alive:
+            self.killed = True
             self.process.kill()
 
     def end_in_words(self) -> str:
         """Say how the process ended."""
         code = self.process.returncode if self.process is not None else None
+        if self.killed:
+            return "did not end when it was told to, and was killed"
         if code is not None and code < 0:
             return f"was killed by signal {-code} ({signal.Signals(-code).name})"
         return f"ended with exit code {code}"
 
-    def backoff(self) -> float:
-        """Return how many seconds to wait before it is started again: none the first time."""
+    def note_death(self) -> float:
+        """Return how many seconds to wait before it is started again: none the first time.
+
+        Its users wait for it meanwhile, apart from those that were done.
+        """
         quick = clock.monotonic() - self.started < QUICK_DEATH_S
         self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        self.early_deaths = self.early_deaths + 1 if self.state == "starting" else 0
+        self.users = UserCounts(waiting=self.users.total - self.users.done, done=self.users.done)
         return min(BACKOFF_MAX_S, 0.25 * 2**self.quick_deaths) if self.quick_deaths > 1 else 0.0
+
+    def note_stopped(self) -> None:
+        """Note that it has ended for good, and its users with it."""
+        self.state = "stopped"
+        self.users = UserCounts(done=self.users.total)
 
 
 def _forward(process: "Popen[bytes]", on_output: Callable[[str], None]) -> None:

@@ -7,12 +7,14 @@ when the run does. It holds one run: the next one gets a new interpreter.
 import gc
 import logging
 import os
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent.event import AsyncResult
 from gevent.event import Event as Flag
 
 from amoc_gevent import clock, settings
@@ -29,18 +31,25 @@ from amoc_gevent.core.messages import (
     decode_order,
     encode,
 )
-from amoc_gevent.core.plan import own_ids
+from amoc_gevent.core.plan import Plan, own_ids
 from amoc_gevent.core.snapshot import Snapshot
 from amoc_gevent.engine.bus import Pusher, Subscriber
-from amoc_gevent.engine.failures import UserErrors
+from amoc_gevent.engine.failures import UserErrors, text_of
 from amoc_gevent.engine.health import HealthMonitor
 from amoc_gevent.engine.loader import Scenario, load
-from amoc_gevent.engine.users import Users
+from amoc_gevent.engine.users import KILL_GRACE_S, Users
 from amoc_gevent.engine.watchdog import Watchdog
 from amoc_gevent.errors import AmocError, ScenarioError, UsageError
 from amoc_gevent.metrics import recorder
 
 log = logging.getLogger(__name__)
+
+
+GC_THRESHOLD = (20_000, 5, 50)
+"""Objects between two collections: a ramp of 100,000 users makes a million, all of them to stay."""
+
+QUIET_S = 1.0
+"""Users that block are named at most this often; those between are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +62,21 @@ class Identity:
 
 @dataclass(slots=True)
 class _Live:
-    """What a worker has once its scenario is loaded."""
+    """What a worker has once its scenario is loaded, and how far it has followed the plan.
+
+    `settings` are those that were given by name and taken.
+    """
 
     scenario: Scenario
     state: object
     users: Users
     health: HealthMonitor
     watchdog: Watchdog
-    settings: Mapping[str, str]
-    batches_seen: int = 0
-    removals_seen: int = 0
+    settings: dict[str, str]
+    version: int = -1
+    batches: int = 0
+    removals: int = 0
+    proposal: int = 0
 
 
 class Worker:
@@ -79,17 +93,31 @@ class Worker:
         self._failure: Failure | None = None
         self._sequence = 0
         self._beginning: Any = None
+        self._blocked_until = 0.0
+        self._blocked_since = 0
         self._users_gone = Flag()
-        self._done = Flag()
+        self._done: AsyncResult[None] = AsyncResult()
 
     def run(self) -> None:
-        """Work until the run has ended and the last report is out."""
-        receiving = gevent.spawn(self._receive)
+        """Work until the run has ended and the last report is out.
+
+        What fails in the engine itself is raised: the node starts another process then.
+        """
+        receiving = self._spawn(self._receive)
         self._report()
-        self._done.wait()
-        receiving.kill()
-        self._orders.close()
-        self._reports.close()
+        try:
+            self._done.get()
+        finally:
+            receiving.kill()
+            self._orders.close()
+            self._reports.close()
+
+    def _spawn(self, function: Callable[..., object], *args: object) -> Any:
+        """Start a part of the worker itself, whose failure is the worker's."""
+        part = gevent.Greenlet(function, *args)
+        part.link_exception(lambda failed: self._done.set_exception(failed.exception))  # type: ignore[arg-type]  # it has one
+        part.start()
+        return part
 
     def _receive(self) -> None:
         while True:
@@ -98,32 +126,30 @@ class Worker:
             except MessageError as error:
                 log.error("%s", error)
                 continue
-            if self._order is None:
-                self._beginning = gevent.Greenlet(self._begin, order)
-                self._beginning.start()
-            self._order = order
+            first, self._order = self._order is None, order
+            if first and order.plan.status != "stopping":
+                self._beginning = self._spawn(self._begin, order)
             if self._live is not None:
                 self._follow(order, self._live)
             elif order.plan.status == "stopping":
-                self._beginning.kill()
+                if self._beginning is not None:
+                    self._beginning.kill(block=False)
                 self._finish()
 
     def _begin(self, order: Order) -> None:
         """Load the scenario and run its `init`; whatever is wrong with it fails the run."""
-        plan = order.plan
         try:
-            scenario = load(Path(plan.scenario))
-            settings.registry.configure(plan.settings, os.environ)
+            scenario = load(Path(order.plan.scenario))
+            settings.registry.configure(order.plan.settings, os.environ)
             state = scenario.init()
-        except AmocError as error:
-            detail = error.detail if isinstance(error, ScenarioError) else ""
-            self._state = "failed"
-            self._failure = Failure(str(error), detail, isinstance(error, UsageError))
-            self._report()
+        except BaseException as error:  # noqa: BLE001  # the boundary around a scenario's loading
+            self._fail(error)
             return
         gc.collect()
         gc.freeze()  # what is loaded by now stays: the collector need not look at it again
+        gc.set_threshold(*GC_THRESHOLD)
         errors = UserErrors(scenario, recorder)
+        errors.watch(gevent.get_hub())
 
         def on_error(user_id: int, error: BaseException) -> None:
             line = errors.record(user_id, error)
@@ -133,7 +159,7 @@ class Worker:
 
         users = Users(
             _bind(scenario, state),
-            plan.options,
+            order.plan.options,
             recorder,
             on_error,
             self._on_stuck,
@@ -142,40 +168,65 @@ class Worker:
         users.forget(IdSet(order.ended))
         health = HealthMonitor(order.node, self._identity.worker)
         watchdog = Watchdog(self._on_blocked)
-        self._live = _Live(scenario, state, users, health, watchdog, plan.settings)
+        live = _Live(scenario, state, users, health, watchdog, dict(order.plan.settings))
+        self._live = live
         self._state = "ready"
         self._report()
-        gevent.spawn(self._report_each_second, self._live)
-        gevent.spawn(self._finish_when_gone)
-        self._follow(self._order or order, self._live)
+        self._spawn(self._report_each_second, live)
+        self._spawn(self._finish_when_gone)
+        self._follow(self._order or order, live)
+
+    def _fail(self, error: BaseException) -> None:
+        """Report why the scenario cannot run, unless it was only stopped while it was loaded."""
+        if self._order is not None and self._order.plan.status == "stopping":
+            return
+        if isinstance(error, AmocError):
+            detail = error.detail if isinstance(error, ScenarioError) else ""
+            self._failure = Failure(str(error), detail, isinstance(error, UsageError))
+        else:
+            line = f"the scenario cannot be loaded: {type(error).__name__}: {text_of(error)}"
+            self._failure = Failure(line, "".join(traceback.format_exception(error)))
+        self._state = "failed"
+        self._report()
 
     def _follow(self, order: Order, live: _Live) -> None:
         """Make reality match the plan; doing so twice changes nothing."""
         plan, users = order.plan, live.users
+        if plan.version == live.version:
+            return
         users.options = plan.options
-        if plan.settings != live.settings:
-            self._change_settings(plan.settings, live)
+        self._follow_settings(plan, live)
         if plan.status == "running":
             own = list(own_ids(plan, order.node, order.workers, self._identity.worker))
-            for batch, ids in own[live.batches_seen :]:
+            for batch, ids in own[live.batches :]:
                 users.assign(batch, ids, order.offset)
-            live.batches_seen = len(own)
-            for removal in plan.removals[live.removals_seen :]:
+            live.batches = len(own)
+            for removal in plan.removals[live.removals :]:
                 users.remove(removal)
-            live.removals_seen = len(plan.removals)
+            live.removals = len(plan.removals)
         elif plan.status == "stopping":
             users.stop(force=plan.force)
+        live.version = plan.version
 
-    def _change_settings(self, given: Mapping[str, str], live: _Live) -> None:
-        """Apply what `set` changed, and say at once that it is done or why it cannot be."""
-        before, live.settings = live.settings, given
-        for name, text in given.items():
-            if before.get(name) != text:
-                try:
-                    settings.registry.update(name, text)
-                except UsageError as error:
-                    self._event("set-refused", str(error))
-        self._report()
+    def _follow_settings(self, plan: Plan, live: _Live) -> None:
+        """Take over settings that changed, and try the one that is proposed."""
+        for name, text in plan.settings.items():
+            if live.settings.get(name) != text:
+                self._update(name, text, live)
+        proposal = plan.proposal
+        if proposal is not None and proposal.number != live.proposal:
+            live.proposal = proposal.number
+            self._update(proposal.name, proposal.text, live)
+            live.version = plan.version
+            self._report()  # the master waits for it
+
+    def _update(self, name: str, text: str, live: _Live) -> None:
+        try:
+            settings.registry.update(name, text)
+        except UsageError as error:
+            self._event("set-refused", str(error))
+        else:
+            live.settings[name] = text
 
     def _report_each_second(self, live: _Live) -> None:
         """Report at each full second of the master's time."""
@@ -219,7 +270,7 @@ class Worker:
             sequence=self._sequence,
             run=order.plan.run if order is not None else "",
             state=self._state,
-            plan_version=order.plan.version if order is not None else 0,
+            plan_version=live.version if live is not None else 0,
             users=live.users.counts() if live is not None else UserCounts(),
             seconds=(measured[:2],) if measured is not None else (),
             health=measured[2:] if measured is not None else (),
@@ -236,13 +287,21 @@ class Worker:
     def _on_stuck(self, user_ids: list[int]) -> None:
         """Say which users did not end when killed; a run that stops does not wait for them."""
         shown = ", ".join(map(str, user_ids[:10])) + (", ..." if len(user_ids) > 10 else "")
-        self._event("stuck", f"not gone 2 s after they were killed: users {shown}")
-        log.warning("users not gone 2 s after they were killed: %s", shown)
+        text = f"not gone {KILL_GRACE_S:g} s after they were killed: users {shown}"
+        self._event("stuck", text)
+        log.warning("%s", text)
         if self._order is not None and self._order.plan.status == "stopping":
             self._users_gone.set()
 
     def _on_blocked(self, user_id: int, seconds: float, stack: str) -> None:
-        text = f"user {user_id} blocked its worker for more than {seconds * 1000:.0f} ms"
+        """Name a user that does not yield; where all do it, one a second is enough."""
+        now = clock.monotonic()
+        if now < self._blocked_until:
+            self._blocked_since += 1
+            return
+        others = f" (and {self._blocked_since} more since the last)" if self._blocked_since else ""
+        self._blocked_until, self._blocked_since = now + QUIET_S, 0
+        text = f"user {user_id} blocked its worker for more than {seconds * 1000:.0f} ms{others}"
         self._event("blocked", f"{text} at\n{stack}")
         log.warning("%s at\n%s", text, stack.rstrip())
 
