@@ -63,6 +63,7 @@ class Call:
     url: str
     template: Template
     limits: Limits
+    query: str = ""
     name: str | None = None
     check: bool = False
     follow: bool = True
@@ -74,22 +75,11 @@ class Call:
 
     def prepare(self, jar: Cookies) -> tuple[Target, bytes, Body | None]:
         """Return the target, what goes out first, and the body that follows it, if it is apart."""
-        template = self.template
-        if self.headers or self.dropped:
-            target = template.make(self.method, self.url, self.headers, self.dropped)
-        else:
-            key = (self.method, self.url)
-            target = template.kept.get(key) or template.target(*key)
-        fields = self._body_fields(target)
-        cookie = self._cookie(jar, target)
-        if cookie:
-            fields.append(("Cookie", cookie))
-        if self.digest is not None:
-            answer = self.digest.header(target.method, target.uri)
-            if answer is not None:
-                fields.append(("Authorization", answer))
-        head = target.head + encode(fields) + b"\r\n"
+        target, lines = self._target()
         body = self.body
+        head = b"".join(
+            (target.head, lines, self._about_body(target), self._credentials(jar, target), b"\r\n")
+        )
         if body.stream is not None or len(body.content) > JOINED_SIZE:
             return target, head, body
         return target, head + body.content, None
@@ -111,7 +101,7 @@ class Call:
             body = EMPTY
             for field in _BODY_FIELDS:
                 headers.pop(field, None)
-        changed = replace(self, method=method, url=url, body=body, headers=headers)
+        changed = replace(self, method=method, url=url, query="", body=body, headers=headers)
         if _leaves(response.url, url):
             headers.pop("Authorization", None)
             changed.dropped = ("Authorization",)
@@ -120,31 +110,42 @@ class Call:
             changed.name = f"{self.name} (redirect)"
         return changed
 
-    def _body_fields(self, target: Target) -> list[tuple[str, str]]:
-        body = self.body
-        given: Mapping[str, str | None] = self.headers or {}
-        fields = []
-        if body.content_type is not None and "Content-Type" not in given:
-            fields.append(("Content-Type", body.content_type))
-        if body.stream is None:
-            if (body.content or not target.bodiless) and "Content-Length" not in given:
-                fields.append(("Content-Length", str(len(body.content))))
-        elif body.length is not None:
-            fields.append(("Content-Length", str(body.length)))
-        else:
-            fields.append(("Transfer-Encoding", "chunked"))
-        return fields
+    def _target(self) -> tuple[Target, bytes]:
+        """Return the target, and the lines of those headers of the call that are not in it."""
+        template, headers = self.template, self.headers
+        if self.dropped or (headers and headers.override(template.names)):
+            url = urls.with_query(self.url, self.query)
+            return template.make(self.method, url, headers, self.dropped), b""
+        target = template.kept.get((self.method, self.url))
+        if target is None:
+            target = template.target(self.method, self.url)
+        if self.query:
+            target = target.with_query(self.query)
+        return target, encode(headers.items()) if headers else b""
 
-    def _cookie(self, jar: Cookies, target: Target) -> str:
-        if self.headers and "Cookie" in self.headers:
-            return ""
-        route = target.route
-        found = [
-            cookies.header(route.host, target.path, route.secure)
-            for cookies in (jar, self.cookies)
-            if cookies
-        ]
-        return b"; ".join(c for c in found if c).decode("latin-1")
+    def _about_body(self, target: Target) -> bytes:
+        body, headers = self.body, self.headers
+        lines = b""
+        if body.content_type is not None and not (headers and "Content-Type" in headers):
+            lines = b"Content-Type: %b\r\n" % body.content_type.encode()
+        if body.stream is not None and body.length is None:
+            return lines + b"Transfer-Encoding: chunked\r\n"
+        length = len(body.content) if body.length is None else body.length
+        if (not length and target.bodiless) or (headers and "Content-Length" in headers):
+            return lines
+        return b"%bContent-Length: %d\r\n" % (lines, length)
+
+    def _credentials(self, jar: Cookies, target: Target) -> bytes:
+        """Return the lines of cookies and of the answer to a challenge."""
+        lines = b""
+        if not (self.headers and "Cookie" in self.headers):
+            route = target.route
+            jars = [one for one in (jar, self.cookies) if one]
+            found = [one.header(route.host, target.path, route.secure) for one in jars]
+            cookies = b"; ".join(filter(None, found))
+            lines = b"Cookie: %b\r\n" % cookies if cookies else b""
+        answer = self.digest.header(target.method, target.uri) if self.digest is not None else None
+        return lines if answer is None else lines + encode([("Authorization", answer)])
 
 
 def _leaves(old: str, new: str) -> bool:

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from amoc_gevent import clock
 from amoc_gevent.http.errors import InvalidHeader
@@ -16,8 +16,7 @@ MAX_HEADERS_KEPT = 64
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f;]").search
 
 
-@dataclass(frozen=True, slots=True)
-class Cookie:
+class Cookie(NamedTuple):
     """One cookie; a `domain` of "" matches every host, `expires` is in seconds since 1970."""
 
     name: str
@@ -142,8 +141,10 @@ class Cookies(MutableMapping[str, str]):
         return made
 
     def _put(self, cookie: Cookie) -> None:
-        cookies = self._cookies
-        cookies[_key(cookie)] = cookie
+        cookies, key = self._cookies, _key(cookie)
+        if cookies.get(key) == cookie:
+            return
+        cookies[key] = cookie
         if len(cookies) > MAX_COOKIES:
             del cookies[next(iter(cookies))]
         self._earliest = min(self._earliest, cookie.expires)

@@ -60,6 +60,11 @@ class Headers(MutableMapping[str, str]):
         known = self._fields.get(name.lower())
         self[name] = value if known is None else f"{known[1]}, {value}"
 
+    def override(self, names: frozenset[str]) -> bool:
+        """Whether one of `names` (lower case) is here, or a value that is None."""
+        fields = self._fields
+        return not names.isdisjoint(fields) or any(v is None for _, v in fields.values())
+
     def copy(self) -> "Headers":
         """Return an independent copy."""
         return Headers(self)

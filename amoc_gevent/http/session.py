@@ -189,10 +189,9 @@ class Session:
         response = self._pool.exchange(target, wire, None, operation, self._limits)
         if response.head.sets_cookies:
             self._store_cookies(response)
-        if check or response.status_code >= 300:
+        if response.is_redirect:
             return self._finish(self._call(method, url, name, check, {}), response)
-        recording.success(operation, response, None)
-        return response
+        return self._judge(operation, check, response)
 
     def _call(
         self, method: str, url: str, name: str | None, check: bool, options: Mapping[str, Any]
@@ -210,7 +209,8 @@ class Session:
         cookies, headers = get("cookies"), get("headers")
         return Call(
             method=method,
-            url=urls.with_params(urls.join(self.base_url, url), get("params")),
+            url=url,
+            query=urls.encode(get("params")),
             template=template,
             limits=Limits(times.connect, times.read, clock.monotonic() + times.total),
             name=name,
@@ -257,8 +257,12 @@ class Session:
             response = self._send(call)
         if history:
             response.history.extend(history)
+        return self._judge(name, call.check, response)
+
+    def _judge(self, name: str, check: bool, response: Response) -> Response:
+        """Record a response that is the last of its call, or leave it to its `with` block."""
         error = recording.status_error(response.status_code)
-        if call.check:
+        if check:
             exchange = recording.exchange_of(name, response) if recording.observed() else None
             verdict = Verdict(name, response.timings, error, exchange)
             response.verdict = self._verdict = verdict

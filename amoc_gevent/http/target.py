@@ -17,35 +17,45 @@ from amoc_gevent.transport import Certificate, Peer, SourceAddress, Verify, cont
 
 TARGETS_KEPT = 512
 
+_PLAIN = re.compile(r"/[\w\-~!$&'()*+,;=:@/.?]*", re.ASCII).fullmatch
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
+_KNOWN = _IDEMPOTENT | {"POST", "PATCH"}
 
 
 class Route:
     """One origin as one kind of session reaches it: what a kept connection is kept under."""
 
-    __slots__ = ("__weakref__", "authority", "host", "peer", "secure")
+    __slots__ = ("__weakref__", "authority", "host", "origin", "peer", "secure")
 
     def __init__(self, url: urls.Url, peer: Peer) -> None:
         self.host = url.host
         self.authority = url.authority
+        self.origin = f"{url.scheme}://{url.authority}"
         self.secure = url.scheme == "https"
         self.peer = peer
 
 
-@dataclass(slots=True, eq=False)
 class Target:
-    """A method and URL, ready to send: `head` lacks the empty line that ends it, `wire` has it."""
+    """A method and a URL with the common fields, ready to send.
 
-    method: str
-    url: str
-    route: Route
-    path: str
-    uri: str
-    name: str
-    head: bytes
-    wire: bytes
+    `path` is without query, `uri` with it; `fields` are the lines of the head, `head` is all of it
+    but for the empty line that ends it, and `wire` is the request as it is without a body.
+    """
+
+    __slots__ = ("fields", "head", "method", "name", "path", "route", "uri", "url", "wire")
+
+    def __init__(self, method: str, route: Route, path: str, uri: str, fields: bytes) -> None:
+        self.method = method
+        self.route = route
+        self.path = path
+        self.uri = uri
+        self.fields = fields
+        self.url = route.origin + uri
+        self.name = f"{method} {path}"
+        self.head = f"{method} {uri} HTTP/1.1\r\n".encode() + fields
+        self.wire = self.head + (b"\r\n" if self.bodiless else b"Content-Length: 0\r\n\r\n")
 
     @property
     def idempotent(self) -> bool:
@@ -56,6 +66,12 @@ class Target:
     def bodiless(self) -> bool:
         """Whether a request without a body has no Content-Length either, as in requests."""
         return self.method in _WITHOUT_BODY
+
+    def with_query(self, query: str) -> "Target":
+        """Return the same with `query`, which is encoded, added to the URL."""
+        joint = "&" if "?" in self.uri else "?"
+        uri = f"{self.uri}{joint}{query}"
+        return Target(self.method, self.route, self.path, uri, self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +87,17 @@ class Common:
 
 
 class Template:
-    """Makes the targets of sessions that have the same in common; `kept` holds those made."""
+    """Makes the targets of sessions that have the same in common; `kept` holds those made.
 
-    __slots__ = ("__weakref__", "_common", "kept")
+    `names` are the common fields in lower case, those that another field of the name replaces.
+    """
+
+    __slots__ = ("__weakref__", "_base", "_common", "kept", "names")
 
     def __init__(self, common: Common) -> None:
         self._common = common
+        self._base: Target | None = None
+        self.names = frozenset(["host", "authorization", *(n.lower() for n, _ in common.fields)])
         self.kept: dict[tuple[str, str], Target] = {}
 
     @classmethod
@@ -88,8 +109,14 @@ class Template:
         return found
 
     def target(self, method: str, url: str) -> Target:
-        """Return and keep the target of a request without headers of its own."""
-        made = self.make(method, url)
+        """Return and keep the target of a request without headers of its own.
+
+        Raises InvalidURL and InvalidHeader.
+        """
+        if method in _KNOWN and _PLAIN(url) and "/." not in url:
+            made = self._below_base(method, url)
+        else:
+            made = self.make(method, url)
         if len(self.kept) >= TARGETS_KEPT:
             self.kept.clear()  # parametrised URLs; those used again are soon back
         self.kept[method, url] = made
@@ -124,11 +151,19 @@ class Template:
                 fields[name] = value
         route = self._route(parts)
         host = fields.pop("Host", route.authority)
-        head = f"{method} {parts.target} HTTP/1.1\r\n".encode()
-        head += encode([("Host", host), *fields.items()])
-        wire = head + (b"\r\n" if method in _WITHOUT_BODY else b"Content-Length: 0\r\n\r\n")
-        name = f"{method} {parts.path}"
-        return Target(method, str(parts), route, parts.path, parts.target, name, head, wire)
+        lines = encode([("Host", host), *fields.items()])
+        return Target(method, route, parts.path, parts.target, lines)
+
+    def _below_base(self, method: str, url: str) -> Target:
+        """Return the target of a path that needs no encoding; most of it is that of the base."""
+        base = self._base
+        if base is None:
+            base = self._base = self.make("GET", "")
+        prefix = base.uri.rstrip("/")
+        if "?" in prefix:
+            return self.make(method, url)
+        uri = prefix + url
+        return Target(method, base.route, uri.partition("?")[0], uri, base.fields)
 
     def _route(self, url: urls.Url) -> Route:
         verify, cert, source = self._common.verify, self._common.cert, self._common.source

@@ -62,18 +62,23 @@ def follow(url: str, location: str) -> str:
     return urljoin(url, raw.strip())
 
 
-def with_params(url: str, params: Params) -> str:
-    """Return `url` with `params` added to its query; a value of None is left out."""
+def encode(params: Params) -> str:
+    """Return the query that `params` mean, "" for none; a value of None is left out."""
     if not params:
+        return ""
+    if isinstance(params, str | bytes):
+        return requote(params.decode() if isinstance(params, bytes) else params)
+    pairs = params.items() if isinstance(params, Mapping) else params
+    return urlencode([p for k, v in pairs for p in _expand(k, v)])
+
+
+def with_query(url: str, query: str) -> str:
+    """Return `url` with `query`, if there is one, added to its own."""
+    if not query:
         return url
-    if isinstance(params, bytes):
-        params = params.decode()
-    if not isinstance(params, str):
-        pairs = params.items() if isinstance(params, Mapping) else params
-        params = urlencode([p for k, v in pairs for p in _expand(k, v)], doseq=True)
     url, mark, fragment = url.partition("#")
     joint = "&" if "?" in url else "?"
-    return f"{url}{joint}{params}{mark}{fragment}"
+    return f"{url}{joint}{query}{mark}{fragment}"
 
 
 def _expand(key: str, value: Any) -> list[tuple[str, Any]]:
