@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypedDict
+from typing import Any, Self, TypedDict, get_type_hints
 from urllib.parse import urlsplit
 
 from amoc_gevent.http import urls
@@ -50,6 +50,9 @@ class WriteOptions(Options, total=False):
 
 class AllOptions(ReadOptions, WriteOptions, total=False):
     """What `request` takes by keyword."""
+
+
+OPTIONS = frozenset(get_type_hints(AllOptions))
 
 
 @dataclass(slots=True)

@@ -5,10 +5,11 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from amoc_gevent import __version__, clock
+from amoc_gevent.errors import UsageError
 from amoc_gevent.http import bodies, recording, urls
 from amoc_gevent.http.auth import Auth, HTTPDigestAuth, basic
 from amoc_gevent.http.bodies import Data
-from amoc_gevent.http.call import AllOptions, Call, ReadOptions, WriteOptions
+from amoc_gevent.http.call import OPTIONS, AllOptions, Call, ReadOptions, WriteOptions
 from amoc_gevent.http.coding import ACCEPTED
 from amoc_gevent.http.cookies import Cookies
 from amoc_gevent.http.errors import TOO_MANY_REDIRECTS, RequestError, TooManyRedirects
@@ -197,6 +198,11 @@ class Session:
         self, method: str, url: str, name: str | None, check: bool, options: Mapping[str, Any]
     ) -> Call:
         """Say what the arguments of a request mean, with the session's own for the rest."""
+        if not options.keys() <= OPTIONS:
+            unknown = ", ".join(sorted(options.keys() - OPTIONS))
+            raise UsageError(
+                f"http.Session takes no argument {unknown}; it takes {', '.join(sorted(OPTIONS))}"
+            )
         get = options.get
         template = self._template
         if template is None or self.headers.version != self._headers_version:
@@ -295,7 +301,7 @@ class Session:
         return Template.of(
             Common(
                 base_url=self.base_url,
-                fields=tuple(self.headers.items()),
+                fields=tuple((k, v) for k, v in self.headers.items() if v is not None),
                 verify=self.verify if verify is None else verify,
                 cert=cert or self.cert,
                 source=self.source_address,

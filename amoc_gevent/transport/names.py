@@ -53,9 +53,11 @@ def _ask(getaddrinfo: Callable[..., Any], key: tuple[str, int], flags: int) -> l
 def _answer(key: tuple[str, int], asked: "AsyncResult[list[Address]]") -> None:
     try:
         asked.set(_keep(key, _ask(getaddrinfo, key, 0), clock.monotonic() + KEEP_SECONDS))
-    except (OSError, UnicodeError) as error:
+    except BaseException as error:  # the boundary of a look-up: whoever waits for it must hear
         reason = getattr(error, "strerror", None) or str(error)
         asked.set_exception(TransportError(NAME_NOT_FOUND, f"{key[0]} ({reason})"))
+        if not isinstance(error, OSError | UnicodeError):
+            raise
     finally:
         del _asking[key]
 

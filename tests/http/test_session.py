@@ -164,6 +164,19 @@ def test_headers_of_a_request_go_over_those_of_the_session(server, session):
     assert (fields["x-one"], fields["accept"]) == ("session", "*/*")
 
 
+def test_a_common_header_set_to_none_is_not_sent(server, session):
+    session.headers["Accept"] = None
+    session.get("/")
+    session.get("/", headers={"X": "1"})
+    assert all("accept" not in parts(request)[1] for request in server.requests)
+
+
+def test_an_argument_that_there_is_not_is_refused_by_name(server, session):
+    with pytest.raises(UsageError, match="no argument stream, tiemout; it takes allow_redirects"):
+        session.get("/", tiemout=3, stream=True)
+    assert server.connections == 0
+
+
 def test_a_content_type_or_host_that_is_given_is_the_one_that_is_sent(server, session):
     session.post("/", json={}, headers={"content-type": "text/x", "Host": "virtual.example"})
     _, fields, _ = sent(server)

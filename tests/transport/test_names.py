@@ -61,6 +61,15 @@ def test_a_numeric_address_is_never_asked_for(asked, host):
     assert asked == []
 
 
+def test_a_look_up_that_is_killed_leaves_nobody_waiting(asked, monkeypatch):
+    def killed(*_):
+        raise gevent.GreenletExit
+
+    monkeypatch.setattr(names, "getaddrinfo", killed)
+    with pytest.raises(TransportError, match="name not found"):
+        names.resolve("host.example", 80, NEVER)
+
+
 def test_a_failure_is_told_to_all_who_wait_and_not_kept(asked):
     asking = [gevent.spawn(names.resolve, "missing.example", 80, NEVER) for _ in range(3)]
     gevent.joinall(asking)
