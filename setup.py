@@ -24,7 +24,7 @@ setup(
         "click>=8.1",  # the command line
         "requests>=2.31",  # http.RequestsSession
         "httptools>=0.6.1",  # llhttp, the parser under http.Session and the demo server
-        "brotli>=1.1",  # Content-Encoding: br, which browsers ask for
+        "brotli>=1.2",  # Content-Encoding: br, which browsers ask for
         "rich>=13.7",  # the live table
         "prompt_toolkit>=3.0.43",  # the console's prompt, which log lines must not tear
     ],
