@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 _PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 
+_QUOTABLE, _ESCAPED = re.compile(r'(["\\])'), r"\\\1"
+
 _HASHES: dict[str, Callable[[bytes], "hashlib._Hash"]] = {
     "MD5": lambda data: hashlib.md5(data, usedforsecurity=False),
     "SHA-256": hashlib.sha256,
@@ -22,7 +24,7 @@ class HTTPBasicAuth:
     """Name and password in each request; `auth=(name, password)` means the same."""
 
     username: str
-    password: str
+    password: str = field(repr=False)
 
     @property
     def header(self) -> str:
@@ -39,7 +41,7 @@ class HTTPDigestAuth:
     """
 
     username: str
-    password: str
+    password: str = field(repr=False)
     _challenge: dict[str, str] = field(default_factory=dict, repr=False)
     _uses: int = field(default=0, repr=False)
 
@@ -73,7 +75,7 @@ class HTTPDigestAuth:
         qop = "auth" in [q.strip() for q in challenge.get("qop", "").split(",")]
         middle = f"{nonce}:{count}:{ours}:auth" if qop else nonce
         parts = [
-            f'username="{self.username}"',
+            f'username="{_QUOTABLE.sub(_ESCAPED, self.username)}"',
             f'realm="{realm}"',
             f'nonce="{nonce}"',
             f'uri="{target}"',

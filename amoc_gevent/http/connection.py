@@ -89,11 +89,13 @@ class Connection:
         if head.codings or len(content) > limit:
             content = self._decode(content, head, limit)
         response = Response(target, head, content)
-        response.first_byte_us = int((first - sent) * 1e6)
-        response.total_us = int((stream.arrived - sent) * 1e6)
+        first_us, total_us = int((first - sent) * 1e6), int((stream.arrived - sent) * 1e6)
+        # below 0 when the wall clock was set forward between the bytes' arrival and their pick-up
+        response.first_byte_us = first_us if first_us > 0 else 0
+        response.total_us = total_us if total_us > 0 else 0
         if not self.used:
             self._add_connecting(response)
-        self.reusable = reply.complete and not reply.surplus and not head.closes
+        self.reusable = not (head.closes or reply.surplus or broken) and reply.complete
         return response
 
     def close(self) -> None:

@@ -185,7 +185,7 @@ class Session:
         if self.cookies:
             cookie = self.cookies.header(target.route.host, target.path, target.route.secure)
             if cookie:
-                wire = b"%bCookie: %b%b" % (target.head, cookie, wire[len(target.head) - 2 :])
+                wire = b"%bCookie: %b\r\n%b" % (target.head, cookie, target.tail)
         operation = name or target.name
         response = self._pool.exchange(target, wire, None, operation, self._limits)
         if response.head.sets_cookies:

@@ -15,6 +15,7 @@ from amoc_gevent.http.errors import InvalidHeader
 from amoc_gevent.http.headers import Headers, encode
 from amoc_gevent.transport import Certificate, Peer, SourceAddress, Verify, context
 
+PROTOCOLS = ("http/1.1",)
 TARGETS_KEPT = 512
 
 _PLAIN = re.compile(r"/[\w\-~!$&'()*+,;=:@/.?]*", re.ASCII).fullmatch
@@ -40,11 +41,11 @@ class Route:
 class Target:
     """A method and a URL with the common fields, ready to send.
 
-    `path` is without query, `uri` with it; `fields` are the lines of the head, `head` is all of it
-    but for the empty line that ends it, and `wire` is the request as it is without a body.
+    `path` is without query, `uri` with it. `fields` are the lines of the common fields, `head` is
+    the request line and these. `tail` is what ends a request without a body, `wire` is all of it.
     """
 
-    __slots__ = ("fields", "head", "method", "name", "path", "route", "uri", "url", "wire")
+    __slots__ = ("fields", "head", "method", "name", "path", "route", "tail", "uri", "url", "wire")
 
     def __init__(self, method: str, route: Route, path: str, uri: str, fields: bytes) -> None:
         self.method = method
@@ -55,7 +56,8 @@ class Target:
         self.url = route.origin + uri
         self.name = f"{method} {path}"
         self.head = f"{method} {uri} HTTP/1.1\r\n".encode() + fields
-        self.wire = self.head + (b"\r\n" if self.bodiless else b"Content-Length: 0\r\n\r\n")
+        self.tail = b"\r\n" if self.bodiless else b"Content-Length: 0\r\n\r\n"
+        self.wire = self.head + self.tail
 
     @property
     def idempotent(self) -> bool:
@@ -170,7 +172,7 @@ class Template:
         key = (url.scheme, url.host, url.port, verify, cert, source)
         found = _routes.get(key)
         if found is None:
-            secured = context(verify, cert) if url.scheme == "https" else None
+            secured = context(verify, cert, PROTOCOLS) if url.scheme == "https" else None
             found = Route(url, Peer(url.host, url.port, secured, source))
             _routes[key] = found
         return found

@@ -7,24 +7,32 @@ import ssl
 from contextlib import suppress
 from pathlib import Path
 
+import certifi
+
 from amoc_gevent.transport.errors import TransportError
 
 Verify = bool | str
 Certificate = str | tuple[str, str] | None
 
-_contexts: dict[tuple[Verify, Certificate], ssl.SSLContext] = {}
+_contexts: dict[object, ssl.SSLContext] = {}
 
 
-def context(verify: Verify = True, cert: Certificate = None) -> ssl.SSLContext:
+def context(
+    verify: Verify = True, cert: Certificate = None, protocols: tuple[str, ...] = ()
+) -> ssl.SSLContext:
     """Return the worker's context for these settings.
 
-    `verify` is True (the system's authorities), False, or the path of a file or folder of
-    authorities. `cert` is the path of the client's certificate with its key, or the paths of both.
+    `verify` is True (the authorities of the system and those of certifi, which requests trusts),
+    False, or the path of a file or folder of authorities. `cert` is the path of the client's
+    certificate with its key, or the paths of both. `protocols` are offered by ALPN (RFC 7301).
+    Raises TransportError when a file cannot be used.
     """
-    key = (verify, cert)
+    key = (verify, cert, protocols)
     found = _contexts.get(key)
     if found is None:
         found = _contexts[key] = _make(verify, cert)
+        if protocols:
+            found.set_alpn_protocols(list(protocols))
     return found
 
 
@@ -37,6 +45,8 @@ def _make(verify: Verify, cert: Certificate) -> ssl.SSLContext:
             )
         else:
             made = ssl.create_default_context()
+            if verify:
+                made.load_verify_locations(certifi.where())
         if not verify:
             made.check_hostname = False
             made.verify_mode = ssl.CERT_NONE

@@ -131,8 +131,20 @@ def test_an_answer_before_the_body_was_taken_is_the_response():
     def refuses(sock):
         sock.sendall(response(b"no", "413 Content Too Large", "Connection: close"))
 
-    with Scripted(refuses) as server, http.Session(server.url) as session:
+    with Scripted(refuses, always(OK)) as server, http.Session(server.url) as session:
         assert session.post("/", data=bytes(32 << 20)).status_code == 413
+        assert session.get("/").text == "ok"
+        assert server.connections == 2
+
+
+def test_an_answer_before_the_body_was_taken_leaves_no_usable_connection():
+    def refuses(sock):
+        sock.sendall(response(b"no", "413 Content Too Large"))
+
+    with Scripted(refuses, always(OK)) as server, http.Session(server.url) as session:
+        assert session.put("/", data=bytes(32 << 20)).status_code == 413
+        assert session.get("/").text == "ok"
+        assert server.connections == 2
 
 
 @pytest.mark.parametrize(

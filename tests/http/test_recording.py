@@ -6,7 +6,7 @@ import gevent
 import pytest
 from requests.auth import HTTPDigestAuth
 
-from amoc_gevent import http
+from amoc_gevent import clock, http
 from amoc_gevent.errors import UsageError
 from tests.servers import wait_for
 from tests.transport.scripted import (
@@ -307,6 +307,18 @@ def test_a_scenario_that_answers_a_challenge_has_it_counted_apart(httpbin, clien
         "wrong (challenge)": (1, {}),
         "wrong": (1, {"status 401": 1}),
     }
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_a_wall_clock_that_is_set_makes_no_latency_absurd(monkeypatch, recorded, step_s):
+    wall_ns = clock.wall_ns
+    monkeypatch.setattr(clock, "wall_ns", lambda: wall_ns() + step_s * 10**9)
+    with Scripted(always(OK)) as server, http.Session(server.url) as session:
+        began = clock.monotonic()
+        got = session.get("/")
+        elapsed_us = (clock.monotonic() - began) * 1e6
+    assert 0 <= got.first_byte_us <= got.total_us <= elapsed_us
+    assert recorded()["GET /"].latency.max <= elapsed_us * 1.001
 
 
 def test_what_a_fault_answered_is_dropped_from_the_pool(recorded):

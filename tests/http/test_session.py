@@ -398,7 +398,7 @@ def test_all_users_share_one_context(ca):
             with http.Session(server.url, verify=str(ca.file)) as session:
                 peers.append(session.get("/json").target.route.peer)
     assert len({id(peer.context) for peer in peers}) == 1
-    assert peers[0].context is transport.context(str(ca.file))
+    assert peers[0].context is transport.context(str(ca.file), None, ("http/1.1",))
 
 
 def test_an_unusable_certificate_file_is_said_in_one_line():

@@ -1,0 +1,98 @@
+"""requests with our recording: what is added to it, and that the rest is left as it is."""
+
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from amoc_gevent import http
+from amoc_gevent.errors import UsageError
+from amoc_gevent.http import requests_session
+
+
+@pytest.fixture
+def session(demo):
+    with http.RequestsSession(demo.url) as made:
+        yield made
+
+
+def test_it_is_a_requests_session_and_gives_requests_responses(session):
+    assert isinstance(session, requests.Session)
+    response = session.get("/json")
+    assert isinstance(response, requests.Response)
+    assert response.raise_for_status() is None
+    assert response.elapsed.total_seconds() > 0
+
+
+def test_absolute_urls_and_the_base_url_both_work(session, demo):
+    assert session.get("/json").url == session.get(f"{demo.url}/json").url
+
+
+def test_a_time_out_is_always_given(session, monkeypatch):
+    given = []
+    send = requests.adapters.HTTPAdapter.send
+
+    def spy(self, request, **options):
+        given.append(options["timeout"])
+        return send(self, request, **options)
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", spy)
+    session.get("/json")
+    session.get("/json", timeout=3)
+    session.timeout = (1, 2)
+    session.get("/redirect/1")
+    assert given == [requests_session.DEFAULT_TIMEOUT, 3, (1, 2), (1, 2)]
+
+
+def test_a_user_has_one_connection(session, demo):
+    before = demo.counts()["connections"]
+    for _ in range(10):
+        session.get("/json")
+    assert demo.counts()["connections"] - before == 2  # ours, and that of the one who counts
+
+
+def test_latency_includes_reading_the_body(session, recorded):
+    session.get("/chunked/20", name="body")
+    operation = recorded()["body"]
+    assert operation.latency.max >= operation.phases["first_byte"].max
+
+
+def test_a_streamed_body_is_the_scenarios_to_read(session, recorded):
+    response = session.get("/bytes/100000", stream=True, name="streamed")
+    assert recorded()["streamed"].count == 1
+    assert sum(len(part) for part in response.iter_content(1000)) == 100_000
+
+
+def test_a_response_that_was_not_to_be_checked_cannot_fail(session):
+    with pytest.raises(UsageError, match="check=True"):
+        session.get("/json").fail("no token")
+
+
+def test_two_sessions_at_once_do_not_mix_their_names(demo, recorded):
+    with http.RequestsSession(demo.url) as one, http.RequestsSession(demo.url) as two:
+
+        def hook(response, **_):
+            two.get("/json", name="inner")
+
+        one.get("/json", name="outer", hooks={"response": hook})
+        one.get("/json", name="after")
+    assert {name: o.count for name, o in recorded().items()} == {
+        "outer": 1,
+        "inner": 1,
+        "after": 1,
+    }
+
+
+def test_requests_is_imported_only_by_those_who_use_it():
+    code = (
+        "import sys; from amoc_gevent import http; http.Session; "
+        "assert 'requests' not in sys.modules; http.RequestsSession; "
+        "assert 'requests' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_name_that_http_does_not_have_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Sesion'"):
+        http.Sesion  # noqa: B018
