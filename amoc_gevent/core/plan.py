@@ -46,6 +46,11 @@ class Batch:
         """Return when this user starts: evenly spaced over the whole cluster, no bursts."""
         return self.start + (user_id - self.first) / self.rate
 
+    @property
+    def length_s(self) -> float:
+        """Seconds from the first user's slot to when the next batch may begin."""
+        return (self.last - self.first + 1) / self.rate
+
     def ids_at(self, node: str) -> range:
         """Return the ids that `node` takes, round robin: the first id to the first node."""
         if node not in self.nodes:
@@ -110,11 +115,16 @@ class Plan:
         return max((batch.last for batch in self.batches), default=0)
 
     def released(self, start: float) -> "Plan":
-        """Return the plan in which batches that had no start yet begin at `start`."""
-        batches = tuple(
-            replace(b, start=start) if b.start == UNRELEASED else b for b in self.batches
-        )
-        return replace(self, batches=batches)
+        """Return the plan in which batches that had no start yet begin at `start`.
+
+        One follows the other, so that users start at the rate that was asked for and no faster.
+        """
+        batches = list(self.batches)
+        for at, batch in enumerate(batches):
+            if batch.start == UNRELEASED:
+                batches[at] = replace(batch, start=start)
+                start += batch.length_s
+        return replace(self, batches=tuple(batches))
 
 
 def own_ids(plan: Plan, node: str, workers: int, worker: int) -> Iterator[tuple[Batch, range]]:
@@ -138,6 +148,14 @@ def rotated(nodes: tuple[str, ...], batches: tuple[Batch, ...]) -> tuple[str, ..
     taker = last.nodes[(last.last - last.first) % len(last.nodes)]
     after = nodes.index(taker) + 1 if taker in nodes else 0
     return nodes[after:] + nodes[:after]
+
+
+def next_slot(plan: Plan, ended: IdSet, now: float) -> float:
+    """Return when a batch that is added now may begin: when all users before it have started."""
+    for highest, _ in highest_present(plan, ended, 1):
+        batch = next(batch for batch in plan.batches if batch.first <= highest <= batch.last)
+        return max(now, batch.slot(highest) + 1 / batch.rate)
+    return now
 
 
 def highest_present(plan: Plan, ended: IdSet, count: int) -> list[tuple[int, int]]:

@@ -67,6 +67,15 @@ class Run:
         """How many of them were removed by command."""
         return len(IdSet((removal.first, removal.last) for removal in self.plan.removals))
 
+    def count_users(self, reported: UserCounts) -> None:
+        """Take over what the nodes reported, so that the states sum to all who were asked for.
+
+        Users of whom no node has told wait for one, or for good once the run stops.
+        """
+        unheard = max(0, self.assigned - reported.total)
+        growing = self.status in {"starting", "running"}
+        self.users = reported + UserCounts(**{"waiting" if growing else "done": unheard})
+
     def elapsed(self, now: float) -> float:
         """Seconds since its first user's slot, up to its end."""
         if not self.started_at:

@@ -4,6 +4,7 @@ An answer is `{"ok": true, "result": {...}}` or `{"ok": false, "error": "...", "
 """
 
 import json
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from gevent.server import StreamServer
 from amoc_gevent.core.commands import Command
 from amoc_gevent.core.wire import command_of
 from amoc_gevent.errors import AmocError, UsageError
+
+log = logging.getLogger(__name__)
 
 LINE_MAX = 1 << 20
 
@@ -61,3 +64,6 @@ class ControlServer:
             return {"ok": True, "result": self._handle(command_of(request))}
         except AmocError as error:
             return {"ok": False, "error": str(error), "usage": isinstance(error, UsageError)}
+        except Exception as error:  # the boundary around a handler: whoever asks is told
+            log.exception("%r failed", request)
+            return {"ok": False, "error": f"internal error: {error!r}", "usage": False}

@@ -30,11 +30,14 @@ class LocalCluster:
 
     def __enter__(self) -> Self:
         deadline = clock.monotonic() + JOIN_S
-        while not self.master.nodes:
-            if clock.monotonic() > deadline:
-                self.close()
-                raise AmocError(f"the local node did not join its master within {JOIN_S:.0f} s")
-            gevent.sleep(0.01)
+        try:
+            while not self.master.nodes:
+                if clock.monotonic() > deadline:
+                    raise AmocError(f"the local node did not join its master within {JOIN_S:.0f} s")
+                gevent.sleep(0.01)
+        except BaseException:  # an interrupt too must leave nothing behind
+            self.close()
+            raise
         return self
 
     def __exit__(

@@ -6,10 +6,11 @@ All that happens comes in through `handle(command)` or a node's report; the plan
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import gevent
 from gevent.event import Event as Flag
+from gevent.lock import BoundedSemaphore
 
 from amoc_gevent import clock
 from amoc_gevent.core.commands import Add, Command, Do, Remove, Set, Status, Stop
@@ -17,22 +18,24 @@ from amoc_gevent.core.messages import (
     Event,
     MessageError,
     Report,
-    State,
     UserCounts,
     decode_report,
     encode,
 )
+from amoc_gevent.core.nodes import NodeView
 from amoc_gevent.core.options import OPTIONS, changed_option
 from amoc_gevent.core.plan import (
     UNRELEASED,
     Batch,
     Plan,
+    Proposal,
     Removal,
     highest_present,
+    next_slot,
     rotated,
 )
 from amoc_gevent.core.run import Run
-from amoc_gevent.core.snapshot import Operation
+from amoc_gevent.core.status import status_of
 from amoc_gevent.engine.bus import Publisher, Puller
 from amoc_gevent.engine.loader import find
 from amoc_gevent.errors import AmocError, UsageError
@@ -44,31 +47,8 @@ TICK_S = 0.05
 LEAD_S = 0.1
 SET_TIMEOUT_S = 3.0
 ABANDON_S = 10.0
-
-
-@dataclass(slots=True)
-class NodeView:
-    """What the master knows of one node."""
-
-    name: str
-    incarnation: str
-    state: State = "stopped"
-    run: str = ""
-    plan_version: int = 0
-    users: UserCounts = field(default_factory=UserCounts)
-    heard: float = 0.0
-    acknowledged: int = 0
-    ahead: set[int] = field(default_factory=set)
-
-    def is_new(self, sequence: int) -> bool:
-        """Note a report's number; False when that report was taken in before."""
-        if sequence <= self.acknowledged or sequence in self.ahead:
-            return False
-        self.ahead.add(sequence)
-        while self.acknowledged + 1 in self.ahead:
-            self.acknowledged += 1
-            self.ahead.remove(self.acknowledged)
-        return True
+ID_MAX = 2**53
+"""Ids travel as JSON numbers too, which are exact up to here."""
 
 
 class Master:
@@ -83,7 +63,7 @@ class Master:
         self.nodes: dict[str, NodeView] = {}
         self.run: Run | None = None
         self.ended = Flag()
-        self.malformed = 0
+        self._setting = BoundedSemaphore()
         self._loops = [gevent.spawn(self._collect), gevent.spawn(self._tick)]
         self._handlers: dict[type, Callable[..., dict[str, object]]] = {
             Do: self._do,
@@ -109,9 +89,10 @@ class Master:
             raise AmocError(f"run {self.run.id} is {self.run.status}: stop it before the next one")
         if not self.nodes:
             raise AmocError("no node has joined this master yet")
-        if not 1 <= command.first <= command.last:
+        if not 1 <= command.first <= command.last <= ID_MAX:
             raise UsageError(
-                f"users {command.first} to {command.last}: they begin at 1, the lowest first"
+                f"users {command.first} to {command.last}: they begin at 1, the lowest first, "
+                f"and end at {ID_MAX}"
             )
         path = find(command.scenario)
         nodes = tuple(self.nodes)
@@ -155,7 +136,11 @@ class Master:
         if command.count < 1:
             raise UsageError(f"add {command.count}: give a number of users, 1 or more")
         plan, first = run.plan, run.plan.highest + 1
-        start = clock.steady() + LEAD_S if run.status == "running" else UNRELEASED
+        if first + command.count - 1 > ID_MAX:
+            raise UsageError(f"add {command.count}: ids end at {ID_MAX}")
+        start = UNRELEASED
+        if run.status == "running":
+            start = next_slot(plan, run.ended_ids, clock.steady() + LEAD_S)
         batch = Batch(
             first,
             first + command.count - 1,
@@ -179,24 +164,38 @@ class Master:
         return {"removed": count}
 
     def _set(self, command: Set) -> dict[str, object]:
-        """Change an option here, or a setting of the scenario and wait for what workers say."""
+        """Change an option here, or propose a setting to the workers and hear what they say."""
         run = self._growing()
         if command.name in OPTIONS:
             self._change(run, options=changed_option(run.plan.options, command.name, command.value))
-            return {command.name: command.value}
-        before, events_before = run.plan.settings, len(run.events)
-        self._change(run, settings={**before, command.name: command.value})
+        else:
+            with self._setting:
+                self._propose(command)
+        self._event("set", f"{command.name} = {command.value}")
+        return {command.name: command.value}
+
+    def _propose(self, command: Set) -> None:
+        """Have each worker try a setting; it is part of the plan once none of them refused."""
+        run = self._growing()
+        if run.status == "starting":
+            raise AmocError(f"run {run.id} is starting: set {command.name} once it runs")
+        told = len(run.events)
+        self._change(run, proposal=Proposal(self._version + 1, command.name, command.value))
         version, deadline = self._version, clock.monotonic() + SET_TIMEOUT_S
-        while clock.monotonic() < deadline:
-            refused = [e.text for e in run.events[events_before:] if e.kind == "set-refused"]
-            if refused:
-                self._change(run, settings=before)
-                raise UsageError(refused[0])
-            if all(node.plan_version >= version for node in self.nodes.values()):
-                self._event("set", f"{command.name} = {command.value}")
-                return {command.name: command.value}
-            gevent.sleep(TICK_S)
-        raise AmocError(f"{command.name}: not every worker answered within {SET_TIMEOUT_S:.0f} s")
+        try:
+            while any(node.plan_version < version for node in self.nodes.values()):
+                if clock.monotonic() > deadline:
+                    raise AmocError(
+                        f"{command.name}: not every worker answered within {SET_TIMEOUT_S:.0f} s, "
+                        "some may have taken the value; set it again"
+                    )
+                gevent.sleep(TICK_S)
+        finally:
+            self._change(run, proposal=None)
+        for event in run.events[told:]:
+            if event.kind == "set-refused":
+                raise UsageError(event.text)
+        self._change(run, settings={**run.plan.settings, command.name: command.value})
 
     def _stop(self, command: Stop) -> dict[str, object]:
         run = self._active()
@@ -204,32 +203,7 @@ class Master:
         return {"run": run.id, "status": run.status, "force": run.plan.force}
 
     def _status(self, _command: Status) -> dict[str, object]:
-        run = self.run
-        if run is None:
-            return {"status": "idle", "nodes": len(self.nodes)}
-        return {
-            "run": run.id,
-            "scenario": run.scenario,
-            "status": run.status,
-            "elapsed_s": round(run.elapsed(clock.steady()), 1),
-            "nodes": len(self.nodes),
-            "workers": run.workers,
-            "users": {
-                "waiting": run.users.waiting,
-                "running": run.users.running,
-                "resting": run.users.resting,
-                "done": run.users.done,
-            },
-            "failure": run.failure.message if run.failure else None,
-            "operations": {
-                name: _operation_status(operation)
-                for name, operation in run.results.total.operations.items()
-            },
-            "errors": [
-                {"type": error.type, "place": error.place, "count": error.count}
-                for error in run.results.total.errors.values()
-            ],
-        }
+        return status_of(self.run, len(self.nodes), clock.steady())
 
     def _begin_stop(self, run: Run, *, force: bool = False, failed: bool = False) -> None:
         if failed:
@@ -242,6 +216,7 @@ class Master:
     def _change(self, run: Run, **changes: object) -> None:
         self._version += 1
         run.plan = replace(run.plan, version=self._version, **changes)  # type: ignore[arg-type]
+        self._count_users(run)
         self._publish()
 
     def _publish(self) -> None:
@@ -256,7 +231,6 @@ class Master:
             try:
                 report = decode_report(self._puller.pull())
             except MessageError as error:
-                self.malformed += 1
                 log.error("%s", error)
                 continue
             self._take(report)
@@ -266,15 +240,13 @@ class Master:
         if node is None or node.incarnation != report.incarnation:
             node = self.nodes[report.source] = NodeView(report.source, report.incarnation)
             self._publish()
-        if not node.is_new(report.sequence):
+        if not node.is_new(report):
             return
-        node.heard = clock.monotonic()
+        node.note(report)
         run = self.run
         if run is None or report.run != run.id:
             return
-        node.state, node.run, node.users = report.state, report.run, report.users
-        node.plan_version = report.plan_version
-        run.users = sum((n.users for n in self.nodes.values()), UserCounts())
+        self._count_users(run)
         for first, last in report.ended:
             run.ended_ids.add(first, last)
         run.events.extend(report.events)
@@ -283,6 +255,10 @@ class Master:
             run.results.add(second, snapshot, health, run.users)
         if report.failure is not None and run.failure is None:
             run.failure = report.failure
+
+    def _count_users(self, run: Run) -> None:
+        nodes = (node for node in self.nodes.values() if node.run == run.id)
+        run.count_users(sum((node.users for node in nodes), UserCounts()))
 
     def _tick(self) -> None:
         while True:
@@ -300,7 +276,7 @@ class Master:
         if run.failure is not None and run.final_status != "failed":
             self._begin_stop(run, failed=True, force=run.status == "starting")
         elif run.status == "starting":
-            if all(node.run == run.id and node.state == "ready" for node in self.nodes.values()):
+            if all(node.follows(run.id, "ready") for node in self.nodes.values()):
                 run.started_at = now + LEAD_S
                 self._change(run, status="running", batches=run.plan.released(now + LEAD_S).batches)
         elif run.status == "running":
@@ -315,7 +291,8 @@ class Master:
         return run.users.done == run.assigned and run.removed < run.assigned
 
     def _advance_stop(self, run: Run, now: float) -> None:
-        if all(node.run == run.id and node.state == "stopped" for node in self.nodes.values()):
+        nodes = self.nodes.values()
+        if all(node.follows(run.id, "stopped") and node.complete for node in nodes):
             self._end(run)
         elif now > run.stopping_at + run.plan.options.stop_timeout + ABANDON_S:
             self._event("abandoned", "not every worker said that it stopped; they were killed")
@@ -332,14 +309,3 @@ class Master:
     def _event(self, kind: str, text: str) -> None:
         if self.run is not None:
             self.run.events.append(Event(clock.wall(), kind, text))
-
-
-def _operation_status(operation: Operation) -> dict[str, object]:
-    p50, p95 = operation.latency.percentiles((0.5, 0.95))
-    return {
-        "count": operation.count,
-        "errors": operation.errors,
-        "interrupted": operation.interrupted,
-        "p50_us": p50,
-        "p95_us": p95,
-    }

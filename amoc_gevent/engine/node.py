@@ -207,9 +207,8 @@ class Node:
             self._ended.extend(report.ended)
             self._events.extend(report.events)
             mine = report.incarnation == str(worker.incarnation)
-            if (
-                mine and self._note(worker, report)
-            ) or self._seconds.oldest <= self._whole_through():
+            news = mine and self._note(worker, report)
+            if news or self._seconds.oldest <= self._whole_through():
                 self._send()
 
     def _note(self, worker: WorkerProcess, report: Report) -> bool:

@@ -24,7 +24,7 @@ class WorkerProcess:
     """
 
     index: int
-    incarnation: int = 0
+    incarnation: int = 1
     process: Popen[bytes] | None = None
     started: float = 0.0
     quick_deaths: int = 0
@@ -46,8 +46,7 @@ class WorkerProcess:
 
         `on_exit` is called, in a greenlet of its own, when it has ended.
         """
-        self.incarnation += 1
-        self.state = "starting"
+        self.state, self.killed = "starting", False
         self.plan_version = 0
         self.started = clock.monotonic()
         numbers = map(str, (self.index, self.incarnation, os.getpid()))
@@ -89,8 +88,10 @@ class WorkerProcess:
     def note_death(self) -> float:
         """Return how many seconds to wait before it is started again: none the first time.
 
-        Its users wait for it meanwhile, apart from those that were done.
+        Its users wait for it meanwhile, apart from those that were done. What it sent before its
+        death and is read later is no word of the next one.
         """
+        self.incarnation += 1
         quick = clock.monotonic() - self.started < QUICK_DEATH_S
         self.quick_deaths = self.quick_deaths + 1 if quick else 0
         self.early_deaths = self.early_deaths + 1 if self.state == "starting" else 0

@@ -11,6 +11,7 @@ from amoc_gevent.core.plan import (
     Plan,
     Removal,
     highest_present,
+    next_slot,
     own_ids,
     rotated,
 )
@@ -135,6 +136,35 @@ def test_a_release_starts_the_batches_that_waited_and_no_other() -> None:
     waiting = Batch(1, 5, UNRELEASED, 10.0, AB)
     of = plan(batch(6, 9), waiting).released(500.0)
     assert [b.start for b in of.batches] == [100.0, 500.0]
+
+
+def test_batches_that_waited_together_start_one_after_the_other_at_the_rate() -> None:
+    waiting = [Batch(first, first + 4, UNRELEASED, 10.0, AB) for first in (1, 6, 11)]
+    of = plan(*waiting).released(500.0)
+    slots = [b.slot(one) for b in of.batches for one in range(b.first, b.last + 1)]
+    assert slots == pytest.approx([500.0 + place / 10 for place in range(15)])
+
+
+@pytest.mark.parametrize(
+    ("batches", "removed", "now", "expected"),
+    [
+        ([], None, 50.0, 50.0),
+        ([(1, 10)], None, 50.0, 101.0),  # the last of ten has its slot at 100.9
+        ([(1, 10)], None, 100.5, 101.0),
+        ([(1, 10)], None, 102.0, 102.0),
+        ([(1, 10)], (6, 10), 100.1, 100.5),  # those that were removed need no slots
+        ([(1, 10)], (1, 10), 100.1, 100.1),
+    ],
+)
+def test_an_added_batch_begins_when_those_before_it_have_started(
+    batches: list[tuple[int, int]],
+    removed: tuple[int, int] | None,
+    now: float,
+    expected: float,
+) -> None:
+    removals = (Removal(*removed, force=False),) if removed else ()
+    of = plan(*(batch(first, last) for first, last in batches), removals=removals)
+    assert next_slot(of, IdSet(), now) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

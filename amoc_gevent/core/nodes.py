@@ -1,0 +1,55 @@
+"""What a master knows of a node from its reports, each of which counts exactly once."""
+
+from dataclasses import dataclass, field
+
+from amoc_gevent.core.messages import Report, State, UserCounts
+
+
+@dataclass(slots=True)
+class NodeView:
+    """One node, in one life of its process (`incarnation`).
+
+    What it says of itself is that of its newest report: one that was sent again comes late.
+    `acknowledged` is the number up to which no report is missing, `ahead` has those after a gap.
+    """
+
+    name: str
+    incarnation: str
+    state: State = "stopped"
+    run: str = ""
+    plan_version: int = 0
+    users: UserCounts = field(default_factory=UserCounts)
+    newest: int = 0
+    acknowledged: int = 0
+    ahead: set[int] = field(default_factory=set)
+
+    def is_new(self, report: Report) -> bool:
+        """Note a report's number; False when that report was taken in before.
+
+        Reports that the node no longer keeps will never come: nobody waits for them.
+        """
+        new = report.sequence > self.acknowledged and report.sequence not in self.ahead
+        if new:
+            self.ahead.add(report.sequence)
+        if report.oldest - 1 > self.acknowledged:
+            self.acknowledged = report.oldest - 1
+            self.ahead = {number for number in self.ahead if number > self.acknowledged}
+        while self.acknowledged + 1 in self.ahead:
+            self.acknowledged += 1
+            self.ahead.remove(self.acknowledged)
+        return new
+
+    def note(self, report: Report) -> None:
+        """Take over what the node says of itself, unless a later report has said it already."""
+        if report.sequence > self.newest:
+            self.newest, self.run, self.state = report.sequence, report.run, report.state
+            self.plan_version, self.users = report.plan_version, report.users
+
+    def follows(self, run: str, state: State) -> bool:
+        """Whether the node is in `state` towards `run`."""
+        return self.run == run and self.state == state
+
+    @property
+    def complete(self) -> bool:
+        """Whether no report is missing between the first and the newest."""
+        return not self.ahead
