@@ -29,12 +29,8 @@ class LocalCluster:
         self.node = Node(NODE, workers, plans, reports, self.sockets, on_output)
 
     def __enter__(self) -> Self:
-        deadline = clock.monotonic() + JOIN_S
         try:
-            while not self.master.nodes:
-                if clock.monotonic() > deadline:
-                    raise AmocError(f"the local node did not join its master within {JOIN_S:.0f} s")
-                gevent.sleep(0.01)
+            self._wait_for_node()
         except BaseException:  # an interrupt too must leave nothing behind
             self.close()
             raise
@@ -47,6 +43,13 @@ class LocalCluster:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _wait_for_node(self) -> None:
+        deadline = clock.monotonic() + JOIN_S
+        while not self.master.nodes:
+            if clock.monotonic() > deadline:
+                raise AmocError(f"the local node did not join its master within {JOIN_S:.0f} s")
+            gevent.sleep(0.01)
 
     def close(self) -> None:
         """End all processes and sockets."""

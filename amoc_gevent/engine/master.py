@@ -116,6 +116,7 @@ class Master:
             workers=self._workers,
         )
         self.ended.clear()
+        self._count_users(self.run)
         self._event("start", f"{self.run.scenario} with users {command.first} to {command.last}")
         self._publish()
         return {"run": plan.run, "users": command.last - command.first + 1}
