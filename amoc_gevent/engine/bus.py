@@ -14,8 +14,8 @@ from typing import Any
 import zmq.green as zmq
 
 SEND_BUFFER = 10_000
-PREFIX = "amoc-sockets-"
-PARENT_MAX = 60
+PREFIX = "amoc_"
+PARENT_MAX = 72
 """Bytes of a path: a Unix socket's may have 107 altogether."""
 
 

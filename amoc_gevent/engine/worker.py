@@ -171,7 +171,6 @@ class Worker:
         live = _Live(scenario, state, users, health, watchdog, dict(order.plan.settings))
         self._live = live
         self._state = "ready"
-        self._report()
         self._spawn(self._report_each_second, live)
         self._spawn(self._finish_when_gone)
         self._follow(self._order or order, live)
@@ -207,6 +206,7 @@ class Worker:
         elif plan.status == "stopping":
             users.stop(force=plan.force)
         live.version = plan.version
+        self._report()  # at once: whoever gave a command looks at what came of it
 
     def _follow_settings(self, plan: Plan, live: _Live) -> None:
         """Take over settings that changed, and try the one that is proposed."""
@@ -217,8 +217,6 @@ class Worker:
         if proposal is not None and proposal.number != live.proposal:
             live.proposal = proposal.number
             self._update(proposal.name, proposal.text, live)
-            live.version = plan.version
-            self._report()  # the master waits for it
 
     def _update(self, name: str, text: str, live: _Live) -> None:
         try:
