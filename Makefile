@@ -31,7 +31,10 @@ run: $(VENV)/.installed ## Load the demo server with 200 users for 15 s
 	$(BIN)/amoc run http_hello 1 200 --duration 15s --user-rate 100/s --set url=$$url $(ARGS)
 
 test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
-	@$(HAS_SBIN) nginx >/dev/null || bash .ci/packages nginx-light || true
+	@missing=; for pair in nginx:nginx-light prosody:prosody ejabberdctl:ejabberd; do \
+	    $(HAS_SBIN) $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
+	done; \
+	[ -z "$$missing" ] || bash .ci/packages $$missing || true
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.check ## Check style, types and the arrows between modules

@@ -7,6 +7,7 @@ import pytest
 
 from amoc_gevent.targets.http import DemoServer
 from tests.servers import Authority, Demo, Httpbin, MissingServerError, Nginx
+from tests.xmpp_servers import Ejabberd, Prosody, XmppServer
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +60,36 @@ def demo_here() -> Iterator[DemoServer]:
     """The demo server on the hub of the test, for clients that yield to it."""
     with DemoServer() as server:
         yield server
+
+
+def _started(
+    kind: type[XmppServer], places: pytest.TempPathFactory, ca: Authority
+) -> Iterator[XmppServer]:
+    try:
+        server = kind(places.mktemp(kind.name), ca)
+    except MissingServerError as missing:
+        pytest.fail(str(missing), pytrace=False)
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prosody(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Iterator[XmppServer]:
+    """Debian's Prosody."""
+    yield from _started(Prosody, tmp_path_factory, ca)
+
+
+@pytest.fixture(scope="session")
+def ejabberd(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Iterator[XmppServer]:
+    """Debian's ejabberd."""
+    yield from _started(Ejabberd, tmp_path_factory, ca)
+
+
+@pytest.fixture(params=["prosody", "ejabberd"])
+def xmpp_server(request: pytest.FixtureRequest) -> XmppServer:
+    """Each real XMPP server in turn."""
+    server: XmppServer = request.getfixturevalue(request.param)
+    return server
 
 
 @pytest.fixture
