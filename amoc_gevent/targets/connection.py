@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from socket import IPPROTO_TCP, SHUT_WR, SO_LINGER, SOL_SOCKET, TCP_NODELAY
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from amoc_gevent.targets.counts import Tally
-from amoc_gevent.targets.messages import Reply, Request, Then
-from amoc_gevent.targets.pages import COUNT, Pages
+from amoc_gevent.targets.counts import Counts, Tally
+from amoc_gevent.targets.messages import Answer, Reply, Request, Then
+from amoc_gevent.targets.pages import COUNT
 from amoc_gevent.targets.reader import RequestReader
 from amoc_gevent.targets.tls import TlsFilter
 
@@ -32,6 +32,15 @@ LINGER = 2.0
 log = logging.getLogger(__name__)
 
 
+class Answering(Protocol):
+    """What a server serves: an answer to each request, and the counts of all."""
+
+    counts: Counts
+
+    def answer(self, request: Request) -> Answer | Reply:
+        """Answer `request`, which was counted already."""
+
+
 @dataclass(slots=True)
 class Service:
     """What the connections of one server share.
@@ -41,7 +50,7 @@ class Service:
     """
 
     loop: "_Loop"
-    pages: Pages
+    pages: Answering
     context: ssl.SSLContext | None = None
     known: dict[bytes, tuple[Reply, Tally]] = field(default_factory=dict)
     known_size: int = 0
