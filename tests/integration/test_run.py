@@ -89,7 +89,7 @@ def test_a_run_whose_users_all_end_by_themselves_finishes(amoc: Amoc, demo: Demo
 
 def test_a_first_interrupt_lets_users_finish_their_round(amoc: Amoc, demo: Demo) -> None:
     process = amoc.start(
-        *("run", amoc.scenario(SLOW.replace("delay/20", "delay/1")), 1, 8, *FAST),
+        *("run", amoc.scenario(SLOW.replace("delay/20", "delay/1")), 1, 8, "--user-rate", "200/s"),
         *("--set", f"url={demo.url}", "--summary", amoc.summary_path),
     )
     wait_for(lambda: demo.counts()["total"] == 8, what="all users in their first request")
