@@ -76,7 +76,7 @@ class Connection:
             raise broken or TransportError(CLOSED, stream.peer)
         self.heard = True
         end = data.find(_END)
-        if end < 0 or data[9:10] == b"1":
+        if end < 0 or data[9:10] == b"1" or data[:5] != b"HTTP/":
             data, end = self._final_head(data)
         if target.method == "HEAD":
             self._feed_head_only(data, end)

@@ -14,6 +14,7 @@ MAX_COOKIES = 3000
 MAX_HEADERS_KEPT = 64
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f;]").search
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
 class Cookie(NamedTuple):
@@ -170,7 +171,7 @@ def parse(field: str, host: str, path: str) -> Cookie | None:
     pair, *rest = field.split(";")
     name, equals, value = pair.partition("=")
     name = name.strip()
-    if not equals or not name:
+    if not equals or not name or _CONTROL(pair):
         return None
     attributes = {}
     for attribute in rest:  # of those that come twice, the last one counts

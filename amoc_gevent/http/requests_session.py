@@ -92,7 +92,8 @@ class RequestsSession(requests.Session):
 
     Each request, redirects included, is an operation, named and judged as those of `http.Session`.
     Its latencies are this process's time: they include the wait for its CPU, as the kernel's
-    arrival times cannot be had here. `timeout` is requests': seconds or (connect, read).
+    arrival times cannot be had here. `timeout` is requests': seconds or (connect, read). As in
+    `http.Session`, proxies and .netrc are not looked at unless `trust_env` is set to True.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class RequestsSession(requests.Session):
         self.trust_env = False  # looking for proxies and .netrc is a quarter of a request's CPU
         self.base_url = base_url
         self.timeout = timeout
+        self.trust_env = False
         self._verdict: Verdict | None = None
         for scheme in ("http://", "https://"):
             self.mount(scheme, _RecordingAdapter(pool_connections=10, pool_maxsize=1))

@@ -13,6 +13,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 Params = Mapping[str, Any] | Iterable[tuple[str, Any]] | str | bytes | None
 
 _CONTROL = re.compile(r"[\x00-\x20\x7f]").search
+_HOST = re.compile(r"[\w.:%~!$&'()*+,;=-]+", re.ASCII).fullmatch
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _SAFE = "!$&'()*+,/:;=?@~"
@@ -103,8 +104,8 @@ def split(url: str) -> Url:
     scheme = parts.scheme.lower()
     if scheme not in DEFAULT_PORTS:
         raise InvalidURL("invalid URL", f"{url!r}: the scheme must be http or https")
-    if not host:
-        raise InvalidURL("invalid URL", f"{url!r} has no host")
+    if not _HOST(host):
+        raise InvalidURL("invalid URL", f"{url!r} has no host that could be one")
     path = requote(_without_dots(parts.path)) or "/"
     target = f"{path}?{requote(parts.query)}" if parts.query else path
     user = None if parts.username is None else unquote(parts.username)

@@ -2,9 +2,12 @@
 
 import gzip
 import zlib
+from contextlib import suppress
 
 import brotli
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from amoc_gevent.http import InvalidResponse
 from amoc_gevent.http.coding import decode
@@ -77,3 +80,12 @@ def test_many_small_members_are_a_bomb_too():
 def test_a_bomb_within_a_bomb_is_found():
     with pytest.raises(InvalidResponse, match="too large"):
         decode(gzip.compress(gzip.compress(bytes(64 * LIMIT))), "gzip, gzip", LIMIT)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
+@given(st.binary(max_size=200), st.integers(0, 60))
+def test_any_bytes_are_decoded_or_refused(coding, garbage, kept):
+    compress = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress}[coding]
+    for body in (garbage, compress(TEXT)[:kept] + garbage):
+        with suppress(InvalidResponse):
+            assert isinstance(decode(body, coding, LIMIT), bytes)

@@ -1,6 +1,10 @@
 """Which response sets which cookie and which request carries it (RFC 6265): tables of cases."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from amoc_gevent import clock
 from amoc_gevent.http import InvalidHeader
@@ -165,3 +169,10 @@ def test_a_jar_does_not_grow_without_end():
         jar.set(f"n{n}", "1")
     assert len(jar) == 3000
     assert "n3099" in jar
+
+
+@given(st.lists(st.text(st.characters(codec="latin-1"), max_size=40), max_size=5))
+def test_whatever_a_server_sets_the_next_header_is_one_line(fields):
+    jar = Cookies()
+    jar.store(fields, HOST, "/", secure=True)
+    assert not re.search(rb"[\r\n\0]", jar.header(HOST, "/", secure=True))

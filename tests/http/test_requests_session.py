@@ -9,6 +9,7 @@ import requests
 from amoc_gevent import http
 from amoc_gevent.errors import UsageError
 from amoc_gevent.http import requests_session
+from tests.transport.scripted import refused_port
 
 
 @pytest.fixture
@@ -43,6 +44,11 @@ def test_a_time_out_is_always_given(session, monkeypatch):
     session.timeout = (1, 2)
     session.get("/redirect/1")
     assert given == [requests_session.DEFAULT_TIMEOUT, 3, (1, 2), (1, 2)]
+
+
+def test_a_proxy_of_the_environment_is_not_used(session, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{refused_port()}")
+    assert session.get("/json").ok
 
 
 def test_a_user_has_one_connection(session, demo):

@@ -1,7 +1,12 @@
 """URLs as requests understands them: tables of cases, some checked against requests itself."""
 
+import re
+from urllib.parse import parse_qsl
+
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
 from amoc_gevent.http import InvalidURL, urls
 
@@ -128,3 +133,22 @@ def test_parameters_are_added_as_requests_adds_them(url, params):
 )
 def test_a_redirect_leads_where_its_location_says(location, to):
     assert urls.follow("http://h/a/c", location) == to
+
+
+@given(st.text(max_size=40), st.sampled_from(["", "http://", "https://h", "http://h/", "http://["]))
+def test_any_text_is_a_url_that_fits_into_a_request_line_or_is_refused(text, start):
+    try:
+        split = urls.split(start + text)
+    except InvalidURL:
+        return
+    assert re.fullmatch(r"/[!-~]*", split.target)
+    assert re.fullmatch(r"[!-~]+", split.authority)
+    assert 0 <= split.port < 65536
+    assert urls.requote(split.target) == split.target
+
+
+@given(st.dictionaries(st.text(max_size=5), st.text(max_size=10), max_size=4))
+def test_any_parameters_fit_into_a_request_line_and_are_read_as_they_were(params):
+    query = urls.encode(params)
+    assert re.fullmatch(r"[!-~]*", query)
+    assert dict(parse_qsl(query, keep_blank_values=True)) == params

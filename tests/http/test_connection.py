@@ -1,0 +1,124 @@
+"""Whatever bytes come, in whatever pieces: a response or an error of the family."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any, cast
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from amoc_gevent.http import InvalidResponse
+from amoc_gevent.http.connection import Connection
+from amoc_gevent.http.target import Route, Target
+from amoc_gevent.http.urls import split
+from amoc_gevent.transport import Peer, Transport, TransportError
+
+ROUTE = Route(split("http://h"), Peer("h", 80))
+GET, HEAD = (Target(method, ROUTE, "/", "/", b"Host: h\r\n") for method in ("GET", "HEAD"))
+
+
+class Bytes:
+    """A stream that has these pieces and then ends."""
+
+    peer = "h:80"
+    sent = arrived = 0.0
+    connect_us = 0
+    tls_us = None
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = [piece for piece in pieces if piece]
+
+    def send(self, data: bytes) -> None:
+        pass
+
+    def receive(self) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+def exchange(pieces: Iterable[bytes], target: Target = GET) -> tuple[Any, ...]:
+    """What comes of these pieces: status, body and whether more may follow, or the error's kind."""
+    connection = Connection(cast("Transport", Bytes(pieces)))
+    try:
+        got = connection.exchange(target, target.wire, None, 10_000)
+    except (InvalidResponse, TransportError) as error:
+        return (error.kind,)
+    return got.status_code, got.content, dict(got.headers), connection.reusable
+
+
+def pieces_of(data: bytes, cuts: Iterable[int]) -> list[bytes]:
+    places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[a:b] for a, b in pairwise(places)]
+
+
+CUTS = st.lists(st.integers(0, 10_000), max_size=8)
+ANSWERS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n\r\nhello",
+    b"HTTP/1.1 204 No Content\r\nX: y\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello",
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@given(cuts=CUTS)
+def test_where_an_answer_is_cut_into_pieces_changes_nothing(answer, cuts):
+    assert exchange(pieces_of(answer, cuts)) == exchange([answer])
+
+
+@pytest.mark.parametrize("target", [GET, HEAD])
+@given(st.lists(st.binary(max_size=60), max_size=6))
+def test_any_bytes_are_a_response_or_an_error_of_the_family(target, pieces):
+    assert exchange(pieces, target)
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n",
+        b"Content-Length: 5\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 ",
+        b"HTTP/1.0 ",
+        b"HTTP/9.9 ",
+        b"200 OK",
+        b"100 Continue",
+        b"101 Switching Protocols",
+        b"204",
+        b" 99",
+        b"1234",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"\n",
+        b"\r",
+        b"Content-Length: 5",
+        b"Content-Length: -5",
+        b"Content-Length: 99999999999999999999",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: gzip",
+        b"Content-Encoding: gzip",
+        b"Connection: close",
+        b"Upgrade: x\r\nConnection: upgrade",
+        b"Set-Cookie: \xff=\0",
+        b"5\r\nhello\r\n",
+        b"0\r\n\r\n",
+        b"hello",
+        b" folded",
+        b":",
+        b"\0",
+    ]
+)
+
+
+@pytest.mark.parametrize("target", [GET, HEAD])
+@given(st.lists(FRAGMENTS, max_size=14), CUTS)
+@example([b"HTTP/1.1 ", b" 99", b"\r\n\r\n"], [])
+@example([b"\r\n\r\n"], [])
+@example([b"\n", b"HTTP/1.1 ", b"200 OK", b"\r\n\r\n"], [])
+@example([b"HTTP/1.1 ", b"101 Switching Protocols", b"\r\n\r\n", b"hello"], [])
+def test_any_mixture_of_what_responses_are_made_of_is_one_or_an_error(target, fragments, cuts):
+    answer = b"".join(fragments)
+    assert exchange(pieces_of(answer, cuts), target)
