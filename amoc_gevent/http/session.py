@@ -190,6 +190,9 @@ class Session:
         response = self._pool.exchange(target, wire, None, operation, self._limits)
         if response.head.sets_cookies:
             self._store_cookies(response)
+        if response.status_code < 300 and not check:
+            recording.success(operation, response, None)
+            return response
         if response.is_redirect:
             return self._finish(self._call(method, url, name, check, {}), response)
         return self._judge(operation, check, response)
