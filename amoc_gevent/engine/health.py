@@ -14,6 +14,7 @@ TIMER_S = 0.1
 SPAN_MIN_NS = 500_000_000
 """The shortest stretch over which CPU is judged: the last one of a run may be a millisecond."""
 
+LISTED_A_SECOND = 2000
 PAGE = resource.getpagesize()
 RESERVED_DESCRIPTORS = 64
 """What a worker needs beside its users' sockets."""
@@ -44,12 +45,6 @@ def descriptor_warning(users: int, workers: int, limit: int) -> str | None:
     )
 
 
-def open_descriptors() -> int:
-    """Return how many descriptors this process has open."""
-    directory = Path("/proc/self/fd")
-    return directory.stat().st_size or len(list(directory.iterdir()))  # a size since Linux 6.2
-
-
 class HealthMonitor:
     """Measures this process; `take(second, pickup)` returns what the last second was like.
 
@@ -65,6 +60,10 @@ class HealthMonitor:
         self._cpu_ns = clock.cpu_ns()
         self._taken_ns = clock.monotonic_ns()
         self._wall_offset = clock.wall_minus_monotonic()
+        # Kept open: a scenario may use up all descriptors, and that is when they matter.
+        self._memory = os.open("/proc/self/statm", os.O_RDONLY)
+        self._descriptors = os.open("/proc/self/fd", os.O_RDONLY)
+        self._listed = self._listed_again_in = 0
         self._timer = gevent.spawn(self._measure_timer)
 
     def _measure_timer(self) -> None:
@@ -77,8 +76,7 @@ class HealthMonitor:
         """Return the health since the last call; `pickup` is the lag of arrived bytes in µs."""
         now, cpu = clock.monotonic_ns(), clock.cpu_ns()
         wall_offset = clock.wall_minus_monotonic()
-        with Path("/proc/self/statm").open() as statm:
-            resident = int(statm.read().split()[1]) * PAGE
+        resident = int(os.pread(self._memory, 100, 0).split()[1]) * PAGE
         health = Health(
             node=self._node,
             worker=self._worker,
@@ -88,7 +86,7 @@ class HealthMonitor:
             timer_lag_us=self._late_ns // 1000,
             pickup_lag_us=round(pickup.max),
             rss=resident,
-            descriptors=open_descriptors(),
+            descriptors=self._count_descriptors(),
             descriptor_limit=self._limit,
             clock_step_s=wall_offset - self._wall_offset,
         )
@@ -96,6 +94,26 @@ class HealthMonitor:
         self._wall_offset = wall_offset
         return health
 
+    def _count_descriptors(self) -> int:
+        """Return how many descriptors this process has open.
+
+        Kernels before 6.2 only list them: many are counted the more rarely the more they are.
+        """
+        size = os.fstat(self._descriptors).st_size
+        if size:
+            return size
+        if self._listed_again_in > 0:
+            self._listed_again_in -= 1
+            return self._listed
+        try:
+            self._listed = len(os.listdir(self._descriptors)) - 1  # noqa: PTH208  # no path at hand
+        except OSError:  # there is none left to list them with
+            self._listed = self._limit
+        self._listed_again_in = self._listed // LISTED_A_SECOND
+        return self._listed
+
     def stop(self) -> None:
         """Stop measuring."""
         self._timer.kill()
+        os.close(self._memory)
+        os.close(self._descriptors)
