@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import gevent
 import trustme
+from gevent import subprocess  # gevent reaps all children, so it must be the one who hears of them
 
 from amoc_gevent import clock
 

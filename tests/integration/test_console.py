@@ -1,10 +1,11 @@
 """`amoc console`: verbs act on a local run, lines can be piped, nothing stays behind."""
 
 import os
-import pty
 import sys
 import termios
 from pathlib import Path
+
+from gevent.os import forkpty_and_watch, waitpid
 
 from tests.integration.conftest import Amoc
 from tests.integration.piped import piped
@@ -94,7 +95,7 @@ def test_what_a_user_raised_is_shown_as_it_happens(amoc: Amoc, demo: Demo) -> No
 
 def test_on_a_terminal_there_is_a_prompt_with_completion(amoc: Amoc, tmp_path: Path) -> None:
     shown = bytearray()
-    child, terminal = pty.fork()
+    child, terminal = forkpty_and_watch()
     if child == 0:
         os.chdir(ROOT)
         os.environ.update(
@@ -127,7 +128,7 @@ def test_on_a_terminal_there_is_a_prompt_with_completion(amoc: Amoc, tmp_path: P
 
         def over() -> bool:
             seen(b"")
-            pid, status = os.waitpid(child, os.WNOHANG)
+            pid, status = waitpid(child, os.WNOHANG)
             ended.extend([status] if pid else [])
             return bool(pid)
 
