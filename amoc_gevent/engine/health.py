@@ -45,6 +45,11 @@ def descriptor_warning(users: int, workers: int, limit: int) -> str | None:
     )
 
 
+def resident_bytes() -> int:
+    """Return how much memory this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
 class HealthMonitor:
     """Measures this process; `take(second, pickup)` returns what the last second was like.
 

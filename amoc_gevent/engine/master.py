@@ -60,6 +60,7 @@ class Master:
         self._workers = workers
         self._version = 0
         self._published = 0.0
+        self._progressed = 0.0
         self.nodes: dict[str, NodeView] = {}
         self.run: Run | None = None
         self.ended = Flag()
@@ -259,7 +260,10 @@ class Master:
 
     def _count_users(self, run: Run) -> None:
         nodes = (node for node in self.nodes.values() if node.run == run.id)
+        before = run.users.running
         run.count_users(sum((node.users for node in nodes), UserCounts()))
+        if run.users.running != before:
+            self._progressed = clock.steady()
 
     def _tick(self) -> None:
         while True:
@@ -292,13 +296,13 @@ class Master:
         return run.users.done == run.assigned and run.removed < run.assigned
 
     def _advance_stop(self, run: Run, now: float) -> None:
-        nodes = self.nodes.values()
+        nodes, by_force_at = self.nodes.values(), run.stopping_at + run.plan.options.stop_timeout
         if all(node.follows(run.id, "stopped") and node.complete for node in nodes):
             self._end(run)
-        elif now > run.stopping_at + run.plan.options.stop_timeout + ABANDON_S:
+        elif now > max(by_force_at, self._progressed) + ABANDON_S:
             self._event("abandoned", "not every worker said that it stopped; they were killed")
             self._end(run)
-        elif not run.plan.force and now > run.stopping_at + run.plan.options.stop_timeout:
+        elif not run.plan.force and now > by_force_at:
             self._change(run, force=True)
 
     def _end(self, run: Run) -> None:

@@ -217,6 +217,8 @@ class Node:
         if report.state == "stopped":
             worker.note_stopped()
         elif report.state == "ready":
+            if report.users.running != worker.users.running:
+                worker.progressed = clock.monotonic()
             worker.users = report.users
         worker.plan_version = report.plan_version
         for second, _ in report.seconds:
@@ -284,8 +286,8 @@ class Node:
                 self._resend()
             if any(worker.state == "starting" for worker in self._workers):
                 self._publish()
-            if clock.monotonic() > self._forced_at + STOP_GRACE_S:
-                for worker in self._workers:
+            for worker in self._workers:
+                if clock.monotonic() > max(self._forced_at, worker.progressed) + STOP_GRACE_S:
                     worker.kill()
             gevent.sleep(TICK_S)
             beat += 1

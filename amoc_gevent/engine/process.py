@@ -20,13 +20,15 @@ BACKOFF_MAX_S = 10.0
 class WorkerProcess:
     """Worker number `index` (0-based) of a node: its process of now, and what it last said.
 
-    `early_deaths` counts those in a row that came before it was ready.
+    `early_deaths` counts those in a row that came before it was ready; `progressed` is when its
+    number of running users last changed.
     """
 
     index: int
     incarnation: int = 1
     process: Popen[bytes] | None = None
     started: float = 0.0
+    progressed: float = 0.0
     quick_deaths: int = 0
     early_deaths: int = 0
     killed: bool = False

@@ -99,6 +99,9 @@ class Users:
         self._resting: deque[tuple[float, int, int]] = deque()  # since when, who, rounds so far
         self._running: dict[int, UserGreenlet] = {}
         self._killed: set[int] = set()
+        self._killing: Any = self._hub.loop.timer(0)
+        self._to_kill: deque[deque[int]] = deque()
+        self._told: list[int] = []
         self._gone = IdSet()
         self._ended: list[int] = []
         self._assigned = 0
@@ -261,12 +264,29 @@ class Users:
             self._on_stopped()
 
     def _kill(self, user_ids: list[int]) -> None:
-        for user_id in user_ids:
-            if user_id not in self._killed:
-                self._killed.add(user_id)
-                self._hub.loop.run_callback(self._running[user_id].throw, GreenletExit)
         if user_ids:
-            gevent.spawn_later(self._kill_grace, self._report_stuck, user_ids)
+            self._to_kill.append(deque(user_ids))
+            self._killing.start(self._kill_some)
+
+    def _kill_some(self) -> None:
+        """Throw users out, from the hub; the grace of each lot begins when its last is told."""
+        until = clock.monotonic() + SLICE_S
+        while self._to_kill:
+            lot, told = self._to_kill[0], self._told
+            while lot and clock.monotonic() < until:
+                user_id = lot.popleft()
+                user = self._running.get(user_id)
+                if user is not None:
+                    told.append(user_id)
+                    if user_id not in self._killed:
+                        self._killed.add(user_id)
+                        user.throw(GreenletExit)
+            if lot:
+                self._killing.start(self._kill_some)
+                return
+            gevent.spawn_later(self._kill_grace, self._report_stuck, told)
+            self._told = []
+            self._to_kill.popleft()
 
     def _report_stuck(self, user_ids: list[int]) -> None:
         stuck = [user_id for user_id in user_ids if user_id in self._killed]

@@ -4,7 +4,6 @@ It computes from each plan what shall be and makes it so, reports once a second 
 when the run does. It holds one run: the next one gets a new interpreter.
 """
 
-import gc
 import logging
 import os
 import traceback
@@ -34,8 +33,9 @@ from amoc_gevent.core.messages import (
 from amoc_gevent.core.plan import Plan, own_ids
 from amoc_gevent.core.snapshot import Snapshot
 from amoc_gevent.engine.bus import Pusher, Subscriber
+from amoc_gevent.engine.collector import Collector
 from amoc_gevent.engine.failures import UserErrors, text_of
-from amoc_gevent.engine.health import HealthMonitor
+from amoc_gevent.engine.health import HealthMonitor, resident_bytes
 from amoc_gevent.engine.loader import Scenario, load
 from amoc_gevent.engine.users import KILL_GRACE_S, Users
 from amoc_gevent.engine.watchdog import Watchdog
@@ -44,9 +44,6 @@ from amoc_gevent.metrics import recorder
 
 log = logging.getLogger(__name__)
 
-
-GC_THRESHOLD = (20_000, 5, 50)
-"""Objects between two collections: a ramp of 100,000 users makes a million, all of them to stay."""
 
 QUIET_S = 1.0
 """Users that block are named at most this often; those between are counted."""
@@ -72,6 +69,7 @@ class _Live:
     users: Users
     health: HealthMonitor
     watchdog: Watchdog
+    collector: Collector
     settings: dict[str, str]
     version: int = -1
     batches: int = 0
@@ -145,9 +143,6 @@ class Worker:
         except BaseException as error:  # noqa: BLE001  # the boundary around a scenario's loading
             self._fail(error)
             return
-        gc.collect()
-        gc.freeze()  # what is loaded by now stays: the collector need not look at it again
-        gc.set_threshold(*GC_THRESHOLD)
         errors = UserErrors(scenario, recorder)
         errors.watch(gevent.get_hub())
 
@@ -168,7 +163,8 @@ class Worker:
         users.forget(IdSet(order.ended))
         health = HealthMonitor(order.node, self._identity.worker)
         watchdog = Watchdog(self._on_blocked)
-        live = _Live(scenario, state, users, health, watchdog, dict(order.plan.settings))
+        collector = Collector(resident_bytes())
+        live = _Live(scenario, state, users, health, watchdog, collector, {**order.plan.settings})
         self._live = live
         self._state = "ready"
         self._spawn(self._report_each_second, live)
@@ -256,7 +252,9 @@ class Worker:
 
     def _measured(self, second: int, live: _Live) -> tuple[int, Snapshot, Health]:
         snapshot = recorder.take()
-        return second, snapshot, live.health.take(second, snapshot.lag)
+        health = live.health.take(second, snapshot.lag)
+        live.collector.check(health.rss, live.users.counts().running)
+        return second, snapshot, health
 
     def _report(self, measured: tuple[int, Snapshot, Health] | None = None) -> None:
         """Send what there is to say since the last report."""
