@@ -1,26 +1,13 @@
 """Fixtures for all tests: real servers, started once and ended for sure."""
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gevent import get_hub
 
 from amoc_gevent.targets.http import DemoServer
 from tests.servers import Authority, Demo, Httpbin, MissingServerError, Nginx
 from tests.xmpp_servers import Ejabberd, Prosody, XmppServer
-
-
-@pytest.fixture(autouse=True)
-def _children_are_told_apart() -> Iterator[None]:
-    """Undo, after each test, what gevent.subprocess did to SIGCHLD.
-
-    gevent's loop would reap the children of subprocess too, and their exit codes be lost.
-    """
-    yield
-    get_hub().loop.reset_sigchld()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

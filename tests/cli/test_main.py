@@ -1,12 +1,12 @@
 """The command `amoc` itself: help at once, and every expected error in a line or two."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 
 import click
 import pytest
 from click.testing import CliRunner, Result
+from gevent import subprocess
 
 from amoc_gevent import __version__
 from amoc_gevent.cli import main as cli
@@ -17,7 +17,7 @@ def amoc(*args: str) -> Result:
     return CliRunner().invoke(cli.main, list(args), prog_name="amoc")
 
 
-def finished(*command: str) -> subprocess.CompletedProcess[str]:
+def finished(*command: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
 

@@ -19,6 +19,15 @@ def until(condition: Callable[[], object], what: str = "the condition to hold") 
     wait_for(condition, 20.0, what)
 
 
+_crowds: "list[Crowd]" = []
+
+
+def disperse() -> None:
+    """Stop the users of every crowd that a test made, so that none goes on in the next test."""
+    while _crowds:
+        _crowds.pop().users.stop(force=True)
+
+
 class Crowd:
     """Runs `start` for users, and remembers what the engine said of them."""
 
@@ -45,6 +54,7 @@ class Crowd:
             kill_grace,
         )
         self._given = 0
+        _crowds.append(self)
 
     def _round(self, user_id: int) -> None:
         self.rounds[user_id] += 1

@@ -1,10 +1,10 @@
 """requests with our recording: what is added to it, and that the rest is left as it is."""
 
-import subprocess
 import sys
 
 import pytest
 import requests
+from gevent import subprocess
 
 from amoc_gevent import http
 from amoc_gevent.errors import UsageError
