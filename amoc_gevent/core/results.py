@@ -139,7 +139,7 @@ class Results:
                 self.worst[name] = max(self.worst[name], getattr(one, name))
             if one.timer_lag_us >= 1_000_000:
                 self._stalls.append(range(second, second + 1 + one.timer_lag_us // 1_000_000))
-        self.peak = max(self.peak, users.present)
+        self.peak = max(self.peak, snapshot.peak, users.present)
         if second < self._closed_before:
             self.late_reports += 1
             return
@@ -148,6 +148,7 @@ class Results:
             found = self._open[second] = _OpenSecond(snapshot)
         else:
             found.snapshot.merge(snapshot)
+            self.peak = max(self.peak, found.snapshot.peak)
         found.health.extend(health)
         found.users = users
         self.close(second - OPEN_SECONDS)

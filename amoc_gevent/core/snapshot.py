@@ -88,7 +88,11 @@ class Gauge:
 
 @dataclass(slots=True)
 class Snapshot:
-    """All that was measured in a stretch of time; merging two adds one to the other."""
+    """All that was measured in a stretch of time; merging two adds one to the other.
+
+    `peak` is the most users that were running or resting at once, of one worker in one second;
+    merged over workers it is at least that of all of them.
+    """
 
     operations: dict[str, Operation] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
@@ -99,6 +103,7 @@ class Snapshot:
     started: int = 0
     iterations: int = 0
     failed: int = 0
+    peak: int = 0
 
     def operation(self, name: str) -> Operation:
         """Return the operation of this name, made when it is new; beyond 10,000 names, `(other)`.
@@ -142,3 +147,4 @@ class Snapshot:
         self.started += other.started
         self.iterations += other.iterations
         self.failed += other.failed
+        self.peak += other.peak

@@ -251,9 +251,10 @@ class Worker:
         self._done.set()
 
     def _measured(self, second: int, live: _Live) -> tuple[int, Snapshot, Health]:
-        snapshot = recorder.take()
+        snapshot, users = recorder.take(), live.users.counts()
+        snapshot.peak = max(snapshot.peak, users.present)
         health = live.health.take(second, snapshot.lag)
-        live.collector.check(health.rss, live.users.counts().running)
+        live.collector.check(health.rss, users.running)
         return second, snapshot, health
 
     def _report(self, measured: tuple[int, Snapshot, Health] | None = None) -> None:

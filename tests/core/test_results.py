@@ -166,6 +166,14 @@ def test_a_second_in_which_a_worker_is_missing_does_not_lower_a_gauge() -> None:
     assert (results.gauges["depth"].last, results.gauges["depth"].min) == (10.0, 10.0)
 
 
+def test_users_that_came_and_went_within_a_second_count_in_its_peak() -> None:
+    results = Results()
+    for second, peaks in ((1, (3, 4)), (2, (5, 1))):
+        for peak in peaks:
+            results.add(second, Snapshot(peak=peak), [], UserCounts(done=9))
+    assert results.peak == 7
+
+
 def test_the_peak_is_the_highest_number_of_users_present() -> None:
     results = Results()
     for second, users in enumerate((UserCounts(waiting=9), USERS, UserCounts(done=9))):

@@ -84,6 +84,7 @@ def test_a_run_whose_users_all_end_by_themselves_finishes(amoc: Amoc, demo: Demo
     )
 
     assert summary["users"]["iterations"] == 14
+    assert 1 <= summary["users"]["peak"] <= 7
     assert summary["run"]["status"] == "finished"
 
 
