@@ -2,12 +2,19 @@
 
 import resource
 import signal
+import ssl
+from collections.abc import Sequence
+from typing import Any
 
 import click
 import gevent
 from gevent.event import Event
 
+from amoc_gevent.errors import UsageError
 from amoc_gevent.targets.http import DemoServer
+from amoc_gevent.targets.xmpp import Accounts, Faults, XmppServer
+
+PORT = click.IntRange(0, 65535)
 
 
 @click.group()
@@ -19,7 +26,7 @@ def demo() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=PORT,
     default=8080,
     show_default=True,
     help="Port to listen on; 0 takes a free one.",
@@ -38,13 +45,96 @@ def http(host: str, port: int, quiet: bool) -> None:
     /close  /reset  /half  /garbage  /silent   faults: each breaks HTTP in its own way
     /count                                 requests received, by path; DELETE starts again
     """
+    with DemoServer((host, port)) as server:
+        _serve([f"listening on {server.url}"], quiet)
+
+
+@demo.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=PORT, default=5222, show_default=True, help="Port for XMPP; 0 takes a free one."
+)
+@click.option(
+    "--page-port", type=PORT, default=0, show_default=True, help="Port for counts and faults."
+)
+@click.option("--domain", default="localhost", show_default=True, help="The domain that it serves.")
+@click.option("--user", default=Accounts.user, show_default=True, help="Names of the accounts.")
+@click.option("--password", default=Accounts.password, show_default=True, help="Their passwords.")
+@click.option(
+    "--neighbours", type=click.IntRange(0), default=0, help="Contacts with ids below and above."
+)
+@click.option(
+    "--tls",
+    nargs=2,
+    type=click.Path(exists=True, dir_okay=False),
+    help="Files of certificate chain and key: STARTTLS and direct TLS on the same port.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Something to do wrong; may be given again.",
+)
+@click.option("--quiet", is_flag=True, help="Do not say where it listens.")
+def xmpp(host: str, port: int, page_port: int, quiet: bool, **how: Any) -> None:
+    r"""Serve XMPP until Ctrl-C or SIGTERM.
+
+    It has PLAIN and SCRAM, rosters, presence, messages, pings, disco and registration. Messages are
+    kept for nobody who is away. A second port tells over HTTP what was done:
+
+    \b
+    /count   logins and messages in sum; DELETE starts again
+    /pairs   messages by sender and recipient
+    /faults  what is done wrong; PUT a JSON object to change it
+
+    \b
+    Faults, each --fault NAME=VALUE:
+    delay=0.5                    seconds, for every message
+    drop, cut, malformed, duplicate, reorder=100
+                                 one message in 100 is lost, breaks off the
+                                 recipient's connection, comes as broken XML,
+                                 comes twice, is overtaken by the next
+    silent_at, cut_at, malformed_at=auth
+                                 a step of the login: connect, stream,
+                                 starttls, tls, auth, bind, session
+    """
+    accounts = Accounts(how["user"], how["password"], how["neighbours"])
+    context = None
+    if how["tls"]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(*how["tls"])
+        except ssl.SSLError as error:
+            raise UsageError(f"--tls: no certificate chain and its key: {error.reason}") from None
+    server = XmppServer(
+        (host, port), how["domain"], accounts=accounts, context=context, page_port=page_port
+    )
+    server.faults = Faults().changed(dict(map(_fault, how["faults"])))
+    with server:
+        where = ":".join(map(str, server.address))
+        _serve([f"listening on {where}", f"counts on {server.page_url}/count"], quiet)
+
+
+def _fault(text: str) -> tuple[str, float | str]:
+    """Return name and value of NAME=VALUE: a number where it is one."""
+    name, _, value = text.partition("=")
+    for number in (int, float):
+        try:
+            return name, number(value)
+        except ValueError:
+            continue
+    return name, value
+
+
+def _serve(lines: Sequence[str], quiet: bool) -> None:
+    """Say where the server listens, and let it, until a signal ends it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     told = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, told.set)
-    with DemoServer((host, port)) as server:
-        if not quiet:
-            click.echo(f"listening on {server.url}")
-        told.wait()
+    if not quiet:
+        click.echo("\n".join(lines))
+    told.wait()

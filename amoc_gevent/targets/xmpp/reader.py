@@ -1,0 +1,172 @@
+"""Cuts a client's XML stream into stanzas, each with its bytes as they came (RFC 6120, 4)."""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+from xml.parsers import expat
+
+STREAM = "stream:stream"
+STANZA_MAX = 1 << 20
+
+_TAG = re.compile(rb"""<[^\s/>]+(?:[^>"']|"[^"]*"|'[^']*')*>""")
+
+
+class StreamError(Exception):
+    """The stream cannot go on; the message is its defined condition (RFC 6120, 4.9.3)."""
+
+
+class Opened(NamedTuple):
+    """A stream header."""
+
+    attributes: dict[str, str]
+
+
+class Closed(NamedTuple):
+    """The end of the stream."""
+
+
+@dataclass(slots=True)
+class Stanza:
+    """A child of the stream: its name, its attributes and its bytes."""
+
+    name: str
+    attributes: dict[str, str]
+    raw: bytes
+
+
+Event = Opened | Closed | Stanza
+
+
+class StreamReader:
+    """Feeds one stream to expat, which sees every byte; only the stream's children are kept.
+
+    Stanzas are those of the default namespace: one whose name has a prefix is not understood.
+    `stanza_max` bounds a stanza (bytes).
+    """
+
+    __slots__ = (
+        "_attributes",
+        "_base",
+        "_begin",
+        "_data",
+        "_depth",
+        "_end",
+        "_events",
+        "_held",
+        "_held_size",
+        "_name",
+        "_parser",
+        "_stanza_max",
+    )
+
+    def __init__(self, stanza_max: int = STANZA_MAX) -> None:
+        self._stanza_max = stanza_max
+        self._depth = 0
+        self._name = ""
+        self._attributes: dict[str, str] = {}
+        self._begin = self._end = 0  # of the present and after the last stanza, in the stream
+        self._base = 0  # where in the stream what is held begins
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._data = b""
+        self._events: list[Event] = []
+        parser = expat.ParserCreate("utf-8")
+        if hasattr(parser, "SetReparseDeferralEnabled"):  # else a split tag waits for more bytes
+            parser.SetReparseDeferralEnabled(False)
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._finish
+        parser.CommentHandler = parser.StartDoctypeDeclHandler = self._restricted
+        parser.ProcessingInstructionHandler = self._restricted
+        self._parser: expat.XMLParserType | None = parser
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return what is complete now; raises StreamError for what is no XMPP."""
+        parser = self._parser
+        if parser is None:
+            return []
+        self._held.append(data)
+        self._held_size += len(data)
+        events = self._events = []
+        try:
+            parser.Parse(data, False)
+        except expat.ExpatError:
+            raise StreamError("not-well-formed") from None
+        self._keep()
+        return events
+
+    def close(self) -> None:
+        """Let go of the parser, which holds this reader."""
+        self._parser = None
+
+    def _keep(self) -> None:
+        """Keep only the bytes of an unfinished stanza; white space between two keeps alive."""
+        keep = self._held_size - (self._end - self._base)
+        if keep == 0:
+            self._held.clear()
+        elif self._depth == 1 or self._end != self._base:
+            rest = self._all()[self._end - self._base :]
+            if self._depth == 1 and rest.isspace():
+                self._end += keep
+                keep = 0
+                self._held.clear()
+            else:
+                self._held = [rest]
+        self._base, self._held_size = self._end, keep
+        if keep > self._stanza_max:
+            raise StreamError("policy-violation")
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        depth = self._depth
+        self._depth = depth + 1
+        if depth == 1:
+            self._name = name
+            self._attributes = attributes
+            self._begin = self._parser.CurrentByteIndex  # type: ignore[union-attr]  # it calls us
+        elif depth == 0:
+            if name != STREAM:
+                raise StreamError("bad-format")
+            self._events.append(Opened(attributes))
+            self._end = self._after_tag(self._parser.CurrentByteIndex)  # type: ignore[union-attr]
+
+    def _finish(self, _name: str) -> None:
+        self._depth = depth = self._depth - 1
+        if depth == 1:
+            begin, index = self._begin, self._parser.CurrentByteIndex  # type: ignore[union-attr]
+            data = self._all()
+            base = self._base
+            # expat stands before an end tag, but behind a tag that is both
+            at = index - base
+            if data[at - 2 : at] == b"/>" and self._after_tag(begin) == index:
+                end = index
+            else:
+                end = data.index(b">", at) + 1 + base
+            self._end = end
+            self._events.append(
+                Stanza(self._name, self._attributes, data[begin - base : end - base])
+            )
+        elif depth == 0:
+            self._events.append(Closed())
+
+    def _all(self) -> bytes:
+        held = self._held
+        if len(held) > 1:
+            self._held = held = [b"".join(held)]
+        return held[0]
+
+    def _after_tag(self, begin: int) -> int:
+        found = _TAG.match(self._all(), begin - self._base)
+        if found is None:
+            raise StreamError("not-well-formed")
+        return found.end() + self._base
+
+    def _restricted(self, *_: object) -> None:
+        raise StreamError("restricted-xml")
+
+
+def without_attribute(raw: bytes, name: bytes) -> bytes:
+    """Return a stanza without one attribute of its own tag."""
+    found = _TAG.match(raw)
+    if found is None:
+        return raw
+    quoted = rb"""\s+%b\s*=\s*(?:"[^"]*"|'[^']*')""" % re.escape(name)
+    return re.sub(quoted, b"", raw[: found.end()], count=1) + raw[found.end() :]
