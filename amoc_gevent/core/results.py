@@ -2,13 +2,15 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import nlargest
 
 from amoc_gevent.core.messages import Event, Health, UserCounts
-from amoc_gevent.core.snapshot import Gauge, Operation, Snapshot
+from amoc_gevent.core.snapshot import OTHER, Gauge, Operation, Snapshot
 
 LAG_LIMIT_US = 50_000
 CPU_LIMIT = 0.90
 OPEN_SECONDS = 10
+ROW_OPERATIONS_MAX = 100
 NOBODY = UserCounts()
 CLOCK_STEP_LIMIT_S = 0.001
 LONGEST_GAP_S = 3600
@@ -102,6 +104,36 @@ def marks_of(health: Iterable[Health]) -> tuple[str, ...]:
         if _stepped(one):
             found.add("clock")
     return tuple(sorted(found))
+
+
+def _busiest(operations: Mapping[str, Operation]) -> Mapping[str, Operation]:
+    """Return the operations that get a row of their own, the others together as `(other)`.
+
+    Totals keep every name; a row for each of thousands of names and each second would fill memory.
+    """
+    if len(operations) <= ROW_OPERATIONS_MAX:
+        return operations
+    names = nlargest(ROW_OPERATIONS_MAX, operations, key=lambda name: operations[name].count)
+    kept = {name: operations[name] for name in names}
+    others = Operation()
+    for name in operations.keys() - kept.keys():
+        others.merge(operations[name])
+    if OTHER in kept:
+        others.merge(kept[OTHER])
+    return {**kept, OTHER: others}
+
+
+def _operation_row(operation: Operation) -> OperationRow:
+    p50, p95, p99 = operation.latency.percentiles((0.5, 0.95, 0.99))
+    return OperationRow(
+        operation.count,
+        operation.errors,
+        operation.interrupted,
+        p50,
+        p95,
+        p99,
+        operation.latency.max,
+    )
 
 
 class Results:
@@ -221,18 +253,10 @@ class Results:
     def _row(self, second: int, found: _OpenSecond) -> Row:
         self._note_gauges(found)
         snapshot = found.snapshot
-        operations = {}
-        for name, operation in snapshot.operations.items():
-            p50, p95, p99 = operation.latency.percentiles((0.5, 0.95, 0.99))
-            operations[name] = OperationRow(
-                operation.count,
-                operation.errors,
-                operation.interrupted,
-                p50,
-                p95,
-                p99,
-                operation.latency.max,
-            )
+        operations = {
+            name: _operation_row(operation)
+            for name, operation in _busiest(snapshot.operations).items()
+        }
         health = found.health
         marks = set(marks_of(health))
         if any(second in stall for stall in self._stalls):

@@ -225,8 +225,7 @@ class Users:
         user.user_id = user_id
         self._running[user_id] = user
         present, snapshot = len(self._running) + len(self._resting), self._recorder.snapshot
-        if present > snapshot.peak:
-            snapshot.peak = present
+        snapshot.peak = max(snapshot.peak, present)
         user.switch(user, user_id, rounds)
 
     def _round(self, user: UserGreenlet, user_id: int, rounds: int) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from amoc_gevent.core.messages import Health, UserCounts
-from amoc_gevent.core.results import LONGEST_GAP_S, Results, marks_of
-from amoc_gevent.core.snapshot import Gauge, Snapshot
+from amoc_gevent.core.results import LONGEST_GAP_S, ROW_OPERATIONS_MAX, Results, marks_of
+from amoc_gevent.core.snapshot import OTHER, Gauge, Snapshot
 
 USERS = UserCounts(running=2, resting=3)
 
@@ -248,3 +248,22 @@ def test_recent_marks_leave_out_what_was_before_the_run() -> None:
     add(results, 100, Snapshot(), [health(100)])
     assert results.recent_marks(since=100.2) == ()
     assert results.recent_marks(since=99.5) == ("cpu",)
+
+
+def test_a_row_has_the_busiest_operations_and_the_others_together() -> None:
+    results = Results()
+    snapshot = Snapshot()
+    for number in range(ROW_OPERATIONS_MAX + 50):
+        operation = snapshot.operation(f"GET /{number}")
+        operation.count = number + 1
+        operation.latency.record(number)
+    results.add(1, snapshot, [], UserCounts())
+    results.close_all()
+
+    operations = results.rows[0].operations
+    assert len(operations) == ROW_OPERATIONS_MAX + 1
+    assert operations["GET /149"].count == 150
+    assert "GET /49" not in operations
+    assert operations[OTHER].count == sum(range(1, 51))
+    assert operations[OTHER].max == 49
+    assert len(results.total.operations) == ROW_OPERATIONS_MAX + 50
