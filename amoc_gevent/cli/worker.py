@@ -7,12 +7,17 @@ import signal
 from pathlib import Path
 
 import click
+from gevent.monkey import get_original
 
 from amoc_gevent.engine import bus
 from amoc_gevent.engine.health import raise_descriptor_limit
 from amoc_gevent.engine.worker import Identity, Worker
 
 PR_SET_PDEATHSIG = 1
+SWEEPS = 50
+SWEEP_PAUSE_S = 0.02
+
+_sleep = get_original("time", "sleep")
 
 
 @click.command(hidden=True)
@@ -40,10 +45,15 @@ def _end_with(parent: int, sockets: Path) -> None:
     A node that was killed cannot remove its sockets: its workers do it.
     """
 
-    def end(*_: object) -> None:
-        if os.getppid() != parent:
+    def end(*_arguments: object) -> None:
+        if os.getppid() == parent:  # only one of its threads has ended so far
+            return
+        for _sweep in range(SWEEPS):
             bus.remove_abandoned(sockets.parent)
-            os._exit(1)
+            if not sockets.exists():
+                break
+            _sleep(SWEEP_PAUSE_S)  # until the last of its threads has let go of the lock
+        os._exit(1)
 
     signal.signal(signal.SIGUSR1, end)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1)
