@@ -240,8 +240,11 @@ class Results:
         return sorted(second for second in self._open if second >= first)
 
     def _note_gauges(self, found: _OpenSecond) -> None:
-        """Take the levels of a second in which all workers reported: others lack their part."""
-        complete = {(one.node, one.worker) for one in found.health} >= self.health.keys()
+        """Take the levels of a second in which all nodes reported: others lack their part.
+
+        A node that reports tells of all its workers, also of those that had nothing to say.
+        """
+        complete = {one.node for one in found.health} >= {node for node, _ in self.health}
         for name, gauge in found.snapshot.gauges.items():
             level, known = gauge.value, self.gauges.get(name)
             if known is None:

@@ -1,6 +1,7 @@
 """Results: what closes when, what a late report still counts in, marks, gauges and gaps."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -157,10 +158,9 @@ def test_gauges_of_several_reports_add_up_within_a_second() -> None:
     assert results.gauges["depth"].max == 5.0
 
 
-def test_a_second_in_which_a_worker_is_missing_does_not_lower_a_gauge() -> None:
+def test_a_second_in_which_a_node_is_missing_does_not_lower_a_gauge() -> None:
     results = Results()
-    both = [health(100), health(100, worker=1)]
-    add(results, 100, level(10.0), both)
+    add(results, 100, level(10.0), [health(100), replace(health(100), node="other")])
     add(results, 101, level(6.0), [health(101)])
     results.close_all()
     assert (results.gauges["depth"].last, results.gauges["depth"].min) == (10.0, 10.0)
@@ -172,6 +172,14 @@ def test_users_that_came_and_went_within_a_second_count_in_its_peak() -> None:
         for peak in peaks:
             results.add(second, Snapshot(peak=peak), [], UserCounts(done=9))
     assert results.peak == 7
+
+
+def test_a_gauge_is_as_it_last_stood_also_when_a_worker_has_ended_before_the_others() -> None:
+    results = Results()
+    add(results, 100, level(10.0), [health(100), health(100, worker=1)])
+    add(results, 101, level(12.0), [health(101)])
+    results.close_all()
+    assert results.gauges["depth"].last == 12.0
 
 
 def test_the_peak_is_the_highest_number_of_users_present() -> None:
