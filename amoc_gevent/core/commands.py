@@ -39,7 +39,10 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """Change a setting of the scenario, or an option of the run, while it goes on."""
+    """Change a setting of the scenario, or an option of the run, while it goes on.
+
+    A new `user_rate` is that of the users who are added from then on.
+    """
 
     name: str
     value: str

@@ -471,8 +471,8 @@ def test_a_failure_before_the_start_ends_the_run_before_any_user(stage: Stage) -
     until(lambda: node.plan.run == run.id)
     node.say("failed", failure=Failure("hello.py:3: init raised", "trace"))
     until(lambda: node.plan.status == "stopping")
-    node.obeys = True
     assert node.plan.force
+    node.say("stopped")
     assert stage.master.ended.wait(20)
     assert (run.status, run.started_at) == ("failed", 0.0)
     assert run.failure == Failure("hello.py:3: init raised", "trace")
