@@ -6,6 +6,7 @@ Recording is plain attribute and dict work in one thread: no lock, no I/O, no lo
 
 from collections.abc import Callable
 from math import isfinite
+from operator import index
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -81,6 +82,9 @@ recorder = Recorder()
 """The recorder of this process."""
 
 
+VALUE_MAX = 2**63 - 1
+"""The highest value of a histogram; what is above counts as this."""
+
 COUNT_MAX = 2**53
 """The most that a counter takes at once: a figure up to which every reader of JSON is exact."""
 
@@ -94,7 +98,11 @@ class Counter:
         self.name = name
 
     def add(self, n: int = 1) -> None:
-        """Add `n` (≥ 0)."""
+        """Add `n`, a whole number (≥ 0)."""
+        try:
+            n = index(n)
+        except TypeError:
+            raise UsageError(f"counter {self.name!r} cannot count {n!r}: whole numbers") from None
         if not 0 <= n <= COUNT_MAX:
             if n < 0:
                 raise UsageError(f"counter {self.name!r} cannot shrink by {-n}; a gauge can")
@@ -117,8 +125,8 @@ class LevelGauge:
         """Set the level, a finite number."""
         if not isfinite(value):
             raise UsageError(f"gauge {self.name!r} cannot be {value}: it needs a finite number")
-        self._value = value
-        recorder.set_gauge(self.name, value, self.unit)
+        self._value = float(value)  # a bool and a Decimal are numbers too
+        recorder.set_gauge(self.name, self._value, self.unit)
 
     def add(self, delta: float) -> None:
         """Raise (or, with a negative `delta`, lower) the level."""
@@ -135,11 +143,11 @@ class ValueHistogram:
         self.unit = unit
 
     def record(self, value: float) -> None:
-        """Record one value (≥ 0, rounded to an integer)."""
+        """Record one value (≥ 0, rounded to an integer, at most 2^63 - 1)."""
         found = recorder.snapshot.histograms.get(self.name)
         if found is None:
             found = recorder.snapshot.histograms[self.name] = (self.unit, Histogram())
-        found[1].record(round(value))
+        found[1].record(min(index(round(value)), VALUE_MAX))
 
 
 _observer: Callable[[str, int, str | None], None] | None = None
@@ -167,7 +175,7 @@ class operation:  # noqa: N801  # used as a verb: `with metrics.operation("searc
 
     def fail(self, reason: str) -> None:
         """Count this operation as an error of kind `reason`."""
-        self._error = reason
+        self._error = str(reason)
 
     def __enter__(self) -> Self:
         self._started = clock.monotonic_ns()
@@ -186,7 +194,7 @@ class operation:  # noqa: N801  # used as a verb: `with metrics.operation("searc
         us = (clock.monotonic_ns() - self._started) // 1000
         recorder.operation(self.name, us, reason)
         if _observer is not None:
-            _observer(self.name, us, reason)
+            _observer(str(self.name), us, reason)
 
 
 _made: dict[str, Counter | LevelGauge | ValueHistogram] = {}
@@ -207,14 +215,14 @@ def _once(made: _Metric) -> _Metric:
 
 def counter(name: str) -> Counter:
     """Return the counter of this name."""
-    return _once(Counter(name))
+    return _once(Counter(str(name)))
 
 
 def gauge(name: str, unit: str = "") -> LevelGauge:
     """Return the gauge of this name; the levels of all workers are added up."""
-    return _once(LevelGauge(name, unit))
+    return _once(LevelGauge(str(name), str(unit)))
 
 
 def histogram(name: str, unit: str) -> ValueHistogram:
     """Return the histogram of this name; `unit` is a label, such as "us" or "bytes"."""
-    return _once(ValueHistogram(name, unit))
+    return _once(ValueHistogram(str(name), str(unit)))

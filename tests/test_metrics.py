@@ -1,11 +1,14 @@
 """Metrics as a scenario records them, and what a snapshot of them says."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 from gevent import GreenletExit
 
 from amoc_gevent import metrics
+from amoc_gevent.core.messages import Report, decode_report, encode
+from amoc_gevent.core.snapshot import Snapshot
 from amoc_gevent.errors import UsageError
 
 
@@ -133,3 +136,45 @@ def test_taking_a_snapshot_starts_an_empty_one() -> None:
     second = metrics.recorder.take()
     assert first.operations["GET /"].count == 1
     assert second.operations == {}
+
+
+def travelled() -> Snapshot:
+    """What was recorded, as it arrives at the node."""
+    seconds = ((1, metrics.recorder.take()),)
+    report = Report("1", "i", 1, "r", "ready", seconds=seconds)
+    return decode_report(encode(report)).seconds[0][1]
+
+
+def test_names_and_kinds_that_are_no_text_arrive_as_text() -> None:
+    for _ in range(2):
+        with metrics.operation(7) as op:  # type: ignore[arg-type]  # as a scenario might
+            op.fail(404)  # type: ignore[arg-type]
+    metrics.recorder.operation("GET /", 1, 503)  # type: ignore[arg-type]
+    found = travelled().operations
+    assert (found["7"].count, found["7"].error_groups) == (2, {"404": 2})
+    assert found["GET /"].error_groups == {"503": 1}
+
+
+def test_a_name_that_utf8_cannot_write_arrives_escaped() -> None:
+    with metrics.operation("x\udc80"):
+        pass
+    assert travelled().operations["x\\udc80"].count == 1
+
+
+@pytest.mark.parametrize("value", [1.5, None, "1", Decimal(1)])
+def test_a_counter_takes_whole_numbers_only(value: object) -> None:
+    with pytest.raises(UsageError, match=r"cannot count .*: whole numbers"):
+        metrics.counter("test_sold").add(value)  # type: ignore[arg-type]  # as a scenario might
+    assert metrics.recorder.take().counters == {}
+
+
+@pytest.mark.parametrize(("value", "level"), [(True, 1.0), (Decimal("1.5"), 1.5)])
+def test_a_gauge_takes_whatever_is_a_number(value: float, level: float) -> None:
+    metrics.gauge("test_level", "users").set(value)
+    assert travelled().gauges["test_level"].value == level
+
+
+def test_a_histogram_counts_what_is_too_high_as_its_highest() -> None:
+    metrics.histogram("test_size", "bytes").record(1e30)
+    _, histogram = travelled().histograms["test_size"]
+    assert (histogram.count, histogram.max) == (1, pytest.approx(2**63, rel=1e-3))

@@ -35,10 +35,40 @@ RATE = _Quantity("rate", units.parse_rate)
 """How many a second (float), written 20/s, 1200/min or 5/h."""
 
 
+class _Utf8(click.ParamType[str]):
+    """A text whose bytes were UTF-8: what is not can neither be sent nor written."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text as it is."""
+        text = str(value)
+        if not _is_utf8(text):
+            self.fail(f"{text!a} is not UTF-8", param, ctx)
+        return text
+
+
+TEXT = _Utf8()
+"""A text (str) that can be encoded."""
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def pairs(given: Iterable[str]) -> dict[str, str]:
-    """Return `--set NAME=VALUE` options as a dict; UsageError for one without its `=`."""
+    """Return `--set NAME=VALUE` options as a dict.
+
+    Raises UsageError for one without its `=` or with bytes that are not UTF-8.
+    """
     found = {}
     for text in given:
+        if not _is_utf8(text):
+            raise UsageError(f"--set {text!a}: it is not UTF-8")
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise UsageError(f"--set {text}: write it as NAME=VALUE")

@@ -13,7 +13,7 @@ import gevent
 from rich.console import Console
 
 from amoc_gevent import clock
-from amoc_gevent.cli.params import DURATION, RATE, pairs
+from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs
 from amoc_gevent.core.commands import Do, Stop
 from amoc_gevent.core.plan import ON_USER_ERROR, Options
 from amoc_gevent.core.run import Run
@@ -74,7 +74,7 @@ Exit codes:
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one a core].")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
-@click.option("--comment", default="", help="Goes into the summary.")
+@click.option("--comment", type=TEXT, default="", help="Goes into the summary.")
 @click.option(
     "--summary", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the summary."
 )

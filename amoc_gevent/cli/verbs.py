@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from amoc_gevent.cli.params import pairs
+from amoc_gevent.cli.params import TEXT, pairs
 from amoc_gevent.core.options import OPTIONS
 from amoc_gevent.errors import UsageError
 
@@ -29,7 +29,7 @@ def _option_flags(function: Any) -> Any:
 @click.argument("last", type=int)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
 @click.option("--duration", metavar="TIME", help="End gently after this time.")
-@click.option("--comment", default="", help="Goes into the summary.")
+@click.option("--comment", type=TEXT, default="", help="Goes into the summary.")
 @_option_flags
 def do(
     scenario: str,

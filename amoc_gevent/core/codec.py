@@ -23,8 +23,11 @@ _MALFORMED = (TypeError, ValueError, OverflowError, msgpack.UnpackException)
 
 
 def encode(item: object) -> bytes:
-    """Return the dataclass `item` as bytes."""
-    return bytes(msgpack.packb(item, default=_flat))
+    """Return the dataclass `item` as bytes; what UTF-8 cannot write of a text is escaped."""
+    try:
+        return bytes(msgpack.packb(item, default=_flat))
+    except UnicodeEncodeError:
+        return bytes(msgpack.packb(item, default=_flat, unicode_errors="backslashreplace"))
 
 
 def decode(kind: type[T], data: bytes) -> T:

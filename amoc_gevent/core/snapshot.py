@@ -41,8 +41,10 @@ class Operation:
         """Count `times` errors of `kind`; kinds beyond the limit are counted together."""
         self.errors += times
         groups = self.error_groups
-        if kind not in groups and len(groups) >= ERROR_GROUPS_MAX:
-            kind = OTHER
+        if kind not in groups:
+            kind = str(kind)  # a scenario may give a status, say, as a number
+            if kind not in groups and len(groups) >= ERROR_GROUPS_MAX:
+                kind = OTHER
         groups[kind] = groups.get(kind, 0) + times
 
     def merge(self, other: "Operation") -> None:
@@ -112,6 +114,8 @@ class Snapshot:
         """
         found = self.operations.get(name)
         if found is None:
+            if not isinstance(name, str):  # a scenario may give a number, which no message takes
+                return self.operation(str(name))
             if len(self.operations) >= OPERATIONS_MAX and name != OTHER:
                 return self.operation(OTHER)
             found = self.operations[name] = Operation()

@@ -114,7 +114,7 @@ class Verdict:
 
     def fail(self, reason: str) -> None:
         """Make it an error of kind `reason`; the first one counts."""
-        self._reason = self._reason or reason
+        self._reason = self._reason or str(reason)
 
     def leave(self, raised: type[BaseException] | None) -> None:
         """Record at the end of the block; what left it is an error of its type's name."""

@@ -20,6 +20,9 @@ from amoc_gevent.output.verdict import verdict
 SCHEMA = 1
 """Raised by one when a field changes its meaning or goes; new fields do not raise it."""
 
+UNWRITABLE = "backslashreplace"
+"""How half a surrogate pair is written, which UTF-8 cannot: as JSON writes it too."""
+
 
 def summary(run: Run) -> dict[str, Any]:
     """Return all that is known of the run, as JSON takes it: latencies in µs, times ISO 8601."""
@@ -89,7 +92,7 @@ def write(run: Run, path: Path) -> None:
     target = path.resolve()
     try:
         if _is_special(target):
-            target.write_text(text, encoding="utf-8")
+            target.write_text(text, encoding="utf-8", errors=UNWRITABLE)
         else:
             _replace(target, text)
     except OSError as error:
@@ -111,7 +114,12 @@ def _is_special(path: Path) -> bool:
 def _replace(path: Path, text: str) -> None:
     """Write a file beside `path` and put it in its place."""
     with NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False
+        "w",
+        dir=path.parent,
+        prefix=f".{path.name}.",
+        encoding="utf-8",
+        errors=UNWRITABLE,
+        delete=False,
     ) as file:
         temporary = Path(file.name)
         try:

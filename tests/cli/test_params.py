@@ -4,7 +4,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from amoc_gevent.cli.params import DURATION, RATE
+from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs
+from amoc_gevent.errors import UsageError
 
 
 @click.command()
@@ -33,3 +34,17 @@ def test_a_wrong_value_is_a_usage_error_with_the_valid_forms(args: list[str], sa
     result = CliRunner().invoke(probe, args)
     assert result.exit_code == 2
     assert says in result.output
+
+
+@pytest.mark.parametrize("given", ["s=\udcff", "\udcff"])
+def test_a_setting_that_is_not_utf8_is_wrong_usage_in_one_printable_line(given: str) -> None:
+    with pytest.raises(UsageError, match="is not UTF-8") as caught:
+        pairs([given])
+    assert str(caught.value).isprintable()
+
+
+def test_a_text_option_that_is_not_utf8_is_refused() -> None:
+    with pytest.raises(click.BadParameter, match="is not UTF-8") as caught:
+        TEXT.convert("a\udcff", None, None)
+    assert caught.value.message.isprintable()
+    assert TEXT.convert("ünï", None, None) == "ünï"

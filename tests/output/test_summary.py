@@ -233,3 +233,11 @@ def test_every_field_is_described_in_the_docs() -> None:
     sections += [*found["health"]["workers"], found["health"]["worst"], *found["rows"]]
     sections += [found["health"]["overloaded_seconds"], *found["rows"][0]["operations"].values()]
     assert {name for section in sections for name in section} - described == set()
+
+
+def test_half_a_surrogate_pair_is_escaped_rather_than_a_failure(tmp_path: Path) -> None:
+    run = full_run()
+    run.comment = "by \udcff"
+    path = tmp_path / "x.json"
+    write(run, path)
+    assert json.loads(path.read_text(encoding="utf-8"))["run"]["comment"] == "by \udcff"
