@@ -187,7 +187,7 @@ class operation:  # noqa: N801  # used as a verb: `with metrics.operation("searc
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None and issubclass(kind, GreenletExit):
+        if kind is GreenletExit:  # a forced stop; that of the watchdog is a subclass, and an error
             recorder.interrupted(self.name)
             return
         reason = kind.__name__ if kind is not None else self._error

@@ -118,7 +118,7 @@ class Verdict:
 
     def leave(self, raised: type[BaseException] | None) -> None:
         """Record at the end of the block; what left it is an error of its type's name."""
-        if raised is not None and not issubclass(raised, GreenletExit):
+        if raised is not None and raised is not GreenletExit:
             self.fail(raised.__name__)
         self._settle(self._reason)
 

@@ -225,10 +225,10 @@ class _RecordingAdapter(HTTPAdapter):
             first = clock.monotonic()
             if not stream:
                 response.content  # noqa: B018  # the last byte is what total means
-        except GreenletExit:
-            metrics.recorder.interrupted(name)
-            raise
         except BaseException as error:
+            if type(error) is GreenletExit:  # the watchdog's is a subclass, and an error
+                metrics.recorder.interrupted(name)
+                raise
             timings = Timings(int((clock.monotonic() - began) * 1e6))
             exchange = _exchange(name, request, None, timings) if recording.observed() else None
             recording.record(name, timings, _kind_of(error), exchange)

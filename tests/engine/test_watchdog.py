@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import gevent
 import pytest
 
-from amoc_gevent import clock
+from amoc_gevent import clock, http, metrics
 from amoc_gevent.engine.watchdog import UserBlocked, Watchdog
+from amoc_gevent.http.recording import Timings, Verdict
 from tests.engine.crowd import Crowd, until
 
 
@@ -153,3 +155,50 @@ def test_what_it_kept_of_a_round_does_not_keep_the_rounds_objects_alive(watched:
     crowd.add(1)
     crowd.until_counts(resting=1)
     assert freed == [True]
+
+
+def test_the_operation_of_a_user_that_is_ended_for_blocking_is_an_error() -> None:
+    metrics.recorder.reset()
+    with pytest.raises(UserBlocked), metrics.operation("compute"):
+        raise UserBlocked
+    found = metrics.recorder.take().operations["compute"]
+    assert (found.count, found.interrupted, found.error_groups) == (1, 0, {"UserBlocked": 1})
+
+
+@pytest.mark.parametrize(
+    ("raised", "error"), [(UserBlocked, "UserBlocked"), (gevent.GreenletExit, None)]
+)
+def test_a_judged_answer_is_an_error_where_its_user_is_ended_for_blocking(
+    raised: type[BaseException], error: str | None
+) -> None:
+    metrics.recorder.reset()
+    Verdict("judged", Timings(5), None, None).leave(raised)
+    found = metrics.recorder.take().operations["judged"]
+    assert found.error_groups == ({error: 1} if error else {})
+
+
+@pytest.mark.parametrize(
+    ("make", "place"),
+    [
+        (http.Session, "amoc_gevent.http.pool.connect"),
+        (http.RequestsSession, "requests.adapters.HTTPAdapter.send"),
+    ],
+)
+@pytest.mark.parametrize("raised", [UserBlocked, gevent.GreenletExit])
+def test_a_request_is_interrupted_by_a_stop_and_an_error_where_its_user_blocked(
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[str], Any],
+    place: str,
+    raised: type[BaseException],
+) -> None:
+    def end(*_args: object, **_options: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(place, end)
+    metrics.recorder.reset()
+    with make("http://127.0.0.1:9") as session, pytest.raises(raised):
+        session.get("/")
+    found = metrics.recorder.take().operations["GET /"]
+    blocked = raised is UserBlocked
+    assert found.interrupted == (0 if blocked else 1)
+    assert found.error_groups == ({"UserBlocked": 1} if blocked else {})
