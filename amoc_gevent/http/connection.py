@@ -1,5 +1,7 @@
 """One HTTP/1.1 connection: a request goes out, a whole response comes back (RFC 9112)."""
 
+import re
+
 import httptools
 
 from amoc_gevent.http import coding
@@ -15,6 +17,7 @@ MAX_HEAD = 1 << 20
 MAX_INTERIM = 100
 
 _END = b"\r\n\r\n"
+_BARE_END = re.compile(rb"\n\r?\n")
 
 
 class _Reply:
@@ -142,6 +145,8 @@ class Connection:
             end = data.find(_END, seen)
             if end >= 0:
                 return data, end
+            if _BARE_END.search(data, seen):  # its peer waits for us now, as we would for it
+                raise InvalidResponse(INVALID, f"{self.stream.peer}: lines end without a CR")
             if len(data) > MAX_HEAD:
                 raise InvalidResponse(
                     TOO_LARGE, f"{self.stream.peer}: a head over {MAX_HEAD} bytes"

@@ -122,3 +122,18 @@ FRAGMENTS = st.sampled_from(
 def test_any_mixture_of_what_responses_are_made_of_is_one_or_an_error(target, fragments, cuts):
     answer = b"".join(fragments)
     assert exchange(pieces_of(answer, cuts), target)
+
+
+@pytest.mark.parametrize("target", [GET, HEAD])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"HTTP/1.1 200 OK\nContent-Length: 2\n\nhi"],
+        [b"HTTP/1.1 200 OK\nContent-Length: 2\n", b"\nhi"],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 2\n\r", b"\nhi"],
+    ],
+)
+def test_a_head_whose_lines_end_without_a_cr_is_invalid_before_the_stream_ends(
+    pieces: list[bytes], target: Target
+) -> None:
+    assert exchange(pieces, target) == ("invalid response",)
