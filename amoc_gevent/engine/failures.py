@@ -10,6 +10,10 @@ from amoc_gevent.core.snapshot import UserError
 from amoc_gevent.engine.loader import Scenario, place_of, trimmed_traceback
 from amoc_gevent.metrics import Recorder
 
+MESSAGE_MAX = 1_000
+DETAIL_MAX = 10_000
+"""Characters of an exception's text and of its traceback: both travel and are kept."""
+
 log = logging.getLogger(__name__)
 
 
@@ -47,17 +51,22 @@ class UserErrors:
         kind = type(error).__name__
         place = place_of(error, self._scenario.path)
         now = clock.wall()
-        text = text_of(error)
+        text = cut(text_of(error), MESSAGE_MAX)
         who = f"user {user_id}" if user_id is not None else "a greenlet beside the users"
         line = f"{who}: {text}"
         known = self._recorder.snapshot.errors.get((kind, place))
         if known is not None:
             known.count, known.last = known.count + 1, now
         else:
-            detail = trimmed_traceback(error, self._scenario)
+            detail = cut(trimmed_traceback(error, self._scenario), DETAIL_MAX)
             self._recorder.snapshot.add_error(UserError(kind, place, line, detail, 1, now, now))
             log.info("%s failed with %s at %s: %s", who, kind, place, text)
         return f"{kind} at {place}: {line}"
+
+
+def cut(text: str, most: int) -> str:
+    """Return `text`, its end replaced by three dots where it has more than `most` characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def text_of(error: BaseException) -> str:

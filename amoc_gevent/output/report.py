@@ -27,6 +27,8 @@ ERROR_GROUPS_SHOWN = 10
 TRACEBACKS_SHOWN = 3
 EVENTS_SHOWN = 10
 EVENT_INDENT = 9
+TRACEBACK_WIDTH = 300
+"""Columns of a traceback's line: paths are longer than the report is wide."""
 
 
 def print_summary(run: Run, console: Console) -> None:
@@ -128,7 +130,7 @@ def _user_error(error: UserError, width: int, *, traceback: bool) -> Iterator[Te
     yield Text("  " + crop_end(message, width - 2))
     if traceback:
         for line in error.detail.splitlines():
-            yield Text("  " + line, "dim")
+            yield Text("  " + crop_end(line, TRACEBACK_WIDTH), "dim")
 
 
 def _values(run: Run, width: int) -> Iterator[Text]:
@@ -189,7 +191,7 @@ def _event(event: Event, times: int, run: Run, width: int) -> Iterator[Text]:
     yield Text(f"{at:>{EVENT_INDENT - 2}}" + head.plain[EVENT_INDENT - 2 :])
     yield from rest
     for line in stack.splitlines():
-        yield Text(" " * EVENT_INDENT + line, "dim")
+        yield Text(" " * EVENT_INDENT + crop_end(line, TRACEBACK_WIDTH), "dim")
 
 
 def _health(run: Run, width: int) -> Iterator[Text]:

@@ -8,7 +8,7 @@ from typing import Any
 import gevent
 import pytest
 
-from amoc_gevent.engine.failures import UserErrors
+from amoc_gevent.engine.failures import DETAIL_MAX, MESSAGE_MAX, UserErrors
 from amoc_gevent.engine.loader import Scenario, load
 from amoc_gevent.metrics import Recorder
 from tests.engine.crowd import until
@@ -134,3 +134,21 @@ def test_what_fails_in_the_hub_itself_is_still_shown(
     assert shown == ["a timer"]
     assert groups(recorder) == []
     UserErrors(scenario, recorder).watch(hub)
+
+
+def test_an_exception_with_an_endless_text_is_kept_in_part(tmp_path: Path) -> None:
+    path = tmp_path / "wordy.py"
+    path.write_text(
+        "def init():\n    pass\n\n\ndef start(user_id):\n    raise OSError('x' * 10**6)\n"
+    )
+    scenario = load(path)
+    recorder = Recorder()
+    try:
+        scenario.start(3)
+    except OSError as error:
+        UserErrors(scenario, recorder).record(3, error)
+    (kept,) = recorder.take().errors.values()
+    assert kept.message.startswith("user 3: xxx")
+    assert len(kept.message) == len("user 3: ") + MESSAGE_MAX
+    assert "wordy.py" in kept.detail
+    assert len(kept.detail) == DETAIL_MAX

@@ -9,7 +9,7 @@ from rich.console import Console
 from amoc_gevent.core.messages import Event, Failure
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import UserError
-from amoc_gevent.output.report import print_summary
+from amoc_gevent.output.report import TRACEBACK_WIDTH, print_summary
 from tests.output.runs import LONG_NAME, START, add, full_run, measured, run_of
 
 
@@ -133,3 +133,9 @@ def test_brackets_in_names_are_no_markup() -> None:
     run = run_of("finished", ended_after=1.0)
     add(run, 0, measured({"GET /[bold]x[/bold]": [1]}))
     assert "GET /[bold]x[/bold]" in printed(run, 100)
+
+
+def test_an_endless_line_of_a_traceback_is_cropped() -> None:
+    run = run_of("finished", ended_after=1.0)
+    run.results.total.add_error(UserError("E", "a.py:1", "m", "T" * 9000, 1, START, START))
+    assert max(map(len, printed(run).splitlines())) == TRACEBACK_WIDTH + 2
