@@ -38,6 +38,7 @@ from amoc_gevent.core.run import Run
 from amoc_gevent.core.status import status_of
 from amoc_gevent.engine.bus import Publisher, Puller
 from amoc_gevent.engine.loader import find
+from amoc_gevent.engine.refusals import Refusals
 from amoc_gevent.errors import AmocError, UsageError
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Master:
         self.nodes: dict[str, NodeView] = {}
         self.run: Run | None = None
         self.ended = Flag()
+        self._refusals = Refusals()
         self._setting = BoundedSemaphore()
         self._loops = [gevent.spawn(self._collect), gevent.spawn(self._tick)]
         self._handlers: dict[type, Callable[..., dict[str, object]]] = {
@@ -108,6 +110,7 @@ class Master:
             options=command.options,
             batches=(Batch(command.first, command.last, UNRELEASED, rate, nodes),),
         )
+        self._refusals = Refusals()
         self.run = Run(
             plan,
             command.first,
@@ -234,6 +237,9 @@ class Master:
                 report = decode_report(self._puller.pull())
             except MessageError as error:
                 log.error("%s", error)
+                refused = self._refusals.event("a node", error)
+                if refused is not None and self.run is not None and self.run.active:
+                    self.run.events.append(refused)
                 continue
             self._take(report)
 

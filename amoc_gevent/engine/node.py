@@ -30,6 +30,7 @@ from amoc_gevent.core.plan import Plan
 from amoc_gevent.core.seconds import OpenSeconds
 from amoc_gevent.engine.bus import Publisher, Puller, Pusher, SocketDirectory, Subscriber
 from amoc_gevent.engine.process import WorkerProcess
+from amoc_gevent.engine.refusals import Refusals
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Node:
         self._workers: list[WorkerProcess] = []
         self._seconds = OpenSeconds()
         self._events: list[Event] = []
+        self._refusals = Refusals()
         self._ended: list[tuple[int, int]] = []
         self._ended_ids = IdSet()
         self._failure: Failure | None = None
@@ -133,6 +135,7 @@ class Node:
             worker.kill()
         self._seconds = OpenSeconds()
         self._events.clear()
+        self._refusals = Refusals()
         self._ended.clear()
         self._ended_ids = IdSet()
         self._failure, self._forced_at = None, float("inf")
@@ -197,6 +200,8 @@ class Node:
                 worker = self._workers[int(report.source)]
             except (MessageError, ValueError, IndexError) as error:
                 log.error("%s", error)
+                refused = self._refusals.event("a worker", error)
+                self._events += [refused] if refused is not None else []
                 continue
             if report.run not in {"", self._plan.run}:
                 continue

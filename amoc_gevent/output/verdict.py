@@ -24,7 +24,14 @@ WHAT_OVERLOAD_MEANS = (
 
 def verdict(run: Run) -> list[str]:
     """Return what a reader of the run's figures must know of the generator, a sentence each."""
-    sentences = (_load(run), _clock(run), _workers(run), _descriptors(run), _late(run))
+    sentences = (
+        _load(run),
+        _clock(run),
+        _workers(run),
+        _descriptors(run),
+        _late(run),
+        _refused(run),
+    )
     return [sentence for sentence in sentences if sentence]
 
 
@@ -93,3 +100,13 @@ def _late(run: Run) -> str:
     if not late:
         return ""
     return f"Reports that came too late for their second: {late}; they count in the totals only."
+
+
+def _refused(run: Run) -> str:
+    refused = sum(event.kind == "report-refused" for event in run.events)
+    if not refused:
+        return ""
+    return (
+        f"Reports that could not be read: at least {refused}; the figures in them are lost, those"
+        " shown are too low."
+    )

@@ -410,6 +410,7 @@ def test_garbage_is_passed_over(stage: Stage) -> None:
         node.garble(data)
     node.say(seconds=second(1000, 3))
     until(lambda: run.results.total.iterations == 3)
+    assert [event.kind for event in run.events].count("report-refused") == 4
 
 
 def test_a_report_of_another_run_is_acknowledged_and_not_counted(stage: Stage) -> None:

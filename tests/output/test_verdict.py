@@ -95,3 +95,9 @@ def test_one_is_singular() -> None:
         "1 second",
         "1,200 seconds",
     ]
+
+
+def test_reports_that_could_not_be_read_are_told() -> None:
+    run = run_of()
+    run.events.extend([Event(START, "report-refused", "why")] * 2)
+    assert verdict(run)[-1].startswith("Reports that could not be read: at least 2; the figures")
