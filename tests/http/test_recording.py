@@ -6,8 +6,9 @@ import gevent
 import pytest
 from requests.auth import HTTPDigestAuth
 
-from amoc_gevent import clock, http
+from amoc_gevent import clock, http, metrics
 from amoc_gevent.errors import UsageError
+from amoc_gevent.http import recording
 from tests.servers import wait_for
 from tests.transport.scripted import (
     Scripted,
@@ -329,3 +330,12 @@ def test_what_a_fault_answered_is_dropped_from_the_pool(recorded):
         with pytest.raises(http.InvalidResponse):
             session.get("/")
         assert session._pool._idle == {}
+
+
+@pytest.mark.parametrize("reason", [404, 0])
+def test_a_verdict_takes_a_status_as_its_reason(reason: int) -> None:
+    metrics.recorder.reset()
+    verdict = recording.Verdict("judged", recording.Timings(5), None, None)
+    verdict.fail(reason)  # type: ignore[arg-type]  # as a scenario might
+    verdict.leave(None)
+    assert metrics.recorder.take().operations["judged"].error_groups == {str(reason): 1}
