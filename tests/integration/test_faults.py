@@ -1,6 +1,7 @@
 """Scenarios that misbehave: each fault has its name in the run, which ends when told to."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,8 @@ def test_a_run_ends_when_told_to_whatever_its_users_do(tmp_path: Path, source: s
 def test_a_user_that_never_yields_is_named_with_its_stack_and_the_others_go_on(
     tmp_path: Path,
 ) -> None:
-    with steered(tmp_path, SPINS, last=6, options=OPTIONS) as run:
+    options = replace(OPTIONS, on_user_error="remove")
+    with steered(tmp_path, SPINS, last=6, options=options) as run:
         wait_for(lambda: run.journal.ids().count(4) >= 3, 20.0, "its neighbour to go on")
         wait_for(lambda: run.events("blocked"), what="the event")
         text = run.events("blocked")[0]
