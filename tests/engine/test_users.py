@@ -430,7 +430,7 @@ def test_a_steep_ramp_does_not_hold_up_those_that_rest() -> None:
 
     crowd = Crowd(start, repeat_interval=0.001)
     crowd.add(1)
-    until(lambda: crowd.rounds[1] == 1)
+    until(lambda: crowd.rounds[1])
     crowd.add(10_000)
     until(lambda: crowd.counts.waiting == 0)
     crowd.users.stop(force=False)
