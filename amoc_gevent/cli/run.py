@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,8 @@ from amoc_gevent.output.table import LiveTable
 AFTER_THE_SECOND = 0.25
 """When the view is renewed: the reports of a second are in by then."""
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class View(Protocol):
     """What shows a run while it goes on."""
@@ -40,7 +43,8 @@ class View(Protocol):
 @click.command(
     epilog="""\b
 Times are written 500ms, 30s, 5m, 1h; rates 20/s, 1200/min.
-Ctrl-C stops gently, a second one at once.
+Ctrl-C stops gently, a second one at once. When what reads the output
+goes away, the run goes on as with --quiet and the exit code is 1.
 
 \b
 Exit codes:
@@ -118,12 +122,30 @@ def run(
     warning = descriptor_warning(last - first + 1, workers, raise_descriptor_limit())
     if warning is not None:
         click.echo(f"amoc: warning: {warning}", err=True)
+    lost = False
     with LocalCluster(workers, _printer(console)) as cluster:
         master = cluster.master
         _stop_on_signals(master)
         master.handle(command)
-        done = _watch(master, console, quiet=quiet)
-    return _conclude(done, console, summary, quiet=quiet)
+        watched = master.run
+        try:
+            _watch(master, console, quiet=quiet)
+        except OSError as error:  # the pipe or the terminal was closed: go on as --quiet
+            _mute(error)
+            lost = quiet = True
+            master.ended.wait()
+        for number in STOP_SIGNALS:  # the run is over: nothing may keep it from being reported
+            signal.signal(number, signal.SIG_IGN)
+    assert watched is not None  # noqa: S101  # its `do` was answered
+    code = _conclude(watched, console, summary, quiet=quiet)
+    return EXIT_FAILED if lost else code
+
+
+def _mute(error: OSError) -> None:
+    """Write no more to what was closed: a pipe, or with a terminal both outputs."""
+    streams = (sys.stdout,) if isinstance(error, BrokenPipeError) else (sys.stdout, sys.stderr)
+    for stream in streams:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _rate(user_rate: float | None, interarrival: float | None) -> float:
@@ -141,10 +163,11 @@ def _printer(console: Console) -> Callable[[str], None]:
     """Return what prints a worker's line: above the live table, on a terminal."""
 
     def on_output(line: str) -> None:
-        if console.is_terminal:
-            console.print(line, markup=False, highlight=False)
-        else:
-            click.echo(line, err=True)
+        with suppress(OSError):  # a terminal that was closed; the worker's pipe is read on
+            if console.is_terminal:
+                console.print(line, markup=False, highlight=False)
+            else:
+                click.echo(line, err=True)
 
     return on_output
 
@@ -158,12 +181,12 @@ def _stop_on_signals(master: Master) -> None:
         if master.run is not None and master.run.active:
             master.handle(Stop(force=len(seen) > 1))
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOP_SIGNALS:
         gevent.signal_handler(number, on_signal, number)
 
 
-def _watch(master: Master, console: Console, *, quiet: bool) -> Run:
-    """Show the run once a second until it has ended, and return it."""
+def _watch(master: Master, console: Console, *, quiet: bool) -> None:
+    """Show the run once a second until it has ended."""
     watched = master.run
     assert watched is not None  # noqa: S101  # its `do` was just answered
     if quiet:
@@ -173,7 +196,6 @@ def _watch(master: Master, console: Console, *, quiet: bool) -> Run:
             _update_each_second(master, watched, table)
     else:
         _update_each_second(master, watched, Lines(sys.stdout))
-    return watched
 
 
 def _update_each_second(master: Master, watched: Run, view: View) -> None:
@@ -192,7 +214,11 @@ def _conclude(done: Run, console: Console, summary: Path | None, *, quiet: bool)
     if summary is not None:
         write(done, summary)
     if not quiet and done.started_at:
-        print_summary(done, console)
+        try:
+            print_summary(done, console)
+        except OSError as error:
+            _mute(error)
+            return EXIT_FAILED
     if failure is not None:
         raise ScenarioError(failure.message, failure.detail)
     return EXIT_FINISHED if done.status == "finished" else EXIT_FAILED

@@ -1,6 +1,8 @@
 """`amoc run` from the shell: what it counts, how it stops, what it says of bad input."""
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -241,3 +243,24 @@ def test_a_package_is_a_scenario_too(amoc: Amoc, demo: Demo, tmp_path: Path) -> 
 
     assert summary["run"]["scenario"] == "shop"
     assert summary["operations"]["GET /"]["count"] == 10
+
+
+def test_a_closed_pipe_does_not_lose_the_summary(amoc: Amoc) -> None:
+    path = amoc.scenario("def start(i): pass\n")
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "amoc_gevent", "run", path, "1", "4", "--user-rate", "100"),
+            *("--duration", "2s", "--summary", amoc.summary_path),
+        ],
+        cwd=amoc.directory,
+        env=amoc.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(30) == 1, said
+    assert said == b""
+    assert amoc.summary()["users"]["started"] == 4
