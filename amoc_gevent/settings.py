@@ -122,8 +122,8 @@ class Registry:
         if not self._settings:
             return f"there is no setting {name}: the scenario declares none"
         close = get_close_matches(name, self._settings, 1)
-        hint = f", did you mean {close[0]}?" if close else ";"
-        return f"there is no setting {name}{hint} There are: {', '.join(self._settings)}"
+        hint = f", did you mean {close[0]}? There are" if close else "; there are"
+        return f"there is no setting {name}{hint}: {', '.join(self._settings)}"
 
 
 registry = Registry()

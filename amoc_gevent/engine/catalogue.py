@@ -115,5 +115,5 @@ def _nothing(name: str, places: Sequence[Path]) -> str:
     else:
         problem = f"there is no scenario {name}, and no directory {DIRECTORY} here: give a path"
     close = get_close_matches(Path(name).stem, known, 1)
-    hint = f", did you mean {close[0]}?" if close else ";" if known else ""
-    return problem + hint + (f" There are: {', '.join(known)}" if known else "")
+    hint = f", did you mean {close[0]}? There are" if close else "; there are"
+    return problem + (f"{hint}: {', '.join(known)}" if known else "")
