@@ -33,7 +33,7 @@ def demo() -> None:
 )
 @click.option("--quiet", is_flag=True, help="Do not say where it listens.")
 def http(host: str, port: int, quiet: bool) -> None:
-    r"""Serve HTTP until Ctrl-C or SIGTERM.
+    """Serve HTTP until Ctrl-C or SIGTERM.
 
     \b
     /  /json  /products  /products/<id>    something small to read
@@ -44,7 +44,7 @@ def http(host: str, port: int, quiet: bool) -> None:
     /redirect/<n>                          n redirects, then /
     /close  /reset  /half  /garbage  /silent   faults: each breaks HTTP in its own way
     /count                                 requests received, by path; DELETE starts again
-    """
+    """  # noqa: D301  # click's mark is the character, not the two of a raw text
     with DemoServer((host, port)) as server:
         _serve([f"listening on {server.url}"], quiet)
 
@@ -78,7 +78,7 @@ def http(host: str, port: int, quiet: bool) -> None:
 )
 @click.option("--quiet", is_flag=True, help="Do not say where it listens.")
 def xmpp(host: str, port: int, page_port: int, quiet: bool, **how: Any) -> None:
-    r"""Serve XMPP until Ctrl-C or SIGTERM.
+    """Serve XMPP until Ctrl-C or SIGTERM.
 
     It has PLAIN and SCRAM, rosters, presence, messages, pings, disco and registration. Messages are
     kept for nobody who is away. A second port tells over HTTP what was done:
@@ -98,7 +98,7 @@ def xmpp(host: str, port: int, page_port: int, quiet: bool, **how: Any) -> None:
     silent_at, cut_at, malformed_at=auth
                                  a step of the login: connect, stream,
                                  starttls, tls, auth, bind, session
-    """
+    """  # noqa: D301
     accounts = Accounts(how["user"], how["password"], how["neighbours"])
     context = None
     if how["tls"]:
