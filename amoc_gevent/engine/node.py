@@ -292,7 +292,10 @@ class Node:
             if any(worker.state == "starting" for worker in self._workers):
                 self._publish()
             for worker in self._workers:
-                if clock.monotonic() > max(self._forced_at, worker.progressed) + STOP_GRACE_S:
+                forced = self._forced_at < float("inf") and self._failure is None
+                spins = forced and worker.state == "starting"  # its init may never come back
+                answer_by = max(self._forced_at, worker.progressed) + STOP_GRACE_S
+                if spins or clock.monotonic() > answer_by:
                     worker.kill()
             gevent.sleep(TICK_S)
             beat += 1
