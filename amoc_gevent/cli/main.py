@@ -13,9 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from amoc_gevent import __version__
-from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_USAGE, AmocError
-
-EXIT_INTERRUPTED = 130
+from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_INTERRUPTED, EXIT_USAGE, AmocError
 
 
 class Lazy(NamedTuple):

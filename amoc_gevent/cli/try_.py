@@ -1,6 +1,7 @@
 """`amoc try`: one round of one user, in this process, each operation shown as it happens."""
 
 import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from amoc_gevent.cli.params import pairs
 from amoc_gevent.core.units import format_us
 from amoc_gevent.engine.catalogue import find
 from amoc_gevent.engine.loader import Scenario, load, place_of, trimmed_traceback
-from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
+from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_INTERRUPTED
 from amoc_gevent.http import Exchange
 from amoc_gevent.user import UserGreenlet
 
@@ -28,6 +29,7 @@ def try_(scenario: str, user_id: int, given: tuple[str, ...], *, headers: bool) 
 
     The exit code is 1 when start raised or an operation failed.
     """
+    gevent.signal_handler(signal.SIGINT, _interrupted)
     loaded = load(Path(find(scenario)))
     settings.registry.configure(pairs(given), os.environ)
     state = loaded.init()
@@ -50,6 +52,12 @@ def try_(scenario: str, user_id: int, given: tuple[str, ...], *, headers: bool) 
         click.echo(f"start raised {kind} at {place}: {raised}", err=True)
         click.echo(trimmed_traceback(raised, loaded), err=True)
     return EXIT_FAILED if raised is not None or errors else EXIT_FINISHED
+
+
+def _interrupted() -> None:
+    """End at once on Ctrl-C: the user may be anywhere in its round."""
+    click.echo("amoc: interrupted", err=True)
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _start(scenario: Scenario, state: object, user_id: int) -> BaseException | None:

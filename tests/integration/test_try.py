@@ -1,5 +1,7 @@
 """`amoc try`: one round of one user, each operation shown as it happens."""
 
+import signal
+
 from tests.integration.conftest import Amoc
 from tests.servers import Demo
 
@@ -67,3 +69,14 @@ def test_a_target_that_is_down_is_named(amoc: Amoc) -> None:
 
     assert code == 1
     assert "error: connection refused" in said
+
+
+def test_ctrl_c_is_one_line(amoc: Amoc) -> None:
+    source = (
+        "import gevent\n\n\ndef start(i):\n    print('begun', flush=True)\n    gevent.sleep(60)\n"
+    )
+    process = amoc.start("try", amoc.scenario(source))
+    process.expect("begun")
+    process.popen.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert process.said() == "begun\namoc: interrupted\n"
