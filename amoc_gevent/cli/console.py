@@ -115,7 +115,7 @@ def _wait_until_started(client: ControlClient) -> None:
     except KeyboardInterrupt:
         return
     if status["failure"]:
-        raise AmocError(status["failure"])
+        raise AmocError("\n".join(filter(None, (status["failure"], status["failure_detail"]))))
 
 
 def _is_undecided(status: dict[str, Any]) -> bool:

@@ -22,6 +22,7 @@ def status_of(run: Run | None, nodes: int, now: float) -> dict[str, object]:
             "done": run.users.done,
         },
         "failure": run.failure.message if run.failure else None,
+        "failure_detail": run.failure.detail if run.failure else "",
         "operations": {
             name: _operation(operation) for name, operation in run.results.total.operations.items()
         },

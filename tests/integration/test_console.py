@@ -138,3 +138,10 @@ def test_on_a_terminal_there_is_a_prompt_with_completion(amoc: Amoc, tmp_path: P
         os.close(terminal)
     assert "status" in (tmp_path / "home/history").read_text()
     assert list(amoc.sockets.iterdir()) == []
+
+
+def test_an_init_that_raises_is_shown_with_its_traceback(amoc: Amoc) -> None:
+    path = amoc.scenario("def init():\n    raise ValueError('no luck')\n\n\ndef start(i): pass\n")
+    code, said = piped(amoc, f"do {path} 1 2")
+    assert code == 1
+    assert "raise ValueError('no luck')" in said
