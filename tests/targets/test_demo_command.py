@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -88,3 +89,15 @@ def test_the_executable_runs_from_any_directory(
     with Process([sys.executable, str(link), "--version"], tmp_path / "output") as process:
         assert process.wait() == 0
         assert process.said().startswith("amoc ")
+
+
+def test_the_help_lists_a_path_a_line() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "amoc_gevent", "demo", "http", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "\\b" not in shown
+    assert "\n  /echo  " in shown
