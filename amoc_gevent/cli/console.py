@@ -1,6 +1,7 @@
 """`amoc console`: a prompt on a local run, for trying out a scenario."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,8 @@ def console(workers: int | None) -> int:
     What the scenario logs and prints appears above the prompt. Ctrl-D ends the run and leaves.
     Lines can be piped in; the exit code is then 1 if one of them failed.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amoc-console-")))
         path = directory / "control"
@@ -43,6 +46,11 @@ def console(workers: int | None) -> int:
         lines = _prompted() if interactive else (line.strip() for line in sys.stdin)
         failed = _carry_out(lines, client)
         return EXIT_FAILED if failed and not interactive else EXIT_FINISHED
+
+
+def _leave(number: int, _frame: object) -> None:
+    """End as at the end of input, so that the run ends and nothing is left behind."""
+    sys.exit(128 + number)
 
 
 def _start_engine(path: Path, workers: int) -> "subprocess.Popen[str]":

@@ -1,10 +1,13 @@
 """`amoc console`: verbs act on a local run, lines can be piped, nothing stays behind."""
 
 import os
+import signal
+import subprocess
 import sys
 import termios
 from pathlib import Path
 
+import pytest
 from gevent.os import forkpty_and_watch, waitpid
 
 from tests.integration.conftest import Amoc
@@ -145,3 +148,22 @@ def test_an_init_that_raises_is_shown_with_its_traceback(amoc: Amoc) -> None:
     code, said = piped(amoc, f"do {path} 1 2")
     assert code == 1
     assert "raise ValueError('no luck')" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing_behind(amoc: Amoc, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "amoc_gevent", "console", "--workers", "1"],
+        cwd=ROOT,
+        env=amoc.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as console:
+        assert console.stdin is not None
+        assert console.stdout is not None
+        console.stdin.write(b"status\n")
+        console.stdin.flush()
+        assert console.stdout.readline().startswith(b"idle")
+        console.send_signal(number)
+        assert console.wait(20) == 128 + number
+    assert list(amoc.sockets.iterdir()) == []
