@@ -219,3 +219,16 @@ def test_what_a_crash_cost_is_in_the_summary(amoc: Amoc) -> None:
     end_by_force(process)
     kinds = [event["kind"] for event in amoc.summary()["events"]]
     assert kinds.count("worker-lost") == kinds.count("worker-back") == 1
+
+
+def test_a_second_signal_ends_an_init_that_spins_at_once(amoc: Amoc) -> None:
+    source = (
+        "def init():\n    print('begun', flush=True)\n    while True:\n        pass\n"
+        "\n\ndef start(i): pass\n"
+    )
+    process = amoc.start("run", amoc.scenario(source), 1, 4, "--workers", 1)
+    process.expect("begun")
+    sent = clock.monotonic()
+    end_by_force(process)
+    assert clock.monotonic() - sent < 3.0
+    amoc.assert_nothing_left(process)
