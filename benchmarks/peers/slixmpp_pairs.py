@@ -1,0 +1,70 @@
+"""Users in pairs that play ping-pong, each on a plain slixmpp client, all on one asyncio loop.
+
+Started as `python slixmpp_pairs.py PORT USERS`; says `logged in CPU_SECONDS MEMORY_KB`, what the
+log-ins took of both, then plays until it is ended.
+"""
+
+import asyncio
+import os
+import resource
+import ssl
+import sys
+from typing import Any
+
+from slixmpp import ClientXMPP
+
+RAMP = 50  # users that log in at a time
+BODY = "a message of some thirty bytes"
+
+
+class Player(ClientXMPP):
+    """One user, who answers each message with one."""
+
+    def __init__(self, number: int, context: ssl.SSLContext) -> None:
+        allow = {"feature_mechanisms": {"unencrypted_plain": True}}
+        super().__init__(
+            f"user_{number}@localhost/r",
+            f"password_{number}",
+            plugin_config=allow,
+            sasl_mech="PLAIN",
+            ssl_context=context,
+        )
+        self.enable_plaintext, self.enable_starttls, self.enable_direct_tls = True, False, False
+        self.partner = f"user_{number + 1 if number % 2 else number - 1}@localhost/r"
+        self.add_event_handler("message", self.answer)
+
+    def answer(self, _message: Any) -> None:
+        """Send one back."""
+        self.send_message(self.partner, BODY, mtype="chat")
+
+
+async def log_in(player: Player, port: int, turn: asyncio.Semaphore) -> None:
+    """Log in when it is the player's turn."""
+    async with turn:
+        player.connect("127.0.0.1", port)
+        await player.wait_until("session_start", 60)
+
+
+async def play(port: int, users: int) -> None:
+    """Log all in, say what that took, and let each first of a pair serve."""
+    context = ssl.create_default_context()
+    before, turn = used(), asyncio.Semaphore(RAMP)
+    players = [Player(number, context) for number in range(1, users + 1)]
+    await asyncio.gather(*(log_in(player, port, turn) for player in players))
+    after = used()
+    print("logged in", after[0] - before[0], after[1] - before[1], flush=True)
+    for player in players[::2]:
+        player.answer(None)
+    await asyncio.get_running_loop().create_future()
+
+
+def used() -> tuple[float, int]:
+    """Return CPU seconds and resident memory (KB) so far."""
+    with open("/proc/self/statm") as statm:  # noqa: PTH123
+        pages = int(statm.read().split()[1])
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime, pages * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+if __name__ == "__main__":
+    asyncio.run(play(int(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,51 @@
+"""`amoc demo xmpp` on the servers' core, with its own count of what it routed."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from signal import SIGTERM
+from types import TracebackType
+from typing import Any, Self
+from urllib.request import ProxyHandler, build_opener
+
+from benchmarks.machine import cores
+from benchmarks.process import Child
+
+
+class DemoXmpp:
+    """The demo XMPP server in a process of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        command = [sys.executable, "-m", "amoc_gevent", "demo", "xmpp", "--port", "0"]
+        self._child = Child(command, directory, cores()[1])
+        try:
+            self._child.until(lambda: "counts on" in self._child.said(), "listening")
+            said = self._child.said()
+            self.port = int(re.findall(r"^listening on .*:(\d+)$", said, re.MULTILINE)[0])
+            self._page: str = re.findall(r"^counts on (.*)$", said, re.MULTILINE)[0]
+        except BaseException:
+            self._child.end(SIGTERM)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._child.end(SIGTERM)
+
+    def routed(self) -> int:
+        """Return how many messages were delivered; none may have been lost."""
+        opener = build_opener(ProxyHandler({}))
+        with opener.open(self._page, timeout=30) as answer:
+            counts: dict[str, Any] = json.load(answer)
+        return int(counts["messages"]["delivered"])
+
+    def cpu(self) -> float:
+        """Return its CPU seconds so far."""
+        return self._child.cpu()
