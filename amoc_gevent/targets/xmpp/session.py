@@ -185,10 +185,9 @@ class Session:
             self._iq(stanza)
         elif name == "presence" and self.jid:
             self.router.presence(self, stanza)
-        elif name == "starttls" and self._context is not None and self._can_start_tls():
+        elif name == "starttls" and self._can_start_tls():
             self.answer("starttls", f"<proceed xmlns='{stanzas.TLS}'/>".encode())
-            self._restart()
-            self._begin_tls(self._context)
+            self._restart()  # the handshake that comes now is told by its first byte
         elif name in ("auth", "response", "abort") and not self.user:
             self._authenticate(stanza)
         elif name in ("message", "presence"):
