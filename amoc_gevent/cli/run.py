@@ -213,9 +213,12 @@ def _conclude(done: Run, console: Console, summary: Path | None, *, quiet: bool)
         raise UsageError(failure.message)
     if summary is not None:
         write(done, summary)
-    if not quiet and done.started_at:
+    if not quiet and (done.started_at or failure is None):
         try:
-            print_summary(done, console)
+            if done.started_at:
+                print_summary(done, console)
+            else:
+                click.echo("stopped before any user started")
         except OSError as error:
             _mute(error)
             return EXIT_FAILED

@@ -53,7 +53,14 @@ class WorkerProcess:
         self.started = clock.monotonic()
         numbers = map(str, (self.index, self.incarnation, os.getpid()))
         command = child.command_line("worker", orders, reports, *numbers)
-        process = Popen(command, env=child.environment(), stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
+        process = Popen(
+            command,
+            env=child.environment(),
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=STDOUT,
+            start_new_session=True,  # a terminal's Ctrl-C is for the master alone
+        )
         self.process = process
         gevent.spawn(_forward, process, on_output)
         gevent.spawn(self._wait, process, on_exit)

@@ -71,25 +71,25 @@ class Amoc:
 
     def assert_nothing_left(self, process: Process) -> None:
         """Fail if a process of the command's, or a file of its, is still there."""
-        wait_for(lambda: not _members(process.pid), what="the end of all its processes")
+        wait_for(lambda: not self._processes(), what="the end of all its processes")
         assert list(self.sockets.iterdir()) == []
+
+    def _processes(self) -> list[psutil.Process]:
+        """Return the living processes that run in this directory's environment."""
+        mark, found = str(self.sockets), []
+        for process in psutil.process_iter():
+            try:
+                ended = process.status() == psutil.STATUS_ZOMBIE
+                if not ended and process.environ().get("TMPDIR") == mark:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
 
     def stop(self) -> None:
         """End what still runs."""
         for process in self._started:
             process.stop()
-
-
-def _members(group: int) -> list[psutil.Process]:
-    """Return the living processes of a process group."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
-    return found
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`amoc run` from the shell: what it counts, how it stops, what it says of bad input."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -264,3 +265,20 @@ def test_a_closed_pipe_does_not_lose_the_summary(amoc: Amoc) -> None:
         assert process.wait(30) == 1, said
     assert said == b""
     assert amoc.summary()["users"]["started"] == 4
+
+
+@pytest.mark.parametrize("ready", [r"^starting", r"^init runs"], ids=["at once", "in init"])
+def test_an_interrupt_before_the_first_user_is_one_line(amoc: Amoc, ready: str) -> None:
+    path = amoc.scenario(
+        "import time\n\ndef init():\n    print('init runs')\n    time.sleep(30)\n\n"
+        "def start(user_id):\n    pass\n"
+    )
+    process = amoc.start("run", path, 1, 2, "--workers", 1)
+    process.expect(ready)
+
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+
+    assert process.wait() == 0, process.said()
+    assert "stopped before any user started" in process.said()
+    assert "Traceback" not in process.said()
+    amoc.assert_nothing_left(process)
