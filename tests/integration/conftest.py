@@ -71,10 +71,10 @@ class Amoc:
 
     def assert_nothing_left(self, process: Process) -> None:
         """Fail if a process of the command's, or a file of its, is still there."""
-        wait_for(lambda: not self._processes(), what="the end of all its processes")
+        wait_for(lambda: not self.processes(), what="the end of all its processes")
         assert list(self.sockets.iterdir()) == []
 
-    def _processes(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
         """Return the living processes that run in this directory's environment."""
         mark, found = str(self.sockets), []
         for process in psutil.process_iter():

@@ -2,12 +2,12 @@
 
 import os
 import signal
-import subprocess
 import sys
 import termios
 from pathlib import Path
 
 import pytest
+from gevent import subprocess
 from gevent.os import forkpty_and_watch, waitpid
 
 from tests.integration.conftest import Amoc

@@ -2,13 +2,13 @@
 
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
+from gevent import subprocess
 
 from tests.servers import ROOT, Demo, Process, fetch, wait_for
 
