@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 from gevent import GreenletExit
 
 from amoc_gevent import clock
+from amoc_gevent.core.flow import counters
 from amoc_gevent.core.histogram import Histogram
 from amoc_gevent.core.snapshot import Gauge, Snapshot
 from amoc_gevent.errors import UsageError
@@ -70,6 +71,9 @@ class Recorder:
     def take(self) -> Snapshot:
         """Return what was recorded since the last call, with the present level of each gauge."""
         taken, self.snapshot = self.snapshot, Snapshot()
+        if taken.flows:
+            for name, times in counters(taken.flows.values()).items():
+                taken.counters[name] = taken.counters.get(name, 0) + times
         taken.gauges = {n: Gauge(g.value, g.unit) for n, g in self._gauges.items()}
         return taken
 
@@ -154,9 +158,16 @@ _observer: Callable[[str, int, str | None], None] | None = None
 
 
 def observe(callback: Callable[[str, int, str | None], None] | None) -> None:
-    """Have `callback(name, us, error)` called for each `operation` block, None to end that."""
+    """Have `callback(name, us, error)` called for operations other than HTTP's; None ends it."""
     global _observer  # noqa: PLW0603  # there is one recorder in a process, and one who watches it
     _observer = callback
+
+
+def finished(name: str, us: int, error: str | None) -> None:
+    """Record an operation that took `us` µs, `error` being the kind of its error, if any."""
+    recorder.operation(name, us, error)
+    if _observer is not None:
+        _observer(str(name), us, error)
 
 
 class operation:  # noqa: N801  # used as a verb: `with metrics.operation("search"):`
@@ -191,10 +202,7 @@ class operation:  # noqa: N801  # used as a verb: `with metrics.operation("searc
             recorder.interrupted(self.name)
             return
         reason = kind.__name__ if kind is not None else self._error
-        us = (clock.monotonic_ns() - self._started) // 1000
-        recorder.operation(self.name, us, reason)
-        if _observer is not None:
-            _observer(str(self.name), us, reason)
+        finished(self.name, (clock.monotonic_ns() - self._started) // 1000, reason)
 
 
 _made: dict[str, Counter | LevelGauge | ValueHistogram] = {}

@@ -149,6 +149,25 @@ def spawn(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -
     return helper
 
 
+def spawner() -> Callable[[Callable[[], object]], gevent.Greenlet]:  # type: ignore[type-arg]
+    """Return what starts greenlets of the present user from now on, from wherever it is called.
+
+    A client that hears of something on the hub uses it; outside a user they are plain greenlets.
+    """
+    current = getcurrent()
+    inherited = getattr(current, "spawn_tree_locals", None)
+    family: _Family | None = inherited.get(_KEY) if inherited else None
+    if family is None:
+        return gevent.spawn
+
+    def start(function: Callable[[], object]) -> gevent.Greenlet:  # type: ignore[type-arg]
+        helper = Helper(family, function)
+        helper.start()
+        return helper
+
+    return start
+
+
 def _family(asked: str) -> _Family:
     inherited = getattr(getcurrent(), "spawn_tree_locals", None)
     if not inherited or _KEY not in inherited:

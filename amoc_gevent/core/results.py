@@ -164,7 +164,7 @@ class Results:
         """
         levels, snapshot.gauges = snapshot.gauges, {}
         self.total.merge(snapshot)
-        snapshot.gauges = levels
+        snapshot.gauges, snapshot.flows = levels, {}
         for one in health:
             self.health[one.node, one.worker] = one
             for name in self.worst:

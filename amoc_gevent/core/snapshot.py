@@ -6,6 +6,7 @@ on its way to the summary.
 
 from dataclasses import dataclass, field
 
+from amoc_gevent.core.flow import Flow
 from amoc_gevent.core.histogram import Histogram
 
 ERROR_GROUPS_MAX = 100
@@ -93,7 +94,8 @@ class Snapshot:
     """All that was measured in a stretch of time; merging two adds one to the other.
 
     `peak` is the most users that were running or resting at once, of one worker in one second;
-    merged over workers it is at least that of all of them.
+    merged over workers it is at least that of all of them. `flows` are the messages of each pair of
+    users, under "sender recipient epoch".
     """
 
     operations: dict[str, Operation] = field(default_factory=dict)
@@ -101,6 +103,7 @@ class Snapshot:
     gauges: dict[str, Gauge] = field(default_factory=dict)
     histograms: dict[str, tuple[str, Histogram]] = field(default_factory=dict)
     errors: dict[tuple[str, str], UserError] = field(default_factory=dict)
+    flows: dict[str, Flow] = field(default_factory=dict)
     lag: Histogram = field(default_factory=Histogram)
     started: int = 0
     iterations: int = 0
@@ -147,6 +150,10 @@ class Snapshot:
             self.histograms[name][1].merge(histogram)
         for error in other.errors.values():
             self.add_error(UserError(**{f: getattr(error, f) for f in UserError.__slots__}))
+        for key, flow in other.flows.items():
+            if key not in self.flows:
+                self.flows[key] = Flow()
+            self.flows[key].merge(flow)
         self.lag.merge(other.lag)
         self.started += other.started
         self.iterations += other.iterations

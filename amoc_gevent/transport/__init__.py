@@ -1,20 +1,22 @@
 """One user's TCP or TLS stream, with the kernel's arrival times; under http and xmpp."""
 
-from amoc_gevent.transport.connecting import Peer, SourceAddress, connect
+from amoc_gevent.transport.connecting import Peer, SourceAddress, connect, upgrade
 from amoc_gevent.transport.errors import TransportError, TransportTimeout
 from amoc_gevent.transport.stream import Transport
 from amoc_gevent.transport.tls import Certificate, Verify, context
-from amoc_gevent.transport.waiting import NEVER
+from amoc_gevent.transport.waiting import NEVER, Timed
 
 __all__ = [
     "NEVER",
     "Certificate",
     "Peer",
     "SourceAddress",
+    "Timed",
     "Transport",
     "TransportError",
     "TransportTimeout",
     "Verify",
     "connect",
     "context",
+    "upgrade",
 ]

@@ -94,6 +94,22 @@ def connect(
     raise failure or TransportError(NAME_NOT_FOUND, f"{peer} has no address")
 
 
+def upgrade(
+    stream: Transport, context: ssl.SSLContext, name: str, timeout: float = NEVER
+) -> TlsTransport:
+    """Return a TLS stream over the connection of `stream`, which is given up (STARTTLS).
+
+    The certificate must be for `name`. `timeout` (seconds) bounds the hand-shake; its failure
+    closes the connection and is a TransportError.
+    """
+    made = TlsTransport(*stream.release(), stream.peer, Tls(context, name))
+    made.connect_us = stream.connect_us
+    made.read_timeout = stream.read_timeout
+    deadline = clock.monotonic() + timeout
+    _secure(made, Limit(Peer(stream.peer, 0), deadline, NEVER))
+    return made
+
+
 def _open(address: Address, limit: Limit, session: ssl.SSLSession | None) -> Transport:
     """Return a stream with its TCP hand-shake done, which was over when it says it `arrived`."""
     family, where = address

@@ -2,6 +2,7 @@
 
 import _socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 
 from amoc_gevent import clock
@@ -52,6 +53,13 @@ class TlsTransport(Transport):
         finally:
             self.sent = began or self.sent
 
+    def push(self, data: bytes) -> None:
+        """Encrypt `data` and hand it over, as `Transport.push` does."""
+        try:
+            super().push(self._tls.encrypt(data))
+        except ssl.SSLError as error:
+            raise from_os_error(error, self.peer) from None
+
     def receive(self) -> bytes:
         """Return what the next records carry, as `Transport.receive` does."""
         tls = self._tls
@@ -64,6 +72,17 @@ class TlsTransport(Transport):
             raise from_os_error(error, self.peer) from None
         return data
 
+    def poll(self, sink: Callable[[bytes], None]) -> None:
+        """Give `sink` what the records that are there carry, as `Transport.poll` does."""
+        super().poll(self._tls.feed)
+        try:
+            while (data := self._tls.decrypt(READ_SIZE)) is not None:
+                sink(data)
+                if not data or self.closed:
+                    return
+        except ssl.SSLError as error:
+            raise from_os_error(error, self.peer) from None
+
     @property
     def session(self) -> ssl.SSLSession | None:
         """What the next stream to the same peer can resume, tickets of TLS 1.3 included."""
@@ -73,6 +92,15 @@ class TlsTransport(Transport):
     def resumed(self) -> bool:
         """Whether the hand-shake was an abbreviated one."""
         return self._tls.resumed
+
+    @property
+    def version(self) -> str:
+        """Which TLS it is, such as "TLSv1.3"."""
+        return self._tls.version
+
+    def channel_binding(self) -> bytes | None:
+        """Return what is unique to this stream (tls-unique, RFC 5929); TLS 1.3 has none here."""
+        return self._tls.channel_binding()
 
     def close(self) -> None:
         """Send the closing alert, which a resumption needs, and close the stream at once."""

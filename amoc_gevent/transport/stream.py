@@ -8,6 +8,8 @@ import _socket
 import errno
 import ssl
 import struct
+from collections.abc import Callable
+from weakref import ref
 
 from amoc_gevent import clock, metrics
 from amoc_gevent.transport.errors import (
@@ -33,16 +35,18 @@ class Transport:
     (seconds). `stamped` tells whether the kernel said so; else they arrived when they were picked
     up. `connect_us` and `tls_us` are what network and peer took for the hand-shakes (µs; `tls_us`
     is None for plain TCP). `read_timeout` (seconds) bounds each wait of a read or a write,
-    `total_deadline` (monotonic seconds) all of them.
+    `total_deadline` (monotonic seconds) all of them. `kept` is what was pushed and is still to go.
     """
 
     __slots__ = (
+        "__weakref__",
         "_recvmsg",
         "_send",
         "_socket",
         "arrived",
         "closed",
         "connect_us",
+        "kept",
         "lag",
         "peer",
         "read_timeout",
@@ -65,6 +69,7 @@ class Transport:
         self.sent = self.arrived = self.lag = 0.0
         self.stamped = False
         self.read_timeout = self.total_deadline = NEVER
+        self.kept = b""
 
     def send(self, data: bytes) -> None:
         """Hand all of `data` to the kernel, waiting while its buffer is full.
@@ -80,6 +85,39 @@ class Transport:
             raise self._broken(error) from None
         if sent != len(data):
             self._send_rest(memoryview(data)[sent:])
+
+    def push(self, data: bytes) -> None:
+        """Hand `data` to the kernel without waiting, from a greenlet or the hub.
+
+        What the kernel does not take yet is `kept` and goes as soon as it does. Raises
+        TransportError when the stream is broken.
+        """
+        self.sent = clock.monotonic()
+        if self.kept:
+            self.kept += data
+            return
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise self._broken(error) from None
+        if sent != len(data):
+            self.kept = data[sent:]
+            self.waiter.when_writable(self._socket.fileno(), ref(self))
+
+    def flush(self) -> bool:
+        """Hand over what is kept; true when nothing of it is left, or nobody takes it any longer.
+
+        That the stream is broken will be told by its reading side.
+        """
+        try:
+            self.kept = self.kept[self._send(self.kept) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.kept = b""
+        return not self.kept
 
     def receive(self) -> bytes:
         """Wait for bytes and return them, b"" at the end of the stream.
@@ -99,6 +137,40 @@ class Transport:
                     raise self._late() from None
             except OSError as error:
                 raise self._broken(error) from None
+        self._mark(ancillary)
+        if waiter.expired and self.arrived > waiter.deadline:
+            raise self._late()
+        return data
+
+    def follow(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called on the hub whenever there is something to `poll`."""
+        self.waiter.follow(callback)
+
+    def unfollow(self) -> None:
+        """Let the greenlet that uses the stream `receive` again."""
+        self.waiter.unfollow()
+
+    def poll(self, sink: Callable[[bytes], None]) -> None:
+        """Give `sink` what is there to read, b"" at the end of the stream; it never waits.
+
+        Raises TransportError when the stream is broken.
+        """
+        try:
+            data, ancillary, _, _ = self._recvmsg(READ_SIZE, _ANCILLARY_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise self._broken(error) from None
+        self._mark(ancillary)
+        sink(data)
+
+    def release(self) -> tuple["_socket.socket", Waiter]:
+        """Give up socket and waiter to another stream, over the same connection."""
+        self.closed = True
+        return self._socket, self.waiter
+
+    def _mark(self, ancillary: list[tuple[int, int, bytes]]) -> None:
+        """Note when bytes that were just read had arrived."""
         now = clock.monotonic()
         if ancillary:
             seconds, ns = _stamp_of(ancillary[0][2])
@@ -113,9 +185,6 @@ class Transport:
             self.stamped = False
             self.lag = 0.0
             self.arrived = now
-        if waiter.expired and self.arrived > waiter.deadline:
-            raise self._late()
-        return data
 
     @property
     def session(self) -> ssl.SSLSession | None:

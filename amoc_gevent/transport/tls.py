@@ -127,6 +127,15 @@ class Tls:
         """Whether the handshake was an abbreviated one."""
         return bool(self._object.session_reused)
 
+    @property
+    def version(self) -> str:
+        """Which TLS was agreed on, such as "TLSv1.3"."""
+        return self._object.version() or ""
+
+    def channel_binding(self) -> bytes | None:
+        """Return tls-unique (RFC 5929), which TLS 1.3 does not have."""
+        return None if self.version == "TLSv1.3" else self._object.get_channel_binding()
+
     def goodbye(self) -> bytes:
         """Return the closing alert; OpenSSL lets no session be resumed that ended without it."""
         with suppress(ssl.SSLError):  # the peer's own alert is not waited for

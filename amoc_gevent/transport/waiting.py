@@ -4,8 +4,9 @@ A wait costs no system call: its read watcher stays in the event loop's set for 
 stream lives, and its time-out is an attribute that the timer looks at when the time has come.
 """
 
+from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from gevent import get_hub
@@ -20,7 +21,44 @@ TICK = 0.01
 _READ, _WRITE = 1, 2
 
 
-class Waiter:
+class Flushed(Protocol):
+    """A stream that keeps what it could not send yet."""
+
+    def flush(self) -> bool:
+        """Send of it what can be sent; true when that is all."""
+
+
+class Timed:
+    """A wait that the worker's one timer ends: `arm` sets its time, `expire` is called when it is.
+
+    `deadline` (monotonic seconds) is when; `expired` tells that it has been.
+    """
+
+    __slots__ = ("deadline", "expired", "seen_at")
+
+    def __init__(self) -> None:
+        self.deadline = NEVER
+        self.expired = False
+        self.seen_at = NEVER
+
+    def arm(self, deadline: float) -> None:
+        """Let waits last until `deadline` (monotonic seconds) at most."""
+        self.deadline = deadline
+        self.expired = False
+        if self.seen_at > deadline + TICK:
+            deadlines().file(self)
+
+    def disarm(self) -> None:
+        """Leave the timer."""
+        if self.seen_at != NEVER:
+            deadlines().forget(self)
+
+    def expire(self) -> None:
+        """End the wait, because the deadline has passed."""
+        raise NotImplementedError
+
+
+class Waiter(Timed):
     """Lets the one greenlet that uses a stream wait until it is readable or writable.
 
     `deadline` (monotonic seconds) ends a wait; `expired` then tells that it has. `unread` is true
@@ -30,30 +68,37 @@ class Waiter:
     """
 
     __slots__ = (
+        "_flusher",
         "_hub",
         "_reader",
         "_watcher",
         "_writer",
-        "deadline",
-        "expired",
-        "seen_at",
         "unread",
     )
 
     def __init__(self, fileno: int) -> None:
+        super().__init__()
         self._hub: Any = get_hub()
         self._reader: greenlet | None = None
         self._writer: greenlet | None = None
+        self._flusher: Any = None
         self._watcher: Any = self._hub.loop.io(fileno, _READ)
-        self.deadline = NEVER
-        self.expired = False
-        self.seen_at = NEVER
         self.unread = False
 
     def watch(self) -> None:
         """Begin, once the stream is connected, to notice what comes in."""
         self.unread = False
         self._watcher.start(self._on_readable)
+
+    def follow(self, callback: Callable[[], None]) -> None:
+        """Call `callback` on the hub whenever there is something to read; nobody waits then."""
+        self._watcher.stop()
+        self._watcher.start(callback)
+
+    def unfollow(self) -> None:
+        """Let a greenlet wait again."""
+        self._watcher.stop()
+        self.watch()
 
     def readable(self) -> None:
         """Return when there is something to read, when the deadline has passed, or sooner."""
@@ -77,19 +122,28 @@ class Waiter:
             watcher.stop()
             watcher.close()
 
-    def arm(self, deadline: float) -> None:
-        """Let waits last until `deadline` (monotonic seconds) at most."""
-        self.deadline = deadline
-        self.expired = False
-        if self.seen_at > deadline + TICK:
-            deadlines().file(self)
+    def when_writable(self, fileno: int, stream: Callable[[], Flushed | None]) -> None:
+        """Have the stream flushed whenever it can be written to, until it says that it is done."""
+        self._flusher = self._hub.loop.io(fileno, _WRITE)
+        self._flusher.start(self._flush, stream)
+
+    def _flush(self, stream: Callable[[], Flushed | None]) -> None:
+        found = stream()
+        if found is None or found.flush():
+            self._end_flushing()
+
+    def _end_flushing(self) -> None:
+        if self._flusher is not None:
+            self._flusher.stop()
+            self._flusher.close()
+            self._flusher = None
 
     def close(self) -> None:
         """Leave the event loop and the timer."""
+        self._end_flushing()
         self._watcher.stop()
         self._watcher.close()
-        if self.seen_at != NEVER:
-            deadlines().forget(self)
+        self.disarm()
 
     def expire(self) -> None:
         """Wake the waiting greenlet, if any, because the deadline has passed."""
@@ -122,12 +176,12 @@ class Deadlines:
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop
-        self._slots: dict[int, set[Waiter]] = {}
+        self._slots: dict[int, set[Timed]] = {}
         self._ticks: list[int] = []
         self._timer: Any = None
         self._due = 0
 
-    def file(self, waiter: Waiter) -> None:
+    def file(self, waiter: Timed) -> None:
         """Look at `waiter` when its deadline comes up, at most a tick late."""
         if waiter.seen_at != NEVER:
             self.forget(waiter)
@@ -142,7 +196,7 @@ class Deadlines:
         else:
             slot.add(waiter)
 
-    def forget(self, waiter: Waiter) -> None:
+    def forget(self, waiter: Timed) -> None:
         """Drop a waiter that needs no time-out any longer."""
         slot = self._slots.get(round(waiter.seen_at / TICK))
         if slot is not None:
@@ -163,7 +217,7 @@ class Deadlines:
     def _look(self) -> None:
         """Wake those whose deadline has passed and file the others again."""
         now = clock.monotonic()
-        late: list[Waiter] = []
+        late: list[Timed] = []
         while self._ticks and self._ticks[0] * TICK <= now:
             for waiter in self._slots.pop(heappop(self._ticks)):
                 waiter.seen_at = NEVER

@@ -1,0 +1,28 @@
+"""XMPP for scenarios: `Client`, fast and tracked; `sleek`, SleekXMPP's face over slixmpp."""
+
+from amoc_gevent.xmpp.client import Client
+from amoc_gevent.xmpp.errors import (
+    AuthenticationError,
+    ConnectionFailed,
+    Disconnected,
+    StreamError,
+    XmppError,
+    XmppTimeout,
+)
+from amoc_gevent.xmpp.inbox import Inbox
+from amoc_gevent.xmpp.server import Server
+from amoc_gevent.xmpp.stanza import Stanza, escaped
+
+__all__ = [
+    "AuthenticationError",
+    "Client",
+    "ConnectionFailed",
+    "Disconnected",
+    "Inbox",
+    "Server",
+    "Stanza",
+    "StreamError",
+    "XmppError",
+    "XmppTimeout",
+    "escaped",
+]

@@ -1,0 +1,152 @@
+"""One XMPP stream over one connection: opened, restarted, secured, read on the hub, written to."""
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+from weakref import ref
+from xml.etree.ElementTree import Element
+
+import gevent
+
+from amoc_gevent import clock
+from amoc_gevent.transport import (
+    Peer,
+    Transport,
+    TransportError,
+    TransportTimeout,
+    connect,
+    upgrade,
+)
+from amoc_gevent.xmpp.errors import (
+    ConnectionFailed,
+    Disconnected,
+    StreamError,
+    XmppError,
+    XmppTimeout,
+)
+from amoc_gevent.xmpp.names import STREAM_ERROR_TAG, STREAMS
+from amoc_gevent.xmpp.reader import Reader
+from amoc_gevent.xmpp.stanza import escaped
+
+Sink = Callable[[Element], None]
+KEPT_MAX = 1 << 16
+"""Bytes that may wait to be sent before whoever sends more has to wait as well."""
+
+_KEPT_LOOK_S = 0.005
+
+
+class Connection:
+    """A connection and the XML stream on it; `domain` is whom the stream is with.
+
+    `follow` gives every element that comes in to a method of `owner`, on the hub; the owner is
+    referred to weakly, so that a client nobody holds any longer is collected, and its socket with
+    it.
+    """
+
+    __slots__ = ("_reader", "_stanza_max", "domain", "transport")
+
+    def __init__(self, peer: Peer, domain: str, timeout: float, stanza_max: int) -> None:
+        try:
+            self.transport: Transport = connect(peer, timeout)
+        except TransportTimeout:
+            raise XmppTimeout(f"connection to {peer}", timeout) from None
+        except TransportError as error:
+            raise ConnectionFailed(error) from None
+        self.domain = domain
+        self._stanza_max = stanza_max
+        self._reader = Reader(stanza_max)
+
+    @property
+    def stream_id(self) -> str | None:
+        """The id that the server gave the stream."""
+        header = self._reader.header
+        return None if header is None else header.get("id")
+
+    def opening(self) -> bytes:
+        """Return what opens a stream (RFC 6120 4.7), and expect another one from the server."""
+        self._reader = Reader(self._stanza_max)
+        return (
+            f"<?xml version='1.0'?><stream:stream to='{escaped(self.domain)}' xml:lang='en' "
+            "version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+        ).encode()
+
+    def follow(self, owner: Any) -> None:
+        """Have `owner.readable()` called on the hub whenever there is something to `poll`."""
+        self.transport.follow(_Weakly(owner))
+
+    def secure(self, context: ssl.SSLContext, timeout: float) -> None:
+        """Agree on TLS with a peer that must have a certificate for the domain (RFC 6120 13.7)."""
+        self.transport.unfollow()
+        try:
+            self.transport = upgrade(self.transport, context, self.domain, timeout)
+        except TransportTimeout:
+            raise XmppTimeout("TLS hand-shake", timeout) from None
+        except TransportError as error:
+            raise ConnectionFailed(error) from None
+
+    def poll(self, sink: Sink) -> None:
+        """Give `sink` the elements that have arrived; it never waits.
+
+        Raises Disconnected when the peer is gone, StreamError when it says or sends what ends the
+        stream.
+        """
+        try:
+            self.transport.poll(lambda data: self._feed(data, sink))
+        except TransportError as error:
+            raise Disconnected(error.kind) from None
+
+    def _feed(self, data: bytes, sink: Sink) -> None:
+        if not data:
+            raise Disconnected
+        reader = self._reader
+        for element in reader.feed(data):
+            if element.tag == STREAM_ERROR_TAG:
+                raise _stream_error(element)
+            sink(element)
+        if reader.ended:
+            raise Disconnected("stream closed")
+
+    def push(self, data: bytes) -> None:
+        """Send `data` without waiting. Raises Disconnected when that is impossible."""
+        try:
+            self.transport.push(data)
+        except TransportError as error:
+            raise Disconnected(error.kind) from None
+
+    def drain(self, timeout: float) -> None:
+        """Wait while a lot is still to be sent. Raises XmppTimeout when it does not become less."""
+        deadline = clock.monotonic() + timeout
+        while len(self.transport.kept) > KEPT_MAX and not self.transport.closed:
+            if clock.monotonic() > deadline:
+                raise XmppTimeout("room to send", timeout)
+            gevent.sleep(_KEPT_LOOK_S)
+
+    def close(self) -> None:
+        """Close the connection at once."""
+        self.transport.close()
+
+
+class _Weakly:
+    """Calls the client of a connection that is readable, if there still is one."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Any) -> None:
+        self._owner = ref(owner)
+
+    def __call__(self) -> None:
+        owner = self._owner()
+        if owner is not None:
+            owner.readable()
+
+
+def _stream_error(element: Element) -> XmppError:
+    condition, text = "undefined-condition", ""
+    for child in element:
+        namespace, _, name = child.tag.rpartition("}")
+        if namespace == f"{{{STREAMS}":
+            if name == "text":
+                text = child.text or ""
+            else:
+                condition = name
+    return StreamError(condition, text)

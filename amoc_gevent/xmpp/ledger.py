@@ -1,0 +1,200 @@
+"""The delivery ledger of this process: who wrote how often to whom, and what of it arrived.
+
+A tracked message carries its sender, its number and when it was sent in a child element. What this
+process knows goes into the second's snapshot, pair by pair; the master brings senders and receivers
+of all workers together.
+"""
+
+import secrets
+from typing import Final
+from xml.etree.ElementTree import Element
+
+from amoc_gevent import clock, metrics
+from amoc_gevent.core.flow import Flow
+from amoc_gevent.xmpp.names import CARBONS, DELAY, MAM
+from amoc_gevent.xmpp.recording import count
+from amoc_gevent.xmpp.stanza import Stanza, escaped
+
+NAMESPACE = "urn:amoc:tracking:0"
+DELIVERY = "xmpp message delivery"
+COPIES = "xmpp tracked copies"
+
+GAP_MAX = 1_000_000
+"""Messages that may be missing of a pair; a number beyond that is nobody's."""
+
+_TAG = f"{{{NAMESPACE}}}tracked"
+_DELAY_TAG = f"{{{DELAY}}}delay"
+_COPY_TAGS = frozenset({f"{{{CARBONS}}}received", f"{{{CARBONS}}}sent", f"{{{MAM}}}result"})
+
+EPOCH: Final = secrets.token_hex(4)
+"""Tells the messages of this process from those of one that it replaced, or of another run."""
+
+
+def bare(jid: str) -> str:
+    """Return a JID without its resource."""
+    return jid.partition("/")[0]
+
+
+class Outgoing:
+    """What one user wrote to another, or to a room: `number` is that of the last message."""
+
+    __slots__ = ("_child", "key", "number")
+
+    def __init__(self, sender: str, to: str) -> None:
+        self.key = f"{sender} {to} {EPOCH}"
+        self.number = 0
+        self._child = f"<tracked xmlns='{NAMESPACE}' from='{escaped(sender)}' epoch='{EPOCH}' n='"
+
+    def next(self) -> tuple[str, str]:
+        """Return the id and the child element of the next message, which is sent now.
+
+        By the id it is known should it come back; not all servers send back the rest.
+        """
+        number = self.number + 1
+        return f"{EPOCH}.{number}", f"{self._child}{number}' at='{clock.wall_ns()}'/>"
+
+    def sent(self) -> None:
+        """Count one message more."""
+        self.number += 1
+        _flow(self.key).sent += 1
+
+    def settle(self) -> None:
+        """Note that all was waited for: what has not arrived is lost."""
+        flow = _flow(self.key)
+        flow.settled = max(flow.settled, self.number)
+
+
+class Incoming:
+    """What one user has of another's messages, by number."""
+
+    __slots__ = ("_base", "_highest", "_key", "_missing")
+
+    def __init__(self, sender: str, to: str, epoch: str, base: int) -> None:
+        self._key = f"{sender} {to} {epoch}"
+        self._base = base
+        self._highest = base
+        self._missing: set[int] | None = None
+
+    def arrived(self, number: int, *, delayed: bool) -> bool:
+        """Count a message; whether it came for the first time."""
+        highest = self._highest
+        flow = _flow(self._key)
+        if number == highest + 1:
+            self._highest = number
+        elif number > highest:
+            if number - highest > GAP_MAX:
+                return False
+            if self._missing is None:
+                self._missing = set()
+            self._missing.update(range(highest + 1, number))
+            self._highest = number
+        elif self._missing is not None and number in self._missing:
+            self._missing.discard(number)
+            flow.reordered += 1
+        else:
+            flow.duplicated += 1
+            return False
+        flow.highest = self._highest
+        flow.base = self._base
+        flow.delivered += 1
+        if delayed:
+            flow.delayed += 1
+        return True
+
+
+class Ledger:
+    """What a worker's users sent and received; it outlives their connections and rounds."""
+
+    def __init__(self) -> None:
+        self._outgoing: dict[str, dict[str, Outgoing]] = {}
+        self._incoming: dict[str, dict[tuple[str, str, str], Incoming]] = {}
+
+    def outgoing(self, sender: str) -> dict[str, Outgoing]:
+        """Return what `sender` (a bare JID) wrote, by recipient."""
+        return self._outgoing.setdefault(sender, {})
+
+    def incoming(self, receiver: str) -> dict[tuple[str, str, str], Incoming]:
+        """Return what `receiver` (a bare JID) has, by sender, room and epoch."""
+        return self._incoming.setdefault(receiver, {})
+
+
+ledger = Ledger()
+"""The ledger of this process."""
+
+
+class Books:
+    """One user's part of the ledger, which its client keeps; `user` is its bare JID."""
+
+    __slots__ = ("_incoming", "_outgoing", "user")
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self._outgoing = ledger.outgoing(user)
+        self._incoming = ledger.incoming(user)
+
+    def to(self, recipient: str) -> Outgoing:
+        """Return what the user wrote to `recipient`, whose resource does not matter."""
+        found = self._outgoing.get(recipient)
+        if found is None:
+            found = Outgoing(self.user, bare(recipient))
+            self._outgoing[recipient] = found = self._outgoing.setdefault(bare(recipient), found)
+        return found
+
+    def settle(self) -> None:
+        """Note that all that the user has sent was waited for."""
+        for outgoing in self._outgoing.values():
+            outgoing.settle()
+
+    def read(self, message: Stanza) -> None:
+        """Look for tracking in a message that came in, and count it."""
+        tracked = None
+        delayed = False
+        for element in message:
+            tag = element.tag
+            if tag == _TAG:
+                tracked = element
+            elif tag == _DELAY_TAG:
+                delayed = True
+            elif tag in _COPY_TAGS and next(element.iter(_TAG), None) is not None:
+                count(COPIES)
+        if message.get("type") == "error":
+            self._bounced(message)
+        elif tracked is not None:
+            self._arrived(message, tracked, delayed=delayed)
+
+    def _arrived(self, message: Stanza, tracked: Element, *, delayed: bool) -> None:
+        get = tracked.get
+        sender, epoch = get("from", ""), get("epoch", "")
+        try:
+            number, at = int(get("n", "")), int(get("at", ""))
+        except ValueError:
+            return  # nobody of ours wrote that
+        room = bare(message.get("from", "")) if message.get("type") == "groupchat" else ""
+        if room and delayed:
+            count(COPIES)  # the room's history
+            return
+        key = (sender, room, epoch)
+        incoming = self._incoming.get(key)
+        if incoming is None:
+            to = f"{room}/{self.user}" if room else self.user
+            incoming = Incoming(sender, to, epoch, number - 1 if room else 0)
+            self._incoming[key] = incoming
+        if incoming.arrived(number, delayed=delayed) and not delayed:
+            waited = clock.monotonic() - message.received_at
+            us = (clock.wall_ns() - at) // 1000 - int(waited * 1e6)
+            metrics.finished(DELIVERY, max(0, us), None)
+
+    def _bounced(self, message: Stanza) -> None:
+        epoch, _, number = (message.get("id") or "").partition(".")
+        if epoch == EPOCH and number.isdecimal():
+            found = self._outgoing.get(bare(message.get("from", "")))
+            if found is not None:
+                _flow(found.key).bounced += 1
+
+
+def _flow(key: str) -> Flow:
+    flows = metrics.recorder.snapshot.flows
+    found = flows.get(key)
+    if found is None:
+        found = flows[key] = Flow()
+    return found

@@ -1,0 +1,160 @@
+"""SASL: the strongest mechanism that both sides have, computed by slixmpp's classes.
+
+Its SCRAM iterates its hash in Python; here OpenSSL does that, and once for each password and salt.
+"""
+
+import hashlib
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from slixmpp.util import sasl
+from slixmpp.util.sasl.client import MECH_SEC_SCORES, MECHANISMS, saslprep
+from slixmpp.util.sasl.mechanisms import SCRAM
+from slixmpp.util.stringprep_profiles import StringPrepError
+
+from amoc_gevent.errors import UsageError
+from amoc_gevent.xmpp.errors import AuthenticationError
+
+SUPPORTED = frozenset(
+    name
+    for name in MECHANISMS
+    if name.startswith("SCRAM-") or name in {"DIGEST-MD5", "PLAIN", "EXTERNAL", "ANONYMOUS"}
+)
+_WITHOUT_PASSWORD = frozenset({"EXTERNAL", "ANONYMOUS"})
+_FAILURES = (sasl.SASLCancelled, sasl.SASLFailed, KeyError, ValueError, IndexError)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who logs in: `username` is None for an anonymous user."""
+
+    username: str | None
+    password: str
+    domain: str
+    certificate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """The stream to log in on: its TLS version, "" without TLS, and what is unique to it."""
+
+    tls: str = ""
+    binding: bytes | None = None
+
+
+class Conversation:
+    """One authentication: `first` begins it, `answer` goes on with each challenge."""
+
+    __slots__ = ("_mechanism", "name")
+
+    def __init__(
+        self, offered: set[str], who: Identity, channel: Channel, only: str | None
+    ) -> None:
+        self.name = choose(offered, who, channel, only)
+        self._mechanism = _made(self.name, offered, who, channel)
+
+    def first(self) -> str:
+        """Return the initial response in base 64: "=" an empty one, "" where there is none."""
+        if self.name == "DIGEST-MD5":
+            return ""
+        return _encoded(self._step(None)) or "="
+
+    def answer(self, challenge: Element) -> str:
+        """Return the answer to a challenge. Raises AuthenticationError for one that is wrong."""
+        return _encoded(self._step(challenge.text))
+
+    def finish(self, success: Element) -> None:
+        """Check what the server says of itself. Raises AuthenticationError if that is wrong."""
+        if success.text and self.name not in _WITHOUT_PASSWORD and self.name != "PLAIN":
+            self._step(success.text)
+
+    def _step(self, challenge: str | None) -> bytes | None:
+        try:
+            answer: bytes | None = self._mechanism.process(b64decode(challenge or ""))
+        except sasl.SASLMutualAuthFailed:
+            raise AuthenticationError("mutual-authentication-failed") from None
+        except _FAILURES as error:
+            said = str(getattr(error, "message", error))
+            raise AuthenticationError("incorrect-challenge", said) from None
+        return answer
+
+
+def choose(offered: set[str], who: Identity, channel: Channel, only: str | None) -> str:
+    """Return the strongest mechanism of those `offered`, or `only` that one if it is named."""
+    if only is not None:
+        if only not in SUPPORTED:
+            known = ", ".join(sorted(SUPPORTED, key=MECH_SEC_SCORES.__getitem__, reverse=True))
+            raise UsageError(f"sasl={only!r} is not known: {known}")
+        if only not in offered:
+            raise AuthenticationError(
+                "no-mechanism", f"{only} is not among {', '.join(sorted(offered)) or 'none'}"
+            )
+        return only
+    possible = [name for name in offered & SUPPORTED if _fits(name, who, channel)]
+    if not possible:
+        raise AuthenticationError(
+            "no-mechanism", f"none fits among {', '.join(sorted(offered)) or 'none'}"
+        )
+    return max(possible, key=MECH_SEC_SCORES.__getitem__)
+
+
+def _fits(name: str, who: Identity, channel: Channel) -> bool:
+    if who.username is None:
+        return name == "ANONYMOUS"
+    if name == "EXTERNAL":
+        return who.certificate
+    if name.endswith("-PLUS"):
+        return channel.binding is not None
+    return name != "ANONYMOUS"
+
+
+class _Scram(SCRAM):
+    def Hi(self, text: Any, salt: bytes, iterations: int) -> bytes:  # noqa: N802  # RFC 5802's name
+        return _stretched(self.hash_name, bytes(text), salt, iterations)
+
+
+@lru_cache(maxsize=100_000)
+def _stretched(algorithm: str, password: bytes, salt: bytes, iterations: int) -> bytes:
+    return hashlib.pbkdf2_hmac(algorithm, password, salt, iterations)
+
+
+def _made(name: str, offered: set[str], who: Identity, channel: Channel) -> Any:
+    credentials = {
+        "username": _prepared(who.username or ""),
+        "password": _prepared(who.password),
+        "authzid": b"",
+        "channel_binding": channel.binding if name.endswith("-PLUS") else b"",
+        "realm": who.domain.encode(),
+        "service": b"xmpp",
+        "host": who.domain.encode(),
+        "service-name": who.domain.encode(),
+    }
+    security = {
+        "encrypted": True,  # whether a password may go unencrypted is said by the server's `tls`
+        "encrypted_plain": True,
+        "tls_version": channel.tls,
+        "binding_proposed": any(one.endswith("-PLUS") for one in offered),
+    }
+    made = _Scram if name.startswith("SCRAM-") else MECHANISMS[name]
+    try:
+        return made(name, credentials, security)
+    except sasl.SASLCancelled as error:
+        raise AuthenticationError("no-mechanism", f"{name}: {error.message}") from None
+
+
+@lru_cache(maxsize=10_000)
+def _prepared(text: str) -> bytes:
+    """Return what SASLprep (RFC 4013) makes of a name or a password."""
+    if text.isascii() and text.isprintable():
+        return text.encode()
+    try:
+        return saslprep(text).encode()  # type: ignore[no-any-return]
+    except StringPrepError as error:
+        raise UsageError(f"{text!r} is no name or password (SASLprep): {error}") from None
+
+
+def _encoded(answer: bytes | None) -> str:
+    return b64encode(answer).decode() if answer else ""

@@ -1,0 +1,49 @@
+"""Where clients connect to, and how: what all users of a scenario have in common."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Literal
+
+from amoc_gevent.errors import UsageError
+from amoc_gevent.transport import Certificate, Verify
+from amoc_gevent.xmpp.reader import STANZA_MAX
+
+TlsMode = Literal["starttls", "direct", "none"]
+MODES = ("starttls", "direct", "none")
+TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where to connect to, and how.
+
+    `host` is by default the one that DNS names for the JID's domain (SRV, RFC 6120 3.2), `port`
+    5222, or 5223 for direct TLS. `tls` is "starttls", "direct" or "none"; `verify` is True, False
+    or the path of authorities; `cert` the path of a client certificate, or those of certificate
+    and key, which SASL EXTERNAL logs in with. `source_address` is our address, or several that are
+    taken in turn. `timeout` (seconds) bounds each step of a login and each request; `stanza_max`
+    (bytes) what a stanza may have.
+    """
+
+    host: str | None = None
+    port: int | None = None
+    tls: TlsMode = "starttls"
+    verify: Verify = True
+    cert: Certificate = None
+    source_address: str | Sequence[str] | None = None
+    timeout: float = TIMEOUT
+    stanza_max: int = STANZA_MAX
+    _taken: "count[int]" = field(default_factory=count, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.tls not in MODES:
+            raise UsageError(f"tls={self.tls!r}: choose one of {', '.join(MODES)}")
+        if self.timeout <= 0:
+            raise UsageError(f"timeout={self.timeout!r}: seconds, more than 0")
+
+    def source(self) -> str | None:
+        """Return the address to connect from: one of several, each in its turn."""
+        if self.source_address is None or isinstance(self.source_address, str):
+            return self.source_address
+        return self.source_address[next(self._taken) % len(self.source_address)]
