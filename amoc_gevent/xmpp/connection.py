@@ -43,7 +43,7 @@ class Connection:
     it.
     """
 
-    __slots__ = ("_reader", "_stanza_max", "domain", "transport")
+    __slots__ = ("_called", "_reader", "_stanza_max", "domain", "transport")
 
     def __init__(self, peer: Peer, domain: str, timeout: float, stanza_max: int) -> None:
         try:
@@ -72,7 +72,8 @@ class Connection:
 
     def follow(self, owner: Any) -> None:
         """Have `owner.readable()` called on the hub whenever there is something to `poll`."""
-        self.transport.follow(_Weakly(owner))
+        self._called = _Weakly(owner)
+        self.transport.follow(self._called)
 
     def secure(self, context: ssl.SSLContext, timeout: float) -> None:
         """Agree on TLS with a peer that must have a certificate for the domain (RFC 6120 13.7)."""
@@ -83,6 +84,7 @@ class Connection:
             raise XmppTimeout("TLS hand-shake", timeout) from None
         except TransportError as error:
             raise ConnectionFailed(error) from None
+        self.transport.follow(self._called)
 
     def poll(self, sink: Sink) -> None:
         """Give `sink` the elements that have arrived; it never waits.

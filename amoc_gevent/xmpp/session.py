@@ -237,7 +237,7 @@ class Session:
         wait, self._wait = self._wait, None
         return wait or Wait(self.readable)
 
-    def _connected(self) -> Connection:
+    def _live(self) -> Connection:
         """Return the connection. Raises what ended it, if it has ended."""
         if self._connection is None:
             raise self._ended or Disconnected("not connected")

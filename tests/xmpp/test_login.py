@@ -1,0 +1,54 @@
+"""Getting in to Prosody and ejabberd: every kind of connection, every mechanism."""
+
+import pytest
+
+from amoc_gevent import metrics, xmpp
+from tests.xmpp_servers import XmppServer
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    metrics.recorder.reset()
+    yield
+    metrics.recorder.reset()
+
+
+def where(server: XmppServer, tls: str = "starttls", **options) -> xmpp.Server:
+    """How to connect to `server`, whose certificate is verified."""
+    port = server.tls_port if tls == "direct" else server.port
+    return xmpp.Server("127.0.0.1", port, tls=tls, **{"verify": str(server.ca), **options})
+
+
+@pytest.mark.parametrize("tls", ["none", "starttls", "direct"])
+def test_two_users_talk(xmpp_server: XmppServer, tls: str) -> None:
+    there = where(xmpp_server, tls)
+    with (
+        xmpp.Client(xmpp_server.jid(1), xmpp_server.password(1), there) as one,
+        xmpp.Client(xmpp_server.jid(2), xmpp_server.password(2), there) as two,
+    ):
+        one.send_message(two.jid, 'what\'s <up> & "so"?')
+        message = two.wait_for("message", 5)
+        assert (message.body, message.sender, message.type) == (
+            'what\'s <up> & "so"?',
+            one.jid,
+            "chat",
+        )
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "DIGEST-MD5"])
+def test_each_mechanism_that_the_server_has_lets_a_user_in(
+    xmpp_server: XmppServer, mechanism: str
+) -> None:
+    client = xmpp.Client(
+        xmpp_server.jid(1), xmpp_server.password(1), where(xmpp_server), sasl=mechanism
+    )
+    try:
+        client.connect()
+    except xmpp.AuthenticationError as error:
+        assert mechanism == "DIGEST-MD5"
+        assert error.condition == "no-mechanism"
+        assert xmpp_server.name == "prosody"
+    else:
+        client.ping()
+        client.close()
+    assert not client.connected
