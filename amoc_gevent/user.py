@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import gevent
+from gevent.event import Event
 from greenlet import getcurrent, greenlet
 
 from amoc_gevent.errors import AmocError, UsageError
@@ -19,6 +20,9 @@ T = TypeVar("T")
 
 _KEY = "amoc_user"
 
+_TOLD = Event()
+_TOLD.set()
+
 id: int  # noqa: A001  # read as user.id; __getattr__ below finds whose greenlet asks
 """The id of the user whose greenlet runs. Raises AmocError outside of one."""
 
@@ -26,13 +30,15 @@ id: int  # noqa: A001  # read as user.id; __getattr__ below finds whose greenlet
 class _Family:
     """What the greenlets of one user share: its id, and the helpers that end with its round.
 
-    A helper leaves `helpers` once it is done, unless it raised and nobody has called its `get`.
+    `told` is set when the user is asked to end. A helper leaves `helpers` once it is done, unless
+    it raised and nobody has called its `get`.
     """
 
-    __slots__ = ("helpers", "user_id")
+    __slots__ = ("helpers", "told", "user_id")
 
-    def __init__(self, user_id: int) -> None:
+    def __init__(self, user_id: int, told: Event) -> None:
         self.user_id = user_id
+        self.told = told
         self.helpers: dict[Helper, None] = {}  # in the order of their start
 
 
@@ -85,10 +91,11 @@ class UserGreenlet(greenlet):
     It costs what a greenlet costs: no dictionary is made unless it spawns.
     """
 
-    __slots__ = ("_locals", "user_id")
+    __slots__ = ("_locals", "_told", "user_id")
 
     user_id: int
     _locals: dict[str, Any]
+    _told: Event
 
     @property
     def spawn_tree_locals(self) -> dict[str, Any]:
@@ -96,8 +103,24 @@ class UserGreenlet(greenlet):
         try:
             return self._locals
         except AttributeError:
-            self._locals = {_KEY: _Family(self.user_id)}
+            self._locals = {_KEY: _Family(self.user_id, self.told)}
             return self._locals
+
+    @property
+    def told(self) -> Event:
+        """What is set when the user is asked to end, made when somebody asks for it."""
+        try:
+            return self._told
+        except AttributeError:
+            self._told = Event()
+            return self._told
+
+    def ask_to_end(self) -> None:
+        """Let the round know that it should come to its end."""
+        try:
+            self._told.set()
+        except AttributeError:
+            self._told = _TOLD
 
     def end_helpers(self) -> BaseException | None:
         """End the round's helpers; return the first exception of one that nobody got.
@@ -132,6 +155,17 @@ def sleep(seconds: float) -> None:
     if seconds < 0:
         raise UsageError(f"user.sleep({seconds}): a pause cannot be negative")
     gevent.sleep(seconds)
+
+
+def leaving(within: float = 0.0) -> bool:
+    """Whether the user has been asked to end, by a gentle removal or stop; wait for it if it must.
+
+    It returns at the latest after `within` seconds, so that a session that goes on for as long as
+    the run can end in order: `while not user.leaving(within=1.0): ...`.
+    """
+    current = getcurrent()
+    told = current.told if isinstance(current, UserGreenlet) else _family("leaving").told
+    return told.wait(within) if within > 0 else told.is_set()
 
 
 def spawn(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Helper:

@@ -1,11 +1,12 @@
 """Users: who runs, in which greenlet, and what becomes of the helpers."""
 
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 import pytest
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 
 from amoc_gevent import user
 from amoc_gevent.errors import AmocError, UsageError
@@ -198,3 +199,38 @@ def test_a_round_that_spawns_without_end_keeps_only_the_helpers_that_run() -> No
         return len(greenlet.spawn_tree_locals["amoc_user"].helpers)
 
     assert as_user(1, run) == (0, None)
+
+
+def test_a_user_that_is_asked_to_end_hears_of_it_where_it_waits_and_where_it_looks() -> None:
+    def run() -> list[bool]:
+        asker = user.spawn(lambda: (user.sleep(0.01), me.ask_to_end()))
+        seen = [user.leaving(), user.leaving(within=0.001), user.leaving(within=20)]
+        asker.get()
+        return [*seen, user.leaving(), user.spawn(user.leaving).get()]
+
+    me = UserGreenlet(lambda: None)
+    with gevent.Timeout(10):
+        me = _running(7, lambda: done.set(run()))
+        done: AsyncResult[list[bool]] = AsyncResult()
+        assert done.get() == [False, False, True, True, True]
+
+
+def test_a_user_that_was_asked_before_it_looks_is_leaving() -> None:
+    done: AsyncResult[bool] = AsyncResult()
+    me = _running(1, lambda: done.set(user.leaving(within=20)))
+    me.ask_to_end()
+    assert done.get(timeout=10) is True
+
+
+def test_outside_of_a_user_nobody_leaves() -> None:
+    with pytest.raises(AmocError, match="user.leaving"):
+        user.leaving()
+
+
+def _running(user_id: int, function: Callable[[], object]) -> UserGreenlet:
+    """Start a round at the hub's next turn."""
+    hub = gevent.get_hub()
+    greenlet = UserGreenlet(function, hub)
+    greenlet.user_id = user_id
+    hub.loop.run_callback(greenlet.switch)
+    return greenlet

@@ -1,6 +1,6 @@
 """Messages from one user to another: what either side counted, and how the two balance."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -9,16 +9,15 @@ class Flow:
     """What was counted of the messages of one pair; merging adds what both sides counted.
 
     The sender numbers its messages from 1: it has `sent` so many, and waited in vain for those up
-    to `settled`. The receiver has `delivered` different ones, the `highest` being of that number;
-    of a room it hears only from the message after `base` on. `duplicated` came again, `reordered`
-    came after a later one, `delayed` had been stored for the receiver, `bounced` came back.
+    to `settled`. The receiver has `delivered` different ones, the `highest` being of that number.
+    `duplicated` came again, `reordered` came after a later one, `delayed` had been stored for the
+    receiver, `bounced` came back.
     """
 
     sent: int = 0
     settled: int = 0
     delivered: int = 0
     highest: int = 0
-    base: int = 0
     duplicated: int = 0
     reordered: int = 0
     delayed: int = 0
@@ -34,7 +33,6 @@ class Flow:
         self.bounced += other.bounced
         self.settled = max(self.settled, other.settled)
         self.highest = max(self.highest, other.highest)
-        self.base = max(self.base, other.base)
 
 
 COUNTED = ("sent", "delivered", "duplicated", "reordered", "delayed", "bounced")
@@ -82,9 +80,9 @@ def balance(flow: Flow) -> Balance:
 
     What a receiver has was sent, even where the sender's worker died before it could say so.
     """
-    sent = max(flow.sent, flow.highest) - flow.base
+    sent = max(flow.sent, flow.highest)
     missing = sent - flow.delivered
-    passed = max(flow.highest, flow.settled) - flow.base - flow.delivered
+    passed = max(flow.highest, flow.settled) - flow.delivered
     lost = min(missing, max(passed, flow.bounced))
     return Balance(
         sent=sent,
@@ -98,6 +96,32 @@ def balance(flow: Flow) -> Balance:
     )
 
 
+Pair = tuple[str, str]
+"""A sender and a recipient, bare JIDs; a recipient in a room is "room/recipient"."""
+
+
+def balances(flows: Mapping[str, Flow]) -> tuple[dict[Pair, Balance], int]:
+    """Return the balance of each pair, and how many messages came that nobody in the run sent.
+
+    The keys are those of a snapshot. Messages of which no sender has told were stored by the server
+    when an earlier run wrote them.
+    """
+    found: dict[Pair, Balance] = {}
+    strays = 0
+    for key, flow in flows.items():
+        sender, to, _ = key.split(" ")
+        if flow.sent:
+            found[sender, to] = found.get((sender, to), Balance()) + balance(flow)
+        else:
+            strays += flow.delivered
+    return found, strays
+
+
 def in_sum(balances: Iterable[Balance]) -> Balance:
     """Return where all messages are."""
     return sum(balances, Balance())
+
+
+def key_of(sender: str, to: str, epoch: str) -> str:
+    """Return the key under which a snapshot has a pair's flow; an `epoch` numbers from 1 again."""
+    return f"{sender} {to} {epoch}"

@@ -148,8 +148,11 @@ class Users:
         first, last = removal.first, removal.last
         self._gone.add(first, last)
         self._resting = deque([r for r in self._resting if not first <= r[1] <= last])
+        running = [user_id for user_id in self._running if first <= user_id <= last]
+        for user_id in running:
+            self._running[user_id].ask_to_end()
         if removal.force:
-            self._kill([user_id for user_id in self._running if first <= user_id <= last])
+            self._kill(running)
 
     def stop(self, *, force: bool) -> None:
         """End all users: waiting and resting ones now, running ones after their round or now."""
@@ -158,6 +161,8 @@ class Users:
             self._cursors.clear()
             self._resting.clear()
             self._timer.stop()
+            for user in self._running.values():
+                user.ask_to_end()
             if not self._running:
                 self._on_stopped()
         if force and not self._forced:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
+from amoc_gevent.core.flow import balances, in_sum
 from amoc_gevent.core.messages import Event
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import UserError
@@ -26,6 +27,7 @@ MAX_WIDTH = 100
 ERROR_GROUPS_SHOWN = 10
 TRACEBACKS_SHOWN = 3
 EVENTS_SHOWN = 10
+PAIRS_SHOWN = 3
 EVENT_INDENT = 9
 TRACEBACK_WIDTH = 300
 """Columns of a traceback's line: paths are longer than the report is wide."""
@@ -34,12 +36,46 @@ TRACEBACK_WIDTH = 300
 def print_summary(run: Run, console: Console) -> None:
     """Print the report of a run that has ended, at most 100 columns wide."""
     width = min(console.width, MAX_WIDTH)
-    for section in (_head, _operations, _errors, _user_errors, _values, _events, _health):
+    for section in SECTIONS:
         lines = [*section(run, width)]
         if lines:
             console.print()
         for line in lines:
             console.print(line, soft_wrap=True, highlight=False)
+
+
+def _messages(run: Run, width: int) -> Iterator[Text]:
+    """Yield where the tracked messages are, and the pairs that lost the most."""
+    found, strays = balances(run.results.total.flows)
+    if not found and not strays:
+        return
+    yield _title("messages between users")
+    total = in_sum(found.values())
+    lost = f"{format_count(total.lost)} lost"
+    if total.bounced:
+        lost += f" ({format_count(total.bounced)} came back)"
+    ends = (
+        f"{format_count(total.sent)} sent = {format_count(total.delivered)} delivered + {lost} + "
+        f"{format_count(total.on_the_way)} on the way, between {counted(len(found), 'pair')}"
+    )
+    yield from _wrapped(ends, width, "red" if total.lost else "")
+    odd = [
+        f"{format_count(number)} {what}"
+        for number, what in (
+            (total.duplicated, "came twice"),
+            (total.reordered, "came after a later one"),
+            (total.delayed, "had been stored for their receivers"),
+            (strays, "came that nobody in this run sent"),
+        )
+        if number
+    ]
+    if odd:
+        yield from _wrapped(", ".join(odd), width, "yellow")
+    worst = sorted(found.items(), key=lambda item: (-item[1].lost, item[0]))
+    for (sender, to), one in worst[:PAIRS_SHOWN]:
+        if one.lost:
+            text = f"{sender} to {to}: {one.lost:,} of {one.sent:,} lost"
+            yield from _wrapped(text, width, "red", "  ")
 
 
 def _title(text: str) -> Text:
@@ -199,3 +235,6 @@ def _health(run: Run, width: int) -> Iterator[Text]:
     for number, sentence in enumerate(verdict(run)):
         style = "yellow" if overloaded or number else "green"
         yield from _wrapped(sentence, width, style)
+
+
+SECTIONS = (_head, _operations, _errors, _messages, _user_errors, _values, _events, _health)

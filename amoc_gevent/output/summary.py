@@ -2,11 +2,13 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
 from amoc_gevent.clock import iso
+from amoc_gevent.core.flow import balances, in_sum
 from amoc_gevent.core.histogram import Histogram
 from amoc_gevent.core.messages import Event
 from amoc_gevent.core.plan import Options
@@ -19,6 +21,9 @@ from amoc_gevent.output.verdict import verdict
 
 SCHEMA = 1
 """Raised by one when a field changes its meaning or goes; new fields do not raise it."""
+
+UNEVEN_MAX = 10_000
+"""Pairs that are listed because their messages do not come out even."""
 
 UNWRITABLE = "backslashreplace"
 """How half a surrogate pair is written, which UTF-8 cannot: as JSON writes it too."""
@@ -49,6 +54,7 @@ def summary(run: Run) -> dict[str, Any]:
             name: {"unit": unit, "count": histogram.count, **distribution(histogram)}
             for name, (unit, histogram) in sorted(total.histograms.items())
         },
+        "messages": messages(run),
         "errors": [_error(error) for error in user_errors(run)],
         "events": [{"time": iso(e.time), "kind": e.kind, "text": e.text} for e in _in_order(run)],
         "health": _health(run),
@@ -68,6 +74,28 @@ def distribution(histogram: Histogram) -> dict[str, float]:
         "mean": round(histogram.mean, 1),
         **dict(zip(PERCENTILES, values, strict=True)),
         "max": round(histogram.max, 1),
+    }
+
+
+def messages(run: Run) -> dict[str, Any] | None:
+    """Return where the tracked messages are, in sum and pair by pair; None where there were none.
+
+    Of the pairs, those are listed that lack a message, have one twice or out of order.
+    """
+    found, strays = balances(run.results.total.flows)
+    if not found and not strays:
+        return None
+    uneven = [
+        {"from": sender, "to": to, **asdict(one)}
+        for (sender, to), one in sorted(found.items())
+        if not one.even
+    ]
+    return {
+        **asdict(in_sum(found.values())),
+        "strays": strays,
+        "pairs": len(found),
+        "pairs_uneven": len(uneven),
+        "uneven": uneven[:UNEVEN_MAX],
     }
 
 

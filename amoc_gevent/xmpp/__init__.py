@@ -1,5 +1,6 @@
 """XMPP for scenarios: `Client`, fast and tracked; `sleek`, SleekXMPP's face over slixmpp."""
 
+from amoc_gevent.xmpp import accounts
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.errors import (
     AuthenticationError,
@@ -24,5 +25,6 @@ __all__ = [
     "StreamError",
     "XmppError",
     "XmppTimeout",
+    "accounts",
     "escaped",
 ]

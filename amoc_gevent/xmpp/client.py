@@ -84,7 +84,7 @@ class Client(Session):
         """
         if self._books is None:
             raise Disconnected("not connected")
-        outgoing = self._books.to(to)
+        outgoing = self._books.to(to, room=type == "groupchat")
         id, child = outgoing.next()  # noqa: A001
         self._send(
             f"<message to='{escaped(to)}' type='{type}' id='{id}'>"

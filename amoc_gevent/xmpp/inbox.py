@@ -19,6 +19,7 @@ class Inbox:
     """How many stanzas wait to be asked for, and what happens to what is beyond.
 
     What is dropped is counted as "xmpp stanzas dropped"; "disconnect" ends the connection instead.
+    A `size` of 0 is for users who want to hear of nothing that they did not ask for.
     """
 
     size: int = 100
@@ -45,13 +46,15 @@ class Queue:
 
     def put(self, stanza: Stanza) -> bool:
         """Keep a stanza; false when the rule is to disconnect instead."""
+        if not self._rule.size:
+            return True
         if self._stanzas is None:
             self._stanzas = deque()
         if len(self._stanzas) >= self._rule.size:
             if self._rule.overflow == "disconnect":
                 return False
             count(DROPPED)
-            if self._rule.overflow == "drop-newest" or not self._stanzas:
+            if self._rule.overflow == "drop-newest":
                 return True
             self._stanzas.popleft()
         self._stanzas.append(stanza)

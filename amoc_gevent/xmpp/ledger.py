@@ -10,7 +10,7 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from amoc_gevent import clock, metrics
-from amoc_gevent.core.flow import Flow
+from amoc_gevent.core.flow import Flow, key_of
 from amoc_gevent.xmpp.names import CARBONS, DELAY, MAM
 from amoc_gevent.xmpp.recording import count
 from amoc_gevent.xmpp.stanza import Stanza, escaped
@@ -36,12 +36,15 @@ def bare(jid: str) -> str:
 
 
 class Outgoing:
-    """What one user wrote to another, or to a room: `number` is that of the last message."""
+    """What one user wrote to another, or to a room: `number` is that of the last message.
 
-    __slots__ = ("_child", "key", "number")
+    How many a room hands on only its occupants know, so there they do the counting.
+    """
 
-    def __init__(self, sender: str, to: str) -> None:
-        self.key = f"{sender} {to} {EPOCH}"
+    __slots__ = ("_child", "_key", "number")
+
+    def __init__(self, sender: str, to: str, *, room: bool = False) -> None:
+        self._key = "" if room else key_of(sender, to, EPOCH)
         self.number = 0
         self._child = f"<tracked xmlns='{NAMESPACE}' from='{escaped(sender)}' epoch='{EPOCH}' n='"
 
@@ -56,27 +59,39 @@ class Outgoing:
     def sent(self) -> None:
         """Count one message more."""
         self.number += 1
-        _flow(self.key).sent += 1
+        if self._key:
+            _flow(self._key).sent += 1
 
     def settle(self) -> None:
         """Note that all was waited for: what has not arrived is lost."""
-        flow = _flow(self.key)
-        flow.settled = max(flow.settled, self.number)
+        if self._key:
+            flow = _flow(self._key)
+            flow.settled = max(flow.settled, self.number)
+
+    def bounced(self) -> None:
+        """Count a message that came back."""
+        if self._key:
+            _flow(self._key).bounced += 1
 
 
 class Incoming:
-    """What one user has of another's messages, by number."""
+    """What one user has of another's messages, by number.
 
-    __slots__ = ("_base", "_highest", "_key", "_missing")
+    In a room they are counted from the first that came: with `before` it, so many had been sent.
+    """
 
-    def __init__(self, sender: str, to: str, epoch: str, base: int) -> None:
-        self._key = f"{sender} {to} {epoch}"
-        self._base = base
-        self._highest = base
+    __slots__ = ("_before", "_highest", "_key", "_missing", "_room")
+
+    def __init__(self, key: str, before: int, *, room: bool) -> None:
+        self._key = key
+        self._before = before
+        self._room = room
+        self._highest = 0
         self._missing: set[int] | None = None
 
     def arrived(self, number: int, *, delayed: bool) -> bool:
         """Count a message; whether it came for the first time."""
+        number -= self._before
         highest = self._highest
         flow = _flow(self._key)
         if number == highest + 1:
@@ -88,15 +103,16 @@ class Incoming:
                 self._missing = set()
             self._missing.update(range(highest + 1, number))
             self._highest = number
-        elif self._missing is not None and number in self._missing:
+        elif self._missing and number in self._missing:
             self._missing.discard(number)
             flow.reordered += 1
         else:
             flow.duplicated += 1
             return False
         flow.highest = self._highest
-        flow.base = self._base
         flow.delivered += 1
+        if self._room:
+            flow.sent += self._highest - highest
         if delayed:
             flow.delayed += 1
         return True
@@ -132,12 +148,13 @@ class Books:
         self._outgoing = ledger.outgoing(user)
         self._incoming = ledger.incoming(user)
 
-    def to(self, recipient: str) -> Outgoing:
+    def to(self, recipient: str, *, room: bool) -> Outgoing:
         """Return what the user wrote to `recipient`, whose resource does not matter."""
         found = self._outgoing.get(recipient)
         if found is None:
-            found = Outgoing(self.user, bare(recipient))
-            self._outgoing[recipient] = found = self._outgoing.setdefault(bare(recipient), found)
+            name = bare(recipient)
+            found = self._outgoing.get(name) or Outgoing(self.user, name, room=room)
+            self._outgoing[recipient] = self._outgoing[name] = found
         return found
 
     def settle(self) -> None:
@@ -169,6 +186,8 @@ class Books:
             number, at = int(get("n", "")), int(get("at", ""))
         except ValueError:
             return  # nobody of ours wrote that
+        if number < 1 or " " in sender or " " in epoch:
+            return
         room = bare(message.get("from", "")) if message.get("type") == "groupchat" else ""
         if room and delayed:
             count(COPIES)  # the room's history
@@ -177,7 +196,9 @@ class Books:
         incoming = self._incoming.get(key)
         if incoming is None:
             to = f"{room}/{self.user}" if room else self.user
-            incoming = Incoming(sender, to, epoch, number - 1 if room else 0)
+            incoming = Incoming(
+                key_of(sender, to, epoch), number - 1 if room else 0, room=bool(room)
+            )
             self._incoming[key] = incoming
         if incoming.arrived(number, delayed=delayed) and not delayed:
             waited = clock.monotonic() - message.received_at
@@ -189,7 +210,7 @@ class Books:
         if epoch == EPOCH and number.isdecimal():
             found = self._outgoing.get(bare(message.get("from", "")))
             if found is not None:
-                _flow(found.key).bounced += 1
+                found.bounced()
 
 
 def _flow(key: str) -> Flow:

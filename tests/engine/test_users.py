@@ -442,3 +442,20 @@ def test_all_users_of_a_huge_rate_start() -> None:
     crowd.add(20_000, rate=AT_ONCE)
     crowd.until_counts(resting=20_000)
     assert set(crowd.rounds.values()) == {1}
+
+
+def test_running_users_are_asked_to_end_by_a_gentle_removal_and_by_a_stop() -> None:
+    asked: list[int] = []
+
+    def start(user_id: int) -> None:
+        assert user.leaving(within=30)
+        asked.append(user_id)
+
+    crowd = Crowd(start)
+    crowd.add(5, rate=1000)
+    crowd.until_counts(running=5)
+    crowd.remove(4, 5)
+    until(lambda: sorted(asked) == [4, 5])
+    assert crowd.counts.running == 3
+    crowd.users.stop(force=False)
+    until(lambda: sorted(asked) == [1, 2, 3, 4, 5])

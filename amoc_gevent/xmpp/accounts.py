@@ -1,0 +1,86 @@
+"""Whom a scenario's users log in as, and where: settings that XMPP scenarios have in common."""
+
+from functools import cached_property
+from typing import Any
+
+from amoc_gevent import settings
+from amoc_gevent.xmpp.client import Client
+from amoc_gevent.xmpp.server import MODES, Server
+
+
+def declare() -> "Accounts":
+    """Declare the settings, at the top level of a scenario, and return what they say.
+
+    >>> accounts = xmpp.accounts.declare()
+    >>> def start(user_id):
+    ...     with accounts.client(user_id) as client:
+    """
+    return Accounts()
+
+
+class Accounts:
+    """The server and the accounts that the settings name; read them inside a callback."""
+
+    def __init__(self) -> None:
+        self._host = settings.declare(
+            "host", "127.0.0.1", "the XMPP server; empty: the one that DNS names for the domain"
+        )
+        self._port = settings.declare("port", 0, "its port; 0: 5222, or 5223 for direct TLS")
+        self._tls: settings.Setting[Any] = settings.declare(
+            "tls", "starttls", "how to secure the stream", verify=MODES
+        )
+        self._verify = settings.declare(
+            "verify", "yes", "verify its certificate: yes, no, or the file of the authorities"
+        )
+        self._domain = settings.declare("domain", "localhost", "the domain of the accounts")
+        self._user = settings.declare(
+            "user", "user_{id}", "the name of an account", verify=_is_template
+        )
+        self._password = settings.declare(
+            "password", "password_{id}", "its password", verify=_is_template
+        )
+        self._sasl = settings.declare("sasl", "", "the SASL mechanism; empty: the strongest")
+        self._source = settings.declare(
+            "source_address", "", "our addresses, by comma, taken in turn; empty: the system's"
+        )
+        self._timeout = settings.declare(
+            "timeout",
+            "30s",
+            "how long a step of a login or a request may take",
+            type=settings.duration,
+        )
+
+    @cached_property
+    def server(self) -> Server:
+        """Where to connect to, and how: one object for all users of a worker."""
+        verify = {"yes": True, "no": False}.get(self._verify.value, self._verify.value)
+        sources = tuple(one.strip() for one in self._source.value.split(",") if one.strip())
+        return Server(
+            self._host.value or None,
+            self._port.value or None,
+            tls=self._tls.value,
+            verify=verify,
+            source_address=sources or None,
+            timeout=self._timeout.value,
+        )
+
+    def jid(self, user_id: int) -> str:
+        """Return the bare JID of a user's account."""
+        return f"{self._user.value.format(id=user_id)}@{self._domain.value}"
+
+    def password(self, user_id: int) -> str:
+        """Return the password of a user's account."""
+        return self._password.value.format(id=user_id)
+
+    def client(self, user_id: int, **options: Any) -> Client:
+        """Return a client for a user, not connected; `options` are the Client's."""
+        given = {"sasl": self._sasl.value or None, **options}
+        return Client(self.jid(user_id), self.password(user_id), self.server, **given)
+
+
+def _is_template(text: str) -> tuple[bool, str]:
+    try:
+        text.format(id=1)
+    except (KeyError, IndexError, ValueError):
+        return False, "{id} stands for the user's number, and is all that may stand in braces"
+    return True, text

@@ -1,0 +1,73 @@
+"""Users log in and write to their neighbours by id: time to delivery, and what is lost or doubled.
+
+Each stays until it is asked to end, then listens for a moment more, so that the ledger balances.
+`amoc demo xmpp` serves a target; the accounts are user_N with password_N.
+"""
+
+import random
+
+from amoc_gevent import settings, user, xmpp
+
+accounts = xmpp.accounts.declare()
+neighbours = settings.declare(
+    "neighbours",
+    4,
+    "whom each user writes to: so many ids next to its own, half of them below, as far as they "
+    "are online",
+    verify=lambda count: 2 <= count <= 1000 or (False, "must be 2 to 1000"),
+)
+interval = settings.declare(
+    "interval", "1s", "between two messages of a user", type=settings.duration, update=True
+)
+size = settings.declare("size", 100, "characters of a message", unit="characters")
+tracked = settings.declare("tracked", True, "follow each message to its receiver")
+linger = settings.declare(
+    "linger",
+    "2s",
+    "how long a user listens after its last message; what has not come by then is lost",
+    type=settings.duration,
+)
+
+
+def init() -> None:
+    pass
+
+
+def start(user_id: int) -> None:
+    with accounts.client(user_id, inbox=xmpp.Inbox(0)) as client:
+        online = Neighbours(client, user_id)
+        send = client.send_tracked if tracked.value else client.send_message
+        wait = random.uniform(0, interval.value)  # else all would write in the same moment
+        while not user.leaving(within=wait):
+            if online.jids:
+                send(random.choice(online.jids), "x" * size.value)
+            wait = interval.value
+        online.leave()
+        client.settle(linger.value)
+
+
+class Neighbours:
+    """Those next to a user who are online: by presence that is directed at them, and theirs."""
+
+    def __init__(self, client: xmpp.Client, user_id: int) -> None:
+        reach = neighbours.value // 2
+        ids = range(max(1, user_id - reach), user_id + reach + 1)
+        self._all = [accounts.jid(one) for one in ids if one != user_id]
+        self._client = client
+        self.jids: list[str] = []
+        client.on("presence", self._heard)
+        for jid in self._all:
+            client.send_presence(jid)
+
+    def _heard(self, presence: xmpp.Stanza) -> None:
+        jid = (presence.sender or "").partition("/")[0]
+        if presence.type == "unavailable" and jid in self.jids:
+            self.jids.remove(jid)
+        elif presence.type is None and jid in self._all and jid not in self.jids:
+            self.jids.append(jid)
+            self._client.send_presence(jid)  # it was not there when it was sent ours
+
+    def leave(self) -> None:
+        """Have them write no more."""
+        for jid in self.jids:
+            self._client.send_presence(jid, type="unavailable")
