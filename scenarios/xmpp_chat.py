@@ -5,6 +5,7 @@ Each stays until it is asked to end, then listens for a moment more, so that the
 """
 
 import random
+from contextlib import suppress
 
 from amoc_gevent import settings, user, xmpp
 
@@ -65,7 +66,8 @@ class Neighbours:
             self.jids.remove(jid)
         elif presence.type is None and jid in self._all and jid not in self.jids:
             self.jids.append(jid)
-            self._client.send_presence(jid)  # it was not there when it was sent ours
+            with suppress(xmpp.Disconnected):
+                self._client.send_presence(jid)  # it was not there when it was sent ours
 
     def leave(self) -> None:
         """Have them write no more."""

@@ -74,6 +74,11 @@ class Session:
         """Whether `resume` can go on with the session."""
         return self._acks is not None and self._acks.id is not None
 
+    @property
+    def unacknowledged(self) -> int:
+        """How many stanzas were sent that the server has not said to have."""
+        return 0 if self._acks is None else len(self._acks.unacknowledged)
+
     def connect(self, *, presence: bool = True) -> Self:
         """Log in: connect, TLS, authentication, binding; then send initial presence.
 

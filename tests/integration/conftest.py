@@ -45,14 +45,20 @@ class Amoc:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         return {**os.environ, **self._places(), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
-    def run(self, *arguments: object, env: dict[str, str] | None = None) -> tuple[int, str]:
+    def run(
+        self, *arguments: object, env: dict[str, str] | None = None, patience: float = 60
+    ) -> tuple[int, str]:
         """Run a command to its end; return its exit code and all that it printed."""
         process = self.start(*arguments, env=env)
-        return process.wait(60), process.said()
+        return process.wait(patience), process.said()
 
-    def load(self, *arguments: object, env: dict[str, str] | None = None) -> dict[str, Any]:
+    def load(
+        self, *arguments: object, env: dict[str, str] | None = None, patience: float = 60
+    ) -> dict[str, Any]:
         """Run `amoc run ARGUMENTS` to a good end and return its summary."""
-        code, said = self.run("run", *arguments, "--summary", self.summary_path, env=env)
+        code, said = self.run(
+            "run", *arguments, "--summary", self.summary_path, env=env, patience=patience
+        )
         assert code == 0, said
         return self.summary()
 

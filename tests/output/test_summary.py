@@ -16,8 +16,8 @@ from tests.output.runs import LONG_NAME, START, add, full_run, measured, run_of
 def test_it_has_exactly_the_documented_sections() -> None:
     found = summary(full_run())
     assert list(found) == [
-        "schema", "run", "users", "operations", "counters", "gauges", "histograms", "messages", "errors",
-        "events", "health", "rows",
+        "schema", "run", "users", "operations", "counters", "gauges", "histograms", "messages",
+        "errors", "events", "health", "rows",
     ]  # fmt: skip
     assert found["schema"] == 1
 
