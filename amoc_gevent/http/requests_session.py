@@ -1,7 +1,6 @@
 """requests itself, recorded as `http.Session` is: same names, kinds of errors and `check`."""
 
 import http.client
-import socket
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Any, Self, cast
 import requests
 import urllib3
 from gevent import GreenletExit
-from requests.adapters import HTTPAdapter
 from requests.auth import HTTPDigestAuth
 
 from amoc_gevent import clock, metrics
@@ -19,6 +17,7 @@ from amoc_gevent.errors import UsageError
 from amoc_gevent.http import recording, urls
 from amoc_gevent.http.errors import INCOMPLETE, INVALID, TOO_MANY_REDIRECTS
 from amoc_gevent.http.recording import Exchange, Timings, Verdict
+from amoc_gevent.http.requests_savings import Cookies, LeanAdapter, prepared
 from amoc_gevent.transport.errors import (
     CLOSED,
     CONNECT_TIMEOUT,
@@ -101,9 +100,9 @@ class RequestsSession(requests.Session):
     ) -> None:
         super().__init__()
         self.trust_env = False  # looking for proxies and .netrc is a quarter of a request's CPU
+        self.cookies = Cookies()
         self.base_url = base_url
         self.timeout = timeout
-        self.trust_env = False
         self._verdict: Verdict | None = None
         for scheme in ("http://", "https://"):
             self.mount(scheme, _RecordingAdapter(pool_connections=10, pool_maxsize=1))
@@ -135,6 +134,25 @@ class RequestsSession(requests.Session):
             _call.reset(token)
         self._verdict = call.verdict
         return cast("RequestsResponse", response)
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Return what is to be sent for a request, with the session's settings."""
+        if self.trust_env or self.params or request.params:
+            return super().prepare_request(request)
+        return prepared(self, request)
+
+    def merge_environment_settings(
+        self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> Any:
+        """Return how a request is to be sent, with the session's and the environment's settings."""
+        if self.trust_env or self.proxies or proxies:
+            return super().merge_environment_settings(url, proxies, stream, verify, cert)
+        return {
+            "proxies": {},
+            "stream": self.stream if stream is None else stream,
+            "verify": self.verify if verify is None else verify,
+            "cert": self.cert if cert is None else cert,
+        }
 
     def get(self, url: str, *args: Any, **options: Any) -> RequestsResponse:  # type: ignore[override]
         """Send a GET request; see `request`."""
@@ -177,40 +195,8 @@ class RequestsSession(requests.Session):
             verdict.abandon()
 
 
-class _Connection(urllib3.connection.HTTPConnection):
-    """A connection that asks the socket itself whether it was dropped.
-
-    urllib3 asks by a poll before each request, which under gevent is a tenth of a request's CPU.
-    """
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether there is a connection that nothing, an end included, has arrived on."""
-        raw = getattr(self.sock, "_sock", None)  # gevent's; it never blocks
-        if raw is None:
-            return super().is_connected
-        try:
-            raw.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _RecordingAdapter(HTTPAdapter):
+class _RecordingAdapter(LeanAdapter):
     """Where requests sends one request and gets one response: what an operation is."""
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = {
-            **self.poolmanager.pool_classes_by_scheme,
-            "http": _Pool,
-        }
 
     def send(  # type: ignore[override]  # its own arguments pass through
         self, request: requests.PreparedRequest, stream: bool = False, **options: Any
