@@ -7,9 +7,7 @@ import sys
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
 from benchmarks.machine import INSTALL, heading
 
-OURS = ("http", "saturation", "users", "recording", "cli")
-NAMES = (*OURS, "xmpp")
-"""`xmpp` has only the peer's row until there is a client of ours: it runs when it is named."""
+NAMES = ("http", "xmpp", "saturation", "users", "recording", "cli")
 EXIT_INTERRUPTED = 130
 
 
@@ -24,7 +22,7 @@ def main() -> int:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}")
     failed = False
     print(heading(), end="\n\n", flush=True)
-    for name in given.names or OURS:
+    for name in given.names or NAMES:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         try:
             print(importlib.import_module(f"benchmarks.{name}").run(given.quick), flush=True)

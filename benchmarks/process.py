@@ -60,6 +60,15 @@ class Child:
         family = [self.process, *self.process.children(recursive=True)]
         return sum(_cpu_of(process) for process in family)
 
+    def threads_cpu(self) -> float:
+        """Return the CPU seconds of all threads there are, to the µs; `cpu` knows 10 ms."""
+        return sum(map(_threads_cpu_of, [self.process, *self.process.children(recursive=True)]))
+
+    def resident(self) -> int:
+        """Return the bytes that the process and what it started hold in memory."""
+        family = [self.process, *self.process.children(recursive=True)]
+        return sum(process.memory_info().rss for process in family)
+
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Poll until `condition` holds; AmocError when the process ends or the time is up."""
         deadline = clock.monotonic() + PATIENCE_S
@@ -108,6 +117,11 @@ def _cpu_of(process: psutil.Process) -> float:
         return sum(process.cpu_times()[:4])  # its own, and its ended children's, user and system
     except psutil.NoSuchProcess:
         return 0.0
+
+
+def _threads_cpu_of(process: psutil.Process) -> float:
+    files = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
+    return sum(int(file.read_text().split()[0]) for file in files) / 1e9
 
 
 def _home_of(process: psutil.Process) -> str | None:

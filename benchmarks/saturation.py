@@ -12,13 +12,12 @@ from pathlib import Path
 from signal import SIGTERM
 from statistics import median
 
-import trustme
-
 from amoc_gevent import clock
 from benchmarks.generators import Generator, Load, Outcome, amoc, locust
 from benchmarks.machine import cores, package
 from benchmarks.peers.busy import turns_in
 from benchmarks.process import Child
+from benchmarks.servers.certificates import certificates
 from benchmarks.table import Table, spread
 
 USERS = 400
@@ -50,7 +49,7 @@ def run(quick: bool) -> Table:
     taken: dict[tuple[str, str], list[Reading]] = defaultdict(list)
     turns = turns_in(WORK_US)
     with tempfile.TemporaryDirectory() as name:
-        certificate, authority = _certificates(Path(name))
+        certificate, authority = certificates(Path(name), "127.0.0.1")
         for _ in range(rounds):
             for over, files in (("TCP", ("", "")), ("TLS", (certificate, authority))):
                 for generator in (ours, fast):
@@ -111,14 +110,6 @@ def _last(child: Child) -> dict[str, float]:
 def _module(name: str, directory: Path, arguments: Sequence[str]) -> Child:
     command = [sys.executable, "-m", f"benchmarks.servers.{name}", *filter(None, arguments)]
     return Child(command, directory, cores()[1])
-
-
-def _certificates(directory: Path) -> tuple[str, str]:
-    authority = trustme.CA()
-    certificate, trusted = directory / "server.pem", directory / "ca.pem"
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
-    authority.cert_pem.write_to_path(trusted)
-    return str(certificate), str(trusted)
 
 
 def _add(

@@ -1,21 +1,35 @@
-"""The benchmark `xmpp`: CPU time of a message between 200 users in pairs, on the demo server."""
+"""The benchmark `xmpp`: CPU and memory of users who send each other messages, on the demo server.
 
-import sys
+Two games of pairs, as fast as it goes and at a pace, then a crowd that is only logged in.
+"""
+
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from signal import SIGKILL
 
 from amoc_gevent import clock
 from amoc_gevent.errors import AmocError
-from benchmarks.machine import ROOT, cores, package
+from benchmarks.machine import answer, cores, package, program
+from benchmarks.players import Entry, Game, Player, amoc, amoc_command, amoc_entry, slixmpp, tsung
 from benchmarks.process import Child
+from benchmarks.servers.certificates import certificates
 from benchmarks.servers.xmpp import DemoXmpp
-from benchmarks.table import Table, spread
+from benchmarks.table import Table, at_least, at_most, ratio, spread
 
 USERS = 200
 WARM_MESSAGES = 1000
+PACE = 2000
+PAUSE_S = USERS / 2 / PACE
+"""Seconds before each answer: one message of each pair is under way at a time."""
+
+CROWD, FEW = 10_000, 1_000
+RAMP = 1_000  # users of the crowd that log in in a second
+CROWD_BAR_KB = 40
 
 COLUMNS = (
     "generator",
@@ -28,7 +42,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Game:
+class Played:
     """What one generator took for each message (sent and received), and for each log-in."""
 
     cpu_us: float
@@ -38,29 +52,83 @@ class Game:
     server_us: float
 
 
-def run(quick: bool) -> Table:
-    """Measure the generator in rounds, each with a server of its own."""
-    rounds, window_s = (2, 1.0) if quick else (3, 4.0)
-    games = [_measure(window_s) for _ in range(rounds)]
-    title = f"xmpp: {USERS} users in pairs play ping-pong on amoc demo xmpp, PLAIN, without TLS"
-    note = f"{package('slixmpp')}; median (least-greatest) of {rounds} rounds of {window_s:g} s"
-    table = Table(title, [note], COLUMNS)
-    table.add(
-        "slixmpp on asyncio",
-        spread([game.cpu_us for game in games]),
-        spread([game.per_second for game in games], 0),
-        spread([game.login_us for game in games], 0),
-        spread([game.memory_kb for game in games], 0),
-        spread([game.server_us for game in games]),
-    )
-    return table
+Taken = dict[str, list[Played]]
 
 
-def _measure(window_s: float) -> Game:
-    peer = str(ROOT / "benchmarks/peers/slixmpp_pairs.py")
+@dataclass(frozen=True)
+class Comparison:
+    """A figure of ours by a peer's, and the bar for it, if there is one."""
+
+    what: str
+    ours: str
+    peer: str
+    figure: Callable[[Played], float]
+    bar: Callable[[float], str] | None = None
+
+
+OURS, TRACKED, SLIXMPP, TSUNG = "amoc", "amoc, tracked", "slixmpp on asyncio", "Tsung"
+
+
+def run(quick: bool) -> str:
+    """Let all play in turn, first as fast as it goes, then at a pace; then fill a worker."""
+    rounds, window_s = (1, 1.0) if quick else (3, 3.0)
+    ours, tracked = amoc(OURS, tracked=False), amoc(TRACKED, tracked=True)
+    players = (ours, slixmpp(SLIXMPP), tracked, tsung(TSUNG))
+    fast = _play(players, 0.0, rounds, window_s)
+    paced = _play(players, PAUSE_S, 1 if quick else 2, window_s)
+    tables = [
+        _figures("xmpp", "as fast as it goes", fast, window_s),
+        _comparisons("xmpp: the same, compared", FAST, fast),
+        _figures("xmpp, paced", f"{PACE:,} messages a second in all", paced, window_s),
+        _comparisons("xmpp, paced: the same, compared", PACED, paced),
+        _crowd(FEW if quick else CROWD),
+    ]
+    return "\n".join(map(str, tables))
+
+
+def _efficiency(played: Played) -> float:
+    return 1e6 / played.cpu_us
+
+
+def _login(played: Played) -> float:
+    return played.login_us
+
+
+def _memory(played: Played) -> float:
+    return played.memory_kb
+
+
+MESSAGES, LOGIN, MEMORY = "messages/CPU s", "CPU/login", "memory/user"
+FAST = (
+    Comparison(MESSAGES, OURS, SLIXMPP, _efficiency, partial(at_least, bar=4)),
+    Comparison(MESSAGES, TRACKED, SLIXMPP, _efficiency, partial(at_least, bar=3)),
+    Comparison(MESSAGES, OURS, TSUNG, _efficiency, partial(at_least, bar=1)),
+    Comparison(MESSAGES, TRACKED, TSUNG, _efficiency),
+    Comparison(LOGIN, OURS, SLIXMPP, _login, partial(at_most, bar=0.5)),
+    Comparison(LOGIN, OURS, TSUNG, _login, partial(at_most, bar=1)),
+    Comparison(MEMORY, OURS, SLIXMPP, _memory, partial(at_most, bar=0.6)),
+)
+PACED = (
+    Comparison(MESSAGES, OURS, SLIXMPP, _efficiency, partial(at_least, bar=1)),
+    Comparison(MESSAGES, TRACKED, SLIXMPP, _efficiency),
+    Comparison(MESSAGES, OURS, TSUNG, _efficiency, partial(at_least, bar=1)),
+    Comparison(MESSAGES, TRACKED, TSUNG, _efficiency),
+)
+
+
+def _play(players: Sequence[Player], pause: float, rounds: int, window_s: float) -> Taken:
+    taken: Taken = defaultdict(list)
+    for _ in range(rounds):
+        for player in players:
+            taken[player.name].append(_measure(player, pause, window_s))
+    return taken
+
+
+def _measure(player: Player, pause: float, window_s: float) -> Played:
     with tempfile.TemporaryDirectory() as name, DemoXmpp(_made(name, "server")) as server:
-        command = [sys.executable, peer, str(server.port), str(USERS)]
-        with Child(command, _made(name, "peer"), cores()[0]) as child:
+        directory = _made(name, "player")
+        with player.start(Game(server.port, USERS, pause), directory) as child:
+            entry = player.entry(child, directory, server)
             child.until(lambda: server.routed() >= WARM_MESSAGES, "warm")
             first = child.cpu(), clock.monotonic(), server.cpu(), server.routed()
             time.sleep(window_s)
@@ -69,15 +137,80 @@ def _measure(window_s: float) -> Game:
             child.end(SIGKILL)
     cpu_s, wall_s, server_s, messages = (b - a for a, b in zip(first, last, strict=True))
     if not messages:
-        raise AmocError(f"slixmpp fell silent; no message in {window_s:g} s:\n{said}")
-    login_s, memory_kb = map(float, said.split("logged in ")[1].split())
-    return Game(
+        raise AmocError(f"{player.name} fell silent; no message in {window_s:g} s:\n{said}")
+    return Played(
         cpu_us=cpu_s / messages * 1e6,
         per_second=messages / wall_s,
-        login_us=login_s / USERS * 1e6,
-        memory_kb=memory_kb / USERS,
+        login_us=entry.cpu_s / USERS * 1e6,
+        memory_kb=entry.held / USERS / 1024,
         server_us=server_s / messages * 1e6,
     )
+
+
+def _figures(what: str, pace: str, taken: Taken, window_s: float) -> Table:
+    title = f"{what}: {USERS} users in pairs play ping-pong, {pace}"
+    rounds = len(taken[OURS])
+    table = Table(title, _notes(rounds, window_s), COLUMNS)
+    for name, played in taken.items():
+        table.add(
+            name,
+            spread([one.cpu_us for one in played]),
+            spread([one.per_second for one in played], 0),
+            spread([one.login_us for one in played], 0),
+            spread([one.memory_kb for one in played], 0),
+            spread([one.server_us for one in played]),
+        )
+    return table
+
+
+def _comparisons(title: str, comparisons: Sequence[Comparison], taken: Taken) -> Table:
+    table = Table(title, [], ("figure", "ours", "peer", "ours / peer's", "bar"))
+    for one in comparisons:
+        mine, theirs = ([one.figure(p) for p in taken[name]] for name in (one.ours, one.peer))
+        times = ratio(mine, theirs)
+        verdict = "" if one.bar is None else one.bar(times)
+        table.add(one.what, one.ours, one.peer, f"{times:.2f}", verdict)
+    return table
+
+
+def _crowd(users: int) -> Table:
+    title = f"xmpp, crowd: {users:,} users logged in from one worker, {RAMP:,} a second"
+    notes = ["Memory: resident in the worker with all of them there, less that before the first."]
+    table = Table(title, notes, ("over", "memory KB/user", "login CPU µs", "bar"))
+    with tempfile.TemporaryDirectory() as name:
+        certificate, authority = certificates(Path(name), "localhost")
+        for over, tls, chain in (("TCP", "none", ""), ("TLS", "starttls", certificate)):
+            entry = _filled(users, tls, chain, authority)
+            kb = entry.held / users / 1024
+            bar = "" if chain else at_most(kb, CROWD_BAR_KB, " KB")
+            table.add(over, f"{kb:.1f}", f"{entry.cpu_s / users * 1e6:.0f}", bar)
+    return table
+
+
+def _filled(users: int, tls: str, certificate: str, authority: str) -> Entry:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        DemoXmpp(_made(name, "server"), certificate) as server,
+    ):
+        directory = _made(name, "crowd")
+        given = {"tls": tls, "ca": authority, "play": "false"}
+        command = amoc_command(Game(server.port, users), directory, RAMP, **given)
+        with Child(command, directory, cores()[0]) as child:
+            entry = amoc_entry(child, directory, server)
+            child.end(SIGKILL)
+            return entry
+
+
+def _notes(rounds: int, window_s: float) -> list[str]:
+    versions = [package("slixmpp"), answer(program("tsung", "tsung"), "-v")]
+    return [
+        ", ".join(versions),
+        f"median (least-greatest) of {rounds} rounds in turn, {window_s:g} s each after warm-up,",
+        "each with a demo server of its own: PLAIN, no TLS. A message is sent and received.",
+        "CPU: user and system, of the generator with all its helper processes; log-ins and memory:",
+        "of the process that holds the users, all of whom come at once (slixmpp's: 50 at a time).",
+        "Tsung's messages are fixed texts: no id, and nothing read of what comes.",
+    ]
 
 
 def _made(home: str, name: str) -> Path:

@@ -1,7 +1,7 @@
 """Users in pairs that play ping-pong, each on a plain slixmpp client, all on one asyncio loop.
 
-Started as `python slixmpp_pairs.py PORT USERS`; says `logged in CPU_SECONDS MEMORY_KB`, what the
-log-ins took of both, then plays until it is ended.
+Started as `python slixmpp_pairs.py PORT USERS PAUSE`; says `logged in CPU_SECONDS BYTES`, what the
+log-ins took of both, then plays until it is ended, each message answered after PAUSE seconds.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ BODY = "a message of some thirty bytes"
 class Player(ClientXMPP):
     """One user, who answers each message with one."""
 
-    def __init__(self, number: int, context: ssl.SSLContext) -> None:
+    def __init__(self, number: int, context: ssl.SSLContext, pause: float) -> None:
         allow = {"feature_mechanisms": {"unencrypted_plain": True}}
         super().__init__(
             f"user_{number}@localhost/r",
@@ -31,7 +31,12 @@ class Player(ClientXMPP):
         )
         self.enable_plaintext, self.enable_starttls, self.enable_direct_tls = True, False, False
         self.partner = f"user_{number + 1 if number % 2 else number - 1}@localhost/r"
-        self.add_event_handler("message", self.answer)
+        self.pause = pause
+        self.add_event_handler("message", self.later if pause else self.answer)
+
+    def later(self, _message: Any) -> None:
+        """Send one back after the pause."""
+        self.loop.call_later(self.pause, self.answer, None)
 
     def answer(self, _message: Any) -> None:
         """Send one back."""
@@ -45,11 +50,11 @@ async def log_in(player: Player, port: int, turn: asyncio.Semaphore) -> None:
         await player.wait_until("session_start", 60)
 
 
-async def play(port: int, users: int) -> None:
+async def play(port: int, users: int, pause: float) -> None:
     """Log all in, say what that took, and let each first of a pair serve."""
     context = ssl.create_default_context()
     before, turn = used(), asyncio.Semaphore(RAMP)
-    players = [Player(number, context) for number in range(1, users + 1)]
+    players = [Player(number, context, pause) for number in range(1, users + 1)]
     await asyncio.gather(*(log_in(player, port, turn) for player in players))
     after = used()
     print("logged in", after[0] - before[0], after[1] - before[1], flush=True)
@@ -59,12 +64,12 @@ async def play(port: int, users: int) -> None:
 
 
 def used() -> tuple[float, int]:
-    """Return CPU seconds and resident memory (KB) so far."""
+    """Return CPU seconds and resident memory (bytes) so far."""
     with open("/proc/self/statm") as statm:  # noqa: PTH123
         pages = int(statm.read().split()[1])
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime, pages * os.sysconf("SC_PAGE_SIZE") // 1024
+    return usage.ru_utime + usage.ru_stime, pages * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":
-    asyncio.run(play(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(play(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))

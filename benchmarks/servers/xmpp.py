@@ -16,8 +16,10 @@ from benchmarks.process import Child
 class DemoXmpp:
     """The demo XMPP server in a process of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, certificate: str = "") -> None:
         command = [sys.executable, "-m", "amoc_gevent", "demo", "xmpp", "--port", "0"]
+        if certificate:
+            command += ["--tls", certificate, certificate]
         self._child = Child(command, directory, cores()[1])
         try:
             self._child.until(lambda: "counts on" in self._child.said(), "listening")
@@ -41,10 +43,21 @@ class DemoXmpp:
 
     def routed(self) -> int:
         """Return how many messages were delivered; none may have been lost."""
+        return int(self._counts()["messages"]["delivered"])
+
+    def online(self) -> int:
+        """Return how many users are logged in."""
+        return int(self._counts()["online"])
+
+    def connections(self) -> int:
+        """Return how many connections there were."""
+        return int(self._counts()["connections"])
+
+    def _counts(self) -> dict[str, Any]:
         opener = build_opener(ProxyHandler({}))
         with opener.open(self._page, timeout=30) as answer:
             counts: dict[str, Any] = json.load(answer)
-        return int(counts["messages"]["delivered"])
+        return counts
 
     def cpu(self) -> float:
         """Return its CPU seconds so far."""
