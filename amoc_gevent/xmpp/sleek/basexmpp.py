@@ -1,0 +1,92 @@
+"""What SleekXMPP's clients and components have in common, over slixmpp's."""
+
+# slixmpp's signatures are not all typed, and SleekXMPP's are other ones:
+# mypy: disallow-untyped-calls=False, disable-error-code="override"
+
+from typing import Any
+
+import slixmpp
+from slixmpp.plugins import PluginManager
+
+from amoc_gevent.xmpp.sleek import stanza
+from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
+from amoc_gevent.xmpp.sleek.connection import Connection
+from amoc_gevent.xmpp.sleek.names import modern
+from amoc_gevent.xmpp.sleek.plugins import Plugins
+
+
+class BaseXMPP(Connection):
+    """A stream with SleekXMPP's face: blocking calls, handlers in greenlets.
+
+    slixmpp's own code finds its own methods under the same names.
+    """
+
+    def _settle_in(self) -> None:
+        """Take over from slixmpp's constructor."""
+        for ours, theirs in (
+            (stanza.Message, slixmpp.Message),
+            (stanza.Iq, slixmpp.Iq),
+            (stanza.Presence, slixmpp.Presence),
+        ):
+            self.remove_stanza(theirs)
+            self.register_stanza(ours)
+        self._listen()
+
+    def __getattr__(self, name: str) -> Any:
+        """Find what has a camelCase name under its present one."""
+        renamed = modern(name)
+        if renamed == name or name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self, renamed)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a plugin, or False where it is not registered."""
+        if name in self._manager:
+            return self._manager[name] if slixmpp_asks() else self._plugins[name]
+        self.log.warning("Plugin %r is not loaded.", name)
+        return False
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a plugin, or `default` where it is not registered."""
+        plugins = self._manager if slixmpp_asks() else self._plugins
+        return plugins.get(key, default)
+
+    @property
+    def plugin(self) -> Any:
+        """The plugins by name."""
+        return self._manager if slixmpp_asks() else self._plugins
+
+    @plugin.setter
+    def plugin(self, manager: PluginManager) -> None:
+        self._manager = manager
+        self._plugins = Plugins(self, manager)
+
+    def Message(self, *args: Any, **options: Any) -> Any:  # noqa: N802  # slixmpp's name
+        """Return a new message of this stream."""
+        return self._in_language(stanza.Message(self, *args, **options))
+
+    def Presence(self, *args: Any, **options: Any) -> Any:  # noqa: N802
+        """Return a new presence of this stream."""
+        return self._in_language(stanza.Presence(self, *args, **options))
+
+    def Iq(self, *args: Any, **options: Any) -> Any:  # noqa: N802
+        """Return a new IQ of this stream."""
+        return stanza.Iq(self, *args, **options)
+
+    def _in_language(self, made: Any) -> Any:
+        made["lang"] = self.default_lang
+        return made
+
+    def send(self, data: Any, *args: Any, use_filters: bool = True, **_: object) -> None:
+        """Send a stanza, or text; SleekXMPP's `mask`, `timeout` and `now` mean nothing any more."""
+        if args and slixmpp_asks():
+            use_filters = args[0]
+        super().send(data, use_filters)
+
+    def send_raw(self, data: str | bytes, *_: object, **__: object) -> None:
+        """Send text as it is, at once."""
+        super().send_raw(data)
+
+    def send_xml(self, data: Any, *_: object, **__: object) -> None:
+        """Send an element."""
+        super().send_xml(data)

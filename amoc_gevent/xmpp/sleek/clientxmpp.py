@@ -1,0 +1,84 @@
+"""SleekXMPP's ClientXMPP, over slixmpp's."""
+
+# slixmpp's signatures are not all typed, and SleekXMPP's are other ones:
+# mypy: disallow-untyped-calls=False, disable-error-code="override"
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import slixmpp
+
+from amoc_gevent.transport import tls
+from amoc_gevent.xmpp.sleek import loop
+from amoc_gevent.xmpp.sleek.basexmpp import BaseXMPP
+from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
+
+
+class ClientXMPP(BaseXMPP, slixmpp.ClientXMPP):
+    """A client with SleekXMPP's face."""
+
+    def __init__(
+        self,
+        jid: str,
+        password: str,
+        plugin_config: Mapping[str, Any] | None = None,
+        plugin_whitelist: Sequence[str] = (),
+        escape_quotes: bool = True,
+        sasl_mech: str | None = None,
+        lang: str = "en",
+    ) -> None:
+        self._prepare()
+        slixmpp.ClientXMPP.__init__(
+            self,
+            jid,
+            password,
+            dict(plugin_config or {}),
+            list(plugin_whitelist),
+            escape_quotes,
+            sasl_mech,
+            lang,
+            ssl_context=tls.context(False),  # only a stand-in: one of its own costs 34 ms
+            loop=loop.get(),
+        )
+        self._manager["feature_mechanisms"].unencrypted_scram = True  # as SleekXMPP has it
+        self._settle_in()
+
+    def connect(self, *args: Any, **options: Any) -> Any:
+        """Connect as SleekXMPP does: see `dial`. slixmpp itself gets a future."""
+        if slixmpp_asks():
+            return slixmpp.ClientXMPP.connect(self, *args, **options)
+        return self.dial(*args, **options)
+
+    def dial(
+        self,
+        address: tuple[Any, ...] = (),
+        reattempt: bool = True,
+        use_tls: bool = True,
+        use_ssl: bool = False,
+    ) -> bool:
+        """Connect to (host, port), else to where DNS says; return whether there is a connection.
+
+        Without `reattempt`, the first failure is the last; with it, this returns when it succeeds.
+        """
+        return self._link(address, reattempt, use_tls, use_ssl)
+
+    def get_roster(
+        self,
+        block: bool = True,
+        timeout: float | None = None,
+        callback: Callable[[Any], object] | None = None,
+    ) -> Any:
+        """Fetch the roster; return the answer, or have it told to `callback`."""
+        future = super().get_roster(timeout=timeout)
+        return self.settle(future, block, callback)
+
+    def update_roster(self, jid: str, **options: Any) -> Any:
+        """Change an item of the roster; takes name, subscription, groups and the usual three."""
+        block, callback = options.pop("block", True), options.pop("callback", None)
+        future = super().update_roster(slixmpp.JID(jid), **options)
+        return self.settle(future, block, callback) if future is not None else None
+
+    def del_roster_item(self, jid: str) -> Any:
+        """Remove an item from the roster."""
+        future = super().del_roster_item(jid)
+        return self.settle(future) if future is not None else None

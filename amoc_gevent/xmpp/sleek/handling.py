@@ -1,0 +1,208 @@
+"""How a script's functions are called, each in a greenlet, and how its calls wait for slixmpp."""
+
+# slixmpp's signatures are not all typed, and SleekXMPP's are other ones:
+# mypy: disallow-untyped-calls=False, disable-error-code="override"
+
+import asyncio
+import copy
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import slixmpp
+from slixmpp.exceptions import IqError, IqTimeout, XMPPError
+from slixmpp.xmlstream import StanzaBase
+from slixmpp.xmlstream.handler import Waiter, XMLCallback
+from slixmpp.xmlstream.handler.base import BaseHandler
+from slixmpp.xmlstream.matcher import MatchXMLMask
+
+from amoc_gevent import user
+from amoc_gevent.errors import AmocError
+from amoc_gevent.xmpp.sleek import loop, recording, stanza
+from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
+from amoc_gevent.xmpp.sleek.events import Events
+from amoc_gevent.xmpp.sleek.faces import told
+
+Pointer = Callable[[Any], object]
+
+
+class Handling(slixmpp.BaseXMPP):
+    """The part of a stream that calls handlers and lets callers wait."""
+
+    _events: Events
+    _waited_for: "list[asyncio.Future[None]] | None" = None
+
+    def settle(
+        self,
+        future: "asyncio.Future[Any]",
+        block: bool = True,
+        callback: Pointer | None = None,
+        timeout_callback: Pointer | None = None,
+    ) -> Any:
+        """Return the result of a future, or have it told to a callback, or to nobody.
+
+        The callback gets the IQ of an error too; `timeout_callback` the IQ that got no answer.
+        """
+        if callback is None and block:
+            return loop.wait(future)
+
+        def tell(done: "asyncio.Future[Any]") -> None:
+            error = None if done.cancelled() else done.exception()
+            if isinstance(error, IqTimeout):
+                if timeout_callback is not None:
+                    self.hand_over(timeout_callback, error.iq)
+            elif callback is not None and not done.cancelled():
+                answer = error.iq if isinstance(error, IqError) else None
+                self.hand_over(callback, answer if error is not None else done.result())
+
+        future.add_done_callback(tell)
+        return None
+
+    def add_event_handler(
+        self, name: str, pointer: Pointer, threaded: bool = False, disposable: bool = False
+    ) -> None:
+        """Have `pointer(data)` called at each event `name`, in turn with the other handlers.
+
+        A `threaded` one has a greenlet of its own each time; a `disposable` one is called once.
+        """
+        if slixmpp_asks():
+            super().add_event_handler(name, pointer, disposable or threaded)  # in its own order
+        else:
+            super().add_event_handler(name, _Handler(self, name, pointer, threaded), disposable)
+
+    def register_handler(self, handler: BaseHandler, before: Any = None, after: Any = None) -> None:
+        """Have a handler look at each stanza; it is called as an event handler is."""
+        if not slixmpp_asks():
+            if isinstance(handler, Waiter):
+                waiting = handler.wait
+                handler.wait = lambda timeout=None: loop.wait(waiting(timeout))  # type: ignore
+            elif hasattr(handler, "_pointer"):
+                handler._pointer = _Handler(self, handler.name, handler._pointer, threaded=False)
+        super().register_handler(handler, before, after)
+
+    def add_handler(
+        self, mask: str, pointer: Pointer, name: str | None = None, disposable: bool = False
+    ) -> None:
+        """Have `pointer(xml)` called with each element that is like the XML of `mask`."""
+        matcher = MatchXMLMask(mask, self.default_ns)
+        name = name or f"add_handler_{self.new_id()}"
+        self.register_handler(XMLCallback(name, matcher, pointer, once=disposable))
+
+    def schedule(
+        self,
+        name: str,
+        seconds: float,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+        repeat: bool = False,
+    ) -> None:
+        """Have `callback` called after `seconds`, or every so often, in turn with the handlers."""
+        args, kwargs = args or (), kwargs or {}
+        if not slixmpp_asks():
+            called = callback
+
+            def callback(*args: Any, **kwargs: Any) -> None:
+                self.hand_over(lambda _: called(*args, **kwargs), None)
+
+        super().schedule(name, seconds, callback, args, kwargs, repeat)  # type: ignore[arg-type]
+
+    def event(self, name: str, data: Any = None, direct: bool = False) -> None:  # noqa: ARG002
+        """Trigger an event; there is no queue that it could pass by if it is `direct`."""
+        super().event(name, {} if data is None else data)
+
+    async def event_async(self, name: str, data: Any = None) -> None:
+        """Trigger an event for slixmpp, which goes on when all handlers of the script are done."""
+        handled: list[asyncio.Future[None]] = []
+        self._waited_for = handled
+        try:
+            self.event(name, data)
+        finally:
+            self._waited_for = None
+        if handled:
+            await asyncio.wait(handled)
+
+    def hand_over(self, pointer: Pointer, data: Any, threaded: bool = False) -> None:
+        """Have a function of the script called in its greenlet."""
+        done: asyncio.Future[None] | None = None
+        if self._waited_for is not None:
+            done = loop.get().create_future()
+            self._waited_for.append(done)
+
+        def work() -> None:
+            try:
+                pointer(data)
+            except Exception as error:  # noqa: BLE001  # the boundary around a handler
+                self._handler_failed(error, data)
+            finally:
+                if done is not None and not done.done():
+                    done.set_result(None)
+
+        (self._events.thread if threaded else self._events.put)(work)
+
+    def answer_of(self, function: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":
+        """Have a function of the script called in a greenlet; its answer is the future's result."""
+        future: asyncio.Future[Any] = loop.get().create_future()
+
+        def work() -> None:
+            try:
+                answer = function(*args)
+            except Exception as error:  # noqa: BLE001  # the boundary around a handler
+                self._count(error)
+                if not future.done():
+                    future.set_exception(error)
+            else:
+                if not future.done():
+                    future.set_result(answer)
+
+        self._events.thread(work)
+        return future
+
+    def _handler_failed(self, error: Exception, data: Any) -> None:
+        """Do what SleekXMPP does: log it, and answer a stanza with an error."""
+        getattr(data, "exception", self.exception)(error)
+        if not isinstance(data, StanzaBase) or not _deliberate(error):
+            self._count(error)
+
+    def _count(self, error: Exception) -> None:
+        """Let the user have the error as its own; a script of its own has it in the log."""
+        recording.handler_errors.add()
+        with suppress(AmocError):
+            user.spawn(_fail, error)
+
+
+class _Handler:
+    """A function of the script among slixmpp's handlers; it is equal to the function."""
+
+    __slots__ = ("name", "pointer", "stream", "threaded")
+
+    def __init__(self, stream: Handling, name: str, pointer: Pointer, threaded: bool) -> None:
+        self.stream = stream
+        self.name = name
+        self.pointer = pointer
+        self.threaded = threaded
+
+    def __call__(self, data: Any) -> None:
+        if isinstance(data, stanza.Turning):
+            if data.handed_over:  # each may turn it into its own answer
+                data = copy.copy(data)
+            data.handed_over = True
+        else:
+            data = told(self.stream, self.name, data)
+        self.stream.hand_over(self.pointer, data, self.threaded)
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or other == self.pointer
+
+    def __hash__(self) -> int:
+        return hash(self.pointer)
+
+
+def _deliberate(error: Exception) -> bool:
+    """Say whether a handler raised it to answer with an error, not for want of an answer."""
+    return isinstance(error, XMPPError) and not isinstance(error, IqError | IqTimeout)
+
+
+def _fail(error: Exception) -> None:
+    """Raise in a helper what a handler raised: so it is the user's own error."""
+    raise error

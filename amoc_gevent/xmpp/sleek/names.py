@@ -1,0 +1,11 @@
+"""SleekXMPP's older names: each camelCase name means the name_with_underscores that slixmpp has."""
+
+import re
+
+_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z]+)")
+_OTHERS = {"getNewId": "new_id", "getId": "new_id", "get_id": "new_id"}
+
+
+def modern(name: str) -> str:
+    """Return the name by which slixmpp knows it: joinMUC is join_muc, getRoster get_roster."""
+    return _OTHERS.get(name) or _HUMP.sub(r"_\1", name).lower()

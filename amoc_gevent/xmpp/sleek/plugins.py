@@ -1,0 +1,45 @@
+"""The plugins of a stream by name, each with its face on."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from slixmpp.plugins import PluginManager
+
+from amoc_gevent.xmpp.sleek import adhoc, muc  # noqa: F401  # they say what is done otherwise
+from amoc_gevent.xmpp.sleek.faces import Face
+
+if TYPE_CHECKING:
+    from amoc_gevent.xmpp.sleek.handling import Handling
+
+
+class Plugins:
+    """What a script finds as `xmpp.plugin`; the plugin manager of slixmpp is behind it."""
+
+    def __init__(self, stream: "Handling", manager: PluginManager) -> None:
+        self._stream = stream
+        self._manager = manager
+        self._faces: dict[str, Face] = {}
+
+    def __getitem__(self, name: str) -> Face:
+        """Return the plugin; slixmpp's PluginNotFound where it is not registered."""
+        found = self._manager[name]
+        face = self._faces.get(name)
+        if face is None or face != found:
+            face = self._faces[name] = Face(self._stream, found)
+        return face
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._manager
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._manager)
+
+    def __len__(self) -> int:
+        return len(self._manager)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._manager, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the plugin, or `default` where it is not registered."""
+        return self[name] if name in self._manager else default

@@ -1,0 +1,88 @@
+"""What the face records: the steps of a login, IQs and messages, as a scenario's table shows them.
+
+Latencies are this process's time: slixmpp does not tell when the kernel got the bytes.
+"""
+
+import asyncio
+from typing import Any
+
+from slixmpp.exceptions import IqTimeout, XMPPError
+
+from amoc_gevent import clock, metrics
+from amoc_gevent.transport.errors import from_os_error
+
+CONNECT = "XMPP connect"
+TLS = "XMPP tls"
+AUTH = "XMPP auth"
+LOGIN = "XMPP login"
+JOIN = "MUC join"
+TIMEOUT = "timeout"
+CUT = "disconnected"
+
+handler_errors = metrics.counter("sleek_handler_errors")
+
+
+class SessionEnded(IqTimeout):  # scripts catch it as the time-out that it would have been
+    """The session has ended before the answer to an IQ came."""
+
+
+class Steps:
+    """The steps of one login, each timed from the end of the one before."""
+
+    __slots__ = ("_began", "_login")
+
+    def __init__(self) -> None:
+        self._began = 0
+        self._login = 0
+
+    def begin(self) -> None:
+        """Start the clock: a connection is attempted now."""
+        self._began = self._login = clock.monotonic_ns()
+
+    def done(self, step: str, error: str | None = None) -> None:
+        """Record a step that has ended, well or with an error of this kind."""
+        now = clock.monotonic_ns()
+        metrics.recorder.operation(step, (now - self._began) // 1000, error)
+        self._began = now
+
+    def login(self, error: str | None = None) -> None:
+        """Record the whole login, once; what ends after it is no login."""
+        if self._login:
+            us = (clock.monotonic_ns() - self._login) // 1000
+            metrics.recorder.operation(LOGIN, us, error)
+            self._login = 0
+
+
+def iq(stanza: Any, future: "asyncio.Future[Any]") -> None:
+    """Record an IQ when its `future` is done, named by type and namespace of its payload."""
+    began = clock.monotonic_ns()
+    name = f"IQ {stanza['type']} {_namespace(stanza.xml)}"
+
+    def record(done: "asyncio.Future[Any]") -> None:
+        if done.cancelled():
+            metrics.recorder.interrupted(name)
+            return
+        us = (clock.monotonic_ns() - began) // 1000
+        error = done.exception()
+        metrics.recorder.operation(name, us, None if error is None else kind_of(error))
+
+    future.add_done_callback(record)
+
+
+def kind_of(error: object) -> str:
+    """Return what an error is called in the metrics."""
+    if isinstance(error, SessionEnded):
+        return CUT
+    if isinstance(error, IqTimeout | asyncio.TimeoutError):
+        return TIMEOUT
+    if isinstance(error, XMPPError):
+        return str(error.condition)
+    if isinstance(error, OSError):
+        return from_os_error(error, "").kind
+    return str(error) if isinstance(error, str) else type(error).__name__
+
+
+def _namespace(xml: Any) -> str:
+    for child in xml:
+        return str(child.tag).partition("}")[0].lstrip("{")
+    return "(empty)"

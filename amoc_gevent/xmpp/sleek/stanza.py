@@ -1,0 +1,95 @@
+"""The root stanzas that a face's stream makes: sent and answered as SleekXMPP's are."""
+
+# slixmpp's signatures are not all typed, and SleekXMPP's are other ones:
+# mypy: disallow-untyped-calls=False, disable-error-code="override"
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import slixmpp
+from slixmpp.xmlstream import StanzaBase
+
+from amoc_gevent.xmpp.sleek import recording
+from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
+
+Callback = Callable[[Any], object]
+
+
+class Turning(StanzaBase):
+    """A stanza that a script's `reply` turns into its own answer.
+
+    `handed_over` says that a handler of the script has it, so the next one needs a copy.
+    """
+
+    handed_over = False
+    stream: Any
+
+    def send(self, now: bool = False) -> Any:  # noqa: ARG002  # SleekXMPP's: nothing waits here
+        """Send it."""
+        return super().send()
+
+    def turned(self, answer: StanzaBase) -> Any:
+        """Become `answer`, as in SleekXMPP, and return this stanza."""
+        self.__init__(self.stream, answer.xml, recv=True)  # type: ignore[misc]
+        return self
+
+
+class Message(Turning, slixmpp.Message):
+    """A message that `reply` turns into its own answer."""
+
+    def reply(self, body: str | None = None, clear: bool = True) -> Any:
+        """Make this message its own answer, with a body if one is given, and return it."""
+        answer = super().reply(body, clear)
+        return answer if slixmpp_asks() else self.turned(answer)
+
+
+class Presence(Turning, slixmpp.Presence):
+    """A presence that `reply` turns into its own answer."""
+
+    def reply(self, clear: bool = True) -> Any:
+        """Make this presence its own answer, and return it."""
+        answer = super().reply(clear)
+        return answer if slixmpp_asks() else self.turned(answer)
+
+
+class Iq(Turning, slixmpp.Iq):
+    """An IQ whose `send` blocks its greenlet and returns the answer."""
+
+    def reply(self, clear: bool = True) -> Any:
+        """Make this IQ its own answer, and return it."""
+        answer = super().reply(clear)
+        return answer if slixmpp_asks() else self.turned(answer)
+
+    def send(self, *args: Any, **options: Any) -> Any:
+        """Send it as SleekXMPP does: see `ask`. slixmpp itself gets a future."""
+        return self._send(*args, **options) if slixmpp_asks() else self.ask(*args, **options)
+
+    def ask(
+        self,
+        block: bool = True,
+        timeout: float | None = None,
+        callback: Callback | None = None,
+        now: bool = False,  # noqa: ARG002  # SleekXMPP's: nothing waits here
+        timeout_callback: Callback | None = None,
+    ) -> Any:
+        """Send it; return the answer, or None for what gets none or with block=False.
+
+        With a `callback` it does not block: that is called with the answer, an error's included,
+        as an event handler is, and `timeout_callback` with this IQ after `timeout` seconds.
+        Else it raises IqError for an error, and IqTimeout after `timeout` seconds (None: those of
+        the stream's `response_timeout`) or when the session has ended.
+        """
+        return self.stream.settle(self._send(None, timeout), block, callback, timeout_callback)
+
+    def _send(
+        self, callback: Callback | None = None, timeout: float | None = None
+    ) -> "asyncio.Future[Any]":
+        if timeout is None:
+            timeout = self.stream.response_timeout
+        future: asyncio.Future[Any] = slixmpp.Iq.send(self, callback, timeout)
+        if self["type"] in {"get", "set"}:
+            self.stream.unanswered[future] = self
+            future.add_done_callback(self.stream.unanswered.pop)
+            recording.iq(self, future)
+        return future
