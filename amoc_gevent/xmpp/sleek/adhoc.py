@@ -30,7 +30,7 @@ def _answering(stream: "Handling", handler: Any) -> Any:
         return handler
 
     async def answer(payload: Any, session: Any) -> Any:
-        answered = await stream.answer_of(handler, payload, session)
+        answered = await stream.face_answer_of(handler, payload, session)
         if isinstance(answered, dict):
             for step in STEPS:
                 answered[step] = _answering(stream, answered.get(step))

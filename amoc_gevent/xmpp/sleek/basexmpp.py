@@ -7,10 +7,11 @@ from typing import Any
 
 import slixmpp
 from slixmpp.plugins import PluginManager
+from slixmpp.xmlstream import StanzaBase
 
-from amoc_gevent.xmpp.sleek import stanza
+from amoc_gevent.xmpp.sleek import recording, stanza
 from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
-from amoc_gevent.xmpp.sleek.connection import Connection
+from amoc_gevent.xmpp.sleek.connection import Connection, log
 from amoc_gevent.xmpp.sleek.names import modern
 from amoc_gevent.xmpp.sleek.plugins import Plugins
 
@@ -21,7 +22,7 @@ class BaseXMPP(Connection):
     slixmpp's own code finds its own methods under the same names.
     """
 
-    def _settle_in(self) -> None:
+    def _face_settle_in(self) -> None:
         """Take over from slixmpp's constructor."""
         for ours, theirs in (
             (stanza.Message, slixmpp.Message),
@@ -30,7 +31,7 @@ class BaseXMPP(Connection):
         ):
             self.remove_stanza(theirs)
             self.register_stanza(ours)
-        self._listen()
+        self._face_listen()
 
     def __getattr__(self, name: str) -> Any:
         """Find what has a camelCase name under its present one."""
@@ -41,39 +42,39 @@ class BaseXMPP(Connection):
 
     def __getitem__(self, name: str) -> Any:
         """Return a plugin, or False where it is not registered."""
-        if name in self._manager:
-            return self._manager[name] if slixmpp_asks() else self._plugins[name]
-        self.log.warning("Plugin %r is not loaded.", name)
+        if name in self.__manager:
+            return self.__manager[name] if slixmpp_asks() else self.__plugins[name]
+        log.warning("Plugin %r is not loaded.", name)
         return False
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a plugin, or `default` where it is not registered."""
-        plugins = self._manager if slixmpp_asks() else self._plugins
+        plugins = self.__manager if slixmpp_asks() else self.__plugins
         return plugins.get(key, default)
 
     @property
     def plugin(self) -> Any:
         """The plugins by name."""
-        return self._manager if slixmpp_asks() else self._plugins
+        return self.__manager if slixmpp_asks() else self.__plugins
 
     @plugin.setter
     def plugin(self, manager: PluginManager) -> None:
-        self._manager = manager
-        self._plugins = Plugins(self, manager)
+        self.__manager = manager
+        self.__plugins = Plugins(self, manager)
 
     def Message(self, *args: Any, **options: Any) -> Any:  # noqa: N802  # slixmpp's name
         """Return a new message of this stream."""
-        return self._in_language(stanza.Message(self, *args, **options))
+        return self.__in_language(stanza.Message(self, *args, **options))
 
     def Presence(self, *args: Any, **options: Any) -> Any:  # noqa: N802
         """Return a new presence of this stream."""
-        return self._in_language(stanza.Presence(self, *args, **options))
+        return self.__in_language(stanza.Presence(self, *args, **options))
 
     def Iq(self, *args: Any, **options: Any) -> Any:  # noqa: N802
         """Return a new IQ of this stream."""
         return stanza.Iq(self, *args, **options)
 
-    def _in_language(self, made: Any) -> Any:
+    def __in_language(self, made: Any) -> Any:
         made["lang"] = self.default_lang
         return made
 
@@ -81,7 +82,15 @@ class BaseXMPP(Connection):
         """Send a stanza, or text; SleekXMPP's `mask`, `timeout` and `now` mean nothing any more."""
         if args and slixmpp_asks():
             use_filters = args[0]
+        if isinstance(data, stanza.Turning):
+            recording.count(recording.SENT)
         super().send(data, use_filters)
+
+    def recv_stanza(self, received: StanzaBase) -> None:
+        """Count a stanza that has come in, and let slixmpp find its handlers."""
+        if isinstance(received, stanza.Turning):
+            recording.count(recording.RECEIVED)
+        super().recv_stanza(received)
 
     def send_raw(self, data: str | bytes, *_: object, **__: object) -> None:
         """Send text as it is, at once."""

@@ -27,7 +27,7 @@ class ClientXMPP(BaseXMPP, slixmpp.ClientXMPP):
         sasl_mech: str | None = None,
         lang: str = "en",
     ) -> None:
-        self._prepare()
+        self._face_prepare()
         slixmpp.ClientXMPP.__init__(
             self,
             jid,
@@ -40,27 +40,28 @@ class ClientXMPP(BaseXMPP, slixmpp.ClientXMPP):
             ssl_context=tls.context(False),  # only a stand-in: one of its own costs 34 ms
             loop=loop.get(),
         )
-        self._manager["feature_mechanisms"].unencrypted_scram = True  # as SleekXMPP has it
-        self._settle_in()
+        self.plugin["feature_mechanisms"].unencrypted_scram = True  # as SleekXMPP has it
+        self._face_settle_in()
 
     def connect(self, *args: Any, **options: Any) -> Any:
-        """Connect as SleekXMPP does: see `dial`. slixmpp itself gets a future."""
+        """Connect with SleekXMPP's arguments: address=(), reattempt=True, use_tls=True, use_ssl.
+
+        The address is (host, port), else what DNS says. Return whether there is a connection:
+        without `reattempt`, the first failure is the last; with it, this returns when it succeeds.
+        Raises TransportError for unusable certificate files. slixmpp itself gets a future.
+        """
         if slixmpp_asks():
             return slixmpp.ClientXMPP.connect(self, *args, **options)
-        return self.dial(*args, **options)
+        return self.__dial(*args, **options)
 
-    def dial(
+    def __dial(
         self,
         address: tuple[Any, ...] = (),
         reattempt: bool = True,
         use_tls: bool = True,
         use_ssl: bool = False,
     ) -> bool:
-        """Connect to (host, port), else to where DNS says; return whether there is a connection.
-
-        Without `reattempt`, the first failure is the last; with it, this returns when it succeeds.
-        """
-        return self._link(address, reattempt, use_tls, use_ssl)
+        return self._face_link(address, reattempt, use_tls, use_ssl)
 
     def get_roster(
         self,
@@ -70,15 +71,15 @@ class ClientXMPP(BaseXMPP, slixmpp.ClientXMPP):
     ) -> Any:
         """Fetch the roster; return the answer, or have it told to `callback`."""
         future = super().get_roster(timeout=timeout)
-        return self.settle(future, block, callback)
+        return self.face_settle(future, block, callback)
 
     def update_roster(self, jid: str, **options: Any) -> Any:
         """Change an item of the roster; takes name, subscription, groups and the usual three."""
         block, callback = options.pop("block", True), options.pop("callback", None)
         future = super().update_roster(slixmpp.JID(jid), **options)
-        return self.settle(future, block, callback) if future is not None else None
+        return self.face_settle(future, block, callback) if future is not None else None
 
     def del_roster_item(self, jid: str) -> Any:
         """Remove an item from the roster."""
         future = super().del_roster_item(jid)
-        return self.settle(future) if future is not None else None
+        return self.face_settle(future) if future is not None else None

@@ -25,7 +25,7 @@ class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
         plugin_whitelist: Sequence[str] = (),
         use_jc_ns: bool = False,
     ) -> None:
-        self._prepare()
+        self._face_prepare()
         slixmpp.ComponentXMPP.__init__(
             self,
             jid,
@@ -36,15 +36,20 @@ class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
             list(plugin_whitelist),
             use_jc_ns,
         )
-        self._settle_in()
+        self._face_settle_in()
 
     def connect(self, *args: Any, **options: Any) -> Any:
-        """Connect as SleekXMPP does: see `dial`. slixmpp itself gets a future."""
+        """Connect with SleekXMPP's arguments: host, port, use_ssl, use_tls, reattempt=True.
+
+        The address is the constructor's if none is given. Return whether there is a connection:
+        without `reattempt`, the first failure is the last; with it, this returns when it succeeds.
+        slixmpp itself gets a future.
+        """
         if slixmpp_asks():
             return slixmpp.ComponentXMPP.connect(self, *args, **options)
-        return self.dial(*args, **options)
+        return self.__dial(*args, **options)
 
-    def dial(
+    def __dial(
         self,
         host: str | None = None,
         port: int | None = None,
@@ -52,10 +57,6 @@ class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
         use_tls: bool = False,
         reattempt: bool = True,
     ) -> bool:
-        """Connect to the server, that of the constructor if none is given; return whether it did.
-
-        Without `reattempt`, the first failure is the last; with it, this returns when it succeeds.
-        """
         if isinstance(host, tuple):
             host, port = host
-        return self._link((host, port), reattempt, use_tls, use_ssl)
+        return self._face_link((host, port), reattempt, use_tls, use_ssl)

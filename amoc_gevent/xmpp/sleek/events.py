@@ -6,13 +6,13 @@ They belong to the user that made the stream, end with its round, and take the c
 from __future__ import annotations  # gevent.Greenlet takes a subscript in its stubs only
 
 from collections.abc import Callable
+from functools import partial
 
 import gevent
 from gevent.event import Event
 from gevent.queue import SimpleQueue
 
 from amoc_gevent import user
-from amoc_gevent.errors import AmocError
 
 Work = Callable[[], None]
 
@@ -30,8 +30,9 @@ class Events:
         self._begun = Event()
         self._over = Event()
         self._over.set()
-        self._runner: gevent.Greenlet[..., None] | user.Helper | None = None
-        self._threads: set[gevent.Greenlet[..., None]] = set()
+        self._start: Callable[[Work], gevent.Greenlet[..., object]] = gevent.spawn
+        self._runner: gevent.Greenlet[..., object] | None = None
+        self._threads: set[gevent.Greenlet[..., object]] = set()
 
     def open(self) -> None:
         """Have a greenlet, of the user that asks if it is one."""
@@ -40,10 +41,8 @@ class Events:
         self._over.clear()
         self._begun = Event()
         self._queue = SimpleQueue()
-        try:
-            self._runner = user.spawn(self._run)
-        except AmocError:  # no user: a script of its own
-            self._runner = gevent.spawn(self._run)
+        self._start = user.spawner()
+        self._runner = self._start(self._run)
 
     def begin(self) -> None:
         """Do what has come so far, and from now on all at once."""
@@ -75,7 +74,7 @@ class Events:
             self._runner.join()
 
     def _run(self) -> None:
-        threads: set[gevent.Greenlet[..., None]] = set()
+        threads: set[gevent.Greenlet[..., object]] = set()
         self._threads = threads
         try:
             self._begun.wait()
@@ -93,11 +92,7 @@ class Events:
             self._ended()
 
     def _spawn(self, work: Work) -> None:
-        thread = gevent.Greenlet(self._beside, work)
-        if self._runner is not None:  # the loop that asks is of no user
-            thread.spawn_tree_locals = self._runner.spawn_tree_locals
-        self._threads.add(thread)
-        thread.start()
+        self._threads.add(self._start(partial(self._beside, work)))
 
     def _beside(self, work: Work) -> None:
         try:

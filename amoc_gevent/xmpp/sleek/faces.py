@@ -94,10 +94,12 @@ class _Method:
         result = self._method(*args, **options)
         if not inspect.isawaitable(result):
             if callback is not None:
-                self._stream.hand_over(callback, result)
+                self._stream.face_hand_over(callback, result)
             return shown(self._stream, result)
         future = asyncio.ensure_future(result, loop=loop.get())
-        return shown(self._stream, self._stream.settle(future, block, callback, timeout_callback))
+        return shown(
+            self._stream, self._stream.face_settle(future, block, callback, timeout_callback)
+        )
 
 
 def _have_called(stream: "Handling", session: dict[str, Any]) -> None:
@@ -118,7 +120,7 @@ class _Step:
         self._function = function
 
     def __call__(self, iq: Any, session: Any) -> None:
-        self._stream.hand_over(lambda iq: self._function(iq, session), iq)
+        self._stream.face_hand_over(lambda iq: self._function(iq, session), iq)
 
 
 def shown(stream: "Handling", thing: Any) -> Any:
@@ -141,7 +143,7 @@ def _one_by_one(stream: "Handling", items: AsyncIterator[Any]) -> Iterator[Any]:
     """Go through what slixmpp fetches page by page; each page blocks."""
     while True:
         try:
-            yield stream.settle(asyncio.ensure_future(_next(items), loop=loop.get()))
+            yield stream.face_settle(asyncio.ensure_future(_next(items), loop=loop.get()))
         except StopAsyncIteration:
             return
 
@@ -160,5 +162,5 @@ def _read(
         data: bytes = bytestream.read()
         return data
     waiting = asyncio.wait_for(bytestream.recv_queue.get(), timeout)
-    sent: bytes = stream.settle(asyncio.ensure_future(waiting, loop=loop.get()))
+    sent: bytes = stream.face_settle(asyncio.ensure_future(waiting, loop=loop.get()))
     return sent

@@ -29,10 +29,10 @@ Pointer = Callable[[Any], object]
 class Handling(slixmpp.BaseXMPP):
     """The part of a stream that calls handlers and lets callers wait."""
 
-    _events: Events
-    _waited_for: "list[asyncio.Future[None]] | None" = None
+    face_events: Events
+    __waited_for: "list[asyncio.Future[None]] | None" = None
 
-    def settle(
+    def face_settle(
         self,
         future: "asyncio.Future[Any]",
         block: bool = True,
@@ -50,10 +50,10 @@ class Handling(slixmpp.BaseXMPP):
             error = None if done.cancelled() else done.exception()
             if isinstance(error, IqTimeout):
                 if timeout_callback is not None:
-                    self.hand_over(timeout_callback, error.iq)
+                    self.face_hand_over(timeout_callback, error.iq)
             elif callback is not None and not done.cancelled():
                 answer = error.iq if isinstance(error, IqError) else None
-                self.hand_over(callback, answer if error is not None else done.result())
+                self.face_hand_over(callback, answer if error is not None else done.result())
 
         future.add_done_callback(tell)
         return None
@@ -103,7 +103,7 @@ class Handling(slixmpp.BaseXMPP):
             called = callback
 
             def callback(*args: Any, **kwargs: Any) -> None:
-                self.hand_over(lambda _: called(*args, **kwargs), None)
+                self.face_hand_over(lambda _: called(*args, **kwargs), None)
 
         super().schedule(name, seconds, callback, args, kwargs, repeat)  # type: ignore[arg-type]
 
@@ -114,33 +114,33 @@ class Handling(slixmpp.BaseXMPP):
     async def event_async(self, name: str, data: Any = None) -> None:
         """Trigger an event for slixmpp, which goes on when all handlers of the script are done."""
         handled: list[asyncio.Future[None]] = []
-        self._waited_for = handled
+        self.__waited_for = handled
         try:
             self.event(name, data)
         finally:
-            self._waited_for = None
+            self.__waited_for = None
         if handled:
             await asyncio.wait(handled)
 
-    def hand_over(self, pointer: Pointer, data: Any, threaded: bool = False) -> None:
+    def face_hand_over(self, pointer: Pointer, data: Any, threaded: bool = False) -> None:
         """Have a function of the script called in its greenlet."""
         done: asyncio.Future[None] | None = None
-        if self._waited_for is not None:
+        if self.__waited_for is not None:
             done = loop.get().create_future()
-            self._waited_for.append(done)
+            self.__waited_for.append(done)
 
         def work() -> None:
             try:
                 pointer(data)
             except Exception as error:  # noqa: BLE001  # the boundary around a handler
-                self._handler_failed(error, data)
+                self.__handler_failed(error, data)
             finally:
                 if done is not None and not done.done():
                     done.set_result(None)
 
-        (self._events.thread if threaded else self._events.put)(work)
+        (self.face_events.thread if threaded else self.face_events.put)(work)
 
-    def answer_of(self, function: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":
+    def face_answer_of(self, function: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":
         """Have a function of the script called in a greenlet; its answer is the future's result."""
         future: asyncio.Future[Any] = loop.get().create_future()
 
@@ -148,23 +148,23 @@ class Handling(slixmpp.BaseXMPP):
             try:
                 answer = function(*args)
             except Exception as error:  # noqa: BLE001  # the boundary around a handler
-                self._count(error)
+                self.__count(error)
                 if not future.done():
                     future.set_exception(error)
             else:
                 if not future.done():
                     future.set_result(answer)
 
-        self._events.thread(work)
+        self.face_events.thread(work)
         return future
 
-    def _handler_failed(self, error: Exception, data: Any) -> None:
+    def __handler_failed(self, error: Exception, data: Any) -> None:
         """Do what SleekXMPP does: log it, and answer a stanza with an error."""
         getattr(data, "exception", self.exception)(error)
         if not isinstance(data, StanzaBase) or not _deliberate(error):
-            self._count(error)
+            self.__count(error)
 
-    def _count(self, error: Exception) -> None:
+    def __count(self, error: Exception) -> None:
         """Let the user have the error as its own; a script of its own has it in the log."""
         recording.handler_errors.add()
         with suppress(AmocError):
@@ -189,7 +189,7 @@ class _Handler:
             data.handed_over = True
         else:
             data = told(self.stream, self.name, data)
-        self.stream.hand_over(self.pointer, data, self.threaded)
+        self.stream.face_hand_over(self.pointer, data, self.threaded)
 
     def __eq__(self, other: object) -> bool:
         return other is self or other == self.pointer

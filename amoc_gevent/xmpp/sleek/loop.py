@@ -81,16 +81,15 @@ class HubSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return what is ready, after `timeout` seconds at most (None: no end); the hub goes on."""
-        ready = self._epoll.poll(0, len(self._keys) or 1)
-        if not ready and (timeout is None or timeout > 0):
+        if timeout is None or timeout > 0:
             self._sleep(timeout)
-            ready = self._epoll.poll(0, len(self._keys) or 1)
         elif self._turns >= TURNS:
             self._turns = 0
             self._hub.loop.run_callback(getcurrent().switch)
             self._hub.switch()
         else:
             self._turns += 1
+        ready = self._epoll.poll(0, len(self._keys) or 1)
         return [(self._keys[fd], _events(mask)) for fd, mask in ready if fd in self._keys]
 
     def wake(self) -> None:

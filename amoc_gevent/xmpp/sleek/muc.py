@@ -4,6 +4,7 @@
 # mypy: disallow-untyped-calls=False
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from slixmpp import JID
@@ -15,6 +16,8 @@ from amoc_gevent.xmpp.sleek.faces import otherwise
 
 if TYPE_CHECKING:
     from amoc_gevent.xmpp.sleek.handling import Handling
+
+log = logging.getLogger("sleekxmpp.plugins.xep_0045")
 
 
 @otherwise("xep_0045", "joinMUC")
@@ -51,9 +54,9 @@ def _join(
             except (PresenceError, TimeoutError) as error:
                 kind = recording.kind_of(error)
                 joining.fail(kind)
-                stream.log.warning("Could not join %s: %s", room, kind)
+                log.warning("Could not join %s: %s", room, kind)
 
-    stream.settle(asyncio.ensure_future(join(), loop=loop.get()), wait)
+    stream.face_settle(asyncio.ensure_future(join(), loop=loop.get()), wait)
 
 
 async def _unless_refused(stream: "Handling", room: str, joined: Any) -> None:
@@ -110,7 +113,7 @@ def _configure_room(
 
 def _agreed(stream: "Handling", asked: Any) -> bool:
     try:
-        stream.settle(asyncio.ensure_future(asked, loop=loop.get()))
+        stream.face_settle(asyncio.ensure_future(asked, loop=loop.get()))
     except (IqError, IqTimeout):
         return False
     return True

@@ -1,4 +1,4 @@
-"""What the face records: the steps of a login, IQs and messages, as a scenario's table shows them.
+"""What the face records, under the names that `xmpp.Client` has for the same things.
 
 Latencies are this process's time: slixmpp does not tell when the kernel got the bytes.
 """
@@ -10,12 +10,15 @@ from slixmpp.exceptions import IqTimeout, XMPPError
 
 from amoc_gevent import clock, metrics
 from amoc_gevent.transport.errors import from_os_error
+from amoc_gevent.xmpp.recording import RECEIVED, SENT, count
 
-CONNECT = "XMPP connect"
-TLS = "XMPP tls"
-AUTH = "XMPP auth"
-LOGIN = "XMPP login"
-JOIN = "MUC join"
+__all__ = ["RECEIVED", "SENT", "SessionEnded", "Steps", "count", "iq", "kind_of"]
+
+CONNECT = "xmpp connect"
+TLS = "xmpp tls"
+AUTH = "xmpp auth"
+LOGIN = "xmpp login"
+JOIN = "muc join"
 TIMEOUT = "timeout"
 CUT = "disconnected"
 
@@ -42,21 +45,21 @@ class Steps:
     def done(self, step: str, error: str | None = None) -> None:
         """Record a step that has ended, well or with an error of this kind."""
         now = clock.monotonic_ns()
-        metrics.recorder.operation(step, (now - self._began) // 1000, error)
+        metrics.finished(step, (now - self._began) // 1000, error)
         self._began = now
 
     def login(self, error: str | None = None) -> None:
         """Record the whole login, once; what ends after it is no login."""
         if self._login:
             us = (clock.monotonic_ns() - self._login) // 1000
-            metrics.recorder.operation(LOGIN, us, error)
+            metrics.finished(LOGIN, us, error)
             self._login = 0
 
 
 def iq(stanza: Any, future: "asyncio.Future[Any]") -> None:
     """Record an IQ when its `future` is done, named by type and namespace of its payload."""
     began = clock.monotonic_ns()
-    name = f"IQ {stanza['type']} {_namespace(stanza.xml)}"
+    name = f"iq {stanza['type']} {_namespace(stanza.xml)}"
 
     def record(done: "asyncio.Future[Any]") -> None:
         if done.cancelled():
@@ -64,7 +67,7 @@ def iq(stanza: Any, future: "asyncio.Future[Any]") -> None:
             return
         us = (clock.monotonic_ns() - began) // 1000
         error = done.exception()
-        metrics.recorder.operation(name, us, None if error is None else kind_of(error))
+        metrics.finished(name, us, None if error is None else kind_of(error))
 
     future.add_done_callback(record)
 
@@ -85,4 +88,4 @@ def kind_of(error: object) -> str:
 def _namespace(xml: Any) -> str:
     for child in xml:
         return str(child.tag).partition("}")[0].lstrip("{")
-    return "(empty)"
+    return "empty"

@@ -62,10 +62,17 @@ class Iq(Turning, slixmpp.Iq):
         return answer if slixmpp_asks() else self.turned(answer)
 
     def send(self, *args: Any, **options: Any) -> Any:
-        """Send it as SleekXMPP does: see `ask`. slixmpp itself gets a future."""
-        return self._send(*args, **options) if slixmpp_asks() else self.ask(*args, **options)
+        """Send it with SleekXMPP's arguments: block, timeout, callback, now, timeout_callback.
 
-    def ask(
+        Return the answer, or None for what gets none or with block=False. With a `callback` it does
+        not block: that is called with the answer, an error's included, as an event handler is, and
+        `timeout_callback` with this IQ after `timeout` seconds. Else it raises IqError for an
+        error, and IqTimeout after `timeout` seconds (None: those of the stream's
+        `response_timeout`) or when the session has ended. slixmpp itself gets a future.
+        """
+        return self.__send(*args, **options) if slixmpp_asks() else self.__ask(*args, **options)
+
+    def __ask(
         self,
         block: bool = True,
         timeout: float | None = None,
@@ -73,23 +80,18 @@ class Iq(Turning, slixmpp.Iq):
         now: bool = False,  # noqa: ARG002  # SleekXMPP's: nothing waits here
         timeout_callback: Callback | None = None,
     ) -> Any:
-        """Send it; return the answer, or None for what gets none or with block=False.
+        return self.stream.face_settle(
+            self.__send(None, timeout), block, callback, timeout_callback
+        )
 
-        With a `callback` it does not block: that is called with the answer, an error's included,
-        as an event handler is, and `timeout_callback` with this IQ after `timeout` seconds.
-        Else it raises IqError for an error, and IqTimeout after `timeout` seconds (None: those of
-        the stream's `response_timeout`) or when the session has ended.
-        """
-        return self.stream.settle(self._send(None, timeout), block, callback, timeout_callback)
-
-    def _send(
+    def __send(
         self, callback: Callback | None = None, timeout: float | None = None
     ) -> "asyncio.Future[Any]":
         if timeout is None:
             timeout = self.stream.response_timeout
         future: asyncio.Future[Any] = slixmpp.Iq.send(self, callback, timeout)
         if self["type"] in {"get", "set"}:
-            self.stream.unanswered[future] = self
-            future.add_done_callback(self.stream.unanswered.pop)
+            self.stream.face_unanswered[future] = self
+            future.add_done_callback(self.stream.face_unanswered.pop)
             recording.iq(self, future)
         return future
