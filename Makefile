@@ -10,25 +10,33 @@ HTTPBIN := httpbin==0.10.4
 HAS_SBIN := PATH="$$PATH:/usr/sbin" command -v
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench clean
+.PHONY: help run run-xmpp test check bench clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1      \2/p' $(MAKEFILE_LIST) \
-	    | sed 's/^\(.\{7\}\) */  make \1/'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1         \2/p' $(MAKEFILE_LIST) \
+	    | sed 's/^\(.\{10\}\) */  make \1/'
 
-run: $(VENV)/.installed ## Load the demo server with 200 users for 15 s
+# $(call demo,KIND,WHAT): start `amoc demo KIND`, run WHAT, in which $$where is where it listens.
+define demo
 	@said=$$(mktemp); \
-	setsid $(BIN)/amoc demo http --port 0 >$$said & server=$$!; \
+	setsid $(BIN)/amoc demo $(1) --port 0 >$$said & server=$$!; \
 	trap 'kill $$server 2>/dev/null; wait $$server 2>/dev/null; rm -f $$said' EXIT; \
 	trap : INT; trap 'exit 143' TERM; \
-	tries=0; until url=$$(sed -n 's/^listening on //p' $$said); [ -n "$$url" ]; do \
+	tries=0; until where=$$(sed -n 's/^listening on //p' $$said); [ -n "$$where" ]; do \
 	    tries=$$((tries + 1)); \
 	    kill -0 $$server 2>/dev/null && [ $$tries -lt 100 ] \
 	        || { echo "the demo server did not start" >&2; exit 1; }; \
 	    sleep 0.1; \
 	done; \
-	echo "Demo server on $$url: 200 users load it for 15 s (scenarios/http_hello.py)"; \
-	$(BIN)/amoc run http_hello 1 200 --duration 15s --user-rate 100/s --set url=$$url $(ARGS)
+	echo "Demo server on $$where: 200 users load it for 15 s (scenarios/$(2).py)"; \
+	$(BIN)/amoc run $(2) 1 200 --duration 15s --user-rate 100/s $(3) $(ARGS)
+endef
+
+run: $(VENV)/.installed ## Load the demo HTTP server with 200 users for 15 s
+	$(call demo,http,http_hello,--set url=$$where)
+
+run-xmpp: $(VENV)/.installed ## Have 200 users chat through the demo XMPP server for 15 s
+	$(call demo,xmpp,xmpp_chat,--set tls=none --set port=$${where##*:})
 
 test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
 	@missing=; for pair in nginx:nginx-light prosody:prosody ejabberdctl:ejabberd; do \
