@@ -115,6 +115,11 @@ class UserGreenlet(greenlet):
             self._told = Event()
             return self._told
 
+    @property
+    def listens(self) -> bool:
+        """Whether the round looks at whether it should end."""
+        return hasattr(self, "_told")
+
     def ask_to_end(self) -> None:
         """Let the round know that it should come to its end."""
         try:

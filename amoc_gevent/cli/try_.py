@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,23 +19,36 @@ from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_INTERRUPTED
 from amoc_gevent.http import Exchange
 from amoc_gevent.user import UserGreenlet
 
+XML_SHOWN = 2000
+"""Characters of what is sent or comes in at once."""
+
 
 @click.command(name="try")
 @click.argument("scenario")
 @click.argument("user_id", metavar="[ID]", type=click.IntRange(min=1), default=1)
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
-@click.option("--headers/--no-headers", default=True, help="Show the headers of each exchange.")
+@click.option(
+    "--headers/--no-headers",
+    default=True,
+    help="Show the headers of each exchange, and the XML of an XMPP stream.",
+)
 def try_(scenario: str, user_id: int, given: tuple[str, ...], *, headers: bool) -> int:
     """Run start() of SCENARIO once for the user ID (1), and show what it does.
 
+    A session that goes on until it is asked to end is asked by Ctrl-C; another one ends at once.
     The exit code is 1 when start raised or an operation failed.
     """
-    gevent.signal_handler(signal.SIGINT, _interrupted)
+    before = gevent.signal_handler(signal.SIGINT, _end)
     loaded = load(Path(find(scenario)))
     settings.registry.configure(pairs(given), os.environ)
     state = loaded.init()
     http.observe(lambda exchange: _show_exchange(exchange, headers=headers))
     metrics.observe(_show_block)
+    if headers and "amoc_gevent.xmpp" in sys.modules:
+        from amoc_gevent import xmpp  # noqa: PLC0415  # slow to import, and here it already is
+
+        xmpp.observe(_show_xml)
+    before.cancel()
     raised = _start(loaded, state, user_id)
     loaded.terminate(state)
     taken = metrics.recorder.take()
@@ -54,8 +68,17 @@ def try_(scenario: str, user_id: int, given: tuple[str, ...], *, headers: bool) 
     return EXIT_FAILED if raised is not None or errors else EXIT_FINISHED
 
 
-def _interrupted() -> None:
-    """End at once on Ctrl-C: the user may be anywhere in its round."""
+def _interrupted(user: UserGreenlet) -> None:
+    """Ask the user to end, once and if it listens; else end at once, wherever it is."""
+    if user.listens and not user.told.is_set():
+        click.echo("asked to end; Ctrl-C again: at once", err=True)
+        user.ask_to_end()
+        return
+    _end()
+
+
+def _end() -> None:
+    """End at once: the scenario may be anywhere."""
     click.echo("amoc: interrupted", err=True)
     os._exit(EXIT_INTERRUPTED)
 
@@ -77,6 +100,7 @@ def _start(scenario: Scenario, state: object, user_id: int) -> BaseException | N
     done = Flag()
     greenlet = UserGreenlet(one_round, gevent.get_hub())
     greenlet.user_id = user_id
+    gevent.signal_handler(signal.SIGINT, _interrupted, greenlet)
     gevent.get_hub().loop.run_callback(greenlet.switch)
     done.wait()
     return raised[0] if raised else None
@@ -111,3 +135,10 @@ def _show_headers(mark: str, headers: Iterable[tuple[str, str]]) -> None:
 
 def _show_block(name: str, us: int, error: str | None) -> None:
     click.echo(f"{name}: {format_us(us)}" + (f", error: {error}" if error else ""))
+
+
+def _show_xml(mark: str, data: bytes) -> None:
+    text = data.decode(errors="backslashreplace")
+    more = f"... {len(text) - XML_SHOWN:,} more characters" if len(text) > XML_SHOWN else ""
+    for line in f"{text[:XML_SHOWN]}{more}".splitlines():
+        click.echo(f"  {mark} {line}")

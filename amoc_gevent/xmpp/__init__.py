@@ -2,6 +2,7 @@
 
 from amoc_gevent.xmpp import accounts
 from amoc_gevent.xmpp.client import Client
+from amoc_gevent.xmpp.connection import observe
 from amoc_gevent.xmpp.errors import (
     AuthenticationError,
     ConnectionFailed,
@@ -27,4 +28,5 @@ __all__ = [
     "XmppTimeout",
     "accounts",
     "escaped",
+    "observe",
 ]

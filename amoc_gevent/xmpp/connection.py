@@ -34,6 +34,16 @@ KEPT_MAX = 1 << 16
 
 _KEPT_LOOK_S = 0.005
 
+Observer = Callable[[str, bytes], None]
+
+_observer: Observer | None = None
+
+
+def observe(callback: Observer | None) -> None:
+    """Call `callback` with ">" and all that is sent, "<" and all that comes in; None ends it."""
+    global _observer  # noqa: PLW0603  # one test of a module's variable is what it costs when off
+    _observer = callback
+
 
 class Connection:
     """A connection and the XML stream on it; `domain` is whom the stream is with.
@@ -100,6 +110,8 @@ class Connection:
     def _feed(self, data: bytes, sink: Sink) -> None:
         if not data:
             raise Disconnected
+        if _observer is not None:
+            _observer("<", data)
         reader = self._reader
         for element in reader.feed(data):
             if element.tag == STREAM_ERROR_TAG:
@@ -110,6 +122,8 @@ class Connection:
 
     def push(self, data: bytes) -> None:
         """Send `data` without waiting. Raises Disconnected when that is impossible."""
+        if _observer is not None:
+            _observer(">", data)
         try:
             self.transport.push(data)
         except TransportError as error:

@@ -1,7 +1,9 @@
 """`amoc try`: one round of one user, each operation shown as it happens."""
 
 import signal
+from pathlib import Path
 
+from tests.demo_xmpp import DemoXmpp
 from tests.integration.conftest import Amoc
 from tests.servers import Demo
 
@@ -80,3 +82,21 @@ def test_ctrl_c_is_one_line(amoc: Amoc) -> None:
     process.popen.send_signal(signal.SIGINT)
     assert process.wait() == 130
     assert process.said() == "begun\namoc: interrupted\n"
+
+
+def test_a_session_that_listens_is_asked_to_end_by_ctrl_c_and_its_xml_is_shown(
+    amoc: Amoc, tmp_path: Path
+) -> None:
+    with DemoXmpp(tmp_path) as server:
+        options = ("--set", f"port={server.port}", "--set", "tls=none", "--set", "linger=0s")
+        process = amoc.start("try", "xmpp_chat", 7, *options)
+        process.expect(r"^  > <presence></presence>|^  > <presence to='user_8@localhost'>")
+        process.popen.send_signal(signal.SIGINT)
+        assert process.wait() == 0, process.said()
+        said = process.said()
+        assert "asked to end; Ctrl-C again: at once" in said
+        assert "  < <stream:features>" in said
+        assert "xmpp auth: " in said
+        assert said.splitlines()[-1] == "user 7: 5 operations, 0 with errors"
+        assert "  > </stream:stream>" in said
+        assert server.counts()["logins"] == 1
