@@ -1,5 +1,7 @@
 """A user's XMPP client: blocking calls in its greenlet, stanzas that arrive by themselves."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from xml.etree.ElementTree import Element, tostring
 
@@ -10,7 +12,8 @@ from amoc_gevent.xmpp.errors import Disconnected, XmppTimeout
 from amoc_gevent.xmpp.matching import Matching, compiled
 from amoc_gevent.xmpp.recording import Step
 from amoc_gevent.xmpp.session import Session
-from amoc_gevent.xmpp.stanza import Stanza, escaped, serialised
+from amoc_gevent.xmpp.stanza import Stanza, error_of, escaped, serialised
+from amoc_gevent.xmpp.waits import Match
 
 
 class Client(Session):
@@ -123,6 +126,87 @@ class Client(Session):
             text = text.decode()
         with Step(name or f"iq {type} {_namespace(text)}") as step:
             return self._ask(step, type, text, to, timeout)
+
+    def new_id(self) -> str:
+        """Return an id that no stanza of this client has."""
+        self._ids = number = self._ids + 1
+        return f"{self._prefix}{number}"
+
+    def exchange(
+        self, item: Any, match: Matching, *, name: str, timeout: float | None = None
+    ) -> Stanza:
+        """Send a stanza and return the first that matches from then on; no handler gets that one.
+
+        For requests whose answer is no iq, such as the presence that joins a room. It is the
+        operation `name`, from sending to arrival. Raises XmppError where what matches is of type
+        "error"; XmppTimeout; Disconnected.
+        """
+        with Step(name) as step:
+            return self.exchanged(step, item, compiled(match), timeout)
+
+    def exchanged(self, step: Step, item: Any, test: Match, timeout: float | None = None) -> Stanza:
+        """Do so as a part of an operation, `step`."""
+        seconds = self.server.timeout if timeout is None else timeout
+        wait = self._borrow()
+        wait.begin()
+        over = False
+
+        def taken(stanza: Stanza) -> bool:
+            nonlocal over
+            if over or not test(stanza):
+                return False
+            over = True
+            wait.finish(stanza)
+            return True
+
+        desk = self._desk
+        desk.takers.append(taken)
+        desk.waits.append(wait)  # which hears of the connection's end
+        try:
+            sent = self._send(serialised(item))
+            answer: Stanza | None = wait.until(seconds)
+        finally:
+            desk.takers.remove(taken)
+            desk.waits.remove(wait)
+            self._wait = wait
+        if answer is None:
+            raise XmppTimeout(f"answer to {step.name}", seconds)
+        step.took(int((answer.received_at - sent) * 1e6))
+        if answer.type == "error":
+            raise error_of(answer)
+        return answer
+
+    @contextmanager
+    def collecting(self, match: Matching) -> Iterator[list[Stanza]]:
+        """Collect what matches in a list while the block runs; no handler and no inbox gets it.
+
+        For requests whose answer is several stanzas, such as a page of an archive.
+        """
+        test = compiled(match)
+        found: list[Stanza] = []
+
+        def taken(stanza: Stanza) -> bool:
+            if not test(stanza):
+                return False
+            found.append(stanza)
+            return True
+
+        self._desk.takers.append(taken)
+        try:
+            yield found
+        finally:
+            self._desk.takers.remove(taken)
+
+    def watch(self, watcher: Handler) -> None:
+        """Call `watcher(stanza)` on the hub with all that comes in this session; it may not block.
+
+        It sees iq requests, messages and presence, before whoever gets them.
+        """
+        self._desk.watchers = [*self._desk.watchers, watcher]
+
+    def unwatch(self, watcher: Handler) -> None:
+        """Do so no longer."""
+        self._desk.watchers = [other for other in self._desk.watchers if other != watcher]
 
     def ping(self, to: str | None = None, timeout: float | None = None) -> None:
         """Ask the server, or `to`, for a sign of life (XEP-0199)."""

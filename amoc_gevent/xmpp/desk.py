@@ -1,4 +1,4 @@
-"""Who gets a stanza that came in: whoever asked, waits or handles; else the inbox."""
+"""Who gets a stanza that came in: whoever asked, collects, handles or waits; else the inbox."""
 
 from collections import deque
 from collections.abc import Callable
@@ -14,14 +14,18 @@ Handler = Callable[[Stanza], object]
 class Desk:
     """Hands a client's stanzas out, on the hub.
 
+    `watchers` see all, and take nothing. `takers` are asked first, while a request goes on whose
+    answer is more than an iq's result.
     Handlers may block: they run in a greenlet of the user, one stanza after the other.
     """
 
-    __slots__ = ("_handlers", "_todo", "inbox", "pending", "waits")
+    __slots__ = ("_handlers", "_todo", "inbox", "pending", "takers", "waits", "watchers")
 
     def __init__(self, inbox: Inbox) -> None:
         self.inbox = Queue(inbox)
         self.pending: dict[str, Wait] = {}
+        self.watchers: list[Handler] = []
+        self.takers: list[Match] = []
         self.waits: list[Wait] = []
         self._handlers: list[tuple[Match, Handler]] = []
         self._todo: _Handling | None = None
@@ -33,7 +37,12 @@ class Desk:
         self._handlers.append((match, handler))
 
     def offer(self, stanza: Stanza) -> bool:
-        """Give the stanza to a handler or a wait; false when none wants it."""
+        """Give the stanza to a taker, a handler or a wait; false when none wants it."""
+        for watch in self.watchers:
+            watch(stanza)
+        for taken in self.takers:
+            if taken(stanza):
+                return True
         if self._todo is not None:
             for match, handler in self._handlers:
                 if match(stanza):

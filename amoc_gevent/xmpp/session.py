@@ -86,6 +86,7 @@ class Session:
         server's `timeout`; one that fails closes the connection. Raises of the XmppError family.
         """
         self._acks = None
+        self._desk.watchers = []
         steps = self._log_in()
         try:
             self.jid = login.bind(self._ask, self._resource)
