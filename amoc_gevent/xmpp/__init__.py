@@ -1,6 +1,6 @@
 """XMPP for scenarios: `Client`, fast and tracked; `sleek`, SleekXMPP's face over slixmpp."""
 
-from amoc_gevent.xmpp import accounts
+from amoc_gevent.xmpp import accounts, muc
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.connection import observe
 from amoc_gevent.xmpp.errors import (
@@ -28,5 +28,6 @@ __all__ = [
     "XmppTimeout",
     "accounts",
     "escaped",
+    "muc",
     "observe",
 ]

@@ -1,0 +1,234 @@
+"""Rooms (MUC, XEP-0045): join, create, configure, talk, leave; each a timed operation.
+
+>>> room = xmpp.muc.join(client, "tea@conference.localhost", "ann")
+>>> room.say("hello")
+>>> print(room.occupants, client.wait_for(room.said, timeout=5).body)
+>>> room.leave()
+"""
+
+from collections.abc import Mapping
+from xml.etree.ElementTree import Element
+
+import gevent
+
+from amoc_gevent import clock
+from amoc_gevent.errors import UsageError
+from amoc_gevent.xmpp import forms
+from amoc_gevent.xmpp.client import Client
+from amoc_gevent.xmpp.errors import XmppError
+from amoc_gevent.xmpp.names import (
+    MESSAGE_TAG,
+    MUC,
+    MUC_CONFIG,
+    MUC_OWNER,
+    MUC_USER,
+    PRESENCE_TAG,
+)
+from amoc_gevent.xmpp.recording import Step
+from amoc_gevent.xmpp.stanza import Stanza, escaped
+
+LOCKED_PAUSE = 0.05
+"""Seconds between two attempts to enter a room that its owner has not opened yet."""
+
+_STATUS_TAG = f"{{{MUC_USER}}}x/{{{MUC_USER}}}status"
+_SELF, _CREATED = "110", "201"
+_LOCKED = "item-not-found"  # XEP-0045 10.1.2
+
+Config = Mapping[str, forms.Value]
+"""Fields of a room's configuration, such as {"muc#roomconfig_membersonly": True}."""
+
+
+class Room:
+    """A room that a client is in: `jid` is the room's, `nick` the one it gave.
+
+    `occupants` are the nicks of all who are in it, one's own among them, as the room tells; `new`
+    is true for who made the room, `inside` until one has left or was sent out. What is said comes
+    to the inbox, handlers and `wait_for`, as messages always do.
+    """
+
+    __slots__ = ("_client", "_prefix", "inside", "jid", "new", "nick", "occupants")
+
+    def __init__(self, client: Client, jid: str, nick: str) -> None:
+        if not nick or "@" not in jid or "/" in jid:
+            raise UsageError(f"room {jid!r}, nick {nick!r}: a room is name@service, a nick a word")
+        self._client = client
+        self.jid = jid.lower()
+        self._prefix = f"{self.jid}/"
+        self.nick = nick
+        self.occupants: set[str] = set()
+        self.new = False
+        self.inside = False
+
+    def said(self, stanza: Stanza) -> bool:
+        """Match what is said in the room, its subject apart; for `wait_for` and `on`."""
+        return (
+            stanza.tag == MESSAGE_TAG
+            and stanza.type == "groupchat"
+            and stanza.body is not None
+            and (stanza.sender or "").startswith(self._prefix)
+        )
+
+    def send(self, body: str, *, tracked: bool = False, extra: str = "") -> None:
+        """Say something and go on; if `tracked`, the ledger follows it to each occupant."""
+        if tracked:
+            self._client.send_tracked(self.jid, body, type="groupchat", extra=extra)
+        else:
+            self._client.send_message(self.jid, body, type="groupchat", extra=extra)
+
+    def say(self, body: str, *, timeout: float | None = None) -> Stanza:
+        """Say something; return one's own copy of it, which the room sends to all.
+
+        The operation is "muc message". Raises XmppError, "not-acceptable" for who is not inside.
+        """
+        key = self._client.new_id()
+
+        def heard(stanza: Stanza) -> bool:
+            return (
+                stanza.tag == MESSAGE_TAG
+                and stanza.id == key
+                and (stanza.sender or "").partition("/")[0] == self.jid
+            )
+
+        message = (
+            f"<message to='{escaped(self.jid)}' type='groupchat' id='{key}'>"
+            f"<body>{escaped(body)}</body></message>"
+        )
+        return self._client.exchange(message, heard, name="muc message", timeout=timeout)
+
+    def configure(self, config: Config | None = None, *, timeout: float | None = None) -> None:
+        """Set what `config` says of a room of one's own; None takes all as it is (and opens it)."""
+        form = forms.submission() if config is None else forms.submission(MUC_CONFIG, config)
+        self._own(form, "set", "muc configure", timeout)
+
+    def configuration(self, *, timeout: float | None = None) -> dict[str, list[str]]:
+        """Return the configuration of a room of one's own: the values of each field."""
+        return forms.filled(self._own("", "get", "muc configuration", timeout))
+
+    def destroy(self, reason: str = "", *, timeout: float | None = None) -> None:
+        """End a room of one's own; all in it are told."""
+        text = f"<reason>{escaped(reason)}</reason>" if reason else ""
+        self._own(f"<destroy>{text}</destroy>", "set", "muc destroy", timeout)
+        self._left()
+
+    def leave(self, *, timeout: float | None = None) -> None:
+        """Leave; return when the room says so. The operation is "muc leave"."""
+        own = self._prefix + self.nick
+
+        def left(stanza: Stanza) -> bool:
+            gone = stanza.type in {"unavailable", "error"}
+            return gone and stanza.tag == PRESENCE_TAG and stanza.sender == own
+
+        request = f"<presence to='{escaped(own)}' type='unavailable'/>"
+        self._client.exchange(request, left, name="muc leave", timeout=timeout)
+        self._left()
+
+    def _own(self, content: str, kind: str, name: str, timeout: float | None) -> Stanza:
+        """Ask the room for what it does for its owner alone."""
+        query = f"<query xmlns='{MUC_OWNER}'>{content}</query>"
+        return self._client.iq(query, to=self.jid, type=kind, timeout=timeout, name=name)
+
+    def _enter(self, name: str, password: str | None, history: int, timeout: float | None) -> None:
+        """Get in, as the operation `name`; a room that is not open yet is tried again."""
+        client = self._client
+        secret = "" if password is None else f"<password>{escaped(password)}</password>"
+        request = (
+            f"<presence to='{escaped(self._prefix + self.nick)}'><x xmlns='{MUC}'>"
+            f"<history maxstanzas='{history}'/>{secret}</x></presence>"
+        )
+        seconds = client.server.timeout if timeout is None else timeout
+        deadline = clock.monotonic() + seconds
+        client.watch(self._see)
+        try:
+            with Step(name) as step:
+                while True:
+                    try:
+                        left = deadline - clock.monotonic()
+                        answer = client.exchanged(step, request, self._ours, left)
+                        break
+                    except XmppError as error:
+                        late = clock.monotonic() + LOCKED_PAUSE > deadline
+                        if error.condition != _LOCKED or late:
+                            raise
+                        gevent.sleep(LOCKED_PAUSE)
+        except BaseException:
+            self._left()
+            raise
+        self.nick = (answer.sender or "").removeprefix(self._prefix)
+        self.new = _CREATED in _statuses(answer)
+
+    def _ours(self, stanza: Stanza) -> bool:
+        """Match the answer to a join: one's own presence, or an error."""
+        return (
+            stanza.tag == PRESENCE_TAG
+            and (stanza.sender or "").partition("/")[0] == self.jid
+            and (stanza.type == "error" or _SELF in _statuses(stanza))
+        )
+
+    def _see(self, stanza: Stanza) -> None:
+        """Note who comes and goes; the hub calls it."""
+        if stanza.tag != PRESENCE_TAG or not (stanza.sender or "").startswith(self._prefix):
+            return
+        nick = (stanza.sender or "").removeprefix(self._prefix)
+        if stanza.type is None:
+            self.occupants.add(nick)
+            self.inside = self.inside or _SELF in _statuses(stanza)
+        elif stanza.type == "unavailable":
+            self.occupants.discard(nick)
+            if nick == self.nick:
+                self._left()
+
+    def _left(self) -> None:
+        self.inside = False
+        self.occupants.clear()
+        self._client.unwatch(self._see)
+
+
+def join(
+    client: Client,
+    room: str,
+    nick: str,
+    *,
+    password: str | None = None,
+    history: int = 0,
+    timeout: float | None = None,
+) -> Room:
+    """Enter a room, which is made where there is none; return when one's own presence came.
+
+    `history` is how many earlier messages the room is to send. The operation is "muc join". For
+    who makes the room, "muc configure" follows, which opens it: before that nobody else gets in,
+    so a join is tried again until then (XEP-0045 10.1). Raises XmppError: "not-authorized" without
+    the right password, "conflict" for a nick that is taken, "forbidden" for who is banned,
+    "registration-required" in a room for members.
+    """
+    joined = Room(client, room, nick)
+    joined._enter("muc join", password, history, timeout)
+    if joined.new:
+        joined.configure(timeout=timeout)
+    return joined
+
+
+def create(
+    client: Client,
+    room: str,
+    nick: str,
+    config: Config | None = None,
+    *,
+    timeout: float | None = None,
+) -> Room:
+    """Make a room, as its owner, and enter it; without `config` it is as the server has it.
+
+    The operations are "muc create" and "muc configure". Raises XmppError "conflict" where there is
+    such a room already (whose occupants see this one come and go).
+    """
+    made = Room(client, room, nick)
+    made._enter("muc create", None, 0, timeout)
+    if not made.new:
+        made.leave(timeout=timeout)
+        raise XmppError("conflict", text=f"{made.jid} is there already")
+    made.configure(config, timeout=timeout)
+    return made
+
+
+def _statuses(presence: Element) -> set[str]:
+    """Return the status codes that a room's presence carries."""
+    return {status.get("code", "") for status in presence.iterfind(_STATUS_TAG)}
