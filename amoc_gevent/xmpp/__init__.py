@@ -1,6 +1,6 @@
 """XMPP for scenarios: `Client`, fast and tracked; `sleek`, SleekXMPP's face over slixmpp."""
 
-from amoc_gevent.xmpp import accounts, muc
+from amoc_gevent.xmpp import accounts, muc, pubsub
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.connection import observe
 from amoc_gevent.xmpp.errors import (
@@ -30,4 +30,5 @@ __all__ = [
     "escaped",
     "muc",
     "observe",
+    "pubsub",
 ]

@@ -1,0 +1,117 @@
+"""PubSub and PEP at Prosody and ejabberd: what is published reaches whom it should, and stays."""
+
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from amoc_gevent import metrics, xmpp
+from amoc_gevent.xmpp import pubsub
+from tests.xmpp.clients import fresh, online
+from tests.xmpp_servers import XmppServer
+
+
+def entry(text: str) -> str:
+    """A payload."""
+    return f"<entry xmlns='urn:example:news'>{text}</entry>"
+
+
+def texts(items: list[pubsub.Item]) -> list[tuple[str, str | None]]:
+    """The items as ids and the text of their payload."""
+    return [(i.id, None if i.payload is None else i.payload.text) for i in items]
+
+
+def test_what_is_published_comes_to_the_subscribers_and_stays(xmpp_server: XmppServer) -> None:
+    service, node = xmpp_server.pubsub, fresh("news")
+    with online(xmpp_server, 1, 2) as (one, two):
+        pubsub.create(one, service, node, {"pubsub#max_items": 10, "pubsub#persist_items": True})
+        assert pubsub.subscribe(two, service, node) == "subscribed"
+        assert pubsub.publish(one, service, node, entry("first"), id="a") == "a"
+        given = pubsub.publish(one, service, node, entry("second"))
+        assert given not in {"", "a"}
+
+        heard = [two.wait_for(pubsub.event(service, node), 5) for _ in range(2)]
+        expected = [("a", "first"), (given, "second")]
+        assert [one for event in heard for one in texts(pubsub.items_of(event))] == expected
+        assert sorted(texts(pubsub.items(two, service, node))) == sorted(expected)
+        assert texts(pubsub.items(two, service, node, ids=["a"])) == [("a", "first")]
+        assert texts(pubsub.items(two, service, node, newest=1)) == [(given, "second")]
+
+    operations = metrics.recorder.take().operations
+    assert {name: o.count for name, o in operations.items() if name.startswith("pubsub")} == {
+        "pubsub create": 1,
+        "pubsub subscribe": 1,
+        "pubsub publish": 2,
+        "pubsub items": 3,
+    }
+
+
+def test_an_element_can_be_published_and_taken_back(xmpp_server: XmppServer) -> None:
+    service, node = xmpp_server.pubsub, fresh("news")
+    payload = Element("{urn:example:news}entry")
+    payload.text = "<&>"
+    with online(xmpp_server, 1, 2) as (one, two):
+        pubsub.create(one, service, node)
+        pubsub.subscribe(two, service, node)
+        pubsub.publish(one, service, node, payload, id="x")
+        event = two.wait_for(pubsub.event(service, node), 5)
+        assert texts(pubsub.items_of(event)) == [("x", "<&>")]
+        pubsub.retract(one, service, node, "x")
+        event = two.wait_for(pubsub.event(service, node), 5)
+        assert pubsub.retracted_from(event) == ["x"]
+        assert pubsub.items(one, service, node) == []
+
+
+def test_who_unsubscribes_hears_no_more(xmpp_server: XmppServer) -> None:
+    service, node = xmpp_server.pubsub, fresh("news")
+    with online(xmpp_server, 1, 2, 3) as (one, two, three):
+        pubsub.create(one, service, node)
+        for reader in (two, three):
+            pubsub.subscribe(reader, service, node)
+        pubsub.unsubscribe(two, service, node)
+        pubsub.publish(one, service, node, entry("late"))
+        three.wait_for(pubsub.event(service, node), 5)
+        two.ping()
+        with pytest.raises(xmpp.XmppTimeout):
+            two.wait_for(pubsub.event(service, node), 0.05)
+        with pytest.raises(xmpp.XmppError) as raised:
+            pubsub.unsubscribe(two, service, node)
+        assert raised.value.condition == "unexpected-request"
+
+
+def test_what_goes_wrong_is_named(xmpp_server: XmppServer) -> None:
+    service, node = xmpp_server.pubsub, fresh("news")
+    with online(xmpp_server, 1, 2) as (one, two):
+        with pytest.raises(xmpp.XmppError) as raised:
+            pubsub.items(one, service, node)
+        assert raised.value.condition == "item-not-found"
+        pubsub.create(one, service, node)
+        with pytest.raises(xmpp.XmppError) as raised:
+            pubsub.create(one, service, node)
+        assert raised.value.condition == "conflict"
+        pubsub.delete(one, service, node)
+        with pytest.raises(xmpp.XmppError) as raised:
+            pubsub.subscribe(two, service, node)
+        assert raised.value.condition == "item-not-found"
+    created = metrics.recorder.take().operations["pubsub create"]
+    assert (created.count, created.errors) == (2, 1)
+
+
+def test_a_user_publishes_for_another_by_its_own_name(xmpp_server: XmppServer) -> None:
+    node = fresh("urn:example:mood")
+    public = {"pubsub#access_model": "open"}
+    with online(xmpp_server, 1, 2) as (one, two):
+        pubsub.publish(one, None, node, entry("fine"), id="current", options=public)
+        assert pubsub.subscribe(two, one.bare, node) == "subscribed"
+        pubsub.publish(one, None, node, entry("better"), id="current")
+        match = pubsub.event(one.bare, node)
+        heard = lambda s: match(s) and texts(pubsub.items_of(s)) == [("current", "better")]  # noqa: E731
+        assert two.wait_for(heard, 5).sender == one.bare
+        assert texts(pubsub.items(two, one.bare, node)) == [("current", "better")]
+        assert texts(pubsub.items(one, None, node)) == [("current", "better")]
+        with pytest.raises(xmpp.XmppError) as raised:
+            pubsub.publish(two, one.bare, node, entry("bad"))
+        assert raised.value.condition == "forbidden"
+        with pytest.raises(xmpp.XmppError) as raised:
+            pubsub.delete(two, one.bare, node)
+        assert raised.value.condition == "forbidden"
+        pubsub.delete(one, None, node)
