@@ -28,8 +28,14 @@ class Hall:
         self.server = xmpp.Server("127.0.0.1", port.value, tls=tls.value, verify=trust)
         self.full = Event()
         self._notes = Notes(notes.value)
+        self._begun = False
         self._here = 0
-        self._notes.take("before")
+
+    def begin(self) -> None:
+        """Note how the worker stands before the first user does anything."""
+        if not self._begun:
+            self._begun = True
+            self._notes.take("before")
 
     def enter(self) -> None:
         """Wait until all users are there; the last one notes what that took."""
@@ -41,12 +47,13 @@ class Hall:
 
 
 def init() -> Hall:
-    """Note how the worker stands before any user."""
+    """Begin with nobody there."""
     return Hall()
 
 
 def start(user_id: int, hall: Hall) -> None:
     """Log in, wait for the others, and answer what the partner sends for as long as that is."""
+    hall.begin()
     who, password = f"user_{user_id}@localhost/r", f"password_{user_id}"
     client = xmpp.Client(who, password, hall.server, sasl="PLAIN").connect(presence=False)
     hall.enter()
