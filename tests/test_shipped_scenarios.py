@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = [path.stem for path in sorted((ROOT / "scenarios").glob("*.py"))]
 DOCUMENTED = [
     block
-    for page in (ROOT / "README.md", ROOT / "docs/scenarios.md")
+    for page in (ROOT / "README.md", ROOT / "docs/scenarios.md", ROOT / "docs/xmpp.md")
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
 ]
 
@@ -69,7 +69,18 @@ def test_every_example_of_the_documentation_is_python(block: str) -> None:
     ast.parse(block if not block.startswith(" ") else f"if True:\n{block}")
 
 
-@pytest.mark.parametrize("block", [b for b in DOCUMENTED if b.startswith('"""')])
+WHOLE = [block for block in DOCUMENTED if block.startswith('"""')]
+
+
+@pytest.mark.parametrize("block", [block for block in WHOLE if "xmpp" in block])
+def test_every_xmpp_scenario_of_the_documentation_can_be_loaded(block: str, tmp_path: Path) -> None:
+    path = tmp_path / "documented.py"
+    path.write_text(block)
+    loader.load(path)
+    settings.registry.configure({"host": "xmpp.example"}, {})
+
+
+@pytest.mark.parametrize("block", [block for block in WHOLE if "xmpp" not in block])
 def test_every_whole_scenario_of_the_documentation_runs(
     block: str, demo: Demo, tmp_path: Path
 ) -> None:
