@@ -52,7 +52,7 @@ check: $(VENV)/.check ## Check style, types and the arrows between modules
 	@told=$$($(BIN)/lint-imports 2>&1) || { echo "$$told"; exit 1; }
 	@echo "style, types and imports are fine"
 
-bench: $(VENV)/.bench ## Measure against Locust and Tsung; ARGS="http --quick" chooses
+bench: $(VENV)/.bench ## Measure against Locust, slixmpp and Tsung; ARGS="http --quick" chooses
 	@$(HAS_SBIN) nginx >/dev/null || bash .ci/packages nginx-light
 	@command -v tsung >/dev/null || bash .ci/packages tsung
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -61,7 +62,7 @@ class Child:
         return sum(_cpu_of(process) for process in family)
 
     def threads_cpu(self) -> float:
-        """Return the CPU seconds of all threads there are, to the µs; `cpu` knows 10 ms."""
+        """Return the CPU seconds of all threads there are, to the µs; `cpu` counts in 10 ms."""
         return sum(map(_threads_cpu_of, [self.process, *self.process.children(recursive=True)]))
 
     def resident(self) -> int:
@@ -120,8 +121,11 @@ def _cpu_of(process: psutil.Process) -> float:
 
 
 def _threads_cpu_of(process: psutil.Process) -> float:
-    files = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
-    return sum(int(file.read_text().split()[0]) for file in files) / 1e9
+    total = 0
+    for file in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
+        with suppress(OSError):  # it has just ended
+            total += int(file.read_text().split()[0])
+    return total / 1e9
 
 
 def _home_of(process: psutil.Process) -> str | None:

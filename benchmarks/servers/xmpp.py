@@ -25,7 +25,7 @@ class DemoXmpp:
             self._child.until(lambda: "counts on" in self._child.said(), "listening")
             said = self._child.said()
             self.port = int(re.findall(r"^listening on .*:(\d+)$", said, re.MULTILINE)[0])
-            self._page: str = re.findall(r"^counts on (.*)$", said, re.MULTILINE)[0]
+            self._pages: str = re.findall(r"^counts on (.*)/count$", said, re.MULTILINE)[0]
         except BaseException:
             self._child.end(SIGTERM)
             raise
@@ -45,6 +45,11 @@ class DemoXmpp:
         """Return how many messages were delivered; none may have been lost."""
         return int(self._counts()["messages"]["delivered"])
 
+    def sent(self) -> dict[str, int]:
+        """Return how many messages of each user were delivered, by bare JID."""
+        pairs: list[dict[str, Any]] = self._asked("/pairs")
+        return {pair["from"]: int(pair["delivered"]) for pair in pairs}
+
     def online(self) -> int:
         """Return how many users are logged in."""
         return int(self._counts()["online"])
@@ -54,11 +59,14 @@ class DemoXmpp:
         return int(self._counts()["connections"])
 
     def _counts(self) -> dict[str, Any]:
-        opener = build_opener(ProxyHandler({}))
-        with opener.open(self._page, timeout=30) as answer:
-            counts: dict[str, Any] = json.load(answer)
+        counts: dict[str, Any] = self._asked("/count")
         return counts
+
+    def _asked(self, path: str) -> Any:
+        opener = build_opener(ProxyHandler({}))
+        with opener.open(f"{self._pages}{path}", timeout=30) as answer:
+            return json.load(answer)
 
     def cpu(self) -> float:
         """Return its CPU seconds so far."""
-        return self._child.cpu()
+        return self._child.threads_cpu()
