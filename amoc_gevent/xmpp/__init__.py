@@ -1,6 +1,6 @@
 """XMPP for scenarios: `Client`, fast and tracked; `sleek`, SleekXMPP's face over slixmpp."""
 
-from amoc_gevent.xmpp import accounts, muc, pubsub
+from amoc_gevent.xmpp import accounts, mam, muc, pubsub
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.connection import observe
 from amoc_gevent.xmpp.errors import (
@@ -28,6 +28,7 @@ __all__ = [
     "XmppTimeout",
     "accounts",
     "escaped",
+    "mam",
     "muc",
     "observe",
     "pubsub",
