@@ -1,7 +1,7 @@
 """The customers of http_shop, through requests: for what needs its adapters and extensions.
 
 A scenario imports its neighbours in the directory by name, their settings come along. Requests
-costs about 40 times the CPU of `http.Session` for each request; the face is the same.
+costs about 20 times the CPU of `http.Session` for each request; the face is the same.
 """
 
 import http_shop
