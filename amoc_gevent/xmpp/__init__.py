@@ -1,6 +1,6 @@
 """XMPP for scenarios: `Client`, fast and tracked; `sleek`, SleekXMPP's face over slixmpp."""
 
-from amoc_gevent.xmpp import accounts, mam, muc, pubsub
+from amoc_gevent.xmpp import accounts, mam, muc, pubsub, registration
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.connection import observe
 from amoc_gevent.xmpp.errors import (
@@ -32,4 +32,5 @@ __all__ = [
     "muc",
     "observe",
     "pubsub",
+    "registration",
 ]

@@ -64,14 +64,17 @@ class Login:
         self._expected = expected
         self.features: Element
 
-    def negotiate(self, who: Identity, only: str | None) -> None:
-        """Open the stream, secure it as the server's `tls` says, and authenticate."""
+    def open(self) -> None:
+        """Open the stream, and secure it as the server's `tls` says."""
         if self._server.tls == "direct":
             self._secure()
         self._open_stream()
         if self._server.tls == "starttls":
             self._start_tls()
             self._open_stream()
+
+    def authenticate(self, who: Identity, only: str | None) -> None:
+        """Let the server know who it is, and open the stream that follows."""
         self._authenticate(who, only)
         self._open_stream()
 

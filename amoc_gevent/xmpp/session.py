@@ -101,6 +101,12 @@ class Session:
             raise
         return self
 
+    def reach(self) -> Self:
+        """Connect without logging in: a stream, with TLS, on which an account can be registered."""
+        self._acks = None
+        self._reach()
+        return self
+
     def resume(self) -> int:
         """Connect again and go on with the session; return how many stanzas were sent once more.
 
@@ -215,6 +221,16 @@ class Session:
 
     def _log_in(self) -> login.Login:
         """Connect and authenticate, on a connection that is closed again if that fails."""
+        steps = self._reach()
+        try:
+            steps.authenticate(self._who, self._sasl)
+        except BaseException:
+            self.kill()
+            raise
+        return steps
+
+    def _reach(self) -> login.Login:
+        """Connect and open the stream, on a connection that is closed again if that fails."""
         if self._connection is not None:
             raise UsageError(f"{self.jid} is connected already")
         self._ended = None
@@ -222,7 +238,7 @@ class Session:
         connection.follow(self)
         try:
             steps = login.Login(connection, self.server, self._expecting())
-            steps.negotiate(self._who, self._sasl)
+            steps.open()
         except BaseException:
             self.kill()
             raise

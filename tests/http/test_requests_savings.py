@@ -1,10 +1,58 @@
 """What RequestsSession saves around requests: the outcome is that of requests itself."""
 
+import http.client
+import io
+
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 from requests.auth import HTTPDigestAuth
 
 from amoc_gevent import http as amoc_http
+from amoc_gevent.http.requests_savings import parse_headers
+
+HEADS = [
+    b"\r\n",
+    b"",
+    b"Server: nginx\r\nContent-Length: 35\r\n\r\n",
+    b"Server: nginx\nX: bare line feeds\n\n",
+    b"Set-Cookie: a=1\r\nset-cookie: b=2\r\n\r\n",
+    b"X-Empty:\r\nX-Spaces: \t a b \t \r\n\r\n",
+    b"X-Latin: caf\xe9 \x85 \x0b\r\n\r\n",
+    b"X-Folded: one\r\n two\r\nX-After: 1\r\n\r\n",
+    b"No colon\r\nX: 1\r\n\r\n",
+    b": no name\r\n\r\n",
+    b"Bad name: 1\r\nX: 1\r\n\r\n",
+    b"X: a\rY: b\r\n\r\n",
+    b"From the start\r\nX: 1\r\n\r\n",
+    b"Content-Type: multipart/mixed; boundary=b\r\nX: 1\r\n\r\n",
+    b"content-type:message/delivery-status\r\n\r\n",
+    b"X: without an end",
+]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_header_fields_are_those_that_the_standard_library_reads(head):
+    assert _described(parse_headers, head) == _described(http.client.parse_headers, head)
+
+
+@given(st.lists(st.text("Aa-: \t\r\n\x0b\x85;/multipart", max_size=12), max_size=6))
+def test_any_header_fields_are_those_that_the_standard_library_reads(lines):
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    assert _described(parse_headers, head) == _described(http.client.parse_headers, head)
+
+
+def test_too_many_and_too_long_header_fields_are_refused():
+    for head in (b"X: 1\r\n" * 101, b"X" * 70_000):
+        with pytest.raises(http.client.HTTPException):
+            parse_headers(io.BytesIO(head + b"\r\n\r\n"))
+
+
+def _described(parse, head):
+    message = parse(io.BytesIO(head))
+    defects = [type(defect) for defect in message.defects]
+    return message.items(), message.as_string(), defects, message.get_content_type()
 
 
 def _hook(response, **_):
