@@ -68,7 +68,7 @@ class Child:
     def resident(self) -> int:
         """Return the bytes that the process and what it started hold in memory."""
         family = [self.process, *self.process.children(recursive=True)]
-        return sum(process.memory_info().rss for process in family)
+        return sum(map(_resident_of, family))
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Poll until `condition` holds; AmocError when the process ends or the time is up."""
@@ -111,6 +111,13 @@ class Child:
     def said(self) -> str:
         """Return the last lines of its output."""
         return "\n".join(self.output.read_text(errors="replace").strip().splitlines()[-15:])
+
+
+def _resident_of(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:  # a helper that had little to do
+        return 0
 
 
 def _cpu_of(process: psutil.Process) -> float:
