@@ -5,9 +5,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,7 @@ def _prompted() -> Iterable[str]:
         history=FileHistory(str(home / "history")),
         completer=NestedCompleter.from_nested_dict(words),
     )
-    with patch_stdout(raw=True):
+    with _typed_ahead(sys.stdin.fileno()), patch_stdout(raw=True):
         while True:
             try:
                 yield session.prompt("amoc> ").strip()
@@ -212,3 +213,20 @@ def _prompted() -> Iterable[str]:
                 continue
             except EOFError:
                 return
+
+
+@contextmanager
+def _typed_ahead(terminal: int) -> Iterator[None]:
+    """Keep a Ctrl-D for the next prompt that is typed while a command is carried out.
+
+    Between two prompts the terminal is in canonical mode, where Ctrl-D is not a character: the
+    prompt, which reads characters, would never see it.
+    """
+    before = termios.tcgetattr(terminal)
+    during = termios.tcgetattr(terminal)
+    during[6][termios.VEOF] = os.fpathconf(terminal, "PC_VDISABLE").to_bytes(1)
+    termios.tcsetattr(terminal, termios.TCSANOW, during)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
