@@ -97,31 +97,33 @@ def _last_words(process: "subprocess.Popen[bytes]", log: Path, written: int) -> 
     return "", "\n".join(lines)
 
 
-def end(home: Home, kind: Kind, *, force: bool) -> int:
+def end(home: Home, kind: Kind, *, force: bool, patience: float = END_S) -> int:
     """End the daemon and return the pid that it had; wait until it is gone.
 
-    Raises AmocError where it will not. One that does not answer is killed, if `force` says so.
+    Raises AmocError where it will not. One that does not answer within `patience` seconds, or is
+    not gone within as many more, is killed if `force` says so.
     """
     pid = holder(home.pid_file(kind))
     if pid is None:
         raise AmocError(f"no {kind} runs in {home.path}")
-    control = Control(home.socket(kind), f"the {kind} (pid {pid}) does not answer")
+    control = Control(home.socket(kind))
     try:
-        control.ask({"command": "shutdown", "force": force}, patience=END_S)
+        control.ask({"command": "shutdown", "force": force}, patience=patience)
     except UnansweredError as error:
         if not force:
-            raise AmocError(f"{error}; --force kills it") from error
+            hint = "does not answer; --force kills it"
+            raise AmocError(f"the {kind} (pid {pid}) {hint}") from error
         os.kill(pid, signal.SIGKILL)
-    if not _gone(home, kind):
+    if not _gone(home, kind, patience):
         if not force:
-            raise AmocError(f"the {kind} (pid {pid}) has not ended within {END_S:.0f} s")
+            raise AmocError(f"the {kind} (pid {pid}) has not ended within {patience:.0f} s")
         os.kill(pid, signal.SIGKILL)
-        _gone(home, kind)
+        _gone(home, kind, patience)
     return pid
 
 
-def _gone(home: Home, kind: Kind) -> bool:
-    deadline = clock.monotonic() + END_S
+def _gone(home: Home, kind: Kind, patience: float) -> bool:
+    deadline = clock.monotonic() + patience
     while holder(home.pid_file(kind)) is not None:
         if clock.monotonic() > deadline:
             return False
