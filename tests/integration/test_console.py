@@ -125,7 +125,7 @@ def test_on_a_terminal_there_is_a_prompt_with_completion(amoc: Amoc, tmp_path: P
         os.write(terminal, b"stat")
         wait_for(lambda: seen(b"status"), what="the completion that is offered")
         os.write(terminal, b"\t\r")
-        wait_for(lambda: seen(b"idle: start a run"), what="the completed verb's answer")
+        wait_for(lambda: seen(b"idle, 1 node: start a run"), what="the completed verb's answer")
         os.write(terminal, b"\x04")
         ended: list[int] = []
 
