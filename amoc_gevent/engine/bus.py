@@ -70,11 +70,11 @@ def _mind_the_network(socket: Any) -> None:
     socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS
     socket.connect_timeout = CONNECT_MS
     socket.maxmsgsize = MESSAGE_MAX
-    socket.ipv6 = True
 
 
 def _bind(socket: Any, endpoint: str) -> str:
     """Bind to `endpoint`, and return it with the port that it got. Raises AmocError."""
+    socket.ipv6 = "[" in endpoint
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
@@ -130,6 +130,7 @@ class Listener:
         _mind_the_network(self._socket)
         for topic in topics:
             self._socket.subscribe(topic)
+        self._socket.ipv6 = True
         self._socket.connect(endpoint)
 
     def receive(self) -> tuple[bytes, list[bytes]]:
@@ -160,6 +161,7 @@ class Pusher:
         self._socket.linger = int(linger * 1000)
         self._socket.sndhwm = SEND_BUFFER
         _mind_the_network(self._socket)
+        self._socket.ipv6 = True
         self._socket.connect(endpoint)
 
     def push(self, data: bytes) -> bool:

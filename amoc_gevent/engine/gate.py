@@ -9,6 +9,8 @@ import zmq
 import zmq.green
 from zmq.utils import z85
 
+from amoc_gevent.errors import AmocError
+
 log = logging.getLogger(__name__)
 
 ADDRESS = "inproc://zeromq.zap.01"
@@ -49,11 +51,18 @@ class Gate:
         key = ""
         if mechanism == b"CURVE" and len(credentials) == 1 and len(credentials[0]) == KEY_BYTES:
             key = z85.encode(credentials[0]).decode()
-        name = self._allowed().get(key, "")
+        name = self._name_of(key)
         if name:
             return [version, request, b"200", b"OK", name.encode(), b""]
         self._refuse(key or mechanism.decode(errors="replace"), address.decode(errors="replace"))
         return [version, request, b"400", b"unknown key", b"", b""]
+
+    def _name_of(self, key: str) -> str:
+        try:
+            return self._allowed().get(key, "")
+        except AmocError as error:
+            log.error("%s", error)
+            return ""
 
     def _refuse(self, key: str, address: str) -> None:
         self.refused += 1

@@ -70,7 +70,6 @@ class Keeper:
 
     def event(self, kind: str, text: str) -> None:
         """Note something of the run that is worth knowing."""
-        log.info("%s: %s", kind, text)
         if self.run is not None:
             self.run.events.append(Event(clock.wall(), kind, text))
 

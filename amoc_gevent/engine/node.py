@@ -23,6 +23,7 @@ from amoc_gevent.core.messages import (
     MessageError,
     Order,
     Report,
+    State,
     UserCounts,
     decode_ack,
     decode_beat,
@@ -124,19 +125,29 @@ class Node:
         while not self._outbox.empty and clock.monotonic() < deadline:
             gevent.sleep(TICK_S)
 
+    @property
+    def state(self) -> State:
+        """How its workers stand towards the run."""
+        return self._crew.state
+
     def status(self) -> dict[str, object]:
-        """Return how this node stands, as plain data."""
+        """Return how this node stands, as plain data.
+
+        `master_heard_s` is seconds since the master was heard, None: never; `lease_s` how long this
+        node may have users without hearing it again.
+        """
         offset = self._clock()
         users = self._crew.users
         heard = clock.monotonic() - self.heard
         return {
-            "node": self.name,
+            "name": self.name,
             "workers": self._crew.count,
             "state": self._crew.state,
+            "joined": self._lease_left() > 0,
             "run": self._plan.run,
             "status": self._plan.status,
             "master_heard_s": None if self.heard == NEVER else round(heard, 1),
-            "leased_s": max(0.0, round(self._lease_left(), 1)) if self._until > 0 else 0.0,
+            "lease_s": round(max(0.0, self._lease_left()), 1),
             "refused": self.refused,
             "clock_offset_us": round(offset.wall * 1e6),
             "clock_bound_us": None if offset.bound == float("inf") else round(offset.bound * 1e6),
@@ -149,7 +160,7 @@ class Node:
         }
 
     def _lease_left(self) -> float:
-        return min(self._until - clock.monotonic(), 1e9)
+        return self._until - clock.monotonic()
 
     def _clock(self) -> Clock:
         offset, bound = self._offset.at(clock.monotonic())
