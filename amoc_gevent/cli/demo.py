@@ -47,7 +47,7 @@ def http(host: str, port: int, quiet: bool) -> None:
     /close  /reset  /half  /garbage  /silent   faults: each breaks HTTP in its own way
     /count                                 requests received, by path, and what /check found;
                                            DELETE starts again
-    /count/seen?within=<seconds>           the users whom /check heard of lately
+    /count/seen?within=<seconds>           whom /check heard of lately, from where
     """  # noqa: D301  # click's mark is the character, not the two of a raw text
     with DemoServer((host, port)) as server:
         _serve([f"listening on {server.url}"], quiet)

@@ -38,10 +38,14 @@ class _Life:
 
 @dataclass(slots=True)
 class _User:
-    """The lives of one user by name, in the order in which they were first heard of."""
+    """The lives of one user by name, in the order in which they were first heard of.
+
+    The last request came at `seen` from `client`.
+    """
 
     latest: _Life
     seen: float
+    client: str
     lives: dict[str, _Life] = field(default_factory=dict)
 
 
@@ -59,33 +63,35 @@ class Lives:
         self._doubled = self._missing = self._overlapping = self._late = 0
         self._findings: list[str] = []
 
-    def take(self, user: int, life: str, number: int, sent: float, now: float) -> None:
-        """Note request `number` (from 1) of a user's life.
+    def take(
+        self, user: int, life: str, number: int, sent: float, now: float, client: str = ""
+    ) -> None:
+        """Note request `number` (from 1) of a user's life, from the address `client`.
 
         `sent` (s) is when it was sent, on a clock that all who send share, else when it came;
         `now` (s) is when it came, on the clock that `seen_since` is asked by.
         """
         self._requests += 1
         known = self._users.get(user)
-        if known is not None and known.latest.name == life:
-            found = known.latest
-            known.seen = now
-            found.last = max(found.last, sent)
+        if known is None:
+            found = _Life(life, sent, sent)
+            self._users[user] = _User(found, now, client, {life: found})
+            self._lives += 1
         else:
-            found = self._other(user, known, life, sent, now)
+            found = known.latest
+            if found.name == life:
+                found.last = max(found.last, sent)
+            else:
+                found = self._other(user, known, life, sent)
+            if found is known.latest:  # what comes late does not tell where the user is now
+                known.seen, known.client = now, client
         if number == found.highest + 1:
             found.highest = number
         else:
             self._out_of_order(user, found, number)
 
-    def _other(self, user: int, known: _User | None, name: str, sent: float, now: float) -> _Life:
+    def _other(self, user: int, known: _User, name: str, sent: float) -> _Life:
         """Return a life that is not its user's latest: one that begins, or an earlier one."""
-        if known is None:
-            life = _Life(name, sent, sent)
-            self._users[user] = _User(life, now, {name: life})
-            self._lives += 1
-            return life
-        known.seen = now
         life = known.lives.get(name) or _Life(name, sent, sent)
         self._compare(user, known, life, sent)
         if name in known.lives:
@@ -137,9 +143,10 @@ class Lives:
         if len(self._findings) < FINDINGS_MAX:
             self._findings.append(text)
 
-    def seen_since(self, moment: float) -> list[int]:
-        """Return the ids of the users of whom something came at `moment` or after it, in order."""
-        return sorted(user for user, known in self._users.items() if known.seen >= moment)
+    def seen_since(self, moment: float) -> dict[int, str]:
+        """Return the users of whom something came at `moment` or later, and their last clients."""
+        seen = ((user, known) for user, known in self._users.items() if known.seen >= moment)
+        return {user: known.client for user, known in seen}
 
     def as_dict(self) -> dict[str, Any]:
         """Return what was counted, and the first `findings` in words."""

@@ -234,7 +234,7 @@ def _check(pages: Pages, request: Request, _argument: str) -> Answer:
         raise ValueError(f"wants life= with 1 to {LIFE_MAX} characters that name the user's life")
     user, number = (_whole(given.get(name, ""), 1, 10**11) for name in ("user", "number"))
     sent = _seconds(given["sent"]) if "sent" in given else clock.wall()
-    pages.counts.lives.take(user, life, number, sent, clock.monotonic())
+    pages.counts.lives.take(user, life, number, sent, clock.monotonic(), request.client)
     return _CHECKED
 
 

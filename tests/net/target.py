@@ -2,9 +2,10 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from amoc_gevent import clock
 from tests.net.network import Host
 from tests.servers import fetch, wait_for
 
@@ -28,23 +29,29 @@ class Target:
         found: dict[str, Any] = self.counts()["lives"]
         return found
 
-    def seen(self, within: float) -> list[int]:
-        """The ids of the users that it heard of in the last `within` seconds."""
-        found: list[int] = self._ask(f"/count/seen?within={within}")
-        return found
+    def seen(self, within: float) -> dict[int, str]:
+        """The users that it heard of in the last `within` seconds, each with its host's address."""
+        told: dict[str, str] = self._ask(f"/count/seen?within={within:.3f}")
+        return {int(user): client.rpartition(":")[0] for user, client in told.items()}
 
     def until_seen(self, users: Iterable[int], timeout: float = 20.0, within: float = 1.0) -> None:
         """Wait until it hears of these users, of all of them and of no others."""
-        expected = list(users)
+        self._until({*users}, timeout, lambda: within)
 
-        def there() -> bool:
-            return self.seen(within) == expected
+    def until_back(self, users: Iterable[int], since: float, timeout: float) -> None:
+        """Wait until it has heard of these users, and no others, after the moment `since`.
 
+        `since` and `timeout` count from the same monotonic moment.
+        """
+        left = max(0.0, since + timeout - clock.monotonic())
+        self._until({*users}, left, lambda: clock.monotonic() - since)
+
+    def _until(self, users: set[int], timeout: float, within: Callable[[], float]) -> None:
         try:
-            wait_for(there, timeout, f"{len(expected)} users at the target")
+            wait_for(lambda: self.seen(within()).keys() == users, timeout, "all users")
         except AssertionError as error:
-            found = set(self.seen(within))
-            absent, surplus = sorted(set(expected) - found), sorted(found - set(expected))
+            found = {*self.seen(within())}
+            absent, surplus = sorted(users - found), sorted(found - users)
             raise AssertionError(f"{error}; absent: {absent}; surplus: {surplus}") from None
 
     def _ask(self, path: str) -> Any:

@@ -503,11 +503,13 @@ def test_check_tells_of_each_user_what_came_of_it_and_when(server: DemoServer) -
         "overlapping": 1,
         "late": 0,
     }
-    assert json.loads(ask(server, "/count/seen?within=60")[1]) == [7, 12]
-    assert json.loads(ask(server, "/count/seen?within=0")[1]) == []
+    seen = json.loads(ask(server, "/count/seen?within=60")[1])
+    assert seen.keys() == {"7", "12"}
+    assert all(client.startswith("127.0.0.1:") for client in seen.values())
+    assert json.loads(ask(server, "/count/seen?within=0")[1]) == {}
     ask(server, "/count", "DELETE")
     assert server.counts["lives"]["requests"] == 0
-    assert json.loads(ask(server, "/count/seen?within=60")[1]) == []
+    assert json.loads(ask(server, "/count/seen?within=60")[1]) == {}
 
 
 @pytest.mark.parametrize(

@@ -92,14 +92,25 @@ def test_users_are_apart_from_each_other() -> None:
     assert {name: told[name] for name in NOTHING} == NOTHING
 
 
-def test_who_was_seen_lately_is_told_by_when_it_came() -> None:
+def test_who_was_seen_lately_is_told_and_from_where() -> None:
     lives = Lives()
     for user, now in ((3, 10.0), (1, 11.0), (2, 12.0), (3, 13.0), (1, 13.5)):
-        lives.take(user, "a", 1, 1.0, now)
+        lives.take(user, f"at {now}", 1, now, now, f"client at {now}")
 
-    assert lives.seen_since(12.5) == [1, 3]
-    assert lives.seen_since(12.0) == [1, 2, 3]
-    assert lives.seen_since(13.6) == []
+    assert lives.seen_since(12.5) == {1: "client at 13.5", 3: "client at 13.0"}
+    assert lives.seen_since(12.0).keys() == {1, 2, 3}
+    assert lives.seen_since(13.6) == {}
+
+
+def test_what_comes_late_does_not_tell_where_a_user_is() -> None:
+    lives = Lives()
+    lives.take(1, "a", 1, 1.0, 1.0, "there")
+    lives.take(1, "b", 1, 3.0, 3.0, "here")
+    lives.take(1, "a", 2, 2.0, 4.0, "there")
+
+    assert lives.as_dict()["late"] == 1
+    assert lives.seen_since(0.0) == {1: "here"}
+    assert lives.seen_since(3.5) == {}
 
 
 def test_what_is_kept_is_bounded() -> None:
