@@ -1,7 +1,7 @@
 """Networks for the tests, each removed with all that runs in it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,18 @@ from tests.servers import MissingServerError
 Plug = Callable[[Sequence[str]], Network]
 
 
+@contextmanager
+def plugged(names: Sequence[str], directory: Path) -> Iterator[Network]:
+    """Make a network of hosts with the given names; what is missing for it fails the test."""
+    network = Network(names, directory)
+    try:
+        network.open()
+    except (MissingServerError, PermissionError) as missing:
+        pytest.fail(str(missing), pytrace=False)
+    with closing(network):
+        yield network
+
+
 @pytest.fixture
 def plug(tmp_path: Path) -> Iterator[Plug]:
     """Make a network of hosts with the given names; it lasts as long as the test."""
@@ -19,9 +31,6 @@ def plug(tmp_path: Path) -> Iterator[Plug]:
 
         def make(names: Sequence[str]) -> Network:
             directory = tmp_path / str(len(list(tmp_path.iterdir())))
-            try:
-                return networks.enter_context(Network(names, directory))
-            except (MissingServerError, PermissionError) as missing:
-                pytest.fail(str(missing), pytrace=False)
+            return networks.enter_context(plugged(names, directory))
 
         yield make

@@ -154,6 +154,14 @@ class Network:
         return next(host for host in self.hosts if host.name == name)
 
     def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Make the hosts and join them; PermissionError for anyone but root."""
         if os.geteuid() != 0:
             raise PermissionError("network namespaces as hosts take root: run these tests as root")
         remove_leftovers()
@@ -167,9 +175,9 @@ class Network:
         except BaseException:
             self._remove()
             raise
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End what was started on the hosts, and all else that runs there; remove them."""
         for process in (one for host in reversed(self.hosts) for one in reversed(host.started)):
             process.stop()
         self._remove()

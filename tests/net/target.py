@@ -24,6 +24,11 @@ class Target:
         found: dict[str, Any] = self._ask("/count")
         return found
 
+    def reset(self) -> None:
+        """Count from nought again."""
+        with self.host.inside():
+            fetch(f"{self.url}/count", "DELETE")
+
     def lives(self) -> dict[str, Any]:
         """What it found of its users' lives."""
         found: dict[str, Any] = self.counts()["lives"]
