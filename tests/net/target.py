@@ -46,10 +46,10 @@ class Target:
     def until_back(self, users: Iterable[int], since: float, timeout: float) -> None:
         """Wait until it has heard of these users, and no others, after the moment `since`.
 
-        `since` and `timeout` count from the same monotonic moment.
+        `since` is on the monotonic clock; the time-out begins then too, though it may lie ahead.
         """
         left = max(0.0, since + timeout - clock.monotonic())
-        self._until({*users}, left, lambda: clock.monotonic() - since)
+        self._until({*users}, left, lambda: max(0.0, clock.monotonic() - since))
 
     def _until(self, users: set[int], timeout: float, within: Callable[[], float]) -> None:
         try:
