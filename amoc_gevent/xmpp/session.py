@@ -201,7 +201,7 @@ class Session:
         if self._desk.offer(stanza):
             return
         if tag == IQ_TAG:
-            self._push(answer(stanza))
+            self._push(answer(stanza, self.bare))
         elif not self._desk.inbox.put(stanza):
             raise Disconnected("inbox overflow")
 
