@@ -1,6 +1,6 @@
 """XMPP for scenarios: `Client`, fast and tracked; `sleek`, SleekXMPP's face over slixmpp."""
 
-from amoc_gevent.xmpp import accounts, carbons, mam, muc, pubsub, registration, roster
+from amoc_gevent.xmpp import accounts, carbons, fanout, mam, muc, pubsub, registration, roster
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.connection import observe
 from amoc_gevent.xmpp.errors import (
@@ -29,6 +29,7 @@ __all__ = [
     "accounts",
     "carbons",
     "escaped",
+    "fanout",
     "mam",
     "muc",
     "observe",

@@ -67,3 +67,15 @@ def newcomers(server: XmppServer, count: int, **options) -> Iterator[list[Newcom
             if not one.connected:
                 one.connect()
             registration.unregister(one)
+
+
+def registered(server: XmppServer, count: int) -> str:
+    """Make the accounts 1 to `count` of a name of their own; return its template.
+
+    Their passwords are as scenarios have them by default.
+    """
+    template = f"{fresh('made')}-{{id}}"
+    for number in range(1, count + 1):
+        jid = f"{template.format(id=number)}@{server.domain}"
+        registration.register(jid, f"password_{number}", where(server))
+    return template
