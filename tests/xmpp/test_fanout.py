@@ -1,4 +1,4 @@
-"""What one user tells many: each listener counts from the first that it hears, and misses nothing."""
+"""What one user tells many: listeners count from the first that they hear, and miss nothing."""
 
 from xml.etree.ElementTree import fromstring
 
