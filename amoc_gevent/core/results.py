@@ -1,6 +1,6 @@
 """The results of one run: totals, a row for each second, and what is remarkable about either."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
 
@@ -71,6 +71,10 @@ class Recent:
     count: int
     operations: Mapping[str, Operation]
     gauges: Mapping[str, Gauge]
+
+
+Observer = Callable[[int, Snapshot, Sequence[Health], UserCounts], None]
+"""What is told of each report: its second, what was measured, health, all users at its end."""
 
 
 @dataclass(slots=True)
@@ -154,6 +158,16 @@ class Results:
         self._open: dict[int, _OpenSecond] = {}
         self._stalls: list[range] = []
         self._closed_before = 0
+        self._observers: list[Observer] = []
+
+    def watch(self, observer: Observer) -> None:
+        """Have `observer` told of the seconds that are still open, then of each report.
+
+        It must not keep the snapshot, which grows as others are merged into it.
+        """
+        for second, found in self._open.items():
+            observer(second, found.snapshot, found.health, found.users)
+        self._observers.append(observer)
 
     def add(
         self, second: int, snapshot: Snapshot, health: Sequence[Health], users: UserCounts
@@ -162,6 +176,8 @@ class Results:
 
         A report for a second that is already closed counts in the totals, not in its row.
         """
+        for observer in self._observers:
+            observer(second, snapshot, health, users)
         levels, snapshot.gauges = snapshot.gauges, {}
         self.total.merge(snapshot)
         snapshot.gauges, snapshot.flows = levels, {}
