@@ -17,8 +17,8 @@ from amoc_gevent import clock
 from amoc_gevent.output.graphite.outage import Outage
 from amoc_gevent.output.graphite.points import Point
 
-BUFFER_BYTES = 16 << 20
-"""What is kept while Graphite is away: of 100 operations, more than two hours."""
+BUFFER_BYTES = 32 << 20
+"""What is kept while Graphite is away: of 100 operations, an hour."""
 
 CHUNK = 64 << 10
 IN_DOUBT_S = 60.0
