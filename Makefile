@@ -40,7 +40,7 @@ run-xmpp: $(VENV)/.installed ## Have 200 users chat through the demo XMPP server
 
 test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
 	@missing=; for pair in nginx:nginx-light prosody:prosody ejabberdctl:ejabberd ip:iproute2 \
-	        iptables:iptables; do \
+	        iptables:iptables carbon-cache:graphite-carbon graphite-manage:graphite-web; do \
 	    $(HAS_SBIN) $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	[ -z "$$missing" ] || bash .ci/packages $$missing || true

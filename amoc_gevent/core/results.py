@@ -73,6 +73,10 @@ class Recent:
     gauges: Mapping[str, Gauge]
 
 
+Observer = Callable[[int, Snapshot, Sequence[Health], UserCounts], None]
+"""What is told of each report: its second, what was measured, health, all users at its end."""
+
+
 @dataclass(slots=True)
 class _OpenSecond:
     """A second that may still get reports."""
@@ -155,6 +159,16 @@ class Results:
         self._collected: dict[int, _OpenSecond] = {}
         self._stalls: list[range] = []
         self._closed_before = 0
+        self._observers: list[Observer] = []
+
+    def watch(self, observer: Observer) -> None:
+        """Have `observer` told of the seconds that are still open, then of each report.
+
+        It must not keep the snapshot, which grows as others are merged into it.
+        """
+        for second, found in self._open.items():
+            observer(second, found.snapshot, found.health, found.users)
+        self._observers.append(observer)
 
     def collect(
         self, second: int, snapshot: Snapshot, health: Iterable[Health], users: UserCounts
@@ -185,6 +199,8 @@ class Results:
 
         A report for a second that is already closed counts in the totals, not in its row.
         """
+        for observer in self._observers:
+            observer(second, snapshot, health, users)
         levels, snapshot.gauges = snapshot.gauges, {}
         self.total.merge(snapshot)
         snapshot.gauges, snapshot.flows = levels, {}
