@@ -154,7 +154,7 @@ def test_on_a_terminal_there_is_a_prompt_with_completion(amoc: Amoc, terminal: T
     terminal.type(b"stat")
     terminal.expect(b"status")
     terminal.type(b"\t\r")
-    terminal.expect(b"idle: start a run")
+    terminal.expect(b"idle, 1 node: start a run")
     terminal.type(b"\x04")
     assert terminal.wait() == 0
     assert "status" in (amoc.directory / "home/history").read_text()
