@@ -68,6 +68,7 @@ def test_untracked_messages_are_all_at_the_server(amoc: Amoc, tmp_path: Path) ->
     assert did["messages"]["received"] > 200
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_500_users_over_tls_lose_nothing_on_prosody_and_ejabberd(
     amoc: Amoc, tmp_path: Path, prosody: XmppServer, ejabberd: XmppServer
