@@ -34,6 +34,9 @@ RUNNING = {
 }
 NODES = [{"name": "east", "state": "ready"}, {"name": "west", "state": "ready"}]
 RUNS = [{"run": "5f0c", "scenario": "shop", "status": "running", "started": None, "ended": None}]
+PROMPT_ENDS = b"\x1b[?2004l"
+"""What the prompt tells the terminal last, before the next one is drawn."""
+
 REFUSED = {
     "Do": "there is no scenario broken",
     "Remove": "remove 0: give a number of users, 1 or more",
@@ -261,11 +264,14 @@ def test_attach_is_a_prompt_with_names_that_can_be_left(amoc: Amoc, master: Scri
         terminal.expect(b"west")  # what the master said that there is
         terminal.type(b"\t\r")
         terminal.expect(b"added users 11 to 13")
+        terminal.expect(b"amoc>")
         terminal.type(b"jump\r")
         terminal.expect(b"there is no verb 'jump'")
+        terminal.expect(b"amoc>")
         terminal.type(b"do http_sh")
         terminal.expect(b"http_shop")
         terminal.type(b"\x03")  # Ctrl-C drops the line
+        terminal.expect(PROMPT_ENDS)
         terminal.expect(b"amoc>")
         terminal.type(b"\x04")
         terminal.expect(b"detached: run 5f0c of shop goes on; `amoc attach` comes back")
@@ -285,9 +291,11 @@ def test_a_master_that_goes_away_is_said_and_one_that_comes_back_is_asked(
         master.close()
         terminal.type(b"add 1\r")
         terminal.expect(b"no master runs in")
+        terminal.expect(b"amoc>")
         again = ScriptedMaster(Home(amoc.directory / "home"))
         terminal.type(b"add 2\r")
         terminal.expect(b"added users 11 to 12")
+        terminal.expect(b"amoc>")
         again.close()
         terminal.type(b"\x04")
         terminal.expect(b"detached: no master runs in")
