@@ -5,7 +5,8 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +22,6 @@ from amoc_gevent.errors import AmocError, UsageError
 
 if TYPE_CHECKING:
     from amoc_gevent.core.commands import Command
-    from amoc_gevent.engine.bus import SocketDirectory
     from amoc_gevent.engine.node import Node
 
 PORT = click.IntRange(1, 65535)
@@ -29,6 +29,9 @@ JOIN_S = 3.0
 """How long a start in the background looks whether the node has joined: plans come each second."""
 
 POLL_S = 0.05
+LEAVE_PATIENCE_S = 5.0
+"""How long users may take for their round when a node is told to end."""
+
 
 worker_log = logging.getLogger("amoc_gevent.worker")
 
@@ -107,19 +110,16 @@ def _serve(
     home: Home, name: str, workers: int, where: Where, *, insecure: bool, log_file: Path | None
 ) -> None:
     """Be the node until a signal or a request ends it; its workers end with it."""
-    from amoc_gevent.engine.bus import SocketDirectory  # noqa: PLC0415  # the daemon's alone:
-    from amoc_gevent.engine.control import ControlServer  # noqa: PLC0415  # they load gevent
-    from amoc_gevent.engine.daemon import Daemon  # noqa: PLC0415
+    from amoc_gevent.engine.control import ControlServer  # noqa: PLC0415  # the daemon's alone:
+    from amoc_gevent.engine.daemon import Daemon  # noqa: PLC0415  # they load gevent
     from amoc_gevent.engine.health import raise_descriptor_limit  # noqa: PLC0415
 
     with Daemon(home, "node", log_file) as daemon:
         raise_descriptor_limit()
-        sockets = SocketDirectory()
-        composed = compose(home, name, workers, where, sockets, insecure=insecure)
-        try:
+        with compose(home, name, workers, where, insecure=insecure) as composed:
 
             def status(_request: Mapping[str, Any]) -> dict[str, object]:
-                return {"kind": "node", "workers": workers, "master": where.host, **state(composed)}
+                return {"kind": "node", "master": where.host, **composed.status()}
 
             def no_command(_command: "Command") -> dict[str, object]:
                 raise AmocError(f"this is node {name}: commands go to its master {where.host}")
@@ -131,38 +131,38 @@ def _serve(
             server = ControlServer(home.socket("node"), no_command, services)
             daemon.ready(f"{name}, {workers} workers, for the master {where.host}")
             daemon.wait()
+            composed.leave(LEAVE_PATIENCE_S)
             server.close()
-        finally:
-            composed.close()
-            sockets.close()
 
 
+@contextmanager
 def compose(
-    home: Home,  # noqa: ARG001
-    name: str,
-    workers: int,
-    where: Where,
-    sockets: "SocketDirectory",
-    *,
-    insecure: bool,  # noqa: ARG001
-) -> "Node":
-    """Return the node of `home`, which joins the master at `where`."""
+    home: Home, name: str, workers: int, where: Where, *, insecure: bool
+) -> Iterator["Node"]:
+    """Have a node of `home`, which joins the master at `where`, until the end of the block."""
+    from amoc_gevent.engine.bus import Keys, SocketDirectory  # noqa: PLC0415  # the daemon's alone
     from amoc_gevent.engine.node import Node  # noqa: PLC0415
 
     host = f"[{where.host}]" if ":" in where.host else where.host
     plans, reports = (f"tcp://{host}:{port}" for port in where[1:])
-    return Node(
-        name, workers, plans, reports, sockets, lambda line: worker_log.info("worker: %s", line)
-    )
-
-
-def state(composed: "Node") -> dict[str, object]:
-    """Return how a node stands: its name, its state towards the run, whether it has joined."""
-    return {
-        "name": composed.name,
-        "state": composed.state,
-        "joined": bool(composed._offsets),
-    }
+    pair = None if insecure else keys.own_keypair(home)
+    # Where both are of one home they have one pair of keys, and need name no other.
+    server = keys.master_key(home) or (pair[0] if pair is not None else b"")
+    with ExitStack() as stack:
+        sockets = SocketDirectory()
+        stack.callback(sockets.close)
+        found = Node(
+            name,
+            workers,
+            (plans, reports),
+            sockets,
+            lambda line: worker_log.info("worker: %s", line),
+            place=f"{socket.gethostname()}:{home.path}",
+            shelf=home.path / "sources",
+            keys=Keys(*pair, server) if pair is not None else None,
+        )
+        stack.callback(found.close)
+        yield found
 
 
 def _may_end(composed: "Node", *, force: bool) -> None:

@@ -1,7 +1,10 @@
 """The prompt of `amoc attach` and `amoc console`: lines typed or piped in, carried out in turn."""
 
+import os
 import sys
+import termios
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -78,15 +81,33 @@ def _prompted(control: Control) -> Iterator[str]:
     session: PromptSession[str] = PromptSession(
         history=FileHistory(str(Home.current().make().history)), completer=Names()
     )
-    while True:
-        try:
-            with patch_stdout(raw=True):
-                line = session.prompt("amoc> ")
-        except KeyboardInterrupt:
-            continue
-        except EOFError:
-            return
-        yield line.strip()
+    with _typed_ahead(sys.stdin.fileno()):
+        while True:
+            try:
+                with patch_stdout(raw=True):
+                    line = session.prompt("amoc> ")
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                return
+            yield line.strip()
+
+
+@contextmanager
+def _typed_ahead(terminal: int) -> Iterator[None]:
+    """Keep a Ctrl-D for the next prompt that is typed while a command is carried out.
+
+    Between two prompts the terminal is in canonical mode, where Ctrl-D is not a character: the
+    prompt, which reads characters, would never see it.
+    """
+    before = termios.tcgetattr(terminal)
+    during = termios.tcgetattr(terminal)
+    during[6][termios.VEOF] = os.fpathconf(terminal, "PC_VDISABLE").to_bytes(1)
+    termios.tcsetattr(terminal, termios.TCSANOW, during)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 def _asked_names(control: Control) -> Callable[[str], list[str]]:

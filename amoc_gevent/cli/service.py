@@ -60,7 +60,7 @@ class MasterService:
         command = command_of(request)
         assert isinstance(command, Summary)  # noqa: S101  # the name of the request
         form = _form(request, ("json", "text"))
-        found = recalled(self._master, command.run)
+        found = self._master.find_run(command.run)
         if form == "json":
             return {"summary": summary(found)}
         paper = _paper(request)
@@ -106,16 +106,6 @@ class _Lines:
         self._written.seek(0)
         self._written.truncate()
         return {"lines": text.splitlines()}
-
-
-def recalled(master: Master, run: str) -> Run:
-    """Return the run of that name, or the latest one where it is empty."""
-    found = master.run
-    if found is None:
-        raise AmocError("there was no run yet: start one with `do SCENARIO FIRST LAST`")
-    if run not in {"", found.id}:
-        raise UsageError(f"there is no run {run}; `runs` lists them")
-    return found
 
 
 def _in_words(command: Command) -> str:

@@ -81,7 +81,7 @@ def _operations(operations: dict[str, Result]) -> list[str]:
 def _nodes(result: Result) -> str:
     if not result["nodes"]:
         return "no node has joined: start one with `amoc node --master HOST`"
-    head = ("node", "state", "heard", "workers", *STATES, "CPU", "lag", "clock", "version")
+    head = ("node", "state", "heard", "workers", *STATES, "CPU", "lag", "clock")
     rows: list[Sequence[str]] = [head]
     rows.extend(_node_row(one) for one in result["nodes"])
     return "\n".join(columns(rows, left=2))
@@ -98,7 +98,6 @@ def _node_row(one: Result) -> Sequence[str]:
         _or_dash(one.get("cpu"), lambda share: f"{share:.0%}"),
         _or_dash(one.get("lag_us"), format_us),
         _clock(one.get("clock_offset_us"), one.get("clock_bound_us")),
-        _or_dash(one.get("version"), str),
     )
 
 

@@ -68,10 +68,10 @@ class Daemon:
         trace: TracebackType | None,
     ) -> None:
         faulthandler.cancel_dump_traceback_later()
-        self._home.socket(self._kind).unlink(missing_ok=True)
-        self._pid_file.release()
         if error is None:
             log.info("%s ended", self._kind)
+        self._home.socket(self._kind).unlink(missing_ok=True)
+        self._pid_file.release()
 
     def ready(self, what: str) -> None:
         """Say that commands are answered from now on; `what` is a line about it."""
