@@ -3,9 +3,13 @@
 import random
 
 import dns.exception
+import dns.name
 import dns.resolver
 
 from amoc_gevent import clock
+from amoc_gevent.transport import TransportError
+from amoc_gevent.transport.errors import NAME_NOT_FOUND
+from amoc_gevent.xmpp.errors import ConnectionFailed
 
 KEEP_SECONDS = 60.0
 
@@ -19,6 +23,7 @@ def places(domain: str, direct: bool, timeout: float) -> list[Place]:
 
     `direct` asks for those of direct TLS. Servers of one priority are shuffled by their weight
     (RFC 2782), anew for each user; the answer is kept for a minute for all users of a worker.
+    Raises ConnectionFailed where DNS says that the domain has no such service.
     """
     key = (domain, direct)
     known = _known.get(key)
@@ -33,10 +38,16 @@ def _ask(domain: str, direct: bool, timeout: float) -> list[tuple[int, int, Plac
         answer = dns.resolver.resolve(f"{service}.{domain}", "SRV", lifetime=timeout)
     except dns.exception.DNSException:
         return []  # no records, or nobody to ask: the domain's own address is what is left
-    return [
+    found = [
         (one.priority, one.weight, (one.target.to_text(omit_final_dot=True), one.port))
         for one in answer
+        if one.target != dns.name.root
     ]
+    if not found:  # "." says so decidedly (RFC 6120 3.2.1)
+        raise ConnectionFailed(
+            TransportError(NAME_NOT_FOUND, f"{domain} has no service {service} (SRV)")
+        )
+    return found
 
 
 def _shuffled(records: list[tuple[int, int, Place]]) -> list[Place]:
