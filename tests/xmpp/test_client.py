@@ -251,3 +251,18 @@ def test_a_client_that_is_connected_cannot_be_so_again(xmpp_server: XmppServer) 
         with pytest.raises(UsageError, match="is connected already"):
             one.connect()
         one.ping()
+
+
+def test_a_message_to_who_is_away_is_delivered_late_and_its_time_is_not_counted(
+    ejabberd: XmppServer,
+) -> None:
+    with newcomers(ejabberd, 2) as (one, two):
+        two.close()
+        one.send_tracked(two.bare, "for later")
+        one.ping()
+        two.connect()
+        assert two.wait_for("message", 5).body == "for later"
+    taken = metrics.recorder.take()
+    assert (taken.counters["messages sent"], taken.counters["messages delivered"]) == (1, 1)
+    assert taken.counters["messages delayed"] == 1
+    assert "xmpp message delivery" not in taken.operations

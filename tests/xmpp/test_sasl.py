@@ -4,6 +4,7 @@ import re
 import ssl
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -106,11 +107,16 @@ def test_anybody_enters_an_anonymous_domain(
     assert taken == ["ANONYMOUS"] * 2
 
 
+def by_certificate(server: XmppServer, file: Path) -> xmpp.Server:
+    """How to connect with a client certificate."""
+    return replace(where(server, "direct", cert=str(file)), port=server.certificate_port)
+
+
 def test_a_certificate_lets_its_user_in_without_a_password(
     ejabberd: XmppServer, ca: Authority, taken: list[str], tmp_path: Path
 ) -> None:
     file = user_certificate(ca, ejabberd.jid(7), tmp_path / "user.pem")
-    there = where(ejabberd, "direct", cert=str(file))
+    there = by_certificate(ejabberd, file)
     with xmpp.Client(ejabberd.jid(7), server=there) as client:
         client.ping()
         assert client.bare == ejabberd.jid(7)
@@ -124,7 +130,7 @@ def test_a_certificate_of_a_strange_authority_lets_nobody_in(
     ejabberd: XmppServer, tmp_path: Path
 ) -> None:
     file = user_certificate(Authority(tmp_path), ejabberd.jid(7), tmp_path / "user.pem")
-    there = where(ejabberd, "direct", cert=str(file))
+    there = by_certificate(ejabberd, file)
     with pytest.raises(xmpp.AuthenticationError, match="not-authorized"):
         xmpp.Client(ejabberd.jid(7), server=there).connect()
 
