@@ -39,7 +39,8 @@ run-xmpp: $(VENV)/.installed ## Have 200 users chat through the demo XMPP server
 	$(call demo,xmpp,xmpp_chat,--set tls=none --set port=$${where##*:})
 
 test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
-	@missing=; for pair in nginx:nginx-light prosody:prosody ejabberdctl:ejabberd; do \
+	@missing=; for pair in nginx:nginx-light prosody:prosody ejabberdctl:ejabberd ip:iproute2 \
+	        iptables:iptables carbon-cache:graphite-carbon graphite-manage:graphite-web; do \
 	    $(HAS_SBIN) $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	[ -z "$$missing" ] || bash .ci/packages $$missing || true

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from amoc_gevent.targets.http import DemoServer
+from tests.graphite_servers import Carbon, GraphiteWeb
 from tests.servers import Authority, Demo, Httpbin, MissingServerError, Nginx
 from tests.xmpp_servers import Ejabberd, Prosody, XmppServer
 
@@ -97,3 +98,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An AMOC_HOME of its own for the test and the processes that it starts."""
     monkeypatch.setenv("AMOC_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture
+def carbon(tmp_path: Path) -> Iterator[Carbon]:
+    """carbon with a point for each second, not started."""
+    (tmp_path / "carbon").mkdir()
+    try:
+        server = Carbon(tmp_path / "carbon")
+    except MissingServerError as missing:
+        pytest.fail(str(missing), pytrace=False)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def graphite_web(carbon: Carbon) -> Iterator[GraphiteWeb]:
+    """graphite-web over the files of `carbon`, without an event yet."""
+    try:
+        server = GraphiteWeb(carbon)
+    except MissingServerError as missing:
+        pytest.fail(str(missing), pytrace=False)
+    yield server
+    server.process.stop()

@@ -14,6 +14,7 @@ import gevent
 from rich.console import Console
 
 from amoc_gevent import clock
+from amoc_gevent.cli.graphite import graphite_options
 from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs
 from amoc_gevent.core.commands import Do, Stop
 from amoc_gevent.core.plan import ON_USER_ERROR, Options
@@ -22,6 +23,7 @@ from amoc_gevent.engine.health import descriptor_warning, raise_descriptor_limit
 from amoc_gevent.engine.local import LocalCluster
 from amoc_gevent.engine.master import Master
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, ScenarioError, UsageError
+from amoc_gevent.output.graphite import Graphite, Target
 from amoc_gevent.output.lines import Lines
 from amoc_gevent.output.report import print_summary
 from amoc_gevent.output.summary import check_writable, write
@@ -83,6 +85,7 @@ Exit codes:
     "--summary", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the summary."
 )
 @click.option("--quiet", is_flag=True, help="Show nothing while it runs, nor at the end.")
+@graphite_options
 def run(
     scenario: str,
     first: int,
@@ -95,6 +98,7 @@ def run(
     comment: str,
     summary: Path | None,
     quiet: bool,
+    graphite: Target | None,
     **options: float | str,
 ) -> int:
     """Load a service: run SCENARIO for the users FIRST to LAST on this machine.
@@ -128,6 +132,8 @@ def run(
         _stop_on_signals(master)
         master.handle(command)
         watched = master.run
+        assert watched is not None  # noqa: S101  # its `do` was just answered
+        graph = _followed(graphite, watched, _printer(console))
         try:
             _watch(master, console, quiet=quiet)
         except OSError as error:  # the pipe or the terminal was closed: go on as --quiet
@@ -136,9 +142,19 @@ def run(
             master.ended.wait()
         for number in STOP_SIGNALS:  # the run is over: nothing may keep it from being reported
             signal.signal(number, signal.SIG_IGN)
-    assert watched is not None  # noqa: S101  # its `do` was answered
+        if graph is not None:
+            graph.finish()
     code = _conclude(watched, console, summary, quiet=quiet)
     return EXIT_FAILED if lost else code
+
+
+def _followed(target: Target | None, watched: Run, say: Callable[[str], None]) -> Graphite | None:
+    """Send the run to Graphite, if one was named; `say` prints a line."""
+    if target is None:
+        return None
+    graph = Graphite(target, lambda line: say(f"amoc: {line}"))
+    graph.follow(watched)
+    return graph
 
 
 def _mute(error: OSError) -> None:

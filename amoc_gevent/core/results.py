@@ -1,6 +1,6 @@
 """The results of one run: totals, a row for each second, and what is remarkable about either."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
 
@@ -71,6 +71,10 @@ class Recent:
     count: int
     operations: Mapping[str, Operation]
     gauges: Mapping[str, Gauge]
+
+
+Observer = Callable[[int, Snapshot, Sequence[Health], UserCounts], None]
+"""What is told of each report: its second, what was measured, health, all users at its end."""
 
 
 @dataclass(slots=True)
@@ -152,8 +156,41 @@ class Results:
         self.late_reports = 0
         self.worst = {"rss": 0, "descriptors": 0}
         self._open: dict[int, _OpenSecond] = {}
+        self._collected: dict[int, _OpenSecond] = {}
         self._stalls: list[range] = []
         self._closed_before = 0
+        self._observers: list[Observer] = []
+
+    def watch(self, observer: Observer) -> None:
+        """Have `observer` told of the seconds that are still open, then of each report.
+
+        It must not keep the snapshot, which grows as others are merged into it.
+        """
+        for second, found in self._open.items():
+            observer(second, found.snapshot, found.health, found.users)
+        self._observers.append(observer)
+
+    def collect(
+        self, second: int, snapshot: Snapshot, health: Iterable[Health], users: UserCounts
+    ) -> None:
+        """Take a node's part of `second`; it is in the figures once `settle` has added it."""
+        found = self._collected.get(second)
+        if found is None:
+            found = self._collected[second] = _OpenSecond(snapshot)
+        else:
+            found.snapshot.merge(snapshot)
+        found.health.extend(health)
+        found.users = users
+
+    def settle(self, before: Callable[[int, Snapshot, list[Health], UserCounts], None]) -> None:
+        """Add what was collected, each second once for all nodes.
+
+        `before` is called with what `add` gets next, so that it can be stored.
+        """
+        collected, self._collected = self._collected, {}
+        for second, found in sorted(collected.items()):
+            before(second, found.snapshot, found.health, found.users)
+            self.add(second, found.snapshot, found.health, found.users)
 
     def add(
         self, second: int, snapshot: Snapshot, health: Sequence[Health], users: UserCounts
@@ -162,6 +199,8 @@ class Results:
 
         A report for a second that is already closed counts in the totals, not in its row.
         """
+        for observer in self._observers:
+            observer(second, snapshot, health, users)
         levels, snapshot.gauges = snapshot.gauges, {}
         self.total.merge(snapshot)
         snapshot.gauges, snapshot.flows = levels, {}

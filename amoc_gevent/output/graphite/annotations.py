@@ -1,0 +1,173 @@
+"""Events of a run as Graphite's annotations: POST to /events/ of graphite-web, as amoc does."""
+
+import json
+from base64 import b64encode
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import gevent
+from gevent.event import Event as Flag
+
+from amoc_gevent.core.messages import Event
+from amoc_gevent.core.run import Run
+from amoc_gevent.errors import UsageError
+from amoc_gevent.output.graphite.names import component
+from amoc_gevent.output.graphite.outage import Outage
+
+WHAT = {
+    "start": "amoc start",
+    "add": "amoc add",
+    "remove": "amoc remove",
+    "stop": "amoc stop",
+    "node-lost": "amoc node lost",
+    "node-back": "amoc node back",
+}
+"""The kinds of events that are told, and what Graphite calls them."""
+
+KEPT = 1000
+RETRY_MIN_S, RETRY_MAX_S = 0.5, 10.0
+
+Annotation = dict[str, Any]
+
+
+class Annotator:
+    """Makes annotations of a run's events, each once, in the order in which they happened."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._seen = self._removals = 0
+
+    def new(self) -> list[Annotation]:
+        """Return those of the events since the last call."""
+        events = self._run.events[self._seen :]
+        self._seen += len(events)
+        return [self._annotation(event) for event in events if event.kind in WHAT]
+
+    def _annotation(self, event: Event) -> Annotation:
+        run = self._run
+        data = [event.text, *self._removed_ids(event)]
+        nodes = dict.fromkeys(node for batch in run.plan.batches for node in batch.nodes)
+        data.append(f"nodes {', '.join(nodes)}")
+        data.append(f"run {run.id} of {run.scenario}")
+        if run.comment:
+            data.append(run.comment)
+        return {
+            "what": WHAT[event.kind],
+            "tags": ["amoc", event.kind, component(run.scenario)],
+            "data": "; ".join(data),
+            "when": int(event.time),
+        }
+
+    def _removed_ids(self, event: Event) -> list[str]:
+        """Return which ids a remove took: its removals are those that no earlier one told of."""
+        if event.kind != "remove":
+            return []
+        found = self._run.plan.removals[self._removals :]
+        self._removals += len(found)
+        ids = (str(r.first) if r.first == r.last else f"{r.first} to {r.last}" for r in found)
+        return [f"ids {', '.join(ids)}"] if found else []
+
+
+@dataclass(frozen=True, slots=True)
+class EventsAddress:
+    """Where annotations go: the parts of a URL, and the header that its user and password make."""
+
+    secure: bool
+    host: str
+    port: int | None
+    path: str
+    authorization: str
+
+    @classmethod
+    def of(cls, url: str) -> "EventsAddress":
+        """Return the parts of `url`; UsageError where it is none of http or https."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise UsageError(f"--graphite-events {url}: {error}") from error
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise UsageError(
+                f"--graphite-events {url}: write it as http://HOST:PORT/events/, or none"
+            )
+        user = ""
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            user = "Basic " + b64encode(pair.encode()).decode()
+        return cls(parts.scheme == "https", parts.hostname, port, parts.path or "/events/", user)
+
+    def __str__(self) -> str:
+        port = f":{self.port}" if self.port else ""
+        return f"{'https' if self.secure else 'http'}://{self.host}{port}{self.path}"
+
+
+class EventsSender:
+    """Posts annotations from a greenlet of its own; `put` never waits.
+
+    `say` gets a line when they are not taken, and one when they are again.
+    """
+
+    def __init__(
+        self, address: EventsAddress, say: Callable[[str], None], patience: float = 5.0
+    ) -> None:
+        self._address = address
+        self._patience = patience
+        self._outage = Outage(f"graphite-web at {address}", "annotations", say)
+        self._queue: deque[Annotation] = deque(maxlen=KEPT)
+        self._filled, self._empty = Flag(), Flag()
+        self._empty.set()
+        self._greenlet = gevent.spawn(self._post_all)
+
+    def put(self, annotations: Sequence[Annotation]) -> None:
+        """Post them when it is possible; of more than 1,000 that wait the oldest are dropped."""
+        if annotations:
+            self._queue.extend(annotations)
+            self._empty.clear()
+            self._filled.set()
+
+    def finish(self, patience: float) -> None:
+        """Post what is left, for `patience` seconds at most; say what was not posted."""
+        self._empty.wait(patience)
+        self._greenlet.kill()
+        if self._queue:
+            self._outage.lost(f"{len(self._queue)} annotations were not posted")
+
+    def _post_all(self) -> None:
+        pause = RETRY_MIN_S
+        while True:
+            self._filled.wait()
+            annotation = self._queue[0]
+            try:
+                self._post(annotation)
+            except (OSError, HTTPException) as error:
+                self._outage.begin(error)
+                gevent.sleep(pause)
+                pause = min(RETRY_MAX_S, pause * 2)
+                continue
+            pause = RETRY_MIN_S
+            if self._queue[0] is annotation:  # else it was dropped meanwhile
+                self._queue.popleft()
+            if not self._queue:
+                self._filled.clear()
+                self._empty.set()
+                self._outage.end("kept annotations were posted")
+
+    def _post(self, annotation: Annotation) -> None:
+        address = self._address
+        kind = HTTPSConnection if address.secure else HTTPConnection
+        connection = kind(address.host, address.port, timeout=self._patience)
+        headers = {"Content-Type": "application/json", "Connection": "close"}
+        if address.authorization:
+            headers["Authorization"] = address.authorization
+        try:
+            connection.request("POST", address.path, json.dumps(annotation), headers)
+            answer = connection.getresponse()
+            answer.read(1024)
+        finally:
+            connection.close()
+        if answer.status >= 300:
+            raise HTTPException(f"status {answer.status}")

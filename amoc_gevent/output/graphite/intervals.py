@@ -1,0 +1,219 @@
+"""What was measured in each interval of the clock, by the seconds that lie in it.
+
+An interval's figures are those of its own seconds, whenever their reports come: a report that comes
+late changes a point that was sent, which is then sent again, and Graphite keeps the later one. So
+the counts of all points sum to those of the summary.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from amoc_gevent.core.histogram import Histogram
+from amoc_gevent.core.messages import Health, UserCounts
+from amoc_gevent.core.results import NOBODY, Row, lag_of, marks_of
+from amoc_gevent.core.snapshot import OTHER, Snapshot
+from amoc_gevent.output.graphite.names import component
+
+KEPT_S = 120
+"""For how long an interval takes reports; those that come later yet count in the oldest one."""
+
+ONE_S = 60
+"""What amoc's spirals call `one`: the count of the last minute."""
+
+NAMES_MAX = 500
+"""Operations, counters, histograms and gauges with names of their own; others count as one."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class OperationFigures:
+    """An operation in one interval; latency in µs."""
+
+    count: int = 0
+    errors: int = 0
+    interrupted: int = 0
+    latency: Histogram = field(default_factory=Histogram)
+
+
+@dataclass(slots=True)
+class NodeFigures:
+    """How a node fared in one interval: the worst of its workers, but memory is of all of them."""
+
+    cpu: float = 0.0
+    lag_us: int = 0
+    descriptors: int = 0
+    memory: dict[int, int] = field(default_factory=dict)
+    overloaded: set[int] = field(default_factory=set)
+
+    def note(self, one: Health) -> None:
+        """Take over how one worker fared in one second."""
+        self.cpu = max(self.cpu, one.cpu)
+        self.lag_us = max(self.lag_us, lag_of(one))
+        self.descriptors = max(self.descriptors, one.descriptors)
+        self.memory[one.worker] = one.rss
+        if {"lag", "cpu"}.intersection(marks_of([one])):
+            self.overloaded.add(one.second)
+
+
+@dataclass(slots=True)
+class Interval:
+    """What was measured from `start` on; `changed` since its points were last taken.
+
+    One that is not `whole` has counts of all its seconds, but latencies of the later ones only.
+    """
+
+    start: int
+    operations: dict[str, OperationFigures] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    histograms: dict[str, Histogram] = field(default_factory=dict)
+    levels: dict[str, tuple[int, dict[str, float]]] = field(default_factory=dict)
+    nodes: dict[str, NodeFigures] = field(default_factory=dict)
+    users: UserCounts = NOBODY
+    users_second: int = 0
+    started: int = 0
+    iterations: int = 0
+    failed: int = 0
+    changed: bool = True
+    whole: bool = True
+
+
+class Intervals:
+    """Takes in seconds as they are reported; `due` returns those that are complete."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+        self._kept: dict[int, Interval] = {}
+        self._closed_before = 0
+        self._names: dict[str, dict[str, str]] = {}
+
+    def begin_run(self) -> None:
+        """Say nothing more of names that only earlier runs have."""
+        self._names.clear()
+
+    def resume(self, rows: Sequence[Row]) -> None:
+        """Go on with a run of which `rows` were sent before: the last of them may be sent anew.
+
+        An interval that begins in a row gets its counts from there; latencies were lost.
+        """
+        first_open = rows[-1].second + 1
+        start = first_open - first_open % self.seconds
+        self._closed_before = max(self._closed_before, start)
+        interval = self._interval(start)
+        for row in reversed(rows):
+            if row.second < start:
+                break
+            interval.whole = False
+            for name, one in row.operations.items():
+                mine = _of(interval.operations, self._name("operations", name), OperationFigures)
+                mine.count += one.count
+                mine.errors += one.errors
+                mine.interrupted += one.interrupted
+            self._count_others(interval, row)
+
+    def add(
+        self, second: int, snapshot: Snapshot, health: Sequence[Health], users: UserCounts
+    ) -> None:
+        """Take over what a node measured in `second`; `users` are all there are."""
+        interval = self._interval(second - second % self.seconds)
+        self._count(interval, snapshot)
+        if second >= interval.users_second:
+            interval.users_second, interval.users = second, users
+        for one in health:
+            interval.nodes.setdefault(self._name("nodes", one.node), NodeFigures()).note(one)
+        self._note_levels(interval, second, snapshot, health)
+        for later in self._kept.values():
+            if interval.start <= later.start < interval.start + ONE_S:
+                later.changed = True  # whose `one` counts this interval too
+
+    def note_users(self, users: UserCounts, second: int) -> None:
+        """Take over how many users there are at `second`, when their run is over."""
+        interval = self._interval(second - second % self.seconds)
+        interval.users_second, interval.users, interval.changed = second, users, True
+
+    def due(self, through: float) -> list[Interval]:
+        """Return the intervals that ended by `through` and are new or changed, in order."""
+        found = [
+            self._kept[start]
+            for start in sorted(self._kept)
+            if self._kept[start].changed and start + self.seconds <= through
+        ]
+        for interval in found:
+            interval.changed = False
+        return found
+
+    def names(self, kind: str) -> list[str]:
+        """Return what is ever seen of a kind is called: what was idle is so too."""
+        known = self._names.get(kind, {})
+        found = dict.fromkeys(known.values())
+        return list(found | {component(OTHER): None} if len(known) >= NAMES_MAX else found)
+
+    def last_minute(self, interval: Interval, counter: str) -> int:
+        """Return what `counter` counted in the minute up to the interval's end."""
+        first = interval.start + self.seconds - max(ONE_S, self.seconds)
+        return sum(
+            one.counters.get(counter, 0)
+            for start, one in self._kept.items()
+            if first <= start <= interval.start
+        )
+
+    def _interval(self, start: int) -> Interval:
+        """Return the interval that takes what belongs to `start`, and close those long past."""
+        newest = max(self._kept, default=start)
+        keep_from = max(self._closed_before, max(newest, start) - max(KEPT_S, self.seconds))
+        for old in [
+            kept for kept in self._kept if kept < keep_from and not self._kept[kept].changed
+        ]:
+            del self._kept[old]
+        if start < keep_from and start not in self._kept:
+            start = min(self._kept, default=keep_from - keep_from % -self.seconds)
+        return self._kept.setdefault(start, Interval(start))
+
+    def _count(self, interval: Interval, snapshot: Snapshot) -> None:
+        for name, one in snapshot.operations.items():
+            mine = _of(interval.operations, self._name("operations", name), OperationFigures)
+            mine.count += one.count
+            mine.errors += one.errors
+            mine.interrupted += one.interrupted
+            mine.latency.merge(one.latency)
+        for name, (_, histogram) in snapshot.histograms.items():
+            _of(interval.histograms, self._name("histograms", name), Histogram).merge(histogram)
+        self._count_others(interval, snapshot)
+
+    def _count_others(self, interval: Interval, found: Snapshot | Row) -> None:
+        for name, value in found.counters.items():
+            path = self._name("counters", name)
+            interval.counters[path] = interval.counters.get(path, 0) + value
+        interval.started += found.started
+        interval.iterations += found.iterations
+        interval.failed += found.failed
+
+    def _note_levels(
+        self, interval: Interval, second: int, snapshot: Snapshot, health: Sequence[Health]
+    ) -> None:
+        """Keep each node's latest levels: a gauge is their sum."""
+        source = health[0].node if health else ""
+        if not snapshot.gauges or interval.levels.get(source, (0, {}))[0] > second:
+            return
+        levels: dict[str, float] = {}
+        for name, gauge in snapshot.gauges.items():
+            path = self._name("gauges", name)
+            levels[path] = levels.get(path, 0.0) + gauge.value
+        interval.levels[source] = (second, levels)
+
+    def _name(self, kind: str, name: str) -> str:
+        """Return what `name` is called in Graphite, one of so many of its kind."""
+        known = self._names.setdefault(kind, {})
+        found = known.get(name)
+        if found is None:
+            if len(known) >= NAMES_MAX:
+                return component(OTHER)
+            found = known[name] = component(name)
+        return found
+
+
+def _of(found: dict[str, T], key: str, make: Callable[[], T]) -> T:
+    if key not in found:
+        found[key] = make()
+    return found[key]

@@ -1,0 +1,103 @@
+"""The points that tell of an interval, under the names that amoc gave them."""
+
+from collections.abc import Iterator
+from math import isfinite
+from typing import NamedTuple
+
+from amoc_gevent.core.histogram import Histogram
+from amoc_gevent.core.messages import UserCounts
+from amoc_gevent.output.graphite.intervals import Interval, Intervals, NodeFigures, OperationFigures
+
+PERCENTILES = {"median": 0.5, "95": 0.95, "99": 0.99, "999": 0.999}
+IDLE = OperationFigures()
+
+Values = Iterator[tuple[str, float]]
+
+
+class Point(NamedTuple):
+    """One value of one metric; `time` is when its interval begins, in seconds since 1970."""
+
+    path: str
+    value: float
+    time: int
+
+
+def points_of(interval: Interval, among: Intervals) -> list[Point]:
+    """Return the points of one interval `among` others; docs/graphite.md describes each."""
+    parts = {
+        "users": _users(interval),
+        "operations": _operations(interval, among),
+        "counters": _counters(interval, among),
+        "histograms": _histograms(interval),
+        "gauges": _gauges(interval),
+        "nodes": _nodes(interval),
+    }
+    return [
+        Point(f"amoc.{kind}.{path}", value, interval.start)
+        for kind, values in parts.items()
+        for path, value in values
+        if isfinite(value)
+    ]
+
+
+def _users(interval: Interval) -> Values:
+    yield "size", interval.users.present
+    for state in UserCounts.__slots__:
+        yield state, getattr(interval.users, state)
+    for what in ("started", "iterations", "failed"):
+        yield what, getattr(interval, what)
+
+
+def _operations(interval: Interval, among: Intervals) -> Values:
+    for name in dict.fromkeys((*among.names("operations"), *interval.operations)):
+        one = interval.operations.get(name, IDLE)
+        yield f"{name}.count", one.count
+        yield f"{name}.rate", one.count / among.seconds
+        yield f"{name}.errors", one.errors
+        yield f"{name}.interrupted", one.interrupted
+        if interval.whole:
+            yield from _distribution(name, one.latency)
+
+
+def _counters(interval: Interval, among: Intervals) -> Values:
+    for name in dict.fromkeys((*among.names("counters"), *interval.counters)):
+        yield f"{name}.count", interval.counters.get(name, 0)
+        yield f"{name}.one", among.last_minute(interval, name)
+
+
+def _histograms(interval: Interval) -> Values:
+    for name, histogram in interval.histograms.items() if interval.whole else ():
+        yield f"{name}.count", histogram.count
+        yield from _distribution(name, histogram)
+
+
+def _gauges(interval: Interval) -> Values:
+    total: dict[str, float] = {}
+    for _, levels in interval.levels.values():
+        for name, level in levels.items():
+            total[name] = total.get(name, 0.0) + level
+    yield from total.items()
+
+
+def _nodes(interval: Interval) -> Values:
+    for name, node in interval.nodes.items():
+        yield from ((f"{name}.{what}", value) for what, value in _health(node))
+
+
+def _health(node: NodeFigures) -> Values:
+    yield "cpu", node.cpu
+    yield "lag", node.lag_us
+    yield "memory", sum(node.memory.values())
+    yield "descriptors", node.descriptors
+    yield "workers", len(node.memory)
+    yield "overloaded", len(node.overloaded)
+
+
+def _distribution(name: str, histogram: Histogram) -> Values:
+    """Yield min, mean, percentiles and max of what was recorded; nothing of nothing."""
+    if histogram.buckets:
+        yield f"{name}.min", histogram.min
+        yield f"{name}.mean", histogram.mean
+        values = histogram.percentiles(PERCENTILES.values())
+        yield from ((f"{name}.{p}", value) for p, value in zip(PERCENTILES, values, strict=True))
+        yield f"{name}.max", histogram.max

@@ -1,0 +1,223 @@
+"""`amoc run --graphite` with real carbon and graphite-web: what they return is the summary's."""
+
+import re
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from amoc_gevent import clock
+from tests.graphite_servers import Carbon, GraphiteWeb
+from tests.integration.conftest import Amoc
+from tests.servers import Demo, listening_socket, wait_for
+
+SCENARIO = """
+from amoc_gevent import http, metrics, settings, user
+
+url = settings.declare("url", "http://127.0.0.1:1", "the service")
+logins = metrics.counter("log-ins")
+depth = metrics.gauge("queue depth")
+sizes = metrics.histogram("sizes", "bytes")
+
+
+def start(user_id):
+    with http.Session(url.value) as session:
+        session.get("/")
+        session.get("/status/503", name="GET <broken>")
+        logins.add(2)
+        depth.set(user_id)
+        sizes.record(100 * user_id)
+        user.sleep(0.02)
+"""
+
+LOAD = ("--user-rate", "100/s", "--repeat-interval", "30ms")
+PATHS = {"GET /": "GET", "GET <broken>": "GET_broken"}
+
+
+def graphite_options(carbon: Carbon, interval: int = 1) -> tuple[object, ...]:
+    return (
+        *("--graphite", carbon.address, "--graphite-prefix", "team.load"),
+        *("--graphite-interval", f"{interval}s"),
+    )
+
+
+class Series:
+    """What graphite-web returns of a run's metrics."""
+
+    def __init__(self, web: GraphiteWeb, since: float) -> None:
+        self._web = web
+        self._since = since
+
+    def values(self, path: str) -> list[float]:
+        found = self._web.points(f"team.load.amoc.{path}", self._since)
+        return [value for series in found.values() for value in series.values()]
+
+    def sum(self, path: str) -> float:
+        return sum(self.values(path))
+
+
+def test_sums_and_extremes_of_all_points_are_the_summarys(
+    amoc: Amoc, demo: Demo, carbon: Carbon, graphite_web: GraphiteWeb
+) -> None:
+    carbon.start()
+    since = clock.wall()
+
+    summary = amoc.load(
+        *(amoc.scenario(SCENARIO), 1, 10, *LOAD, "--duration", "3s", "--comment", "the 3 seconds"),
+        *(*graphite_options(carbon), "--graphite-events", f"{graphite_web.url}/events/"),
+        *("--set", f"url={demo.url}", "--workers", 2),
+    )
+
+    series = Series(graphite_web, since)
+    total = sum(one["count"] for one in summary["operations"].values())
+    wait_for(lambda: series.sum("operations.*.count") == total, 20, "all counts in Graphite")
+    assert total == demo.counts()["total"]
+    for name, path in PATHS.items():
+        operation = summary["operations"][name]
+        latency = operation["latency_us"]
+        assert series.sum(f"operations.{path}.count") == operation["count"] > 0
+        assert series.sum(f"operations.{path}.rate") == operation["count"]
+        assert series.sum(f"operations.{path}.errors") == operation["errors"]
+        assert series.sum(f"operations.{path}.interrupted") == operation["interrupted"]
+        assert min(series.values(f"operations.{path}.min")) == latency["min"]
+        assert round(max(series.values(f"operations.{path}.max")), 1) == latency["max"]
+    assert series.sum("counters.log-ins.count") == summary["counters"]["log-ins"]
+    assert series.values("counters.log-ins.one")[-1] == summary["counters"]["log-ins"]
+    assert series.sum("histograms.sizes.count") == summary["histograms"]["sizes"]["count"]
+    assert max(series.values("histograms.sizes.max")) == summary["histograms"]["sizes"]["max"]
+    assert series.values("gauges.queue_depth")[-1] == summary["gauges"]["queue depth"]["last"]
+    for what in ("started", "iterations", "failed"):
+        assert series.sum(f"users.{what}") == summary["users"][what]
+    assert max(series.values("users.size")) <= summary["users"]["peak"]
+    assert series.values("users.done")[-1] == 10
+    assert series.values("users.size")[-1] == 0
+    worst = summary["health"]["worst"]
+    assert round(max(series.values("nodes.local.cpu")), 3) >= worst["cpu"]
+    assert max(series.values("nodes.local.lag")) >= worst["lag_us"]
+    assert max(series.values("nodes.local.descriptors")) == worst["descriptors"]
+    assert max(series.values("nodes.local.workers")) == 2
+    start, stop = graphite_web.events()
+    assert (start["what"], stop["what"]) == ("amoc start", "amoc stop")
+    assert start["data"] == (
+        f"mine with users 1 to 10; nodes local; run {summary['run']['id']} of mine; the 3 seconds"
+    )
+
+
+@pytest.fixture
+def long_step(carbon: Carbon) -> int:
+    """A step of carbon's that began just now, so that one holds a whole run."""
+    now = int(clock.wall())
+    step = next(n for n in range(900, 1000) if now % n < n // 2)
+    carbon.set_step(step)
+    return step
+
+
+def test_the_percentiles_of_a_run_in_one_interval_are_the_summarys(
+    amoc: Amoc, demo: Demo, carbon: Carbon, graphite_web: GraphiteWeb, long_step: int
+) -> None:
+    carbon.start()
+
+    summary = amoc.load(
+        *(amoc.scenario(SCENARIO), 1, 10, *LOAD, "--duration", "2s", "--workers", 2),
+        *(*graphite_options(carbon, long_step), "--graphite-events", "none"),
+        *("--set", f"url={demo.url}"),
+    )
+
+    series = Series(graphite_web, clock.wall() - 2 * long_step)
+    names = {"50": "median", "95": "95", "99": "99", "999": "999"}
+    wait_for(lambda: series.values("operations.GET.count"), 20, "the points in Graphite")
+    for name, path in PATHS.items():
+        operation = summary["operations"][name]
+        assert series.values(f"operations.{path}.count") == [operation["count"]]
+        for in_summary, in_graphite in names.items():
+            (value,) = series.values(f"operations.{path}.{in_graphite}")
+            assert round(value, 1) == operation["latency_us"][f"p{in_summary}"]
+        (mean,) = series.values(f"operations.{path}.mean")
+        assert round(mean, 1) == operation["latency_us"]["mean"]
+
+
+def test_with_carbon_down_the_run_is_what_it_is_and_that_is_said_once(
+    amoc: Amoc, demo: Demo, carbon: Carbon
+) -> None:
+    process = amoc.start(
+        *("run", amoc.scenario(SCENARIO), 1, 5, *LOAD, "--duration", "3s"),
+        *(*graphite_options(carbon), "--graphite-events", f"http://{carbon.address}/events/"),
+        *("--set", f"url={demo.url}", "--summary", amoc.summary_path),
+    )
+    process.expect("^running")
+
+    assert process.wait(60) == 0, process.said()
+    said = process.said()
+    assert said.count("connection refused") == 2  # carbon, and graphite-web
+    assert re.search(rf"Graphite at {carbon.address}: [\d,]+ points were not sent", said)
+    assert "2 annotations were not posted" in said
+    operations = amoc.summary()["operations"].values()
+    assert sum(one["count"] for one in operations) == demo.counts()["total"] > 100
+
+
+@pytest.fixture
+def mute() -> Iterator[socket.socket]:
+    """A server that takes connections and never reads."""
+    with listening_socket() as sock:
+        yield sock
+
+
+def test_with_a_carbon_that_never_reads_the_run_ends_in_time(
+    amoc: Amoc, demo: Demo, mute: socket.socket
+) -> None:
+    address = f"127.0.0.1:{mute.getsockname()[1]}"
+    summary = amoc.load(
+        *(amoc.scenario(SCENARIO), 1, 5, *LOAD, "--duration", "2s", "--set", f"url={demo.url}"),
+        *("--graphite", address, "--graphite-interval", "1s"),
+        *("--graphite-events", f"http://{address}/events/"),
+    )
+
+    assert sum(one["count"] for one in summary["operations"].values()) == demo.counts()["total"]
+    assert summary["run"]["duration_s"] < 3
+
+
+def test_what_carbon_missed_it_gets_when_it_is_back(
+    amoc: Amoc, demo: Demo, carbon: Carbon, graphite_web: GraphiteWeb
+) -> None:
+    since = clock.wall()
+    process = amoc.start(
+        *("run", amoc.scenario(SCENARIO), 1, 5, *LOAD, *graphite_options(carbon)),
+        *("--graphite-events", "none", "--set", f"url={demo.url}"),
+        *("--summary", amoc.summary_path),
+    )
+    process.expect(f"Graphite at {carbon.address} does not take what is sent")
+    carbon.start()
+    process.expect(f"Graphite at {carbon.address} is back: ", 60)
+    series = Series(graphite_web, since)
+    wait_for(lambda: series.sum("counters.log-ins.count") > 100, 20, "points in Graphite")
+    carbon.end()
+    process.expect("(?s)is back.*does not take what is sent", 60)
+    carbon.start()
+    process.expect("(?s)is back.*is back", 60)
+    process.popen.terminate()
+
+    assert process.wait(30) == 0, process.said()
+    summary = amoc.summary()
+    total = sum(one["count"] for one in summary["operations"].values())
+    wait_for(lambda: series.sum("operations.*.count") == total, 20, "all counts in Graphite")
+    assert series.sum("users.iterations") == summary["users"]["iterations"]
+    assert "not sent" not in process.said()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--graphite", "here:x"], "--graphite here:x: write it as HOST:PORT"),
+        (["--graphite", ":2003"], "--graphite :2003: write it as HOST:PORT"),
+        (["--graphite", "h", "--graphite-prefix", "a..b"], "--graphite-prefix a..b: "),
+        (["--graphite", "h", "--graphite-interval", "1.5s"], "a whole number of seconds"),
+        (["--graphite", "h", "--graphite-interval", "0s"], "a whole number of seconds"),
+        (["--graphite", "h", "--graphite-events", "web:80"], "http://HOST:PORT/events/, or none"),
+        (["--graphite-prefix", "a"], "want --graphite HOST:PORT"),
+    ],
+)
+def test_bad_options_are_one_line_of_usage(amoc: Amoc, options: list[str], text: str) -> None:
+    code, said = amoc.run("run", amoc.scenario(SCENARIO), 1, 2, *options)
+    assert code == 2
+    assert text in said
+    assert len(said.splitlines()) == 1
