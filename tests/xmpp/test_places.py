@@ -11,7 +11,9 @@ import dns.name
 import dns.rcode
 import dns.resolver
 import dns.rrset
+import gevent
 import pytest
+from gevent.event import Event
 
 from amoc_gevent import metrics, settings, xmpp
 from amoc_gevent.errors import UsageError
@@ -85,6 +87,29 @@ def test_servers_come_by_priority_and_within_one_by_weight(
     first = Counter(one[0][0] for one in found)
     assert set(first) == {"often.example", "seldom.example"}
     assert first["often.example"] > 3 * first["seldom.example"]
+
+
+def test_users_who_come_together_wait_for_one_answer_also_if_who_asked_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered, asked = Event(), []
+
+    def ask(*key: object) -> srv.Records:
+        asked.append(key)
+        answered.wait(5)
+        return [(1, 1, ("there.example", 5222))]
+
+    monkeypatch.setattr(srv, "_known", {})
+    monkeypatch.setattr(srv, "_ask", ask)
+    first, *others = [gevent.spawn(srv.places, DOMAIN, False, 5) for _ in range(20)]
+    gevent.sleep(0)
+    assert len(asked) == 1
+    first.kill()
+    gevent.sleep(0)
+    answered.set()
+    gevent.joinall(others, timeout=5, raise_error=True)
+    assert [one.value for one in others] == [[("there.example", 5222)]] * 19
+    assert len(asked) == 2
 
 
 def test_the_service_of_direct_tls_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
