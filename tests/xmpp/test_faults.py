@@ -247,6 +247,14 @@ def speaks(sock: object, text: str) -> None:
     stays_silent(sock)
 
 
+def test_a_document_type_is_refused_before_its_entities_are_more_than_they_look() -> None:
+    bomb = "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;'>]>"
+    for piece in (0, 1):
+        start = HEADER.replace("<stream:stream", f"{bomb}<stream:stream")
+        with Scripted(says([f"{start}<stream:features>&b;</stream:features>"], piece=piece)) as it:
+            fails(client(it.port), "xmpp stream", "stream error: restricted-xml")
+
+
 @pytest.mark.parametrize(
     "answer",
     [
