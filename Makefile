@@ -44,8 +44,8 @@ run-xmpp: $(VENV)/.installed ## Have 200 users chat through the demo XMPP server
 release: dist/amoc ## Make dist/amoc, one file that runs where Python is and nothing else
 
 test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
-	@missing=; for pair in nginx:nginx-light prosody:prosody ejabberdctl:ejabberd \
-	    carbon-cache:graphite-carbon graphite-manage:graphite-web; do \
+	@missing=; for pair in nginx:nginx-light prosody:prosody ejabberdctl:ejabberd ip:iproute2 \
+	        iptables:iptables carbon-cache:graphite-carbon graphite-manage:graphite-web; do \
 	    $(HAS_SBIN) $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	[ -z "$$missing" ] || bash .ci/packages $$missing || true

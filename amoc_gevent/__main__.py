@@ -2,14 +2,18 @@
 
 import sys
 
-PATCHED = frozenset({"run", "console-engine", "try", "worker", "demo", "master", "node"})
+PATCHED = frozenset({"run", "console-engine", "try", "worker", "demo"})
 """The commands that hold users or sockets; all others are plain clients that start fast."""
+
+DAEMONS = frozenset({"master", "node"})
+"""Those that do it in the foreground; without, they start another process that is patched."""
 
 
 def main() -> None:
     """Run the command line. Nothing that gevent patches may be imported before it has."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    if command in PATCHED and "--help" not in sys.argv:
+    patched = command in PATCHED or (command in DAEMONS and "--foreground" in sys.argv)
+    if patched and "--help" not in sys.argv:
         from gevent import monkey  # noqa: PLC0415  # only here, and before all others
 
         monkey.patch_all()

@@ -7,7 +7,7 @@ import sys
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
 from benchmarks.machine import INSTALL, heading
 
-NAMES = ("http", "xmpp", "saturation", "users", "recording", "cli")
+NAMES = ("http", "xmpp", "saturation", "users", "recording", "cli", "cluster")
 EXIT_INTERRUPTED = 130
 
 

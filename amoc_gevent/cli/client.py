@@ -1,52 +1,106 @@
-"""A plain client of the control socket: sends one request, waits for its answer."""
+"""A plain client of a control socket: one connection for each request, so a daemon may restart."""
 
 import json
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from amoc_gevent.errors import AmocError, UsageError
 
 ANSWER_S = 60.0
+"""How long an answer may take; a daemon that hangs is said to."""
 
 
-class ControlClient:
-    """A connection to the control socket at `path`."""
+class UnansweredError(AmocError):
+    """Nobody is there, or who is there does not answer."""
 
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(ANSWER_S)
+
+class Control:
+    """The control socket at `path`; `hint` says what to do where nobody answers there."""
+
+    def __init__(self, path: Path, hint: str = "") -> None:
+        self.path = path
+        self._hint = hint
+
+    def ask(self, request: dict[str, Any], patience: float = ANSWER_S) -> dict[str, Any]:
+        """Return the result, or raise the error that was answered; wait `patience` seconds."""
+        with self._connected(patience) as connection, connection.makefile("rb") as lines:
+            _send(connection, request)
+            result: dict[str, Any] = _result(_next(lines))["result"]
+            return result
+
+    @contextmanager
+    def stream(self, request: dict[str, Any]) -> "Iterator[Stream]":
+        """Return the results of a request that is answered by many, from `with` to its end."""
+        with self._connected(ANSWER_S) as connection:
+            _send(connection, request)
+            yield Stream(connection)
+
+    def _connected(self, patience: float) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(patience)
         try:
-            self._socket.connect(str(path))
+            connection.connect(str(self.path))
         except OSError as error:
-            self._socket.close()
-            raise AmocError(f"nothing answers at {path}: {error.strerror}") from error
-        self._lines = self._socket.makefile("rb")
+            connection.close()
+            reason = error.strerror or str(error)
+            raise UnansweredError(
+                self._hint or f"nothing answers at {self.path}: {reason}"
+            ) from error
+        return connection
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._lines.close()
-        self._socket.close()
+class Stream:
+    """The results of one request as they come; `fileno` for those who wait for other things too."""
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the result, or raise the error that was answered."""
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = b""
+        self.ended = False
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._connection.fileno()
+
+    def receive(self) -> list[dict[str, Any]]:
+        """Wait for bytes and return the results that are whole now."""
         try:
-            self._socket.sendall(json.dumps(request).encode() + b"\n")
-            line = self._lines.readline()
+            data = self._connection.recv(1 << 16)
         except OSError as error:
-            raise AmocError(f"the load generator does not answer: {error}") from error
-        if not line:
-            raise AmocError("the load generator has ended")
-        answer: dict[str, Any] = json.loads(line)
-        if not answer["ok"]:
-            raise (UsageError if answer.get("usage") else AmocError)(answer["error"])
-        result: dict[str, Any] = answer["result"]
-        return result
+            raise UnansweredError(f"the load generator does not answer: {error}") from error
+        if not data:
+            raise UnansweredError("the load generator has ended")
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        answers = [_result(line) for line in lines]
+        self.ended = any(not answer.get("more") for answer in answers)
+        return [answer["result"] for answer in answers if answer.get("more")]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        while not self.ended:
+            yield from self.receive()
+
+
+def _send(connection: socket.socket, request: dict[str, Any]) -> None:
+    try:
+        connection.sendall(json.dumps(request).encode() + b"\n")
+    except OSError as error:
+        raise UnansweredError(f"the load generator does not answer: {error}") from error
+
+
+def _next(lines: Any) -> bytes:
+    try:
+        line: bytes = lines.readline()
+    except OSError as error:
+        raise UnansweredError(f"the load generator does not answer: {error}") from error
+    if not line:
+        raise UnansweredError("the load generator has ended")
+    return line
+
+
+def _result(line: bytes) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(line)
+    if not answer["ok"]:
+        raise (UsageError if answer.get("usage") else AmocError)(answer["error"])
+    return answer

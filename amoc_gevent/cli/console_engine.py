@@ -10,6 +10,7 @@ import click
 import gevent
 from gevent.event import Event as Flag
 
+from amoc_gevent.cli.service import MasterService
 from amoc_gevent.core.commands import Stop
 from amoc_gevent.engine.control import ControlServer
 from amoc_gevent.engine.health import raise_descriptor_limit
@@ -30,7 +31,8 @@ def console_engine(path: Path, workers: int) -> None:
     gevent.spawn(_wait_for_end_of_input, leave)
     with LocalCluster(workers, _print) as cluster:
         master = cluster.master
-        server = ControlServer(path, master.handle)
+        service = MasterService(master)
+        server = ControlServer(path, service.handle, service.services)
         leave.wait()
         if master.run is not None and master.run.active:
             master.handle(Stop())

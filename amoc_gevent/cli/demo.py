@@ -42,8 +42,12 @@ def http(host: str, port: int, quiet: bool) -> None:
     /login  /account  /cart                POST user and password, get a cookie, use it
     /chunked/<n>  /gzip  /bytes/<n>        bodies of all kinds
     /redirect/<n>                          n redirects, then /
+    /check?user=1&life=<name>&number=1&sent=<seconds>
+                                           are users one at a time, is all there?
     /close  /reset  /half  /garbage  /silent   faults: each breaks HTTP in its own way
-    /count                                 requests received, by path; DELETE starts again
+    /count                                 requests received, by path, and what /check found;
+                                           DELETE starts again
+    /count/seen?within=<seconds>           whom /check heard of lately, from where
     """  # noqa: D301  # click's mark is the character, not the two of a raw text
     with DemoServer((host, port)) as server:
         _serve([f"listening on {server.url}"], quiet)

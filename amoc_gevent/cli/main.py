@@ -26,6 +26,24 @@ class Lazy(NamedTuple):
 COMMANDS = {
     "run": Lazy("amoc_gevent.cli.run:run", "Load a service with simulated users."),
     "console": Lazy("amoc_gevent.cli.console:console", "Steer a local run from a prompt."),
+    "master": Lazy("amoc_gevent.cli.master:master", "Start the master of several machines."),
+    "node": Lazy("amoc_gevent.cli.node:node", "Start a machine's node, which joins a master."),
+    "attach": Lazy("amoc_gevent.cli.attach:attach", "Steer the master's run from a prompt."),
+    "do": Lazy("amoc_gevent.cli.remote:do", "Start a run on the nodes."),
+    "add": Lazy("amoc_gevent.cli.remote:add", "Add users to it."),
+    "remove": Lazy("amoc_gevent.cli.remote:remove", "Remove users from it."),
+    "set": Lazy("amoc_gevent.cli.remote:set_", "Change a setting while it goes on."),
+    "pause": Lazy("amoc_gevent.cli.remote:pause", "Start no new users."),
+    "resume": Lazy("amoc_gevent.cli.remote:resume", "Start users again."),
+    "rebalance": Lazy("amoc_gevent.cli.remote:rebalance", "Spread users evenly over the nodes."),
+    "stop": Lazy("amoc_gevent.cli.remote:stop", "End the run."),
+    "status": Lazy("amoc_gevent.cli.remote:status", "Show the run, its users and operations."),
+    "watch": Lazy("amoc_gevent.cli.remote:watch", "Watch the run until it ends."),
+    "nodes": Lazy("amoc_gevent.cli.remote:nodes", "Show the nodes and how they fare."),
+    "runs": Lazy("amoc_gevent.cli.remote:runs", "List the runs."),
+    "summary": Lazy("amoc_gevent.cli.remote:summary", "Show what a run did."),
+    "shutdown": Lazy("amoc_gevent.cli.shutdown:shutdown", "End the master and the node."),
+    "keys": Lazy("amoc_gevent.cli.keys:keys", "Make and list the keys of machines."),
     "try": Lazy("amoc_gevent.cli.try_:try_", "Run a scenario once for one user, in detail."),
     "scenarios": Lazy("amoc_gevent.cli.scenarios:scenarios", "List the scenarios."),
     "describe": Lazy("amoc_gevent.cli.scenarios:describe", "Show a scenario and its settings."),
@@ -39,7 +57,7 @@ COMMANDS = {
 EPILOG = """\b
 Exit codes:
   0  finished
-  1  the run failed
+  1  the run failed, or a daemon refused what was asked
   2  wrong usage: a command, an option, a setting; nothing was started"""
 
 

@@ -29,6 +29,14 @@ class IdSet:
         self._firsts[low:high] = [first]
         self._lasts[low:high] = [last]
 
+    def add_range(self, ids: range) -> None:
+        """Add `ids`, a range with a positive step."""
+        if ids.step == 1 and ids:
+            self.add(ids[0], ids[-1])
+        elif ids:
+            for user_id in ids:
+                self.add(user_id)
+
     def __contains__(self, user_id: int) -> bool:
         at = bisect_left(self._lasts, user_id)
         return at < len(self._firsts) and self._firsts[at] <= user_id

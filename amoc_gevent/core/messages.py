@@ -72,6 +72,20 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Clock:
+    """How a node's clocks stand to the master's.
+
+    `offset` is the master's time minus the machine's monotonic clock and `wall` minus its wall
+    clock, in seconds; neither is off by more than `bound`, which is infinite before both heard of
+    each other.
+    """
+
+    offset: float = 0.0
+    wall: float = 0.0
+    bound: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened and that a reader of the summary wants to know; `time` is wall."""
 
@@ -96,6 +110,10 @@ class Report:
     `source` is a node's name or a worker's number; `oldest` is the number of the oldest report that
     it still keeps, so that nobody waits for those before it. `seconds` holds what was measured by
     the second of the master's time, `ended` the intervals of ids that ended by themselves.
+
+    Of a node only: `sent` is its monotonic clock, `place` names the home that it runs from, which
+    no other process shares, `wants` is the SHA-256 of sources that it lacks, and `left` says that
+    it ends for good.
     """
 
     source: str
@@ -111,20 +129,59 @@ class Report:
     events: tuple[Event, ...] = ()
     ended: tuple[tuple[int, int], ...] = ()
     failure: Failure | None = None
+    workers: int = 0
+    sent: float = 0.0
+    place: str = ""
+    wants: str = ""
+    left: bool = False
+    clock: Clock = Clock()
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a master says once a second of itself, and with each plan.
+
+    `life` names this process of it, `time` is its time and `version` that of its plan.
+    """
+
+    life: str
+    time: float
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """What a master tells one node of what it received of it.
+
+    Reports up to `sequence` need not be kept. The newest one was `sent` by the node's clock and
+    came at `received` by the master's, where it is `time` now; for `lease` seconds after `sent` the
+    node may have users. `refused` says why it may not.
+    """
+
+    incarnation: str
+    sequence: int
+    sent: float
+    received: float
+    time: float
+    lease: float
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a node hands on to its workers: the plan, and what is theirs.
 
-    `offset` is the master's time minus the machine's monotonic clock, in seconds; `ended` holds,
-    while a worker is being started again, which ids of the node have ended by themselves.
+    `scenario` is where its file is here. Users may run until `until` on the machine's monotonic
+    clock. `ended` holds, while a worker is being started again, which ids of the node have ended by
+    themselves.
     """
 
     plan: Plan
     node: str
     workers: int
-    offset: float
+    scenario: str
+    clock: Clock
+    until: float
     ended: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
@@ -132,7 +189,7 @@ class Order:
             raise ValueError(f"a node has at least one worker, not {self.workers}")
 
 
-def encode(message: Plan | Order | Report) -> bytes:
+def encode(message: Plan | Order | Report | Beat | Ack) -> bytes:
     """Return the message as bytes."""
     return codec.encode(message)
 
@@ -147,6 +204,16 @@ def _decode(kind: type[T], data: bytes) -> T:
 def decode_plan(data: bytes) -> Plan:
     """Return the plan that `data` holds, or raise MessageError."""
     return _decode(Plan, data)
+
+
+def decode_beat(data: bytes) -> Beat:
+    """Return the beat that `data` holds, or raise MessageError."""
+    return _decode(Beat, data)
+
+
+def decode_ack(data: bytes) -> Ack:
+    """Return the acknowledgement that `data` holds, or raise MessageError."""
+    return _decode(Ack, data)
 
 
 def decode_order(data: bytes) -> Order:

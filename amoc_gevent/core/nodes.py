@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from amoc_gevent.core.messages import Report, State, UserCounts
+from amoc_gevent.core.messages import Clock, Health, Report, State, UserCounts
 
 
 @dataclass(slots=True)
@@ -10,18 +10,30 @@ class NodeView:
     """One node, in one life of its process (`incarnation`).
 
     What it says of itself is that of its newest report: one that was sent again comes late.
-    `acknowledged` is the number up to which no report is missing, `ahead` has those after a gap.
+    `acknowledged` is the number up to which no report is missing, `ahead` has those after a gap,
+    and up to `saved` a master that is started again will know of them. `heard` and `received` are
+    the master's monotonic and steady time of the newest report.
     """
 
     name: str
     incarnation: str
+    place: str = ""
+    workers: int = 0
     state: State = "stopped"
     run: str = ""
     plan_version: int = 0
     users: UserCounts = field(default_factory=UserCounts)
+    clock: Clock = field(default_factory=Clock)
+    health: tuple[Health, ...] = ()
+    wants: str = ""
     newest: int = 0
     acknowledged: int = 0
     ahead: set[int] = field(default_factory=set)
+    saved: int = 0
+    heard: float = 0.0
+    sent: float = 0.0
+    received: float = 0.0
+    lost: bool = False
 
     def is_new(self, report: Report) -> bool:
         """Note a report's number; False when that report was taken in before.
@@ -39,11 +51,20 @@ class NodeView:
             self.ahead.remove(self.acknowledged)
         return new
 
-    def note(self, report: Report) -> None:
-        """Take over what the node says of itself, unless a later report has said it already."""
-        if report.sequence > self.newest:
-            self.newest, self.run, self.state = report.sequence, report.run, report.state
-            self.plan_version, self.users = report.plan_version, report.users
+    def note(self, report: Report) -> bool:
+        """Take over what the node says of itself, unless a later report has said it already.
+
+        Return whether this one is the newest.
+        """
+        if report.sequence <= self.newest:
+            return False
+        self.newest, self.run, self.state = report.sequence, report.run, report.state
+        self.plan_version, self.users = report.plan_version, report.users
+        self.workers, self.sent = report.workers, report.sent
+        self.wants, self.clock = report.wants, report.clock
+        if report.health:
+            self.health = report.health
+        return True
 
     def follows(self, run: str, state: State) -> bool:
         """Whether the node is in `state` towards `run`."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import isfinite
 
-from amoc_gevent.core.plan import ON_USER_ERROR, Options
+from amoc_gevent.core.plan import ON_NODE_LOSS, ON_USER_ERROR, Options
 from amoc_gevent.core.units import parse_duration, parse_rate
 from amoc_gevent.errors import UsageError
 
@@ -12,6 +12,12 @@ from amoc_gevent.errors import UsageError
 def _on_user_error(text: str) -> str:
     if text not in ON_USER_ERROR:
         raise ValueError(f"{text!r} is none of {', '.join(ON_USER_ERROR)}")
+    return text
+
+
+def _on_node_loss(text: str) -> str:
+    if text not in ON_NODE_LOSS:
+        raise ValueError(f"{text!r} is none of {', '.join(ON_NODE_LOSS)}")
     return text
 
 
@@ -37,6 +43,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "repeat_num": _rounds,
     "on_user_error": _on_user_error,
     "stop_timeout": _finite(parse_duration),
+    "on_node_loss": _on_node_loss,
 }
 
 OPTIONS = tuple(_PARSERS)

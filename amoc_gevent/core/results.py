@@ -156,6 +156,7 @@ class Results:
         self.late_reports = 0
         self.worst = {"rss": 0, "descriptors": 0}
         self._open: dict[int, _OpenSecond] = {}
+        self._collected: dict[int, _OpenSecond] = {}
         self._stalls: list[range] = []
         self._closed_before = 0
         self._observers: list[Observer] = []
@@ -168,6 +169,28 @@ class Results:
         for second, found in self._open.items():
             observer(second, found.snapshot, found.health, found.users)
         self._observers.append(observer)
+
+    def collect(
+        self, second: int, snapshot: Snapshot, health: Iterable[Health], users: UserCounts
+    ) -> None:
+        """Take a node's part of `second`; it is in the figures once `settle` has added it."""
+        found = self._collected.get(second)
+        if found is None:
+            found = self._collected[second] = _OpenSecond(snapshot)
+        else:
+            found.snapshot.merge(snapshot)
+        found.health.extend(health)
+        found.users = users
+
+    def settle(self, before: Callable[[int, Snapshot, list[Health], UserCounts], None]) -> None:
+        """Add what was collected, each second once for all nodes.
+
+        `before` is called with what `add` gets next, so that it can be stored.
+        """
+        collected, self._collected = self._collected, {}
+        for second, found in sorted(collected.items()):
+            before(second, found.snapshot, found.health, found.users)
+            self.add(second, found.snapshot, found.health, found.users)
 
     def add(
         self, second: int, snapshot: Snapshot, health: Sequence[Health], users: UserCounts

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from posixpath import basename, dirname, splitext
 
 from amoc_gevent.core.intervals import IdSet
-from amoc_gevent.core.messages import Event, Failure, UserCounts
+from amoc_gevent.core.messages import Clock, Event, Failure, UserCounts
 from amoc_gevent.core.plan import Plan, Status
 from amoc_gevent.core.results import Results
 
@@ -13,7 +13,8 @@ from amoc_gevent.core.results import Results
 class Run:
     """A run: what was asked for, how it stands, what was measured.
 
-    Times are seconds since 1970 of the master's steady clock, 0 while they lie ahead.
+    Times are seconds since 1970 of the master's steady clock, 0 while they lie ahead. `clocks` has
+    for each node how its clocks stood to the master's, as it last said.
     """
 
     plan: Plan
@@ -30,6 +31,7 @@ class Run:
     results: Results = field(default_factory=Results)
     failure: Failure | None = None
     final_status: Status = "finished"
+    clocks: dict[str, Clock] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -65,7 +67,10 @@ class Run:
     @property
     def removed(self) -> int:
         """How many of them were removed by command."""
-        return len(IdSet((removal.first, removal.last) for removal in self.plan.removals))
+        found = IdSet()
+        for removal in self.plan.removals:
+            found.add_range(removal.ids)
+        return len(found)
 
     def count_users(self, reported: UserCounts) -> None:
         """Take over what the nodes reported, so that the states sum to all who were asked for.

@@ -23,6 +23,7 @@ def status_of(run: Run | None, nodes: int, now: float) -> dict[str, object]:
         },
         "failure": run.failure.message if run.failure else None,
         "failure_detail": run.failure.detail if run.failure else "",
+        "failure_usage": run.failure.usage if run.failure else False,
         "operations": {
             name: _operation(operation) for name, operation in run.results.total.operations.items()
         },

@@ -1,9 +1,23 @@
 """Commands as JSON objects, for the control socket: `{"command": "add", "count": 10}`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
-from amoc_gevent.core.commands import Add, Command, Do, Remove, Set, Status, Stop
+from amoc_gevent.core.commands import (
+    Add,
+    Command,
+    Do,
+    Nodes,
+    Pause,
+    Rebalance,
+    Remove,
+    Resume,
+    Runs,
+    Set,
+    Status,
+    Stop,
+    Summary,
+)
 from amoc_gevent.core.options import changed_option
 from amoc_gevent.core.plan import Options
 from amoc_gevent.core.units import parse_duration
@@ -22,7 +36,13 @@ def _field(request: Mapping[str, Any], name: str, kind: type, default: Any = _RE
     return value
 
 
-_KINDS = {int: "a whole number", str: "text", bool: "true or false", dict: "an object of texts"}
+_KINDS = {
+    int: "a whole number",
+    str: "text",
+    bool: "true or false",
+    dict: "an object of texts",
+    list: "a list of texts",
+}
 
 
 def _texts(request: Mapping[str, Any], name: str) -> dict[str, str]:
@@ -31,6 +51,17 @@ def _texts(request: Mapping[str, Any], name: str) -> dict[str, str]:
         if not isinstance(value, str):
             raise UsageError(f"{request['command']}: {name}: {key} must be text, not {value!r}")
     return given
+
+
+def _names(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the nodes that are named, in their order; none: all of them."""
+    given: list[str] = _field(request, "nodes", list, [])
+    for name in given:
+        if not isinstance(name, str):
+            raise UsageError(f"{request['command']}: nodes: {name!r} is not the name of a node")
+        if given.count(name) > 1:
+            raise UsageError(f"{request['command']}: nodes: {name} is there twice")
+    return tuple(given)
 
 
 def _do(request: Mapping[str, Any]) -> Do:
@@ -50,23 +81,50 @@ def _do(request: Mapping[str, Any]) -> Do:
         options=options,
         duration=seconds,
         comment=_field(request, "comment", str, ""),
+        nodes=_names(request),
+        strategy=_field(request, "strategy", str, ""),
+    )
+
+
+def _add(request: Mapping[str, Any]) -> Add:
+    return Add(_field(request, "count", int), _names(request))
+
+
+def _remove(request: Mapping[str, Any]) -> Remove:
+    return Remove(
+        _field(request, "count", int), _field(request, "force", bool, False), _names(request)
     )
 
 
 _DECODERS: dict[str, Callable[[Mapping[str, Any]], Command]] = {
     "do": _do,
-    "add": lambda r: Add(_field(r, "count", int)),
-    "remove": lambda r: Remove(_field(r, "count", int), _field(r, "force", bool, False)),
+    "add": _add,
+    "remove": _remove,
     "set": lambda r: Set(_field(r, "name", str), _field(r, "value", str)),
+    "pause": lambda _: Pause(),
+    "resume": lambda _: Resume(),
+    "rebalance": lambda _: Rebalance(),
     "stop": lambda r: Stop(_field(r, "force", bool, False)),
     "status": lambda _: Status(),
+    "nodes": lambda _: Nodes(),
+    "runs": lambda _: Runs(),
+    "summary": lambda r: Summary(_field(r, "run", str, "")),
 }
 
 
-def command_of(request: object) -> Command:
-    """Return the command that a decoded JSON object asks for, or raise UsageError."""
+def name_of(request: object) -> str:
+    """Return what a decoded JSON object asks for, "" where it does not say it."""
     name = request.get("command") if isinstance(request, dict) else None
-    if not isinstance(name, str) or name not in _DECODERS:
-        known = ", ".join(_DECODERS)
+    return name if isinstance(name, str) else ""
+
+
+def command_of(request: object, others: Iterable[str] = ()) -> Command:
+    """Return the command that a decoded JSON object asks for, or raise UsageError.
+
+    `others` are names that are valid as well, for the error to tell.
+    """
+    name = name_of(request)
+    if name not in _DECODERS:
+        known = ", ".join(dict.fromkeys([*_DECODERS, *others]))
         raise UsageError(f'a request is an object {{"command": ...}} with one of: {known}')
     return _DECODERS[name](cast("dict[str, Any]", request))

@@ -7,33 +7,97 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import zmq.green as zmq
+
+from amoc_gevent import __version__
+from amoc_gevent.core.messages import MessageError
+from amoc_gevent.errors import AmocError
 
 SEND_BUFFER = 10_000
 PREFIX = "amoc_"
 PARENT_MAX = 72
 """Bytes of a path: a Unix socket's may have 107 altogether."""
 
+WIRE = f"amoc {__version__}".encode()
+"""What each message between machines begins with, after its topic: who speaks, and how."""
 
-def _socket(kind: int) -> Any:
-    return zmq.Context.instance().socket(kind)
+MESSAGE_MAX = 64 << 20
+"""Bytes of a message; who sends a longer one is cut off."""
+
+HEARTBEAT_MS = 1000
+SILENCE_MS = 4000
+"""A connection on which nothing came for so long is made anew; half a link is none."""
+
+CONNECT_MS = 2000
+RECONNECT_MS = (100, 1000)
+
+
+class OtherVersionError(MessageError):
+    """A message of another version of this package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The CURVE keys (Z85) of one end: its own pair and, of a node's, the master's public key."""
+
+    public: bytes
+    secret: bytes
+    server: bytes = b""
+
+
+def _socket(kind: int, keys: Keys | None = None) -> Any:
+    socket: Any = zmq.Context.instance().socket(kind)
+    socket.linger = 0
+    if keys is not None:
+        socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
+        if keys.server:
+            socket.curve_serverkey = keys.server
+        else:
+            socket.curve_server = True
+            socket.zap_domain = b"amoc"
+    return socket
+
+
+def _mind_the_network(socket: Any) -> None:
+    """Notice a dead connection soon, make it anew soon, and take no endless message."""
+    socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, SILENCE_MS
+    socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS
+    socket.connect_timeout = CONNECT_MS
+    socket.maxmsgsize = MESSAGE_MAX
+
+
+def _bind(socket: Any, endpoint: str) -> str:
+    """Bind to `endpoint`, and return it with the port that it got. Raises AmocError."""
+    socket.ipv6 = "[" in endpoint
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise AmocError(f"cannot listen at {endpoint}: {error.strerror.lower()}") from error
+    return str(socket.last_endpoint.decode().rstrip("\0"))
 
 
 class Publisher:
-    """Publishes plans to whoever listens at `endpoint`."""
+    """Publishes to whoever listens at `endpoint`, which has the port in it once it is bound."""
 
-    def __init__(self, endpoint: str) -> None:
-        self._socket = _socket(zmq.PUB)
-        self._socket.linger = 0
-        self._socket.bind(endpoint)
+    def __init__(self, endpoint: str, keys: Keys | None = None) -> None:
+        self._socket = _socket(zmq.PUB, keys)
+        _mind_the_network(self._socket)
+        self.endpoint = _bind(self._socket, endpoint)
 
     def publish(self, data: bytes) -> None:
         """Send `data` to all subscribers of this moment."""
         self._socket.send(data)
+
+    def tell(self, topic: bytes, *frames: bytes) -> None:
+        """Send a message to those who listen to `topic`."""
+        self._socket.send_multipart((topic, WIRE, *frames))
 
     def close(self) -> None:
         """Close the socket."""
@@ -41,17 +105,16 @@ class Publisher:
 
 
 class Subscriber:
-    """Receives the plans published at `endpoint`; one that was overtaken by a newer is skipped."""
+    """Receives the orders published at `endpoint`; one that was overtaken by a newer is skipped."""
 
     def __init__(self, endpoint: str) -> None:
         self._socket = _socket(zmq.SUB)
-        self._socket.linger = 0
         self._socket.conflate = True
         self._socket.subscribe(b"")
         self._socket.connect(endpoint)
 
     def receive(self) -> bytes:
-        """Wait for the next plan."""
+        """Wait for the next one."""
         return bytes(self._socket.recv())
 
     def close(self) -> None:
@@ -59,19 +122,52 @@ class Subscriber:
         self._socket.close()
 
 
+class Listener:
+    """Receives what a master tells about `topics`, over any network."""
+
+    def __init__(self, endpoint: str, topics: Iterable[bytes], keys: Keys | None = None) -> None:
+        self._socket = _socket(zmq.SUB, keys)
+        _mind_the_network(self._socket)
+        for topic in topics:
+            self._socket.subscribe(topic)
+        self._socket.ipv6 = True
+        self._socket.connect(endpoint)
+
+    def receive(self) -> tuple[bytes, list[bytes]]:
+        """Wait for the next message; return its topic and its frames. Raises MessageError."""
+        topic, *frames = self._socket.recv_multipart()
+        return topic, _spoken(frames)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def _spoken(frames: list[bytes]) -> list[bytes]:
+    """Return the frames after the one that says who speaks. Raises MessageError."""
+    if not frames or not frames[0].startswith(b"amoc "):
+        raise MessageError("a message that is none of amoc's")
+    if frames[0] != WIRE:
+        other = frames[0][:40].decode(errors="replace")
+        raise OtherVersionError(f"{other} is not {WIRE.decode()}: install the same everywhere")
+    return frames[1:]
+
+
 class Pusher:
     """Sends reports to `endpoint`; those not sent yet when it closes get `linger` seconds."""
 
-    def __init__(self, endpoint: str, linger: float = 2.0) -> None:
-        self._socket = _socket(zmq.PUSH)
+    def __init__(self, endpoint: str, linger: float = 2.0, keys: Keys | None = None) -> None:
+        self._socket = _socket(zmq.PUSH, keys)
         self._socket.linger = int(linger * 1000)
         self._socket.sndhwm = SEND_BUFFER
+        _mind_the_network(self._socket)
+        self._socket.ipv6 = True
         self._socket.connect(endpoint)
 
     def push(self, data: bytes) -> bool:
         """Queue `data`; False when the queue is full."""
         try:
-            self._socket.send(data, zmq.NOBLOCK)
+            self._socket.send_multipart((WIRE, data), zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True
@@ -82,17 +178,20 @@ class Pusher:
 
 
 class Puller:
-    """Receives the reports sent to `endpoint`."""
+    """Receives the reports sent to `endpoint`, which has the port in it once it is bound."""
 
-    def __init__(self, endpoint: str) -> None:
-        self._socket = _socket(zmq.PULL)
-        self._socket.linger = 0
+    def __init__(self, endpoint: str, keys: Keys | None = None) -> None:
+        self._socket = _socket(zmq.PULL, keys)
         self._socket.rcvhwm = SEND_BUFFER
-        self._socket.bind(endpoint)
+        _mind_the_network(self._socket)
+        self.endpoint = _bind(self._socket, endpoint)
 
     def pull(self) -> bytes:
-        """Wait for the next report."""
-        return bytes(self._socket.recv())
+        """Wait for the next report. Raises MessageError for what is none."""
+        frames = _spoken(self._socket.recv_multipart())
+        if len(frames) != 1:
+            raise MessageError(f"a report of {len(frames)} frames")
+        return frames[0]
 
     def close(self) -> None:
         """Close the socket."""

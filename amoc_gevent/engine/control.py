@@ -1,40 +1,58 @@
 """The control socket: commands in as JSON lines, answers out as JSON lines, over a Unix socket.
 
-An answer is `{"ok": true, "result": {...}}` or `{"ok": false, "error": "...", "usage": bool}`.
+An answer is `{"ok": true, "result": {...}}` or `{"ok": false, "error": "...", "usage": bool}`. A
+stream is many of them, `"more": true` in each but the last.
 """
 
 import json
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from gevent.server import StreamServer
 
 from amoc_gevent.core.commands import Command
-from amoc_gevent.core.wire import command_of
+from amoc_gevent.core.wire import command_of, name_of
 from amoc_gevent.errors import AmocError, UsageError
 
 log = logging.getLogger(__name__)
 
 LINE_MAX = 1 << 20
+BACKLOG = 128
+
+Service = Callable[[Mapping[str, Any]], "dict[str, object] | Iterator[dict[str, object]]"]
+"""Answers one request, a decoded JSON object, with a value or with a stream of them."""
 
 
 class ControlServer:
-    """Answers at `path` (mode 0600) with what `handle` makes of each command."""
+    """Answers at `path` (mode 0600) with what `handle` makes of each command.
 
-    def __init__(self, path: Path, handle: Callable[[Command], dict[str, object]]) -> None:
+    `services` are requests of other names: those that are no command to a master.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        handle: Callable[[Command], dict[str, object]],
+        services: Mapping[str, Service] | None = None,
+    ) -> None:
         self._path = path
         self._handle = handle
+        self._services = services or {}
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)
         try:
             listener.bind(str(path))
+        except OSError as error:
+            listener.close()
+            raise AmocError(f"no control socket at {path}: {error.strerror or error}") from error
         finally:
             os.umask(mask)
-        listener.listen(64)
+        listener.listen(BACKLOG)
         listener.setblocking(False)
         self._server = StreamServer(listener, self._serve)
         self._server.start()
@@ -46,24 +64,47 @@ class ControlServer:
 
     def _serve(self, connection: socket.socket, _address: object) -> None:
         with connection, connection.makefile("rb") as lines:
-            while line := lines.readline(LINE_MAX):
-                answer = self._answer(line)
-                try:
-                    connection.sendall(json.dumps(answer).encode() + b"\n")
-                except OSError:  # whoever asked has gone
-                    return
-                if not line.endswith(b"\n"):
-                    return
+            try:
+                while line := lines.readline(LINE_MAX):
+                    with closing(self._answers(line)) as answers:
+                        for answer in answers:
+                            connection.sendall(answer)
+                    if not line.endswith(b"\n"):
+                        return
+            except OSError:  # whoever asked has gone
+                return
 
-    def _answer(self, line: bytes) -> dict[str, Any]:
+    def _answers(self, line: bytes) -> Generator[bytes, None, None]:
+        """Yield what is to be said to `line`, whatever it is: one answer, or a stream."""
         try:
             request = json.loads(line)
         except (ValueError, RecursionError) as error:
-            return {"ok": False, "error": f"not a line of JSON: {error}", "usage": True}
+            yield _refused(f"not a line of JSON: {error}", usage=True)
+            return
         try:
-            return {"ok": True, "result": self._handle(command_of(request))}
+            result = self._result(request)
+            if not isinstance(result, Iterator):
+                yield _line({"ok": True, "result": result})
+                return
+            for part in result:
+                yield _line({"ok": True, "more": True, "result": part})
+            yield _line({"ok": True, "result": {}})
         except AmocError as error:
-            return {"ok": False, "error": str(error), "usage": isinstance(error, UsageError)}
+            yield _refused(str(error), usage=isinstance(error, UsageError))
         except Exception as error:  # the boundary around a handler: whoever asks is told
-            log.exception("%r failed", request)
-            return {"ok": False, "error": f"internal error: {error!r}", "usage": False}
+            log.exception("%.200r failed", request)
+            yield _refused(f"internal error: {error!r}", usage=False)
+
+    def _result(self, request: object) -> dict[str, object] | Iterator[dict[str, object]]:
+        name = name_of(request)
+        if name in self._services and isinstance(request, dict):
+            return self._services[name](request)
+        return self._handle(command_of(request, self._services))
+
+
+def _line(answer: dict[str, object]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
+
+
+def _refused(why: str, *, usage: bool) -> bytes:
+    return _line({"ok": False, "error": why, "usage": usage})

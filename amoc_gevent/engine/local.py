@@ -25,8 +25,8 @@ class LocalCluster:
     def __init__(self, workers: int, on_output: Callable[[str], None] = print) -> None:
         self.sockets = SocketDirectory()
         plans, reports = self.sockets.endpoint("plans"), self.sockets.endpoint("reports")
-        self.master = Master(plans, reports, workers)
-        self.node = Node(NODE, workers, plans, reports, self.sockets, on_output)
+        self.master = Master(plans, reports)
+        self.node = Node(NODE, workers, (plans, reports), self.sockets, on_output)
 
     def __enter__(self) -> Self:
         try:

@@ -1,129 +1,246 @@
-"""The master: keeps the plan, publishes it, takes in the nodes' reports and ends the run.
+"""The master: carries out commands on the plan, which its nodes then make real.
 
-All that happens comes in through `handle(command)` or a node's report; the plan says the rest.
+Each verb checks the run's state first, and answers a value or raises an AmocError.
 """
 
-import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 
 import gevent
 from gevent.event import Event as Flag
 from gevent.lock import BoundedSemaphore
 
 from amoc_gevent import clock
-from amoc_gevent.core.commands import Add, Command, Do, Remove, Set, Status, Stop
-from amoc_gevent.core.messages import (
-    Event,
-    MessageError,
-    Report,
-    UserCounts,
-    decode_report,
-    encode,
-)
+from amoc_gevent.core import commands
+from amoc_gevent.core.listing import nodes_of
 from amoc_gevent.core.nodes import NodeView
 from amoc_gevent.core.options import OPTIONS, changed_option
-from amoc_gevent.core.plan import (
-    UNRELEASED,
-    Batch,
-    Plan,
-    Proposal,
-    Removal,
-    highest_present,
-    next_slot,
-    rotated,
-)
+from amoc_gevent.core.placement import next_slot, pattern, rebalancing, removals_of, rotated
+from amoc_gevent.core.plan import STRATEGIES, UNRELEASED, Batch, Plan, Proposal, Strategy, undelayed
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.status import status_of
-from amoc_gevent.engine.bus import Publisher, Puller
-from amoc_gevent.engine.loader import find
-from amoc_gevent.engine.refusals import Refusals
+from amoc_gevent.engine.bus import Keys, Publisher, Puller
+from amoc_gevent.engine.catalogue import find
+from amoc_gevent.engine.conductor import LEAD_S, Conductor
+from amoc_gevent.engine.fleet import Ears, Fleet
+from amoc_gevent.engine.keeper import Keeper
+from amoc_gevent.engine.sources import pack
+from amoc_gevent.engine.store import Store
+from amoc_gevent.engine.topics import code_topic
 from amoc_gevent.errors import AmocError, UsageError
 
-log = logging.getLogger(__name__)
-
 PUBLISH_S = 1.0
+SAVE_S = 0.25
+"""How often what was measured is stored; without a store it is in the figures at each tick."""
+
 TICK_S = 0.05
-LEAD_S = 0.1
 SET_TIMEOUT_S = 3.0
-ABANDON_S = 10.0
+NO_LEASE = float("inf")
 ID_MAX = 2**53
 """Ids travel as JSON numbers too, which are exact up to here."""
 
 
 class Master:
-    """Runs one scenario at a time on the nodes that have joined."""
+    """Runs one scenario at a time on the nodes that have joined.
 
-    def __init__(self, plans: str, reports: str, workers: int) -> None:
-        self._publisher = Publisher(plans)
-        self._puller = Puller(reports)
-        self._workers = workers
-        self._version = 0
-        self._published = 0.0
-        self._progressed = 0.0
+    `plans` and `reports` are addresses to listen at. A node that is silent for `lease` seconds
+    loses its users. With `store`, a run outlives this process; with `keys`, the sockets are
+    encrypted.
+    """
+
+    def __init__(
+        self,
+        plans: str,
+        reports: str,
+        *,
+        lease: float = NO_LEASE,
+        store: Store | None = None,
+        keys: Keys | None = None,
+    ) -> None:
+        self._publisher = Publisher(plans, keys)
+        self._puller = Puller(reports, keys)
+        self._store = store
         self.nodes: dict[str, NodeView] = {}
-        self.run: Run | None = None
-        self.ended = Flag()
-        self._refusals = Refusals()
+        if store is not None:
+            self.nodes |= {node.name: node for node in store.nodes(clock.monotonic())}
+        self._keeper = Keeper(self._publisher, self.nodes, store, self._on_saved)
+        self._conductor = conductor = Conductor(self._keeper, self.nodes)
+        ears = Ears(
+            joined=conductor.joined,
+            report=conductor.report,
+            lost=conductor.lost,
+            back=conductor.back,
+            left=self._on_left,
+            refused=conductor.refused,
+        )
+        self._fleet = Fleet(
+            self._publisher, self._puller, self.nodes, lease, ears, stored=store is not None
+        )
+        self._code = b""
+        self._code_told = 0.0
+        self._saved = 0.0
         self._setting = BoundedSemaphore()
-        self._loops = [gevent.spawn(self._collect), gevent.spawn(self._tick)]
+        self._ticking = gevent.spawn(self._tick)
         self._handlers: dict[type, Callable[..., dict[str, object]]] = {
-            Do: self._do,
-            Add: self._add,
-            Remove: self._remove,
-            Set: self._set,
-            Stop: self._stop,
-            Status: self._status,
+            commands.Do: self._do,
+            commands.Add: self._add,
+            commands.Remove: self._remove,
+            commands.Set: self._set,
+            commands.Pause: self._pause,
+            commands.Resume: self._resume,
+            commands.Rebalance: self._rebalance,
+            commands.Stop: self._stop,
+            commands.Status: self._status,
+            commands.Nodes: self._nodes,
+            commands.Runs: self._runs,
         }
 
+    @property
+    def run(self) -> Run | None:
+        """The run that goes on, or that ended last."""
+        return self._keeper.run
+
+    @property
+    def ended(self) -> Flag:
+        """Set when the run has ended."""
+        return self._conductor.ended
+
+    @property
+    def endpoints(self) -> tuple[str, str]:
+        """Where it listens, with the ports that it got: for plans and for reports."""
+        return self._publisher.endpoint, self._puller.endpoint
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """How many reports were refused or came twice, and how many nodes were refused."""
+        return self._fleet.counted
+
     def close(self) -> None:
-        """Stop and close the sockets."""
-        gevent.killall(self._loops)
+        """Save what there is, and close the sockets. The run goes on without a master."""
+        self._ticking.kill()
+        self._fleet.close()
+        self._keeper.save()
         self._publisher.close()
         self._puller.close()
 
-    def handle(self, command: Command) -> dict[str, object]:
+    def handle(self, command: commands.Command) -> dict[str, object]:
         """Carry out one command and return its answer, or raise an AmocError of one line."""
-        return self._handlers[type(command)](command)
+        handler = self._handlers.get(type(command))
+        if handler is None:
+            raise UsageError(f"a master does not answer {type(command).__name__.lower()}")
+        return handler(command)
 
-    def _do(self, command: Do) -> dict[str, object]:
+    def find_run(self, run_id: str = "") -> Run:
+        """Return a run of now or of the past; the latest without an id. Raises AmocError."""
+        run = self.run
+        if run is not None and run_id in {"", run.id}:
+            return run
+        if self._store is None:
+            raise AmocError(f"there is no run {run_id}".rstrip())
+        latest = [line.run for line in self._store.list()[:1]]
+        if not run_id and not latest:
+            raise AmocError("there was no run yet: start one with `do SCENARIO FIRST LAST`")
+        return self._store.load(run_id or latest[0])
+
+    # What nodes do
+
+    def _on_saved(self, numbers: dict[str, tuple[str, int]]) -> None:
+        self._fleet.saved(numbers)
+
+    def _on_left(self, node: NodeView) -> None:
+        self._conductor.left(node)
+        if self._store is not None:
+            self._store.forget_node(node.name)
+
+    def _tick(self) -> None:
+        while True:
+            self._fleet.look()
+            self._conductor.advance()
+            now = clock.monotonic()
+            if self._store is None or now - self._saved >= SAVE_S:
+                self._saved = now
+                self._keeper.save()
+            self._tell(now)
+            gevent.sleep(TICK_S)
+
+    def _tell(self, now: float) -> None:
+        """Publish the plan again where a node has not got it, and sources that one lacks."""
+        present = self._conductor.present
+        if now - self._keeper.published >= PUBLISH_S:
+            if any(node.plan_version < self._keeper.version for node in present):
+                self._keeper.publish()
+            else:
+                self._keeper.beat()
+        wanted = self._keeper.plan.code
+        if wanted and any(node.wants == wanted for node in present):
+            self._tell_code(wanted, now)
+
+    def _tell_code(self, wanted: str, now: float) -> None:
+        if now - self._code_told < PUBLISH_S:
+            return
+        self._code_told = now
+        if not self._code:  # this master was started again in the middle of the run
+            sha, self._code = pack(find(self._keeper.plan.scenario))
+            if sha != wanted:
+                self._code = b""
+                return
+        self._publisher.tell(code_topic(wanted), self._code)
+
+    # Commands
+
+    def _do(self, command: commands.Do) -> dict[str, object]:
         if self.run is not None and self.run.active:
             raise AmocError(f"run {self.run.id} is {self.run.status}: stop it before the next one")
-        if not self.nodes:
-            raise AmocError("no node has joined this master yet")
         if not 1 <= command.first <= command.last <= ID_MAX:
             raise UsageError(
                 f"users {command.first} to {command.last}: they begin at 1, the lowest first, "
                 f"and end at {ID_MAX}"
             )
+        strategy = _strategy(command.strategy)
+        chosen = self._chosen(command.nodes)
         path = find(command.scenario)
-        nodes = tuple(self.nodes)
+        code, self._code = pack(path)
         rate = command.options.user_rate
-        self._version += 1
+        nodes = pattern(strategy, {node.name: max(1, node.workers) for node in chosen})
         plan = Plan(
-            version=self._version,
+            version=self._keeper.version + 1,
             run=uuid.uuid4().hex[:12],
             status="starting",
-            scenario=str(path),
+            scenario=str(path.resolve()),
+            code=code,
             settings=dict(command.settings),
             options=command.options,
-            batches=(Batch(command.first, command.last, UNRELEASED, rate, nodes),),
+            batches=(Batch(command.first, command.last, UNRELEASED, rate, nodes, strategy),),
         )
-        self._refusals = Refusals()
-        self.run = Run(
+        run = Run(
             plan,
             command.first,
             command.last,
             command.comment,
             command.duration,
-            workers=self._workers,
+            workers=sum(node.workers for node in chosen),
         )
-        self.ended.clear()
-        self._count_users(self.run)
-        self._event("start", f"{self.run.scenario} with users {command.first} to {command.last}")
-        self._publish()
+        self._keeper.begin(run)
+        self._conductor.begin(run)
+        where = f" on {', '.join(node.name for node in chosen)}" if len(chosen) > 1 else ""
+        self._keeper.event(
+            "start", f"{run.scenario} with users {command.first} to {command.last}{where}"
+        )
+        self._keeper.save()
+        self._keeper.publish()
         return {"run": plan.run, "users": command.last - command.first + 1}
+
+    def _chosen(self, names: tuple[str, ...]) -> list[NodeView]:
+        """Return the nodes of these names, or all that can take users. Raises AmocError."""
+        present = {node.name: node for node in self._conductor.present}
+        if not present:
+            raise AmocError("no node has joined this master yet")
+        unknown = [name for name in names if name not in present]
+        if unknown:
+            raise UsageError(f"there is no node {unknown[0]}; there are {', '.join(present)}")
+        if len({*names}) < len(names):
+            raise UsageError(f"nodes {', '.join(names)}: each one once")
+        return [present[name] for name in names or present]
 
     def _active(self) -> Run:
         if self.run is None or not self.run.active:
@@ -136,39 +253,44 @@ class Master:
             raise AmocError(f"run {run.id} is stopping")
         return run
 
-    def _add(self, command: Add) -> dict[str, object]:
+    def _add(self, command: commands.Add) -> dict[str, object]:
         run = self._growing()
         if command.count < 1:
             raise UsageError(f"add {command.count}: give a number of users, 1 or more")
         plan, first = run.plan, run.plan.highest + 1
         if first + command.count - 1 > ID_MAX:
             raise UsageError(f"add {command.count}: ids end at {ID_MAX}")
+        chosen = self._chosen(command.nodes)
         start = UNRELEASED
         if run.status == "running":
-            start = next_slot(plan, run.ended_ids, clock.steady() + LEAD_S)
-        batch = Batch(
-            first,
-            first + command.count - 1,
-            start,
-            plan.options.user_rate,
-            rotated(tuple(self.nodes), plan.batches),
-        )
+            now = undelayed(clock.steady() + LEAD_S, plan.pauses)
+            start = next_slot(plan, run.ended_ids, now)
+        strategy = plan.batches[0].strategy
+        nodes = pattern(strategy, {node.name: max(1, node.workers) for node in chosen})
+        if strategy == "round-robin" and not command.nodes:
+            nodes = rotated(nodes, plan.batches)
+        last = first + command.count - 1
+        batch = Batch(first, last, start, plan.options.user_rate, nodes, strategy)
+        self._keeper.event("add", f"{command.count} users, {first} to {last}")
         self._change(run, batches=(*plan.batches, batch))
-        self._event("add", f"{command.count} users, {batch.first} to {batch.last}")
-        return {"first": batch.first, "last": batch.last}
+        return {"first": first, "last": last}
 
-    def _remove(self, command: Remove) -> dict[str, object]:
+    def _remove(self, command: commands.Remove) -> dict[str, object]:
         run = self._growing()
         if command.count < 1:
             raise UsageError(f"remove {command.count}: give a number of users, 1 or more")
-        chosen = highest_present(run.plan, run.ended_ids, command.count)
-        removals = tuple(Removal(first, last, command.force) for first, last in chosen)
-        self._change(run, removals=run.plan.removals + removals)
-        count = sum(last - first + 1 for first, last in chosen)
-        self._event("remove", f"{count} users{' by force' if command.force else ''}")
+        nodes = tuple(node.name for node in self._chosen(command.nodes)) if command.nodes else ()
+        new = removals_of(run.plan, run.ended_ids, command.count, nodes, force=command.force)
+        count = sum(len(removal.ids) for removal in new)
+        self._keeper.event("remove", f"{count} users{' by force' if command.force else ''}")
+        self._change(run, removals=run.plan.removals + new)
         return {"removed": count}
 
-    def _set(self, command: Set) -> dict[str, object]:
+    def _change(self, run: Run, **changes: object) -> None:
+        self._keeper.change(run, **changes)
+        self._conductor.count_users(run)
+
+    def _set(self, command: commands.Set) -> dict[str, object]:
         """Change an option here, or propose a setting to the workers and hear what they say."""
         run = self._growing()
         if command.name in OPTIONS:
@@ -176,19 +298,20 @@ class Master:
         else:
             with self._setting:
                 self._propose(command)
-        self._event("set", f"{command.name} = {command.value}")
+        self._keeper.event("set", f"{command.name} = {command.value}")
         return {command.name: command.value}
 
-    def _propose(self, command: Set) -> None:
+    def _propose(self, command: commands.Set) -> None:
         """Have each worker try a setting; it is part of the plan once none of them refused."""
         run = self._growing()
         if run.status == "starting":
             raise AmocError(f"run {run.id} is starting: set {command.name} once it runs")
         told = len(run.events)
-        self._change(run, proposal=Proposal(self._version + 1, command.name, command.value))
-        version, deadline = self._version, clock.monotonic() + SET_TIMEOUT_S
+        number = self._keeper.version + 1
+        self._change(run, proposal=Proposal(number, command.name, command.value))
+        version, deadline = self._keeper.version, clock.monotonic() + SET_TIMEOUT_S
         try:
-            while any(node.plan_version < version for node in self.nodes.values()):
+            while any(node.plan_version < version for node in self._conductor.present):
                 if clock.monotonic() > deadline:
                     raise AmocError(
                         f"{command.name}: not every worker answered within {SET_TIMEOUT_S:.0f} s, "
@@ -202,121 +325,68 @@ class Master:
                 raise UsageError(event.text)
         self._change(run, settings={**run.plan.settings, command.name: command.value})
 
-    def _stop(self, command: Stop) -> dict[str, object]:
+    def _pause(self, _command: commands.Pause) -> dict[str, object]:
+        run = self._growing()
+        if run.plan.paused:
+            raise AmocError(f"run {run.id} is paused already: resume it")
+        self._keeper.event("pause", "no new users start")
+        self._change(run, pauses=(*run.plan.pauses, (clock.steady(), UNRELEASED)))
+        return {"run": run.id, "paused": True}
+
+    def _resume(self, _command: commands.Resume) -> dict[str, object]:
+        run = self._growing()
+        if not run.plan.paused:
+            raise AmocError(f"run {run.id} is not paused")
+        *before, (begin, _) = run.plan.pauses
+        self._keeper.event("resume", "users start again")
+        self._change(run, pauses=(*before, (begin, clock.steady())))
+        return {"run": run.id, "paused": False}
+
+    def _rebalance(self, _command: commands.Rebalance) -> dict[str, object]:
+        run = self._growing()
+        if run.status != "running" or self._conductor.moving:
+            busy = "is starting" if run.status != "running" else "is still moving users"
+            raise AmocError(f"run {run.id} {busy}: rebalance it in a moment")
+        nodes = tuple(node.name for node in self._chosen(()))
+        moves = rebalancing(run.plan, nodes, run.ended_ids)
+        self._keeper.event("rebalance", f"users spread anew over {', '.join(nodes)}")
+        if moves:
+            self._conductor.add_moves(run, moves)
+        return {"run": run.id, "moves": len(moves)}
+
+    def _stop(self, command: commands.Stop) -> dict[str, object]:
         run = self._active()
-        self._begin_stop(run, force=command.force)
+        self._conductor.begin_stop(run, force=command.force)
         return {"run": run.id, "status": run.status, "force": run.plan.force}
 
-    def _status(self, _command: Status) -> dict[str, object]:
-        return status_of(self.run, len(self.nodes), clock.steady())
-
-    def _begin_stop(self, run: Run, *, force: bool = False, failed: bool = False) -> None:
-        if failed:
-            run.final_status = "failed"
-        if run.status != "stopping":
-            run.stopping_at = clock.steady()
-            self._event("stop", "by force" if force else "gently")
-        self._change(run, status="stopping", force=force or run.plan.force)
-
-    def _change(self, run: Run, **changes: object) -> None:
-        self._version += 1
-        run.plan = replace(run.plan, version=self._version, **changes)  # type: ignore[arg-type]
-        self._count_users(run)
-        self._publish()
-
-    def _publish(self) -> None:
-        """Publish the plan as it is now."""
-        plan = self.run.plan if self.run is not None else Plan()
-        acks = {n.name: (n.incarnation, n.acknowledged) for n in self.nodes.values()}
-        self._published = clock.monotonic()
-        self._publisher.publish(encode(replace(plan, time=clock.steady(), acks=acks)))
-
-    def _collect(self) -> None:
-        while True:
-            try:
-                report = decode_report(self._puller.pull())
-            except MessageError as error:
-                log.error("%s", error)
-                refused = self._refusals.event("a node", error)
-                if refused is not None and self.run is not None and self.run.active:
-                    self.run.events.append(refused)
-                continue
-            self._take(report)
-
-    def _take(self, report: Report) -> None:
-        node = self.nodes.get(report.source)
-        if node is None or node.incarnation != report.incarnation:
-            node = self.nodes[report.source] = NodeView(report.source, report.incarnation)
-            self._publish()
-        if not node.is_new(report):
-            return
-        node.note(report)
-        run = self.run
-        if run is None or report.run != run.id:
-            return
-        self._count_users(run)
-        for first, last in report.ended:
-            run.ended_ids.add(first, last)
-        run.events.extend(report.events)
-        for second, snapshot in report.seconds:
-            health = [one for one in report.health if one.second == second]
-            run.results.add(second, snapshot, health, run.users)
-        if report.failure is not None and run.failure is None:
-            run.failure = report.failure
-
-    def _count_users(self, run: Run) -> None:
-        nodes = (node for node in self.nodes.values() if node.run == run.id)
-        before = run.users.running
-        run.count_users(sum((node.users for node in nodes), UserCounts()))
-        if run.users.running != before:
-            self._progressed = clock.steady()
-
-    def _tick(self) -> None:
-        while True:
-            run = self.run
-            if run is not None and run.active:
-                self._advance(run)
-            interval = TICK_S * 2 if run is not None and run.status == "starting" else PUBLISH_S
-            if clock.monotonic() - self._published >= interval:
-                self._publish()
-            gevent.sleep(TICK_S)
-
-    def _advance(self, run: Run) -> None:
-        """Take the run to its next status when it is due."""
-        now = clock.steady()
-        if run.failure is not None and run.final_status != "failed":
-            self._begin_stop(run, failed=True, force=run.status == "starting")
-        elif run.status == "starting":
-            if all(node.follows(run.id, "ready") for node in self.nodes.values()):
-                run.started_at = now + LEAD_S
-                self._change(run, status="running", batches=run.plan.released(now + LEAD_S).batches)
-        elif run.status == "running":
-            over = run.duration is not None and now >= run.started_at + run.duration
-            if over or self._all_ended(run):
-                self._begin_stop(run)
-        elif run.status == "stopping":
-            self._advance_stop(run, now)
-
-    def _all_ended(self, run: Run) -> bool:
-        """Whether every user ended, and not all of them because they were removed."""
-        return run.users.done == run.assigned and run.removed < run.assigned
-
-    def _advance_stop(self, run: Run, now: float) -> None:
-        nodes, by_force_at = self.nodes.values(), run.stopping_at + run.plan.options.stop_timeout
-        if all(node.follows(run.id, "stopped") and node.complete for node in nodes):
-            self._end(run)
-        elif now > max(by_force_at, self._progressed) + ABANDON_S:
-            self._event("abandoned", "not every worker said that it stopped; they were killed")
-            self._end(run)
-        elif not run.plan.force and now > by_force_at:
-            self._change(run, force=True)
-
-    def _end(self, run: Run) -> None:
-        run.ended_at = clock.steady()
-        run.results.close_all()
-        self._change(run, status=run.final_status)
-        self.ended.set()
-
-    def _event(self, kind: str, text: str) -> None:
+    def _status(self, _command: commands.Status) -> dict[str, object]:
         if self.run is not None:
-            self.run.events.append(Event(clock.wall(), kind, text))
+            self._conductor.count_users(self.run)
+        return status_of(self.run, len(self._conductor.present), clock.steady())
+
+    def _nodes(self, _command: commands.Nodes) -> dict[str, object]:
+        return {"nodes": nodes_of(self.nodes.values(), clock.monotonic())}
+
+    def _runs(self, _command: commands.Runs) -> dict[str, object]:
+        lines = self._store.list() if self._store is not None else []
+        return {
+            "runs": [
+                {
+                    "run": line.run,
+                    "scenario": line.scenario,
+                    "status": line.status,
+                    "started": clock.iso(line.began) if line.began else None,
+                    "ended": clock.iso(line.ended) if line.ended else None,
+                    "users": line.users,
+                    "operations": line.operations,
+                    "comment": line.comment,
+                }
+                for line in lines
+            ]
+        }
+
+
+def _strategy(text: str) -> Strategy:
+    if text and text not in STRATEGIES:
+        raise UsageError(f"there is no strategy {text}; there are {', '.join(STRATEGIES)}")
+    return next((one for one in STRATEGIES if one == text), "round-robin")

@@ -1,20 +1,23 @@
-"""A node: starts, watches and restarts the workers of its machine and merges their reports.
+"""A node: hands the plan on to the workers of its machine and their reports to the master.
 
-It hands each plan on to its workers, and sends its master one report a second, which it keeps until
-the plan acknowledges it.
+It may have users only as long as the master, by its acknowledgements, grants it a lease; without
+one its workers end their users by themselves.
 """
 
 import logging
 import uuid
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 
 import gevent
 
 from amoc_gevent import clock
+from amoc_gevent.core.clocks import OffsetEstimate
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import (
+    Ack,
+    Beat,
+    Clock,
     Event,
     Failure,
     MessageError,
@@ -22,182 +25,259 @@ from amoc_gevent.core.messages import (
     Report,
     State,
     UserCounts,
+    decode_ack,
+    decode_beat,
     decode_plan,
     decode_report,
     encode,
 )
 from amoc_gevent.core.plan import Plan
 from amoc_gevent.core.seconds import OpenSeconds
-from amoc_gevent.engine.bus import Publisher, Puller, Pusher, SocketDirectory, Subscriber
-from amoc_gevent.engine.process import WorkerProcess
+from amoc_gevent.engine.bus import Keys, Listener, Publisher, Puller, Pusher, SocketDirectory
+from amoc_gevent.engine.crew import Crew
+from amoc_gevent.engine.outbox import Outbox
 from amoc_gevent.engine.refusals import Refusals
+from amoc_gevent.engine.sources import Shelf
+from amoc_gevent.engine.topics import BEAT, CODE, PLAN, ack_topic, code_topic
 
 log = logging.getLogger(__name__)
 
-RESEND_S = 3.0
-KEPT_REPORTS = 3600
 SECOND_GRACE = 2
-OFFSETS = 30
-START_DEATHS = 3
-STOP_GRACE_S = 4.0
-LAST_REPORT_S = 1.0
 TICK_S = 0.1
-WHAT_A_DEATH_COSTS = (
-    "it is started again and its users return; what it had not reported (1 s at most) is lost"
-)
+REPORT_S = 1.0
+FIRST_REPORT_S = 0.1
+"""How soon a node reports again that was not answered yet: at first an answer finds no listener."""
 
-
-@dataclass(slots=True)
-class _Kept:
-    """A report that the master has not acknowledged."""
-
-    sequence: int
-    data: bytes
-    sent: float
+LEAVE_S = 3.0
+NEVER = float("-inf")
 
 
 class Node:
     """Runs `workers` worker processes for each run; `plans` and `reports` are the master's.
 
-    `on_output` gets each line that a worker writes.
+    `place` tells this node from every other one of its name; sources of scenarios that are not
+    here are kept in `shelf`. `on_output` gets each line that a worker writes.
     """
 
     def __init__(
         self,
         name: str,
         workers: int,
-        plans: str,
-        reports: str,
+        master: tuple[str, str],
         sockets: SocketDirectory,
         on_output: Callable[[str], None],
+        *,
+        place: str = "",
+        shelf: Path | None = None,
+        keys: Keys | None = None,
     ) -> None:
         self.name = name
-        self._count = workers
-        self._on_output = on_output
+        self._place = place
         self._incarnation = uuid.uuid4().hex
-        self._plans = Subscriber(plans)
-        self._reports = Pusher(reports)
-        self._orders_at = sockets.endpoint(f"{name}.orders")
-        self._worker_reports_at = sockets.endpoint(f"{name}.reports")
-        self._orders = Publisher(self._orders_at)
-        self._worker_reports = Puller(self._worker_reports_at)
+        plans, reports = master
+        self._ack_topic = ack_topic(name)
+        self._listener = Listener(plans, (PLAN, BEAT, CODE, self._ack_topic), keys)
+        self._reports = Pusher(reports, keys=keys)
+        orders = sockets.endpoint(f"{name}.orders")
+        worker_reports = sockets.endpoint(f"{name}.reports")
+        self._orders = Publisher(orders)
+        self._worker_reports = Puller(worker_reports)
+        self._shelf = Shelf(shelf or sockets.path / "sources")
+        self._outbox = Outbox(self._reports.push)
+        self._crew = Crew(workers, orders, worker_reports, self._event, self._on_death, on_output)
         self._plan = Plan()
-        self._offsets: deque[float] = deque(maxlen=OFFSETS)
-        self._workers: list[WorkerProcess] = []
+        self._master = ""
+        self._offset = OffsetEstimate()
+        self._until = NEVER
+        self.heard = NEVER
+        self.refused = ""
+        self._leaving = False
+        self._forced = False
         self._seconds = OpenSeconds()
         self._events: list[Event] = []
         self._refusals = Refusals()
         self._ended: list[tuple[int, int]] = []
         self._ended_ids = IdSet()
-        self._failure: Failure | None = None
-        self._forced_at = float("inf")
-        self._sequence = 0
-        self._kept: deque[_Kept] = deque(maxlen=KEPT_REPORTS)
-        self._loops = [gevent.spawn(f) for f in (self._follow_plans, self._collect, self._tick)]
+        self._wants = ""
+        self._loops = [gevent.spawn(f) for f in (self._listen, self._collect, self._tick)]
 
     def close(self) -> None:
         """Kill what still runs and close the sockets."""
         gevent.killall(self._loops)
-        left, self._workers = self._workers, []
-        for worker in left:
-            worker.kill()
-        for worker in left:
-            if worker.process is not None:
-                worker.process.wait()
-        for socket in (self._plans, self._reports, self._orders, self._worker_reports):
+        self._crew.close()
+        for socket in (self._listener, self._reports, self._orders, self._worker_reports):
             socket.close()
 
-    @property
-    def _offset(self) -> float:
-        """The master's time minus this machine's clock: of late plans the one least on its way."""
-        return max(self._offsets, default=0.0)
+    def leave(self, patience: float) -> None:
+        """End all users, gently for `patience` seconds and then by force, and tell the master."""
+        self._leaving = True
+        self._crew.wind_down(force=False)
+        self._publish()
+        deadline = clock.monotonic() + patience
+        while self._crew.state not in {"stopped", "failed"}:
+            if clock.monotonic() > deadline and not self._forced:
+                self._forced = True
+                self._crew.wind_down(force=True)
+                self._publish()
+            gevent.sleep(TICK_S)
+        self._send()
+        deadline = clock.monotonic() + LEAVE_S
+        while not self._outbox.empty and clock.monotonic() < deadline:
+            gevent.sleep(TICK_S)
 
-    def _follow_plans(self) -> None:
+    @property
+    def state(self) -> State:
+        """How its workers stand towards the run."""
+        return self._crew.state
+
+    def status(self) -> dict[str, object]:
+        """Return how this node stands, as plain data.
+
+        `master_heard_s` is seconds since the master was heard, None: never; `lease_s` how long this
+        node may have users without hearing it again.
+        """
+        offset = self._clock()
+        users = self._crew.users
+        heard = clock.monotonic() - self.heard
+        return {
+            "name": self.name,
+            "workers": self._crew.count,
+            "state": self._crew.state,
+            "joined": self._lease_left() > 0,
+            "run": self._plan.run,
+            "status": self._plan.status,
+            "master_heard_s": None if self.heard == NEVER else round(heard, 1),
+            "lease_s": round(max(0.0, self._lease_left()), 1),
+            "refused": self.refused,
+            "clock_offset_us": round(offset.wall * 1e6),
+            "clock_bound_us": None if offset.bound == float("inf") else round(offset.bound * 1e6),
+            "users": {
+                "waiting": users.waiting,
+                "running": users.running,
+                "resting": users.resting,
+                "done": users.done,
+            },
+        }
+
+    def _lease_left(self) -> float:
+        return self._until - clock.monotonic()
+
+    def _clock(self) -> Clock:
+        offset, bound = self._offset.at(clock.monotonic())
+        return Clock(offset, offset - clock.wall_minus_monotonic(), bound)
+
+    def _listen(self) -> None:
         while True:
             try:
-                plan = decode_plan(self._plans.receive())
+                topic, frames = self._listener.receive()
+                self._hear(topic, frames)
             except MessageError as error:
-                log.error("%s", error)
-                continue
-            self._offsets.append(plan.time - clock.monotonic())
-            self._acknowledge(plan)
-            if plan.run != self._plan.run:
-                self._replace_run(plan)
-            self._plan = plan
-            if plan.status == "stopping":
-                self._note_stopping(plan)
-            self._publish()
+                self._refuse(str(error))
 
-    def _replace_run(self, plan: Plan) -> None:
-        """End what is left of the last run and start the workers of the new one."""
-        left, self._workers = self._workers, []
-        for worker in left:
-            worker.kill()
+    def _refuse(self, why: str) -> None:
+        """Say once why the master, or what it says, is of no use."""
+        if self.refused != why:
+            self.refused = why
+            log.error("%s", why)
+
+    def _hear(self, topic: bytes, frames: list[bytes]) -> None:
+        if topic == self._ack_topic and len(frames) == 1:
+            self._take_ack(decode_ack(frames[0]))
+        elif topic == BEAT and len(frames) == 1:
+            self._take_beat(decode_beat(frames[0]))
+        elif topic == PLAN and len(frames) == 2:
+            self._take_beat(decode_beat(frames[0]))
+            self._take_plan(decode_plan(frames[1]))
+        elif topic.startswith(CODE) and len(frames) == 1:
+            if topic == code_topic(self._wants):
+                self._take_code(frames[0])
+        else:
+            raise MessageError(f"{len(frames)} frames about {topic[:40]!r}")
+
+    def _take_beat(self, beat: Beat) -> None:
+        now = clock.monotonic()
+        self.heard = now
+        if beat.life != self._master:
+            self._master = beat.life
+            self._offset.reset()
+        self._offset.hear(beat.time, now)
+
+    def _take_ack(self, ack: Ack) -> None:
+        if ack.incarnation != self._incarnation:
+            return
+        now = clock.monotonic()
+        if ack.refused:
+            self._refuse(ack.refused)
+            return
+        self.refused = ""
+        self._outbox.acknowledge(ack.sequence)
+        self._offset.exchange(ack.sent, ack.received, ack.time, now)
+        self._until = max(self._until, ack.sent + ack.lease)
+        self._go_on()
+
+    def _take_plan(self, plan: Plan) -> None:
+        if plan.run != self._plan.run:
+            self._replace_run()
+        self._plan = plan
+        for move in plan.moves:
+            for first, last in move.ended:
+                self._ended_ids.add(first, last)
+        if plan.status == "stopping":
+            self._crew.wind_down(force=plan.force)
+        self._go_on()
+
+    def _replace_run(self) -> None:
+        """End what is left of the last run."""
+        self._crew.renew()
         self._seconds = OpenSeconds()
         self._events.clear()
         self._refusals = Refusals()
         self._ended.clear()
         self._ended_ids = IdSet()
-        self._failure, self._forced_at = None, float("inf")
-        self._plan = plan
-        if plan.status in {"starting", "running"}:
-            self._workers = [WorkerProcess(index) for index in range(self._count)]
-            for worker in self._workers:
-                self._start(worker)
+        self._wants = ""
 
-    def _note_stopping(self, plan: Plan) -> None:
-        """Note when workers that do not answer are to be killed, and those that are dead."""
-        if plan.force and self._forced_at == float("inf"):
-            self._forced_at = clock.monotonic()
-        for worker in self._workers:
-            if not worker.alive and worker.state in {"starting", "failed"}:
-                worker.note_stopped()
+    def _take_code(self, data: bytes) -> None:
+        try:
+            self._shelf.put(self._wants, data)
+        except OSError as error:
+            self._fail(f"the scenario's sources cannot be written: {error}")
+        self._go_on()
 
-    def _publish(self) -> None:
-        if self._workers:
-            again = any(w.incarnation > 1 and w.state == "starting" for w in self._workers)
-            ended = tuple(self._ended_ids) if again else ()
-            order = Order(self._plan, self.name, self._count, self._offset, ended)
-            self._orders.publish(encode(order))
-
-    def _on_exit(self, worker: WorkerProcess) -> None:
-        """Start a worker that died again, unless its run is over; runs in a greenlet of its own."""
-        if worker.process is not None and worker.process.returncode == 0:
-            deadline = clock.monotonic() + LAST_REPORT_S
-            while worker.state != "stopped" and clock.monotonic() < deadline:
-                gevent.sleep(TICK_S)
-        if worker not in self._workers or worker.state == "stopped":
-            return
-        words = f"worker {worker.index + 1} (pid {worker.pid}) {worker.end_in_words()}"
-        going_on = self._plan.status in {"starting", "running"} and worker.state != "failed"
-        pause = worker.note_death()
-        self._seconds.drop_levels(worker.index)
-        if not going_on:
-            self._event("worker-lost", f"{words} while the run was stopping")
-            worker.note_stopped()
-        elif worker.early_deaths >= START_DEATHS:
-            worker.state = "failed"
-            text = f"{words} before it was ready, {START_DEATHS} times in a row"
-            self._failure = self._failure or Failure(text)
-        else:
-            worker.state = "starting"
-            self._event("worker-lost", f"{words}; {WHAT_A_DEATH_COSTS}")
-            gevent.spawn_later(pause, self._restart, worker)
+    def _fail(self, why: str) -> None:
+        self._crew.failure = self._crew.failure or Failure(f"node {self.name}: {why}")
         self._send()
 
-    def _start(self, worker: WorkerProcess) -> None:
-        worker.start(self._orders_at, self._worker_reports_at, self._on_exit, self._on_output)
+    def _go_on(self) -> None:
+        """Make the workers follow the plan, as far as this node may and can."""
+        plan = self._plan
+        if plan.status in {"starting", "running"} and not self._leaving and self._lease_left() > 0:
+            known = self._shelf.find(plan.scenario, plan.code)
+            before, self._wants = self._wants, "" if known is not None else plan.code
+            if known is not None:
+                self._crew.keep_going()
+            elif not before:
+                self._send()
+        self._publish()
 
-    def _restart(self, worker: WorkerProcess) -> None:
-        if worker in self._workers and self._plan.status in {"starting", "running"}:
-            self._start(worker)
+    def _publish(self) -> None:
+        if not self._crew.workers:
+            return
+        plan = self._plan
+        if self._leaving:
+            plan = Plan(plan.version, plan.run, "stopping", force=self._forced)
+        scenario = self._shelf.find(self._plan.scenario, self._plan.code)
+        ended = tuple(self._ended_ids) if self._crew.returning else ()
+        order = Order(
+            plan, self.name, self._crew.count, str(scenario), self._clock(), self._until, ended
+        )
+        self._orders.publish(encode(order))
 
     def _collect(self) -> None:
         """Take in the workers' reports."""
         while True:
             try:
                 report = decode_report(self._worker_reports.pull())
-                worker = self._workers[int(report.source)]
+                worker = self._crew.workers[int(report.source)]
             except (MessageError, ValueError, IndexError) as error:
                 log.error("%s", error)
                 refused = self._refusals.event("a worker", error)
@@ -212,100 +292,63 @@ class Node:
             self._ended.extend(report.ended)
             self._events.extend(report.events)
             mine = report.incarnation == str(worker.incarnation)
-            news = mine and self._note(worker, report)
+            news = mine and self._crew.note(worker, report)
             if news or self._seconds.oldest <= self._whole_through():
                 self._send()
 
-    def _note(self, worker: WorkerProcess, report: Report) -> bool:
-        """Take over what a worker says of itself; return whether it is news for the master."""
-        before, worker.state = worker.state, report.state
-        if report.state == "stopped":
-            worker.note_stopped()
-        elif report.state == "ready":
-            if report.users.running != worker.users.running:
-                worker.progressed = clock.monotonic()
-            worker.users = report.users
-        worker.plan_version = report.plan_version
-        for second, _ in report.seconds:
-            worker.last_second = max(worker.last_second, second)
-        if report.failure is not None and self._failure is None:
-            self._failure = report.failure
-        if before == "starting" and report.state == "ready" and worker.incarnation > 1:
-            self._event("worker-back", f"worker {worker.index + 1} (pid {worker.pid}) is back")
-        return before != report.state or not report.seconds
-
-    @property
-    def state(self) -> State:
-        """The state of the whole node: failed or starting where one worker is, then ready."""
-        states = {worker.state for worker in self._workers}
-        order: tuple[State, ...] = ("failed", "starting", "ready")
-        return next((state for state in order if state in states), "stopped")
-
-    def _plan_version(self) -> int:
-        """Return the version of the plan that all workers follow which follow any."""
-        versions = [worker.plan_version for worker in self._workers if worker.state == "ready"]
-        return min(versions, default=self._plan.version)
+    def _on_death(self, worker: int) -> None:
+        self._seconds.drop_levels(worker)
+        self._send()
 
     def _whole_through(self) -> float:
         """Return the last second that all workers have reported, or that is old enough."""
-        ready = [worker.last_second for worker in self._workers if worker.state == "ready"]
-        now = int(clock.monotonic() + self._offset)
-        return max(min(ready), now - SECOND_GRACE) if ready else float("inf")
+        last = self._crew.last_second()
+        now = int(clock.monotonic() + self._offset.at(clock.monotonic())[0])
+        return float("inf") if last is None else max(last, now - SECOND_GRACE)
 
     def _send(self) -> None:
         """Send one report with all that is complete, and keep it until it is acknowledged."""
         seconds = self._seconds.take(self._whole_through())
-        self._sequence += 1
+        crew = self._crew
+        gone = self._leaving and crew.state in {"stopped", "failed"}
         report = Report(
             source=self.name,
             incarnation=self._incarnation,
-            sequence=self._sequence,
+            sequence=self._outbox.next,
             run=self._plan.run,
-            state=self.state,
-            oldest=self._kept[0].sequence if self._kept else self._sequence,
-            plan_version=self._plan_version(),
-            users=sum((worker.users for worker in self._workers), UserCounts()),
+            state=crew.state,
+            oldest=self._outbox.oldest,
+            plan_version=crew.plan_version(self._plan.version),
+            users=UserCounts() if self._leaving else crew.users,
             seconds=tuple((found.second, found.snapshot) for found in seconds),
             health=tuple(one for found in seconds for one in found.health),
             events=tuple(self._events),
             ended=tuple(self._ended),
-            failure=self._failure,
+            failure=crew.failure,
+            workers=crew.count,
+            sent=clock.monotonic(),
+            place=self._place,
+            wants=self._wants,
+            left=gone,
+            clock=self._clock(),
         )
         self._events.clear()
         self._ended.clear()
-        kept = _Kept(self._sequence, encode(report), clock.monotonic())
-        self._kept.append(kept)
-        self._reports.push(kept.data)
-
-    def _acknowledge(self, plan: Plan) -> None:
-        incarnation, last = plan.acks.get(self.name, ("", 0))
-        while incarnation == self._incarnation and self._kept and self._kept[0].sequence <= last:
-            self._kept.popleft()
+        self._outbox.send(encode(report))
 
     def _tick(self) -> None:
         """Ten times a second do what is due; once a second tell the master that we are here."""
-        beat = 0
+        reported, pause = NEVER, FIRST_REPORT_S
         while True:
-            if beat % 10 == 0:
+            now = clock.monotonic()
+            if now - reported >= pause:
+                reported = now
+                pause = REPORT_S if self._until > NEVER else min(REPORT_S, 2 * pause)
                 self._send()
-                self._resend()
-            if any(worker.state == "starting" for worker in self._workers):
+            if any(worker.state == "starting" for worker in self._crew.workers):
                 self._publish()
-            for worker in self._workers:
-                forced = self._forced_at < float("inf") and self._failure is None
-                spins = forced and worker.state == "starting"  # its init may never come back
-                answer_by = max(self._forced_at, worker.progressed) + STOP_GRACE_S
-                if spins or clock.monotonic() > answer_by:
-                    worker.kill()
+            self._crew.kill_the_deaf(self._until)
             gevent.sleep(TICK_S)
-            beat += 1
-
-    def _resend(self) -> None:
-        now = clock.monotonic()
-        for kept in self._kept:
-            if now - kept.sent > RESEND_S:
-                kept.sent = now
-                self._reports.push(kept.data)
 
     def _event(self, kind: str, text: str) -> None:
         log.warning("%s", text)

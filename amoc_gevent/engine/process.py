@@ -107,10 +107,13 @@ class WorkerProcess:
         self.users = UserCounts(waiting=self.users.total - self.users.done, done=self.users.done)
         return min(BACKOFF_MAX_S, 0.25 * 2**self.quick_deaths) if self.quick_deaths > 1 else 0.0
 
-    def note_stopped(self) -> None:
-        """Note that it has ended for good, and its users with it."""
+    def note_stopped(self, *, return_later: bool = False) -> None:
+        """Note that it has ended, and its users with it: for good, or they `return_later`."""
         self.state = "stopped"
-        self.users = UserCounts(done=self.users.total)
+        total, done = self.users.total, self.users.done
+        self.users = UserCounts(waiting=total - done, done=done)
+        if not return_later:
+            self.users = UserCounts(done=total)
 
 
 def _forward(process: "Popen[bytes]", on_output: Callable[[str], None]) -> None:

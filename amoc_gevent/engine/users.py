@@ -15,7 +15,8 @@ from gevent import GreenletExit
 from amoc_gevent import clock
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import UserCounts
-from amoc_gevent.core.plan import Batch, Options, Removal
+from amoc_gevent.core.placement import Share
+from amoc_gevent.core.plan import Options, Removal, delayed
 from amoc_gevent.metrics import Recorder
 from amoc_gevent.user import UserGreenlet
 
@@ -29,21 +30,39 @@ KILL_GRACE_S = 2.0
 NEVER = float("inf")
 
 
+@dataclass(slots=True)
+class Calendar:
+    """From the times of the plan to those of this machine.
+
+    `offset` is the master's time minus the monotonic clock; no user starts within `pauses`.
+    """
+
+    offset: float = 0.0
+    pauses: tuple[tuple[float, float], ...] = ()
+
+    def due(self, slot: float) -> float:
+        """Return when a slot of the plan comes, in monotonic seconds."""
+        return (delayed(slot, self.pauses) if self.pauses else slot) - self.offset
+
+
 @dataclass(slots=True, eq=False)
 class _Cursor:
-    """The users of one batch that have not started: `ids[at:]`, none of them before `resume`."""
+    """The users of one share that have not started: `ids[at:]`, none of them before `resume`."""
 
-    batch: Batch
+    share: Share
     ids: range
-    offset: float
-    resume: float
+    calendar: Calendar
+    resume: float = float("-inf")
     at: int = 0
     resumed: int = 0
 
     def due(self) -> float:
         """Return when the next user starts, in monotonic seconds."""
-        slot = self.batch.slot(self.ids[self.at]) - self.offset
-        return max(slot, self.resume + self.resumed / self.batch.rate)
+        share = self.share
+        slot = share.batch.slot(self.ids[self.at])
+        if share.pace:
+            slot = max(slot, share.resume + self.resumed * share.pace)
+        return max(self.calendar.due(slot), self.resume + self.resumed / share.batch.rate)
 
     def skip(self, gone: IdSet) -> bool:
         """Pass over those that shall not start; return whether anybody is left."""
@@ -95,7 +114,9 @@ class Users:
         self._hub: Any = gevent.get_hub()
         self._timer: Any = self._hub.loop.timer(0)
         self._armed = NEVER
+        self._calendar = Calendar()
         self._cursors: list[_Cursor] = []
+        self._own: list[range] = []
         self._resting: deque[tuple[float, int, int]] = deque()  # since when, who, rounds so far
         self._running: dict[int, UserGreenlet] = {}
         self._killed: set[int] = set()
@@ -104,7 +125,7 @@ class Users:
         self._told: list[int] = []
         self._gone = IdSet()
         self._ended: list[int] = []
-        self._assigned = 0
+        self._departing: set[int] = set()
         self._late_until = 0.0
         self._stopping = self._forced = False
 
@@ -120,23 +141,53 @@ class Users:
             if not self._stopping:
                 self._arm(clock.monotonic())
 
-    def assign(self, batch: Batch, ids: range, offset: float) -> None:
-        """Take on `ids` of `batch`; `offset` is the master's time minus the monotonic clock.
+    def keep_time(self, offset: float, pauses: tuple[tuple[float, float], ...] = ()) -> None:
+        """Go by this offset (the master's time minus the monotonic clock) and these pauses."""
+        calendar = self._calendar
+        changed = calendar.pauses != pauses
+        calendar.offset, calendar.pauses = offset, pauses
+        if changed and not self._stopping:
+            self._arm(clock.monotonic())
+
+    def assign(self, share: Share) -> None:
+        """Take on the users of `share`.
 
         Users whose slots have long passed, as after a restart of the worker, are spaced by the
-        run's rate from now on, one batch after the other.
+        run's rate from now on, one share after the other.
         """
+        ids = share.ids
         if not ids or self._stopping:
             return
         now = clock.monotonic()
-        cursor = _Cursor(batch, ids, offset, float("-inf"))
-        if batch.slot(ids[0]) - offset < now - LATE_S:
+        cursor = _Cursor(share, ids, self._calendar)
+        if cursor.due() < now - LATE_S:
             cursor.resume = max(now, self._late_until)
             left = len(ids) - self._gone.count_in(ids)
-            self._late_until = cursor.resume + left / batch.rate
-        self._assigned += len(ids)
+            self._late_until = cursor.resume + left / share.batch.rate
+        self._own.append(ids)
         self._cursors.append(cursor)
         self._arm(now)
+
+    def depart(self, first: int, last: int) -> None:
+        """Let go of the users `first` to `last`, who run elsewhere from now on: at once."""
+        self._own = [kept for ids in self._own for kept in _without(ids, first, last)]
+        for cursor in tuple(self._cursors):
+            waiting = [kept for kept in _without(cursor.ids[cursor.at :], first, last) if kept]
+            if sum(map(len, waiting)) < len(cursor.ids) - cursor.at:
+                self._cursors.remove(cursor)
+                self._cursors += [
+                    _Cursor(cursor.share, ids, self._calendar, cursor.resume, 0, cursor.resumed)
+                    for ids in waiting
+                ]
+        self._resting = deque([r for r in self._resting if not first <= r[1] <= last])
+        running = [user_id for user_id in self._running if first <= user_id <= last]
+        self._departing.update(running)
+        self._kill(running)
+
+    @property
+    def departing(self) -> bool:
+        """Whether users of whom it let go are still there."""
+        return bool(self._departing)
 
     def forget(self, ended: IdSet) -> None:
         """Never start these ids: they ended before this worker was started again."""
@@ -145,10 +196,10 @@ class Users:
 
     def remove(self, removal: Removal) -> None:
         """End these users: waiting and resting ones now, running ones as the removal says."""
-        first, last = removal.first, removal.last
-        self._gone.add(first, last)
-        self._resting = deque([r for r in self._resting if not first <= r[1] <= last])
-        running = [user_id for user_id in self._running if first <= user_id <= last]
+        ids = removal.ids
+        self._gone.add_range(ids)
+        self._resting = deque([r for r in self._resting if r[1] not in ids])
+        running = [user_id for user_id in self._running if user_id in ids]
         for user_id in running:
             self._running[user_id].ask_to_end()
         if removal.force:
@@ -175,8 +226,9 @@ class Users:
         for cursor in self._cursors:
             left = cursor.ids[cursor.at :]
             waiting += len(left) - self._gone.count_in(left)
-        running, resting = len(self._running), len(self._resting)
-        return UserCounts(waiting, running, resting, self._assigned - waiting - running - resting)
+        assigned = sum(map(len, self._own))
+        running, resting = len(self._running) - len(self._departing), len(self._resting)
+        return UserCounts(waiting, running, resting, assigned - waiting - running - resting)
 
     def take_ended(self) -> tuple[tuple[int, int], ...]:
         """Return the ids that ended by themselves since the last call, as intervals."""
@@ -241,6 +293,8 @@ class Users:
         if cut and helper_raised is not None:
             raised, cut = helper_raised, isinstance(helper_raised, GreenletExit)
         del self._running[user_id]
+        departing = user_id in self._departing
+        self._departing.discard(user_id)
         if user_id in self._killed:
             self._killed.discard(user_id)
             if cut:
@@ -251,7 +305,7 @@ class Users:
         if raised is not None:
             snapshot.failed += 1
             self._on_error(user_id, raised)
-        if self._stopping or user_id in self._gone:
+        if self._stopping or departing or user_id in self._gone:
             self._end_if_last()
         elif (raised is not None and options.on_user_error != "repeat") or (
             0 < options.repeat_num <= rounds
@@ -299,3 +353,10 @@ class Users:
         stuck = [user_id for user_id in user_ids if user_id in self._killed]
         if stuck:
             self._on_stuck(stuck)
+
+
+def _without(ids: range, first: int, last: int) -> tuple[range, range]:
+    """Return those of `ids` (ascending) that are below `first`, and those above `last`."""
+    below = range(ids.start, min(max(first, ids.start), ids.stop), ids.step)
+    skipped = len(range(ids.start, min(max(last + 1, ids.start), ids.stop), ids.step))
+    return below, ids[skipped:]

@@ -30,7 +30,8 @@ from amoc_gevent.core.messages import (
     decode_order,
     encode,
 )
-from amoc_gevent.core.plan import Plan, own_ids
+from amoc_gevent.core.placement import Arrival, steps
+from amoc_gevent.core.plan import Plan
 from amoc_gevent.core.snapshot import Snapshot
 from amoc_gevent.engine.bus import Pusher, Subscriber
 from amoc_gevent.engine.collector import Collector
@@ -44,6 +45,8 @@ from amoc_gevent.metrics import recorder
 
 log = logging.getLogger(__name__)
 
+
+LEASE_LOOK_S = 1.0
 
 QUIET_S = 1.0
 """Users that block are named at most this often; those between are counted."""
@@ -61,7 +64,9 @@ class Identity:
 class _Live:
     """What a worker has once its scenario is loaded, and how far it has followed the plan.
 
-    `settings` are those that were given by name and taken.
+    `settings` are those that were given by name and taken. `version` is the plan's that it follows,
+    `settled` the last one of which nobody is left who had to go; `steps` of batches and moves are
+    done.
     """
 
     scenario: Scenario
@@ -72,7 +77,8 @@ class _Live:
     collector: Collector
     settings: dict[str, str]
     version: int = -1
-    batches: int = 0
+    settled: int = 0
+    steps: int = 0
     removals: int = 0
     proposal: int = 0
 
@@ -94,6 +100,7 @@ class Worker:
         self._blocked_until = 0.0
         self._blocked_since = 0
         self._users_gone = Flag()
+        self._fenced = False
         self._done: AsyncResult[None] = AsyncResult()
 
     def run(self) -> None:
@@ -137,7 +144,7 @@ class Worker:
     def _begin(self, order: Order) -> None:
         """Load the scenario and run its `init`; whatever is wrong with it fails the run."""
         try:
-            scenario = load(Path(order.plan.scenario))
+            scenario = load(Path(order.scenario))
             settings.registry.configure(order.plan.settings, os.environ)
             state = scenario.init()
         except BaseException as error:  # noqa: BLE001  # the boundary around a scenario's loading
@@ -169,6 +176,7 @@ class Worker:
         self._state = "ready"
         self._spawn(self._report_each_second, live)
         self._spawn(self._finish_when_gone)
+        self._spawn(self._mind_the_lease, live)
         self._follow(self._order or order, live)
 
     def _fail(self, error: BaseException) -> None:
@@ -187,22 +195,46 @@ class Worker:
     def _follow(self, order: Order, live: _Live) -> None:
         """Make reality match the plan; doing so twice changes nothing."""
         plan, users = order.plan, live.users
-        if plan.version == live.version:
+        clock.correct(order.clock.wall)
+        users.keep_time(order.clock.offset, plan.pauses)
+        if plan.version == live.version or self._fenced:
             return
         users.options = plan.options
         self._follow_settings(plan, live)
         if plan.status == "running":
-            own = list(own_ids(plan, order.node, order.workers, self._identity.worker))
-            for batch, ids in own[live.batches :]:
-                users.assign(batch, ids, order.offset)
-            live.batches = len(own)
             for removal in plan.removals[live.removals :]:
                 users.remove(removal)
             live.removals = len(plan.removals)
+            self._follow_steps(order, live)
         elif plan.status == "stopping":
             users.stop(force=plan.force)
         live.version = plan.version
         self._report()  # at once: whoever gave a command looks at what came of it
+
+    def _follow_steps(self, order: Order, live: _Live) -> None:
+        """Take on and let go the users that the batches and moves since last time tell of."""
+        made = steps(order.plan, order.node, order.workers, self._identity.worker)
+        for new in made[live.steps :]:
+            if new is None:  # whoever has these users has not let go of them yet
+                return
+            for step in new:
+                if isinstance(step, Arrival):
+                    live.users.forget(IdSet(step.ended))
+                    live.users.assign(step.share)
+                else:
+                    live.users.depart(max(step.first, step.batch.first), step.batch.last)
+            live.steps += 1
+
+    def _mind_the_lease(self, live: _Live) -> None:
+        """End all users at once when this node's lease is over: others may have them then."""
+        while self._order is not None:
+            left = self._order.until - clock.monotonic()
+            if left <= 0:
+                break
+            gevent.sleep(min(left, LEASE_LOOK_S))
+        self._fenced = True
+        self._event("fenced", f"the master was not heard: worker {self._identity.worker + 1} ended")
+        live.users.stop(force=True)
 
     def _follow_settings(self, plan: Plan, live: _Live) -> None:
         """Take over settings that changed, and try the one that is proposed."""
@@ -225,7 +257,7 @@ class Worker:
     def _report_each_second(self, live: _Live) -> None:
         """Report at each full second of the master's time."""
         while self._order is not None:
-            offset = self._order.offset
+            offset = self._order.clock.offset
             second = int(clock.monotonic() + offset)
             while (left := second + 1 - offset - clock.monotonic()) > 0:
                 gevent.sleep(left)
@@ -245,7 +277,7 @@ class Worker:
             except ScenarioError as error:
                 self._event("terminate", str(error))
                 log.error("%s\n%s", error, error.detail)
-            measured = self._measured(int(clock.monotonic() + order.offset), live)
+            measured = self._measured(int(clock.monotonic() + order.clock.offset), live)
         self._state = "stopped"
         self._report(measured)
         self._done.set()
@@ -261,13 +293,15 @@ class Worker:
         """Send what there is to say since the last report."""
         order, live = self._order, self._live
         self._sequence += 1
+        if live is not None and not live.users.departing:
+            live.settled = live.version
         report = Report(
             source=str(self._identity.worker),
             incarnation=str(self._identity.incarnation),
             sequence=self._sequence,
             run=order.plan.run if order is not None else "",
             state=self._state,
-            plan_version=live.version if live is not None else 0,
+            plan_version=live.settled if live is not None else 0,
             users=live.users.counts() if live is not None else UserCounts(),
             seconds=(measured[:2],) if measured is not None else (),
             health=measured[2:] if measured is not None else (),
@@ -287,7 +321,8 @@ class Worker:
         text = f"not gone {KILL_GRACE_S:g} s after they were killed: users {shown}"
         self._event("stuck", text)
         log.warning("%s", text)
-        if self._order is not None and self._order.plan.status == "stopping":
+        stopping = self._order is not None and self._order.plan.status == "stopping"
+        if stopping or self._fenced:
             self._users_gone.set()
 
     def _on_blocked(self, user_id: int, seconds: float, stack: str) -> None:

@@ -1,6 +1,8 @@
-"""How many requests a demo server has received, by method and path."""
+"""How many requests a demo server has received, by method and path, and what its users lived."""
 
 from typing import Any
+
+from amoc_gevent.targets.lives import Lives
 
 PATHS_MAX = 10_000
 OTHER = "(other)"
@@ -18,11 +20,13 @@ class Tally:
 class Counts:
     """Requests received since the start or the last reset.
 
-    Paths beyond the first 10,000 different ones are counted together as ``(other)``.
+    Paths beyond the first 10,000 different ones are counted together as ``(other)``. `lives` has
+    what the requests told that say which user's they are.
     """
 
     def __init__(self) -> None:
         self.connections = 0
+        self.lives = Lives()
         self._tallies: dict[tuple[str, str], Tally] = {}
 
     def tally(self, method: str, path: str) -> Tally:
@@ -37,11 +41,12 @@ class Counts:
     def reset(self) -> None:
         """Count from nought again."""
         self.connections = 0
+        self.lives.reset()
         for tally in self._tallies.values():
             tally.n = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return ``total``, ``paths``, ``methods`` (name to count) and ``connections``."""
+        """Return ``total``, ``paths``, ``methods`` (name to count), ``connections``, ``lives``."""
         paths: dict[str, int] = {}
         methods: dict[str, int] = {}
         for (method, path), tally in sorted(self._tallies.items()):
@@ -53,4 +58,5 @@ class Counts:
             "paths": paths,
             "methods": methods,
             "connections": self.connections,
+            "lives": self.lives.as_dict(),
         }

@@ -1,6 +1,6 @@
 """XMPP for scenarios: `Client`, fast and tracked; `sleek`, SleekXMPP's face over slixmpp."""
 
-from amoc_gevent.xmpp import accounts, mam, muc, pubsub, registration
+from amoc_gevent.xmpp import accounts, carbons, fanout, mam, muc, pubsub, registration, roster
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.connection import observe
 from amoc_gevent.xmpp.errors import (
@@ -27,10 +27,13 @@ __all__ = [
     "XmppError",
     "XmppTimeout",
     "accounts",
+    "carbons",
     "escaped",
+    "fanout",
     "mam",
     "muc",
     "observe",
     "pubsub",
     "registration",
+    "roster",
 ]

@@ -8,20 +8,22 @@ from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.server import MODES, Server
 
 
-def declare() -> "Accounts":
+def declare(user: str = "user_{id}") -> "Accounts":
     """Declare the settings, at the top level of a scenario, and return what they say.
+
+    `user` is the template of names where nobody sets another one.
 
     >>> accounts = xmpp.accounts.declare()
     >>> def start(user_id):
     ...     with accounts.client(user_id) as client:
     """
-    return Accounts()
+    return Accounts(user)
 
 
 class Accounts:
     """The server and the accounts that the settings name; read them inside a callback."""
 
-    def __init__(self) -> None:
+    def __init__(self, user: str) -> None:
         self._host = settings.declare(
             "host", "127.0.0.1", "the XMPP server; empty: the one that DNS names for the domain"
         )
@@ -33,11 +35,9 @@ class Accounts:
             "verify", "yes", "verify its certificate: yes, no, or the file of the authorities"
         )
         self._domain = settings.declare("domain", "localhost", "the domain of the accounts")
-        self._user = settings.declare(
-            "user", "user_{id}", "the name of an account", verify=_is_template
-        )
+        self._user = settings.declare("user", user, "the name of an account", verify=is_template)
         self._password = settings.declare(
-            "password", "password_{id}", "its password", verify=_is_template
+            "password", "password_{id}", "its password", verify=is_template
         )
         self._sasl = settings.declare("sasl", "", "the SASL mechanism; empty: the strongest")
         self._source = settings.declare(
@@ -78,7 +78,8 @@ class Accounts:
         return Client(self.jid(user_id), self.password(user_id), self.server, **given)
 
 
-def _is_template(text: str) -> tuple[bool, str]:
+def is_template(text: str) -> tuple[bool, str]:
+    """Verify a setting that is a name for each number, such as "user_{id}"."""
     try:
         text.format(id=1)
     except (KeyError, IndexError, ValueError):

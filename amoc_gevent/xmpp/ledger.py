@@ -54,7 +54,7 @@ class Outgoing:
         By the id it is known should it come back; not all servers send back the rest.
         """
         number = self.number + 1
-        return f"{EPOCH}.{number}", f"{self._child}{number}' at='{clock.wall_ns()}'/>"
+        return f"{EPOCH}.{number}", f"{self._child}{number}' at='{clock.cluster_ns()}'/>"
 
     def sent(self) -> None:
         """Count one message more."""
@@ -202,7 +202,7 @@ class Books:
             self._incoming[key] = incoming
         if incoming.arrived(number, delayed=delayed) and not delayed:
             waited = clock.monotonic() - message.received_at
-            us = (clock.wall_ns() - at) // 1000 - int(waited * 1e6)
+            us = (clock.cluster_ns() - at) // 1000 - int(waited * 1e6)
             metrics.finished(DELIVERY, max(0, us), None)
 
     def _bounced(self, message: Stanza) -> None:

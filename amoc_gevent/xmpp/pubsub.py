@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element, tostring
 
 from amoc_gevent.xmpp import forms
 from amoc_gevent.xmpp.client import Client
+from amoc_gevent.xmpp.errors import XmppError
 from amoc_gevent.xmpp.names import (
     MESSAGE_TAG,
     PUBSUB,
@@ -23,6 +24,7 @@ from amoc_gevent.xmpp.names import (
     PUBSUB_OPTIONS,
     PUBSUB_OWNER,
 )
+from amoc_gevent.xmpp.recording import Step
 from amoc_gevent.xmpp.stanza import Stanza, escaped
 
 _EVENT_TAG = f"{{{PUBSUB_EVENT}}}event"
@@ -53,9 +55,27 @@ def create(
     timeout: float | None = None,
 ) -> None:
     """Make a node. Raises XmppError "conflict" where there is one, "forbidden" for who may not."""
-    form = forms.submission(PUBSUB_CONFIG, config) if config else ""
-    text = f"<create node='{escaped(node)}'/>" + (f"<configure>{form}</configure>" if form else "")
-    _ask(client, service, "set", text, "pubsub create", timeout)
+    _ask(client, service, "set", _creation(node, config), "pubsub create", timeout)
+
+
+def ensure(
+    client: Client,
+    service: str | None,
+    node: str,
+    config: Options | None = None,
+    *,
+    timeout: float | None = None,
+) -> bool:
+    """Make a node unless there is one, which is no error then; whether it was made."""
+    query = f"<pubsub xmlns='{PUBSUB}'>{_creation(node, config)}</pubsub>"
+    with Step("pubsub create") as step:
+        try:
+            client._ask(step, "set", query, service, timeout)
+        except XmppError as error:
+            if error.condition != "conflict":
+                raise
+            return False
+    return True
 
 
 def delete(client: Client, service: str | None, node: str, *, timeout: float | None = None) -> None:
@@ -158,6 +178,11 @@ def items_of(message: Element) -> list[Item]:
 def retracted_from(message: Element) -> list[str]:
     """Return the ids of the items that an event says are gone."""
     return [found.get("id", "") for found in message.iter(_EVENT_RETRACT_TAG)]
+
+
+def _creation(node: str, config: Options | None) -> str:
+    configure = f"<configure>{forms.submission(PUBSUB_CONFIG, config)}</configure>"
+    return f"<create node='{escaped(node)}'/>{configure if config else ''}"
 
 
 def _item(element: Element) -> Item:

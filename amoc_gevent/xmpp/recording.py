@@ -22,10 +22,10 @@ def kind_of(error: BaseException) -> str:
     return type(error).__name__
 
 
-def count(name: str) -> None:
-    """Count one more of `name`."""
+def count(name: str, times: int = 1) -> None:
+    """Count `times` more of `name`."""
     counters = metrics.recorder.snapshot.counters
-    counters[name] = counters.get(name, 0) + 1
+    counters[name] = counters.get(name, 0) + times
 
 
 class Step:

@@ -23,7 +23,10 @@ SUPPORTED = frozenset(
     for name in MECHANISMS
     if name.startswith("SCRAM-") or name in {"DIGEST-MD5", "PLAIN", "EXTERNAL", "ANONYMOUS"}
 )
-_WITHOUT_PASSWORD = frozenset({"EXTERNAL", "ANONYMOUS"})
+_ONE_STEP = frozenset({"PLAIN", "EXTERNAL", "ANONYMOUS"})
+_CHALLENGES_MAX = 4
+"""Challenges that a mechanism has at most; a server that has more never comes to an end."""
+
 _FAILURES = (sasl.SASLCancelled, sasl.SASLFailed, KeyError, ValueError, IndexError)
 
 
@@ -48,13 +51,14 @@ class Channel:
 class Conversation:
     """One authentication: `first` begins it, `answer` goes on with each challenge."""
 
-    __slots__ = ("_mechanism", "name")
+    __slots__ = ("_left", "_mechanism", "name")
 
     def __init__(
         self, offered: set[str], who: Identity, channel: Channel, only: str | None
     ) -> None:
         self.name = choose(offered, who, channel, only)
         self._mechanism = _made(self.name, offered, who, channel)
+        self._left = 0 if self.name in _ONE_STEP else _CHALLENGES_MAX
 
     def first(self) -> str:
         """Return the initial response in base 64: "=" an empty one, "" where there is none."""
@@ -64,16 +68,21 @@ class Conversation:
 
     def answer(self, challenge: Element) -> str:
         """Return the answer to a challenge. Raises AuthenticationError for one that is wrong."""
+        self._left -= 1
+        if self._left < 0:
+            raise AuthenticationError("incorrect-challenge", f"one too many for {self.name}")
         return _encoded(self._step(challenge.text))
 
     def finish(self, success: Element) -> None:
         """Check what the server says of itself. Raises AuthenticationError if that is wrong."""
-        if success.text and self.name not in _WITHOUT_PASSWORD and self.name != "PLAIN":
+        if success.text and self.name not in _ONE_STEP:
             self._step(success.text)
 
     def _step(self, challenge: str | None) -> bytes | None:
         try:
-            answer: bytes | None = self._mechanism.process(b64decode(challenge or ""))
+            answer: bytes | None = self._mechanism.process(
+                b64decode((challenge or "").strip(), validate=True)
+            )
         except sasl.SASLMutualAuthFailed:
             raise AuthenticationError("mutual-authentication-failed") from None
         except _FAILURES as error:

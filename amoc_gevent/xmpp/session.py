@@ -201,7 +201,7 @@ class Session:
         if self._desk.offer(stanza):
             return
         if tag == IQ_TAG:
-            self._push(answer(stanza))
+            self._push(answer(stanza, self.bare))
         elif not self._desk.inbox.put(stanza):
             raise Disconnected("inbox overflow")
 
@@ -262,7 +262,7 @@ class Session:
     def _live(self) -> Connection:
         """Return the connection. Raises what ended it, if it has ended."""
         if self._connection is None:
-            raise self._ended or Disconnected("not connected")
+            raise (self._ended or Disconnected("not connected")).with_traceback(None)
         return self._connection
 
     def _send(self, data: bytes, outgoing: "ledger.Outgoing | None" = None) -> float:
@@ -326,6 +326,8 @@ class Session:
         if connection is None:
             return
         self._ended = error
+        if isinstance(error, XmppError):
+            error.__traceback__ = None  # else it would hold this client, and grow with each raise
         connection.close()
         if self._expected is not None:
             self._expected.finish(error)

@@ -87,7 +87,7 @@ def test_an_unknown_command_gets_the_one_that_was_meant() -> None:
 
 
 def test_an_unknown_command_like_no_other_gets_them_all() -> None:
-    assert "there are run, console, try, scenarios" in amoc("xyzzy").stderr
+    assert "there are run, console, master, node, attach" in amoc("xyzzy").stderr
 
 
 def test_hidden_commands_are_neither_listed_nor_suggested() -> None:
@@ -140,7 +140,7 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["scenarios", "describe"])
+@pytest.mark.parametrize("name", ["scenarios", "describe", "status", "attach", "master", "node"])
 def test_plain_clients_run_unpatched(name: str) -> None:
     assert patched(name) == "False"
 
@@ -148,6 +148,11 @@ def test_plain_clients_run_unpatched(name: str) -> None:
 @pytest.mark.parametrize("name", ["run", "try", "worker", "demo"])
 def test_commands_that_hold_users_or_sockets_run_patched(name: str) -> None:
     assert patched("--some-option", name) == "True"
+
+
+@pytest.mark.parametrize("name", ["master", "node"])
+def test_daemons_run_patched_in_the_foreground(name: str) -> None:
+    assert patched(name, "--foreground") == "True"
 
 
 def patched(*args: str) -> str:

@@ -2,17 +2,42 @@
 
 import pytest
 
-from amoc_gevent.cli.verbs import flags_of, request_of
-from amoc_gevent.core.commands import Add, Do, Remove, Set, Status, Stop
+from amoc_gevent.cli.verbs import Asked, asked_by, flags_of, verbs
+from amoc_gevent.core.commands import (
+    Add,
+    Do,
+    Nodes,
+    Pause,
+    Rebalance,
+    Remove,
+    Resume,
+    Runs,
+    Set,
+    Status,
+    Stop,
+    Summary,
+)
 from amoc_gevent.core.plan import Options
 from amoc_gevent.core.wire import command_of
 from amoc_gevent.errors import UsageError
+
+SPREAD = Do("shop", 1, 10, nodes=("b", "a"), strategy="blocks")
 
 
 @pytest.mark.parametrize(
     ("line", "command"),
     [
         ("add 10", Add(10)),
+        ("add 10 --nodes two,one", Add(10, ("two", "one"))),
+        ("remove 10 --nodes one", Remove(10, nodes=("one",))),
+        ("pause", Pause()),
+        ("resume", Resume()),
+        ("rebalance", Rebalance()),
+        ("nodes", Nodes()),
+        ("runs", Runs()),
+        ("summary", Summary()),
+        ("summary 5f0c2a9b7d1e", Summary("5f0c2a9b7d1e")),
+        ("do shop 1 10 --nodes 'b, a' --strategy blocks", SPREAD),
         ("remove 10", Remove(10)),
         ("remove 3 --force", Remove(3, force=True)),
         ("set user_rate 50/s", Set("user_rate", "50/s")),
@@ -36,10 +61,10 @@ from amoc_gevent.errors import UsageError
     ],
 )
 def test_a_line_becomes_the_command_that_it_says(line: str, command: object) -> None:
-    request = request_of(line)
+    asked = asked_by(line)
 
-    assert isinstance(request, dict)
-    assert command_of(request) == command
+    assert isinstance(asked, Asked)
+    assert command_of(asked.request) == command
 
 
 @pytest.mark.parametrize(
@@ -52,22 +77,25 @@ def test_a_line_becomes_the_command_that_it_says(line: str, command: object) -> 
         ("do shop 1", "Missing argument 'LAST'"),
         ("do shop 1 2 --set url", "NAME=VALUE"),
         ("add 'ten", "No closing quotation"),
+        ("add 1 --nodes one,,two", "write names of nodes as one,two,three"),
+        ("do shop 1 2 --strategy fair", "'fair' is not one of 'round-robin'"),
+        ("pause now", "unexpected extra argument"),
     ],
 )
 def test_a_wrong_line_is_a_usage_error_of_one_line(line: str, text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        request_of(line)
+        asked_by(line)
 
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_help_names_every_verb_and_says_more_of_each() -> None:
-    overview, detail = request_of("help"), request_of("help remove")
+    overview, detail = asked_by("help"), asked_by("help remove")
 
     assert isinstance(overview, str)
     assert isinstance(detail, str)
-    assert all(verb in overview for verb in ("do", "add", "remove", "set", "stop", "status"))
+    assert all(f"  {verb} " in overview for verb in verbs.commands)
     assert "--force" in detail
 
 
@@ -75,3 +103,27 @@ def test_completion_knows_the_options_of_a_verb() -> None:
     assert "--force" in flags_of("remove")
     assert "--user-rate" in flags_of("do")
     assert flags_of("nonsense") == []
+
+
+@pytest.mark.parametrize("verb", [*verbs.commands])
+def test_the_answer_of_every_verb_can_be_had_as_json(verb: str) -> None:
+    assert "--json" in flags_of(verb)
+
+
+@pytest.mark.parametrize(
+    ("line", "as_json", "wait"),
+    [
+        ("do shop 1 2", False, True),
+        ("do shop 1 2 --no-wait", False, False),
+        ("do shop 1 2 --json", True, True),
+        ("stop", False, True),
+        ("stop --no-wait", False, False),
+        ("status --json", True, False),
+        ("add 1", False, False),
+    ],
+)
+def test_a_line_says_how_its_answer_is_taken(line: str, as_json: bool, wait: bool) -> None:
+    asked = asked_by(line)
+
+    assert isinstance(asked, Asked)
+    assert (asked.as_json, asked.wait) == (as_json, wait)

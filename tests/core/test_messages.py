@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import (
+    Ack,
+    Beat,
+    Clock,
     Event,
     Failure,
     Health,
@@ -18,16 +21,25 @@ from amoc_gevent.core.messages import (
     Order,
     Report,
     UserCounts,
+    decode_ack,
+    decode_beat,
     decode_order,
     decode_plan,
     decode_report,
     encode,
 )
-from amoc_gevent.core.plan import UNRELEASED, Batch, Options, Plan, Removal, own_ids
+from amoc_gevent.core.placement import Arrival, steps
+from amoc_gevent.core.plan import UNRELEASED, Batch, Move, Options, Plan, Removal
 from amoc_gevent.core.results import Results
 from amoc_gevent.core.snapshot import Gauge, Snapshot, UserError
 
-DECODERS: list[Callable[[bytes], Any]] = [decode_plan, decode_order, decode_report]
+DECODERS: list[Callable[[bytes], Any]] = [
+    decode_plan,
+    decode_order,
+    decode_report,
+    decode_beat,
+    decode_ack,
+]
 
 
 def full_snapshot() -> Snapshot:
@@ -51,18 +63,20 @@ def full_snapshot() -> Snapshot:
 
 PLAN = Plan(
     version=7,
-    time=1234.5,
     run="r1",
     status="running",
     force=True,
     scenario="/s/hello.py",
+    code="5e9d",
     settings={"url": "http://x"},
     options=Options(5.0, 0.0, 3, "stop", 1.0),
     batches=(Batch(1, 10, 99.5, 2.0, ("a", "b")), Batch(11, 11, UNRELEASED, 2.0, ("b",))),
-    removals=(Removal(9, 10, force=True),),
-    acks={"a": ("inc", 41)},
+    moves=(Move("b", ("a", "c"), 3, 120.5, 2.0, 1, ((2, 2),)),),
+    removals=(Removal(9, 10, force=True), Removal(1, 7, force=False, step=2)),
+    pauses=((110.0, 112.5), (130.0, UNRELEASED)),
 )
-ORDER = Order(PLAN, "a", 2, 77.25, ((1, 3), (5, 5)))
+CLOCK = Clock(77.25, -0.5, 0.0005)
+ORDER = Order(PLAN, "a", 2, "/s/hello.py", CLOCK, 99.5, ((1, 3), (5, 5)))
 REPORT = Report(
     source="a",
     incarnation="inc",
@@ -77,7 +91,15 @@ REPORT = Report(
     events=(Event(1.0, "stop", "gently"),),
     ended=((1, 2),),
     failure=Failure("no", "trace", usage=True),
+    workers=2,
+    sent=98.5,
+    place="host:/home",
+    wants="5e9d",
+    left=True,
+    clock=CLOCK,
 )
+BEAT = Beat("life", 1234.5, 7)
+ACK = Ack("inc", 41, 98.5, 1234.0, 1234.5, 12.0, "no")
 
 
 def seen(report: Report) -> Results:
@@ -96,6 +118,11 @@ def test_a_plan_survives_the_way() -> None:
 
 def test_an_order_survives_the_way() -> None:
     assert decode_order(encode(ORDER)) == ORDER
+
+
+def test_beats_and_acknowledgements_survive_the_way() -> None:
+    assert decode_beat(encode(BEAT)) == BEAT
+    assert decode_ack(encode(ACK)) == ACK
 
 
 def test_a_report_survives_the_way_with_all_that_was_measured() -> None:
@@ -124,8 +151,8 @@ def test_what_was_decoded_can_be_recorded_into() -> None:
 
 
 def test_a_whole_number_where_a_fraction_is_meant_is_one() -> None:
-    found = decode_plan(encode(Plan(time=5, options=Options(user_rate=20))))
-    assert isinstance(found.time, float)
+    found = decode_plan(encode(Plan(pauses=((5, 6),), options=Options(user_rate=20))))
+    assert isinstance(found.pauses[0][0], float)
     assert found.options.user_rate == 20.0
 
 
@@ -199,8 +226,11 @@ def test_what_decodes_of_a_spoiled_order_does_a_worker_no_harm(data: bytes) -> N
         order = decode_order(data)
     except MessageError:
         return
-    for batch, ids in own_ids(order.plan, order.node, order.workers, 0):
-        assert not ids or batch.slot(ids[0]) >= batch.start
+    for made in steps(order.plan, order.node, order.workers, 0):
+        for step in made or ():
+            if isinstance(step, Arrival) and step.share.ids:
+                batch = step.share.batch
+                assert batch.slot(step.share.ids[0]) >= batch.start
     encode(order)
 
 

@@ -1,12 +1,26 @@
 """Commands as JSON: what is asked for, and one line for each way to ask wrongly."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amoc_gevent.core.commands import Add, Command, Do, Remove, Set, Status, Stop
+from amoc_gevent.core.commands import (
+    Add,
+    Command,
+    Do,
+    Nodes,
+    Pause,
+    Rebalance,
+    Remove,
+    Resume,
+    Runs,
+    Set,
+    Status,
+    Stop,
+    Summary,
+)
 from amoc_gevent.core.plan import Options
-from amoc_gevent.core.wire import command_of
+from amoc_gevent.core.wire import command_of, name_of
 from amoc_gevent.errors import UsageError
 
 DO = {"command": "do", "scenario": "hello", "first": 1, "last": 9}
@@ -35,6 +49,19 @@ DO = {"command": "do", "scenario": "hello", "first": 1, "last": 9}
             ),
         ),
         ({**DO, "duration": None}, Do("hello", 1, 9)),
+        (
+            {**DO, "nodes": ["b", "a"], "strategy": "blocks"},
+            Do("hello", 1, 9, nodes=("b", "a"), strategy="blocks"),
+        ),
+        ({"command": "add", "count": 1, "nodes": ["a"]}, Add(1, ("a",))),
+        ({"command": "remove", "count": 1, "nodes": ["a"]}, Remove(1, nodes=("a",))),
+        ({"command": "pause"}, Pause()),
+        ({"command": "resume"}, Resume()),
+        ({"command": "rebalance"}, Rebalance()),
+        ({"command": "nodes"}, Nodes()),
+        ({"command": "runs"}, Runs()),
+        ({"command": "summary"}, Summary()),
+        ({"command": "summary", "run": "5f0c"}, Summary("5f0c")),
         ({"command": "add", "count": 10}, Add(10)),
         ({"command": "remove", "count": 3}, Remove(3, force=False)),
         ({"command": "remove", "count": 3, "force": True}, Remove(3, force=True)),
@@ -54,7 +81,13 @@ def test_each_verb_becomes_its_command(request_: dict[str, object], expected: Co
         ([], "a request is an object"),
         ("stop", "a request is an object"),
         (None, "a request is an object"),
-        ({}, "one of: do, add, remove, set, stop, status"),
+        ({}, "one of: do, add, remove, set, pause, resume, rebalance, stop, status"),
+        ({**DO, "nodes": "a"}, "do: nodes must be a list of texts, not 'a'"),
+        ({**DO, "nodes": ["a", 5]}, "do: nodes: 5 is not the name of a node"),
+        ({**DO, "nodes": ["a", "b", "a"]}, "do: nodes: a is there twice"),
+        ({**DO, "strategy": 1}, "do: strategy must be text, not 1"),
+        ({"command": "add", "count": 1, "nodes": [[]]}, "add: nodes: [] is not the name"),
+        ({"command": "summary", "run": 5}, "summary: run must be text, not 5"),
         ({"command": "jump"}, "one of: do, add"),
         ({"command": ["do"]}, "one of: do, add"),
         ({"command": {}}, "one of: do, add"),
@@ -91,12 +124,17 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=5,
 )
-VERBS = st.sampled_from(["do", "add", "remove", "set", "stop", "status"])
-FIELDS = st.sampled_from(
-    ["scenario", "first", "last", "settings", "options", "duration", "count", "force", "name"]
-)
+NAMES = "do add remove set pause resume rebalance stop status nodes runs summary"
+VERBS = st.sampled_from(NAMES.split(" "))
+FIELD_NAMES = "scenario first last settings options duration count force name nodes strategy run"
+FIELDS = st.sampled_from(FIELD_NAMES.split(" "))
 
 
+# The first text that is drawn in a new clone waits for a table of characters to be made.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@unhurried
 @given(VERBS, st.dictionaries(FIELDS, json_values))
 def test_whatever_is_asked_is_a_command_or_a_usage_error(
     verb: str, fields: dict[str, object]
@@ -106,3 +144,14 @@ def test_whatever_is_asked_is_a_command_or_a_usage_error(
     except UsageError:
         return
     assert type(command).__name__.lower() == verb
+
+
+def test_names_of_others_are_told_along_with_the_commands() -> None:
+    with pytest.raises(UsageError, match=r"status, nodes, runs, summary, watch$"):
+        command_of({"command": "jump"}, ["watch", "status"])
+
+
+@unhurried
+@given(json_values)
+def test_whatever_comes_has_a_name_or_none(request: object) -> None:
+    assert isinstance(name_of(request), str)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from amoc_gevent import clock
 from amoc_gevent.core.messages import UserCounts
+from amoc_gevent.core.placement import Share
 from amoc_gevent.core.plan import Batch, Options, Removal
 from amoc_gevent.engine.users import Users
 from amoc_gevent.metrics import Recorder
@@ -69,7 +70,7 @@ class Crowd:
         first = self._given + 1
         self._given += count * step
         batch = Batch(first, self._given, clock.monotonic() + delay, rate, ("here",))
-        self.users.assign(batch, range(first, self._given + 1, step), 0.0)
+        self.users.assign(Share(batch, range(first, self._given + 1, step), 0))
         return batch
 
     def remove(self, first: int, last: int, *, force: bool = False) -> None:

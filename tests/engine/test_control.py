@@ -1,16 +1,20 @@
 """The control socket: each line is answered, whatever it is, and whatever the handler does."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 from gevent import socket
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from amoc_gevent.core.commands import Add, Command, Set, Status
-from amoc_gevent.engine.control import LINE_MAX, ControlServer
+from amoc_gevent.engine.control import LINE_MAX, ControlServer, Service
 from amoc_gevent.errors import AmocError, UsageError
 
 
@@ -24,6 +28,26 @@ def handle(command: Command) -> dict[str, object]:
     if isinstance(command, Set):
         gevent.sleep(3600)
     return {"heard": type(command).__name__}
+
+
+def count(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+    """Answer with as many parts as are asked for; without a bound, until the client leaves."""
+    last = request.get("last")
+    number = 0
+    while last is None or number < last:
+        number += 1
+        yield {"number": number}
+        gevent.sleep(0)
+    if last == 3:
+        raise AmocError("three is enough")
+
+
+def services() -> dict[str, Service]:
+    return {
+        "count": count,
+        "echo": lambda request: {"heard": request["text"]},
+        "odd": lambda _: {"not JSON": object()},
+    }
 
 
 class Client:
@@ -49,6 +73,10 @@ class Client:
     def ended(self) -> bool:
         return self._lines.readline() == b""
 
+    def shut(self) -> None:
+        """Send no more; what was sent is answered."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         self._lines.close()
         self._socket.close()
@@ -57,10 +85,18 @@ class Client:
 @pytest.fixture
 def path(tmp_path: Path) -> Iterator[Path]:
     found = tmp_path / "control"
-    server = ControlServer(found, handle)
+    server = ControlServer(found, handle, services())
     yield found
     server.close()
     assert not found.exists()
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A server that all examples of a property share."""
+    found = tmp_path_factory.mktemp("fuzzed") / "control"
+    with closing(ControlServer(found, handle, services())):
+        yield found
 
 
 @pytest.fixture
@@ -112,6 +148,96 @@ def test_a_command_that_takes_its_time_holds_up_no_other_connection(
     client.send(b'{"command": "set", "name": "x", "value": "y"}\n')
     other = Client(path)
     assert other.ask(json.dumps({"command": "status"}).encode())["ok"] is True
+    other.close()
+
+
+def test_a_service_answers_by_its_name_with_the_whole_request(client: Client) -> None:
+    answer = client.ask(b'{"command": "echo", "text": "abc"}')
+    assert answer == {"ok": True, "result": {"heard": "abc"}}
+
+
+def test_a_service_is_among_the_names_that_are_told(client: Client) -> None:
+    assert client.ask(b'{"command": "jump"}')["error"].endswith("summary, count, echo, odd")
+
+
+def test_a_stream_is_answers_of_which_the_last_says_so(client: Client) -> None:
+    client.send(b'{"command": "count", "last": 2}\n{"command": "status"}\n')
+    assert [client.answer() for _ in range(4)] == [
+        {"ok": True, "more": True, "result": {"number": 1}},
+        {"ok": True, "more": True, "result": {"number": 2}},
+        {"ok": True, "result": {}},
+        {"ok": True, "result": {"heard": "Status"}},
+    ]
+
+
+def test_a_stream_that_fails_ends_with_its_error(client: Client) -> None:
+    client.send(b'{"command": "count", "last": 3}\n')
+    for _ in range(3):
+        assert client.answer()["more"] is True
+    assert client.answer() == {"ok": False, "error": "three is enough", "usage": False}
+    assert client.ask(b'{"command": "status"}')["ok"] is True
+
+
+def test_a_stream_whose_reader_leaves_ends(path: Path, client: Client) -> None:
+    ended = gevent.event.Event()
+
+    def endless(_request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+        try:
+            while True:
+                yield {}
+                gevent.sleep(0.001)
+        finally:
+            ended.set()
+
+    with closing(ControlServer(path.with_name("other"), handle, {"endless": endless})):
+        reader = Client(path.with_name("other"))
+        reader.send(b'{"command": "endless"}\n')
+        assert reader.answer()["more"] is True
+        reader.close()
+        assert ended.wait(10)
+
+
+def test_an_answer_that_is_no_json_is_an_internal_error(client: Client) -> None:
+    answer = client.ask(b'{"command": "odd"}')
+    assert answer["ok"] is False
+    assert "internal error: TypeError" in answer["error"]
+
+
+def test_many_clients_are_answered_at_once(path: Path) -> None:
+    clients = [Client(path) for _ in range(200)]
+    streams, askers = clients[:50], clients[50:]
+    for one in streams:
+        one.send(b'{"command": "count"}\n')
+    for one in askers:
+        assert one.ask(b'{"command": "status"}')["ok"] is True
+    for one in clients:
+        one.close()
+
+
+def test_a_path_that_is_too_long_is_said(tmp_path: Path) -> None:
+    with pytest.raises(AmocError, match=r"no control socket at .*: AF_UNIX path too long"):
+        ControlServer(tmp_path / ("x" * 108), handle)
+
+
+words = st.sampled_from([b'{"command": "', b'status"}', b'echo", "text": 1}', b"\n", b"{", b"\x00"])
+anything = st.lists(words | st.binary(max_size=20), max_size=12).map(b"".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(anything)
+def test_whatever_is_sent_is_answered_line_by_line_and_the_server_goes_on(
+    fuzzed: Path, data: bytes
+) -> None:
+    client = Client(fuzzed)
+    client.send(data)
+    client.shut()
+    lines = data.split(b"\n")
+    for _ in range(len(lines) - (lines[-1] == b"")):
+        assert client.answer()["ok"] in {True, False}
+    assert client.ended()
+    client.close()
+    other = Client(fuzzed)
+    assert other.ask(b'{"command": "status"}')["ok"] is True
     other.close()
 
 

@@ -9,21 +9,25 @@ from typing import Any
 import gevent
 import pytest
 
+from amoc_gevent import clock
 from amoc_gevent.core.commands import Add, Do, Remove, Set, Status, Stop
 from amoc_gevent.core.messages import (
+    Ack,
     Event,
     Failure,
     Report,
     State,
     UserCounts,
+    decode_ack,
     decode_plan,
     encode,
 )
 from amoc_gevent.core.plan import UNRELEASED, Options, Plan, Proposal, Removal
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import Snapshot
-from amoc_gevent.engine.bus import Pusher, SocketDirectory, Subscriber
+from amoc_gevent.engine.bus import Listener, Pusher, SocketDirectory
 from amoc_gevent.engine.master import ID_MAX, Master
+from amoc_gevent.engine.topics import PLAN, ack_topic
 from amoc_gevent.errors import AmocError, UsageError
 from tests.engine.crowd import until
 
@@ -37,13 +41,18 @@ class PlayedNode:
         self.plans: list[Plan] = []
         self.sequence = 0
         self.obeys = False
-        self._plans = Subscriber(sockets.endpoint("plans"))
+        self.acks: list[Ack] = []
+        self._plans = Listener(sockets.endpoint("plans"), (PLAN, ack_topic(name)))
         self._reports = Pusher(sockets.endpoint("reports"))
         self._listening = gevent.spawn(self._listen)
 
     def _listen(self) -> None:
         while True:
-            self.plan = decode_plan(self._plans.receive())
+            topic, frames = self._plans.receive()
+            if topic != PLAN:
+                self.acks.append(decode_ack(frames[0]))
+                continue
+            self.plan = decode_plan(frames[1])
             self.plans.append(self.plan)
             if self.obeys:
                 stopped = self.plan.status not in {"starting", "running"}
@@ -52,7 +61,8 @@ class PlayedNode:
     def report(self, state: State = "ready", **more: Any) -> Report:
         """Return the next report, and do not send it."""
         self.sequence += 1
-        said = {"run": self.plan.run, "plan_version": self.plan.version, **more}
+        said = {"run": self.plan.run, "plan_version": self.plan.version, "workers": 2, **more}
+        said.setdefault("sent", clock.monotonic())
         return Report(self.name, "life", self.sequence, state=state, **said)
 
     def send(self, report: Report) -> None:
@@ -75,7 +85,7 @@ class Stage:
 
     def __init__(self, directory: Path) -> None:
         self.sockets = SocketDirectory()
-        self.master = Master(self.sockets.endpoint("plans"), self.sockets.endpoint("reports"), 2)
+        self.master = Master(self.sockets.endpoint("plans"), self.sockets.endpoint("reports"))
         self.nodes: list[PlayedNode] = []
         self.scenario = directory / "played.py"
         self.scenario.write_text("def init():\n    pass\n\n\ndef start(user_id):\n    pass\n")
@@ -379,7 +389,9 @@ def test_each_report_counts_once_whatever_order_and_however_often_it_comes(
     for at in (7, 0, 0, 3, 1, 7, 2, 6, 5, 4, 4, 0):
         node.send(reports[at])
     until(lambda: stage.master.nodes["a"].acknowledged == before + 8)
+    until(lambda: run.results.total.iterations >= 255)
     assert run.results.total.iterations == 255
+    assert stage.master.counted["repeated reports"] == 4
     assert run.results.total.counters == {"orders": 255}
 
 
@@ -388,9 +400,11 @@ def test_reports_are_acknowledged_up_to_the_first_that_is_missing(stage: Stage) 
     node = stage.nodes[0]
     missing, after = node.report(), node.report()
     node.send(after)
-    until(lambda: node.plan.acks["a"] == ("life", missing.sequence - 1))
+    until(lambda: node.acks and node.acks[-1].sent == after.sent)
+    assert node.acks[-1].sequence == missing.sequence - 1
     node.send(missing)
-    until(lambda: node.plan.acks["a"] == ("life", after.sequence))
+    until(lambda: node.acks[-1].sequence == after.sequence)
+    assert node.acks[-1].incarnation == "life"
 
 
 def test_a_node_that_was_started_again_counts_from_one_again(stage: Stage) -> None:

@@ -18,7 +18,8 @@ def test_only_so_many_are_told_and_none_at_length() -> None:
 def test_a_node_tells_its_master_of_a_report_that_it_cannot_read() -> None:
     sockets = SocketDirectory()
     reports = Puller(sockets.endpoint("reports"))
-    node = Node("a", 1, sockets.endpoint("plans"), sockets.endpoint("reports"), sockets, print)
+    master = (sockets.endpoint("plans"), sockets.endpoint("reports"))
+    node = Node("a", 1, master, sockets, print)
     worker = Pusher(sockets.endpoint("a.reports"))
     try:
         worker.push(b"\xc1")

@@ -13,6 +13,7 @@ from gevent.event import Event
 from amoc_gevent import clock, user
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import UserCounts
+from amoc_gevent.core.placement import Share
 from amoc_gevent.core.plan import Batch
 from tests.engine.crowd import AT_ONCE, Crowd, until
 
@@ -76,7 +77,8 @@ def test_the_masters_clock_is_not_the_machines() -> None:
     crowd = Crowd(nothing)
     offset = 1_700_000_000.0
     start = clock.monotonic() + offset + 0.05
-    crowd.users.assign(Batch(1, 1, start, 1.0, ("here",)), range(1, 2), offset)
+    crowd.users.keep_time(offset)
+    crowd.users.assign(Share(Batch(1, 1, start, 1.0, ("here",)), range(1, 2), 0))
     until(lambda: crowd.started_at)
     assert crowd.started_at[1] >= start - offset
 

@@ -4,7 +4,8 @@ import os
 import signal
 import sys
 import termios
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from gevent import subprocess
@@ -96,50 +97,99 @@ def test_what_a_user_raised_is_shown_as_it_happens(amoc: Amoc, demo: Demo) -> No
     assert "user 13 failed with ValueError at" in said
 
 
-def test_on_a_terminal_there_is_a_prompt_with_completion(amoc: Amoc, tmp_path: Path) -> None:
-    shown = bytearray()
-    child, terminal = forkpty_and_watch()
-    if child == 0:
-        os.chdir(ROOT)
-        os.environ.update(
-            TERM="xterm",
-            AMOC_HOME=str(tmp_path / "home"),
-            TMPDIR=str(amoc.sockets),
-            PROMPT_TOOLKIT_NO_CPR="1",
-        )
-        os.execv(sys.executable, [sys.executable, "-m", "amoc_gevent", "console"])
-    termios.tcsetwinsize(terminal, (24, 80))
-    os.set_blocking(terminal, False)
+class Terminal:
+    """`amoc console` on a terminal of its own, which is typed at and looked at."""
 
-    def seen(text: bytes) -> bool:
-        try:
-            shown.extend(os.read(terminal, 65536))
-        except BlockingIOError:
-            pass
-        except OSError:
-            return True
-        return text in shown
+    def __init__(self, amoc: Amoc) -> None:
+        self.shown = bytearray()
+        self._child, self._terminal = forkpty_and_watch()
+        if self._child == 0:
+            os.chdir(ROOT)
+            os.environ.update(amoc.environment(), TERM="xterm", PROMPT_TOOLKIT_NO_CPR="1")
+            command = [sys.executable, "-m", "amoc_gevent", "console", "--workers", "1"]
+            os.execv(sys.executable, command)
+        termios.tcsetwinsize(self._terminal, (24, 80))
+        os.set_blocking(self._terminal, False)
 
-    try:
-        wait_for(lambda: seen(b"amoc>"), what="the prompt")
-        os.write(terminal, b"stat")
-        wait_for(lambda: seen(b"status"), what="the completion that is offered")
-        os.write(terminal, b"\t\r")
-        wait_for(lambda: seen(b"idle: start a run"), what="the completed verb's answer")
-        os.write(terminal, b"\x04")
+    def type(self, keys: bytes) -> None:
+        os.write(self._terminal, keys)
+
+    def expect(self, text: bytes) -> None:
+        """Wait until `text` is shown that was not there at the last call; forget up to it."""
+        wait_for(lambda: text in self._seen(), what=f"{text!r} on the terminal")
+        del self.shown[: self.shown.index(text) + len(text)]
+
+    def wait(self) -> int:
+        """Return the exit code, once it has ended."""
         ended: list[int] = []
 
         def over() -> bool:
-            seen(b"")
-            pid, status = waitpid(child, os.WNOHANG)
+            self._seen()
+            pid, status = waitpid(self._child, os.WNOHANG)
             ended.extend([status] if pid else [])
             return bool(pid)
 
         wait_for(over, what="the end of the console")
-        assert os.waitstatus_to_exitcode(ended[0]) == 0
-    finally:
-        os.close(terminal)
-    assert "status" in (tmp_path / "home/history").read_text()
+        return os.waitstatus_to_exitcode(ended[0])
+
+    def close(self) -> None:
+        os.close(self._terminal)
+
+    def _seen(self) -> bytearray:
+        with suppress(OSError):  # nothing new, or it has ended
+            self.shown.extend(os.read(self._terminal, 65536))
+        return self.shown
+
+
+@pytest.fixture
+def terminal(amoc: Amoc) -> Iterator[Terminal]:
+    """A console on a terminal."""
+    found = Terminal(amoc)
+    yield found
+    found.close()
+
+
+def test_on_a_terminal_there_is_a_prompt_with_completion(amoc: Amoc, terminal: Terminal) -> None:
+    terminal.expect(b"amoc>")
+    terminal.type(b"stat")
+    terminal.expect(b"status")
+    terminal.type(b"\t\r")
+    terminal.expect(b"idle, 1 node: start a run")
+    terminal.type(b"\x04")
+    assert terminal.wait() == 0
+    assert "status" in (amoc.directory / "home/history").read_text()
+    assert list(amoc.sockets.iterdir()) == []
+
+
+SLOW = """
+from pathlib import Path
+import gevent
+began, go = Path("{directory}/began"), Path("{directory}/go")
+
+
+def init():
+    began.touch()
+    while not go.exists():
+        gevent.sleep(0.01)
+
+
+def start(user_id):
+    pass
+"""
+
+
+def test_what_is_typed_while_a_command_is_carried_out_comes_after_it(
+    amoc: Amoc, terminal: Terminal
+) -> None:
+    path = amoc.scenario(SLOW.format(directory=amoc.directory))
+    terminal.expect(b"amoc>")
+    terminal.type(f"do {path} 1 2\r".encode())
+    wait_for((amoc.directory / "began").exists, what="the scenario's init")
+    terminal.type(b"status\r")
+    terminal.type(b"\x04")
+    (amoc.directory / "go").touch()
+    terminal.expect(b"mine running")
+    assert terminal.wait() == 0
     assert list(amoc.sockets.iterdir()) == []
 
 

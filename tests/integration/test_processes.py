@@ -79,7 +79,7 @@ def test_the_users_of_a_killed_worker_are_back_within_3_s_and_the_others_notice_
 def test_users_of_a_dead_worker_wait_in_the_count_until_they_are_back(tmp_path: Path) -> None:
     with steered(tmp_path, LONG, last=4) as run:
         run.until_counts(running=4)
-        victim = run.journal.lines()[0].pid
+        victim = next(line.pid for line in run.journal.lines() if line.user_id == 1)
         os.kill(victim, signal.SIGKILL)
         run.until_counts(waiting=2, running=2)
         run.until_counts(running=4)

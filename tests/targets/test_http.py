@@ -456,6 +456,7 @@ def test_count_tells_requests_by_path_and_method_and_not_itself(server: DemoServ
     ask(server, "/products/8")
     ask(server, "/nowhere")
     told = json.loads(ask(server, "/count")[1])
+    assert told.pop("lives")["requests"] == 0
     expected: dict[str, Any] = {
         "total": 7,
         "paths": {
@@ -479,6 +480,55 @@ def test_counts_begin_again_after_a_reset(server: DemoServer, method: str, path:
     assert ask(server, path, method)[0].status == 200
     ask(server, "/")
     assert server.counts["paths"] == {"/": 1}
+
+
+def test_check_tells_of_each_user_what_came_of_it_and_when(server: DemoServer) -> None:
+    for query in (
+        "user=7&life=a&number=1&sent=1000.5",
+        "user=7&life=b&number=1&sent=1002.5",
+        "user=7&life=a&number=2&sent=1003.5",
+        "user=12&life=c&number=3",
+    ):
+        assert ask(server, f"/check?{query}")[0].status == 200, query
+    told = json.loads(ask(server, "/count")[1])
+    assert (told["total"], told["paths"]) == (4, {"/check": 4})
+    [finding] = told["lives"].pop("findings")
+    assert finding.startswith("user 7: life a sent at 1003.500, while life b was lived")
+    assert told["lives"] == {
+        "requests": 4,
+        "users": 2,
+        "lives": 3,
+        "doubled": 0,
+        "missing": 2,
+        "overlapping": 1,
+        "late": 0,
+    }
+    seen = json.loads(ask(server, "/count/seen?within=60")[1])
+    assert seen.keys() == {"7", "12"}
+    assert all(client.startswith("127.0.0.1:") for client in seen.values())
+    assert json.loads(ask(server, "/count/seen?within=0")[1]) == {}
+    ask(server, "/count", "DELETE")
+    assert server.counts["lives"]["requests"] == 0
+    assert json.loads(ask(server, "/count/seen?within=60")[1]) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/check", "life="),
+        ("/check?user=1&number=1&life=" + "x" * 65, "life="),
+        ("/check?life=a&number=1", "'' is not a whole number"),
+        ("/check?life=a&user=1&number=0", "'0' is not a whole number"),
+        ("/check?life=a&user=1&number=1&sent=nan", "'nan' is not a number of seconds"),
+        ("/count/seen", "'' is not a number of seconds"),
+        ("/count/seen?within=-1", "'-1' is not a number of seconds"),
+    ],
+)
+def test_check_says_what_it_wants(server: DemoServer, path: str, told: str) -> None:
+    response, body = ask(server, path)
+    assert response.status == 400
+    assert told in json.loads(body)["error"]
+    assert server.counts["lives"]["requests"] == 0
 
 
 def test_a_request_counts_only_when_its_body_was_read(server: DemoServer) -> None:

@@ -1,10 +1,12 @@
 """Clients of the real servers, as tests want them: verified, logged in, closed at the end."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 
-from amoc_gevent import xmpp
+from amoc_gevent import metrics, xmpp
+from amoc_gevent.xmpp import registration
 from tests.xmpp_servers import XmppServer
 
 _numbers = count(1)
@@ -36,5 +38,44 @@ def online(server: XmppServer, *numbers: int) -> Iterator[list[xmpp.Client]]:
 
 
 def fresh(word: str) -> str:
-    """A name that no test has used at a server yet."""
-    return f"{word}-{next(_numbers)}"
+    """A name that no test has used at a server yet, not even one of an earlier run."""
+    return f"{word}-{next(_numbers)}-{secrets.token_hex(2)}"
+
+
+class Newcomer(xmpp.Client):
+    """A client of an account of its own, which knows its password."""
+
+    password = ""
+
+
+@contextmanager
+def newcomers(server: XmppServer, count: int, **options) -> Iterator[list[Newcomer]]:
+    """Clients of accounts that nobody else uses, logged in and without figures; then removed."""
+    clients = []
+    for _ in range(count):
+        jid, password = f"{fresh('newcomer')}@{server.domain}", secrets.token_hex(8)
+        registration.register(jid, password, where(server))
+        clients.append(Newcomer(jid, password, where(server), sasl="PLAIN", **options))
+        clients[-1].password = password
+    try:
+        for one in clients:
+            one.connect()
+        metrics.recorder.reset()
+        yield clients
+    finally:
+        for one in clients:
+            if not one.connected:
+                one.connect()
+            registration.unregister(one)
+
+
+def registered(server: XmppServer, count: int) -> str:
+    """Make the accounts 1 to `count` of a name of their own; return its template.
+
+    Their passwords are as scenarios have them by default.
+    """
+    template = f"{fresh('made')}-{{id}}"
+    for number in range(1, count + 1):
+        jid = f"{template.format(id=number)}@{server.domain}"
+        registration.register(jid, f"password_{number}", where(server))
+    return template

@@ -115,3 +115,15 @@ def test_a_user_publishes_for_another_by_its_own_name(xmpp_server: XmppServer) -
             pubsub.delete(two, one.bare, node)
         assert raised.value.condition == "forbidden"
         pubsub.delete(one, None, node)
+
+
+def test_a_node_is_ensured_once_and_that_it_is_there_is_no_error(xmpp_server: XmppServer) -> None:
+    service, node = xmpp_server.pubsub, fresh("news")
+    with online(xmpp_server, 1, 2) as (one, two):
+        assert pubsub.ensure(one, service, node)
+        assert not pubsub.ensure(two, service, node)
+        with pytest.raises(xmpp.XmppError) as raised:
+            pubsub.ensure(two, one.bare, node)  # in whose name only one itself may
+        assert raised.value.condition == "forbidden"
+    created = metrics.recorder.take().operations["pubsub create"]
+    assert (created.count, created.errors) == (3, 1)

@@ -1,0 +1,34 @@
+"""`amoc attach`: a prompt on the master that can be left and come back to."""
+
+import sys
+
+import click
+
+from amoc_gevent.cli.prompt import steer
+from amoc_gevent.cli.remote import master_of
+from amoc_gevent.engine.home import Home
+from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
+
+
+@click.command()
+def attach() -> int:
+    """Steer the run of this home's master from a prompt: do, add, remove, status, watch, ...
+
+    Ctrl-D leaves the prompt and the run goes on. Lines can be piped in; the exit code is then 1 if
+    one of them failed.
+    """
+    control = master_of(Home.current())
+    told = control.ask({"command": "daemon"})
+    if not sys.stdin.isatty():
+        return EXIT_FINISHED if steer(control) else EXIT_FAILED
+    click.echo(f"attached to the master, pid {told['pid']}; `help` says what there is")
+    steer(control)
+    try:
+        status = control.ask({"command": "status"})
+    except AmocError as error:
+        click.echo(f"detached: {error}")
+        return EXIT_FINISHED
+    running = status["status"] in {"starting", "running", "stopping"}
+    goes_on = f": run {status['run']} of {status['scenario']} goes on" if running else ""
+    click.echo(f"detached{goes_on}; `amoc attach` comes back")
+    return EXIT_FINISHED

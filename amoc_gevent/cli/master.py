@@ -1,0 +1,146 @@
+"""`amoc master`: the daemon that holds the plan, and whom all commands go to."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from amoc_gevent.cli.background import start
+from amoc_gevent.cli.params import DURATION
+from amoc_gevent.engine import keys
+from amoc_gevent.engine.home import Home
+from amoc_gevent.errors import AmocError, UsageError
+
+if TYPE_CHECKING:
+    from amoc_gevent.engine.master import Master
+
+PORT = click.IntRange(0, 65535)
+LEASE_S = 15.0
+LEASE_MIN_S = 2.0
+STOP_PATIENCE_S = 10.0
+
+
+@click.command()
+@click.option("--bind", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=PORT, default=5710, show_default=True, help="Port of the plan.")
+@click.option(
+    "--reports-port", type=PORT, default=5711, show_default=True, help="Port of the reports."
+)
+@click.option(
+    "--lease",
+    type=DURATION,
+    default=LEASE_S,
+    help="How long a silent node is waited for before others take its users [15s].",
+)
+@click.option("--insecure", is_flag=True, help="Listen to everyone, without keys.")
+@click.option("--foreground", is_flag=True, help="Stay, and log to standard error.")
+@click.option(
+    "--log-file", type=click.Path(path_type=Path), help="Where --foreground logs instead."
+)
+def master(
+    bind: str,
+    port: int,
+    reports_port: int,
+    lease: float,
+    insecure: bool,
+    foreground: bool,
+    log_file: Path | None,
+) -> None:
+    """Start the master of this home (AMOC_HOME) in the background.
+
+    Nodes join it: `amoc node --master HOST`. Commands go to it from the shell, as `amoc do`, or
+    from the prompt of `amoc attach`. It logs to AMOC_HOME/log/master.log, which SIGHUP reopens.
+    Port 0 takes a free one. A run that goes on when the master ends is gone on with by the next.
+    """
+    home = Home.current()
+    if lease < LEASE_MIN_S:
+        raise UsageError(f"--lease {lease:g}s: 2s or more, for nodes report once a second")
+    keys.check_master(home, bind, insecure=insecure)
+    if foreground:
+        asked = Asked(bind, (port, reports_port), lease, insecure)
+        _serve(home, asked, log_file=log_file)
+        return
+    where = ["--bind", bind, "--port", str(port), "--reports-port", str(reports_port)]
+    where += ["--lease", f"{lease}s"]
+    told = start(home, "master", [*where, *(["--insecure"] if insecure else [])])
+    plans, reports = told["endpoints"]
+    click.echo(f"the master runs, pid {told['pid']}: plan at {plans}, reports at {reports}")
+
+
+class Asked(NamedTuple):
+    """How a master shall be: where it listens (port of the plan, of the reports), and to whom."""
+
+    bind: str
+    ports: tuple[int, int]
+    lease: float
+    insecure: bool
+
+
+def _serve(home: Home, asked: Asked, *, log_file: Path | None) -> None:
+    """Be the master until a signal or a request ends it.
+
+    A run that goes on then is left as it is, for the next master to go on with.
+    """
+    from amoc_gevent.cli.service import MasterService  # noqa: PLC0415  # the daemon's alone:
+    from amoc_gevent.engine.control import ControlServer  # noqa: PLC0415  # it loads gevent
+    from amoc_gevent.engine.daemon import Daemon  # noqa: PLC0415
+    from amoc_gevent.engine.health import raise_descriptor_limit  # noqa: PLC0415
+
+    with Daemon(home, "master", log_file) as daemon, compose(home, asked) as composed:
+        raise_descriptor_limit()
+        where = composed.endpoints
+        service = MasterService(composed)
+        services = {
+            **service.services,
+            **daemon.services(lambda force: _may_end(composed, force=force)),
+        }
+        describe = services["daemon"]
+        services["daemon"] = lambda r: {**describe(r), "endpoints": where}  # type: ignore[dict-item]
+        server = ControlServer(home.socket("master"), service.handle, services)
+        daemon.ready(f"plan at {where[0]}, reports at {where[1]}")
+        daemon.wait()
+        server.close()
+
+
+@contextmanager
+def compose(home: Home, asked: Asked) -> Iterator["Master"]:
+    """Have a master of `home` until the end of the block. AmocError where it cannot listen."""
+    from amoc_gevent.engine.bus import Keys  # noqa: PLC0415  # the daemon's alone
+    from amoc_gevent.engine.gate import Gate  # noqa: PLC0415
+    from amoc_gevent.engine.master import Master  # noqa: PLC0415
+    from amoc_gevent.engine.store import Store  # noqa: PLC0415
+
+    host = f"[{asked.bind}]" if ":" in asked.bind else asked.bind
+    plans, reports = (f"tcp://{host}:{port}" for port in asked.ports)
+    pair = None if asked.insecure else keys.own_keypair(home)
+    with ExitStack() as stack:
+        if pair is not None:
+            gate = Gate(lambda: keys.allowed(home))
+            stack.callback(gate.close)
+        store = stack.enter_context(Store(home.path / "runs.db"))
+        found = Master(
+            plans,
+            reports,
+            lease=asked.lease,
+            store=store,
+            keys=Keys(*pair) if pair is not None else None,
+        )
+        stack.callback(found.close)
+        yield found
+
+
+def _may_end(composed: "Master", *, force: bool) -> None:
+    """Return when no run goes on; by force stop it first. AmocError where one goes on."""
+    from amoc_gevent.core.commands import Stop  # noqa: PLC0415
+
+    run = composed.run
+    if run is None or not run.active:
+        return
+    if not force:
+        raise AmocError(
+            f"run {run.id} is {run.status}: `amoc stop` it first, or say --force to stop it now"
+        )
+    composed.handle(Stop(force=True))
+    composed.ended.wait(STOP_PATIENCE_S)

@@ -1,0 +1,239 @@
+"""The course of a run: what the nodes say and what is due take it from status to status."""
+
+import logging
+from collections.abc import Iterable
+
+from gevent.event import Event as Flag
+
+from amoc_gevent import clock
+from amoc_gevent.core.messages import MessageError, Report, UserCounts
+from amoc_gevent.core.nodes import NodeView
+from amoc_gevent.core.placement import (
+    gone_from,
+    moves_to_heirs,
+    release_moves,
+)
+from amoc_gevent.core.plan import UNRELEASED, Move, undelayed
+from amoc_gevent.core.run import Run
+from amoc_gevent.engine.keeper import Keeper
+from amoc_gevent.engine.refusals import Refusals
+
+log = logging.getLogger(__name__)
+
+LEAD_S = 0.1
+ABANDON_S = 10.0
+
+
+class Conductor:
+    """Hears of the nodes (`nodes` are those of the master) and moves the keeper's run on."""
+
+    def __init__(self, keeper: Keeper, nodes: dict[str, NodeView]) -> None:
+        self._keeper = keeper
+        self._nodes = nodes
+        self._refusals = Refusals()
+        self._progressed = 0.0
+        self._uncounted = False
+        self.ended = Flag()
+
+    @property
+    def present(self) -> list[NodeView]:
+        """The nodes that are not lost, in the order in which they joined."""
+        return [node for node in self._nodes.values() if not node.lost]
+
+    def begin(self, run: Run) -> None:
+        """Take up a new run."""
+        self._refusals = Refusals()
+        self.ended.clear()
+        self.count_users(run)
+
+    def _going_on(self) -> Run | None:
+        run = self._keeper.run
+        return run if run is not None and run.active else None
+
+    # What the fleet tells
+
+    def joined(self, node: NodeView, known: NodeView | None) -> None:
+        """Have a node's users return that comes back as a new process; others get the plan."""
+        words = f"node {node.name} with {node.workers} workers"
+        log.info("%s joined%s", words, " again" if known is not None else "")
+        run = self._going_on()
+        if run is None:
+            self._keeper.publish()
+            return
+        if known is None:
+            self._keeper.event("node-joined", f"{words} joined: it takes part from the next add on")
+        else:
+            self._keeper.event("node-back", f"{words} was started again")
+            self._move(run, node.name, (node.name,))
+        self._keeper.publish()
+
+    def lost(self, node: NodeView) -> None:
+        """Give the users of a node that is not heard to the others, unless they shall wait."""
+        log.warning("node %s is lost", node.name)
+        run = self._going_on()
+        if run is None:
+            return
+        text = f"node {node.name} was not heard for its lease"
+        self.count_users(run)
+        if run.plan.options.on_node_loss == "keep":
+            self._keeper.event("node-lost", f"{text}; its users wait for it")
+            return
+        moved = self._move(run, node.name, self._heirs(run))
+        then = "its users start on the others" if moved else "nobody can take its users"
+        self._keeper.event("node-lost", f"{text}; {then}")
+
+    def back(self, node: NodeView) -> None:
+        """Note that a lost node is heard again: what it kept of its reports counts."""
+        log.info("node %s is back", node.name)
+        if self._going_on() is not None:
+            self._keeper.event("node-back", f"node {node.name} is heard again")
+
+    def left(self, node: NodeView) -> None:
+        """Give the users of a node that has ended them to the others."""
+        log.info("node %s left", node.name)
+        run = self._going_on()
+        if run is None:
+            return
+        self._keeper.event("node-left", f"node {node.name} left; its users start on the others")
+        self._move(run, node.name, self._heirs(run))
+
+    def refused(self, error: MessageError) -> None:
+        """Note a report that cannot be read: its figures are missing."""
+        log.error("%s", error)
+        refused = self._refusals.event("a node", error)
+        run = self._going_on()
+        if refused is not None and run is not None:
+            run.events.append(refused)
+
+    def report(self, node: NodeView, report: Report) -> None:
+        """Take in what a node measured and what became of its users."""
+        run = self._keeper.run
+        if run is None or report.run != run.id:
+            return
+        run.clocks[node.name] = node.clock
+        self._uncounted = True
+        for first, last in report.ended:
+            run.ended_ids.add(first, last)
+        run.events.extend(report.events)
+        for second, snapshot in report.seconds:
+            health = [one for one in report.health if one.second == second]
+            run.results.collect(second, snapshot, health, run.users)
+        if report.failure is not None and run.failure is None:
+            run.failure = report.failure
+        if node.plan_version < self._keeper.version and self._overdue():
+            self._keeper.publish()
+
+    def _overdue(self) -> bool:
+        """Whether the plan may be published again: the more nodes, the less often."""
+        pause = max(0.1, len(self._nodes) / 1000)
+        return clock.monotonic() - self._keeper.published >= pause
+
+    # Users
+
+    def count_users(self, run: Run) -> None:
+        """Sum up what the nodes say of their users."""
+        self._uncounted = False
+        nodes = (node for node in self._nodes.values() if node.run == run.id and not node.lost)
+        before = run.users.running
+        run.count_users(sum((node.users for node in nodes), UserCounts()))
+        if run.users.running != before:
+            self._progressed = clock.steady()
+
+    def _heirs(self, run: Run) -> tuple[str, ...]:
+        """Return the nodes that can take over users, the one with the fewest first."""
+        able = [n for n in self.present if n.state != "failed"]
+        able.sort(key=lambda n: n.users.total if n.run == run.id else 0)
+        return tuple(node.name for node in able)
+
+    def _move(self, run: Run, source: str, heirs: tuple[str, ...]) -> bool:
+        """Move all users of a node that has none any more; return whether there were any."""
+        if not heirs:
+            return False
+        start = undelayed(clock.steady() + LEAD_S, run.plan.pauses)
+        unreleased = UNRELEASED if run.status == "starting" else start
+        moves = moves_to_heirs(run.plan, source, heirs, run.ended_ids, unreleased)
+        if moves:
+            self.add_moves(run, moves)
+        return bool(moves)
+
+    def add_moves(self, run: Run, moves: Iterable[Move]) -> None:
+        """Make moves part of the plan."""
+        self._keeper.change(run, moves=(*run.plan.moves, *moves))
+
+    @property
+    def moving(self) -> bool:
+        """Whether users are on their way from nodes that have not let go of them yet."""
+        return any(move.start == UNRELEASED for move in self._keeper.plan.moves)
+
+    def _release_moves(self, run: Run) -> None:
+        """Have users start where they were moved to, once their last nodes have let go of them."""
+        sources = {move.source for move in run.plan.moves if move.start == UNRELEASED}
+        holding = (node for node in self.present if node.name in sources)
+        if all(node.plan_version >= run.plan.version for node in holding):
+            gone = gone_from(run.plan, run.ended_ids)
+            start = undelayed(clock.steady() + LEAD_S, run.plan.pauses)
+            self._keeper.change(run, moves=release_moves(run.plan, gone, start).moves)
+
+    # The course
+
+    def begin_stop(self, run: Run, *, force: bool = False, failed: bool = False) -> None:
+        """Have all users end."""
+        if failed:
+            run.final_status = "failed"
+        if run.status != "stopping":
+            run.stopping_at = clock.steady()
+            self._keeper.event("stop", "by force" if force else "gently")
+        self._keeper.change(run, status="stopping", force=force or run.plan.force)
+
+    def advance(self) -> None:
+        """Take the run to its next status when it is due."""
+        run = self._going_on()
+        if run is None:
+            return
+        if self._uncounted:
+            self.count_users(run)
+        now = clock.steady()
+        if run.failure is not None and run.final_status != "failed":
+            self.begin_stop(run, failed=True, force=run.status == "starting")
+        elif run.status == "starting":
+            if all(node.follows(run.id, "ready") for node in self._involved(run)):
+                run.started_at = now + LEAD_S
+                start = undelayed(run.started_at, run.plan.pauses)
+                self._keeper.change(run, status="running", batches=run.plan.released(start).batches)
+        elif run.status == "running":
+            if self.moving:
+                self._release_moves(run)
+            over = run.duration is not None and now >= run.started_at + run.duration
+            if over or self._all_ended(run):
+                self.begin_stop(run)
+        elif run.status == "stopping":
+            self._advance_stop(run, now)
+
+    def _involved(self, run: Run) -> list[NodeView]:
+        """Return the nodes that have users of the run, as far as they are heard."""
+        names = {name for batch in run.plan.batches for name in batch.nodes}
+        heirs = {name for move in run.plan.moves for name in move.heirs}
+        return [node for node in self.present if node.name in names | heirs]
+
+    def _all_ended(self, run: Run) -> bool:
+        """Whether every user ended, and not all of them because they were removed."""
+        return run.users.done == run.assigned and run.removed < run.assigned
+
+    def _advance_stop(self, run: Run, now: float) -> None:
+        nodes, by_force_at = self.present, run.stopping_at + run.plan.options.stop_timeout
+        if all(node.follows(run.id, "stopped") and node.complete for node in nodes):
+            self._end(run)
+        elif now > max(by_force_at, self._progressed) + ABANDON_S:
+            self._keeper.event(
+                "abandoned", "not every worker said that it stopped; they were killed"
+            )
+            self._end(run)
+        elif not run.plan.force and now > by_force_at:
+            self._keeper.change(run, force=True)
+
+    def _end(self, run: Run) -> None:
+        run.ended_at = clock.steady()
+        self._keeper.save()
+        run.results.close_all()
+        self._keeper.change(run, status=run.final_status)
+        self.ended.set()

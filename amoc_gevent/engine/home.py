@@ -1,0 +1,76 @@
+"""Where files live: AMOC_HOME (default `~/.amoc`) with keys, control sockets, logs and pid files.
+
+Imports nothing that is slow: plain clients look here for the socket they talk to.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from amoc_gevent.errors import AmocError
+
+Kind = Literal["master", "node"]
+KINDS: tuple[Kind, ...] = ("master", "node")
+"""The daemons of which a home may hold one each."""
+
+SOCKET_MAX = 107
+"""Bytes of a Unix socket's path (sun_path, without its zero)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The directory of one master, one node, or both."""
+
+    path: Path
+
+    @classmethod
+    def current(cls) -> Self:
+        """Return the home that the environment names."""
+        given = os.environ.get("AMOC_HOME") or "~/.amoc"
+        return cls(Path(os.path.abspath(Path(given).expanduser())))  # noqa: PTH100  # links stay
+
+    def make(self) -> Self:
+        """Make the directory (mode 0700) where there is none; AmocError where that is impossible.
+
+        A home whose sockets nobody could connect to is refused, too.
+        """
+        socket = self.socket("master")
+        if len(os.fsencode(socket)) > SOCKET_MAX:
+            raise AmocError(
+                f"{socket} is too long for a socket's path ({SOCKET_MAX} bytes): "
+                "choose a shorter AMOC_HOME"
+            )
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.logs.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise AmocError(f"AMOC_HOME {self.path} cannot be used: {error.strerror}") from error
+        return self
+
+    def socket(self, kind: Kind) -> Path:
+        """Return the control socket of a daemon."""
+        return self.path / f"{kind}.sock"
+
+    def pid_file(self, kind: Kind) -> Path:
+        """Return the pid file of a daemon, which it keeps locked while it runs."""
+        return self.path / f"{kind}.pid"
+
+    @property
+    def logs(self) -> Path:
+        """The directory of log files."""
+        return self.path / "log"
+
+    def log_file(self, kind: Kind) -> Path:
+        """Return where a daemon in the background logs."""
+        return self.logs / f"{kind}.log"
+
+    @property
+    def keys(self) -> Path:
+        """The directory of keys."""
+        return self.path / "keys"
+
+    @property
+    def history(self) -> Path:
+        """What was typed at prompts."""
+        return self.path / "history"

@@ -1,0 +1,64 @@
+"""A node's reports on their way to the master: numbered, kept until they are acknowledged.
+
+What is sent again is that which the master, hearing of later ones, says it has not got.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from amoc_gevent import clock
+
+RESEND_S = 3.0
+RESENT_AT_ONCE = 100
+KEPT_REPORTS = 3600
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A report that the master has not acknowledged."""
+
+    sequence: int
+    data: bytes
+    sent: float
+
+
+class Outbox:
+    """Numbers reports and keeps them; `push` sends one."""
+
+    def __init__(self, push: Callable[[bytes], bool]) -> None:
+        self._push = push
+        self._kept: deque[_Kept] = deque(maxlen=KEPT_REPORTS)
+        self.sequence = 0
+
+    @property
+    def next(self) -> int:
+        """The number of the next report."""
+        return self.sequence + 1
+
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest report that is kept, or else of the next one."""
+        return self._kept[0].sequence if self._kept else self.next
+
+    @property
+    def empty(self) -> bool:
+        """Whether all that was sent is acknowledged."""
+        return not self._kept
+
+    def send(self, data: bytes) -> None:
+        """Send the next report."""
+        self.sequence += 1
+        self._kept.append(_Kept(self.sequence, data, clock.monotonic()))
+        self._push(data)
+
+    def acknowledge(self, sequence: int) -> None:
+        """Drop the reports up to this number; send some of the others again that went long ago."""
+        while self._kept and self._kept[0].sequence <= sequence:
+            self._kept.popleft()
+        now, again = clock.monotonic(), 0
+        for kept in self._kept:
+            if now - kept.sent > RESEND_S and again < RESENT_AT_ONCE:
+                kept.sent = now
+                again += 1
+                self._push(kept.data)

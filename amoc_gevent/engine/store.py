@@ -1,0 +1,188 @@
+"""The run store: an SQLite database (WAL) from which a master goes on, and which keeps past runs.
+
+What is written is safe from the death of the master's process at once. It is not forced to the disk
+each time, so a power failure may cost the last moments.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from amoc_gevent import __version__
+from amoc_gevent.core import records
+from amoc_gevent.core.nodes import NodeView
+from amoc_gevent.core.records import Events, Measured, NodeRecord, RecordError, RunRecord
+from amoc_gevent.core.run import Run
+from amoc_gevent.errors import AmocError
+
+RUNS_KEPT = 100
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY, number INTEGER, version TEXT, active INTEGER, began REAL, ended REAL,
+    scenario TEXT, status TEXT, users INTEGER, operations INTEGER, comment TEXT, record BLOB);
+CREATE TABLE IF NOT EXISTS parts (run TEXT, kind TEXT, data BLOB);
+CREATE INDEX IF NOT EXISTS parts_of_run ON parts (run);
+CREATE TABLE IF NOT EXISTS nodes (name TEXT PRIMARY KEY, data BLOB);
+"""
+_KINDS: dict[str, type[Measured] | type[Events]] = {"measured": Measured, "events": Events}
+
+
+Part = tuple[str, bytes]
+"""A part of a run as it is stored: its kind and its bytes."""
+
+
+def part_of(record: Measured | Events) -> Part:
+    """Return a record as it is stored."""
+    kind = next(kind for kind, found in _KINDS.items() if isinstance(record, found))
+    return kind, records.encode(record)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One run in the list of runs; times in seconds since 1970, 0 where it has not come so far."""
+
+    run: str
+    scenario: str
+    status: str
+    began: float
+    ended: float
+    users: int
+    operations: int
+    comment: str
+
+
+class Store:
+    """The database at `path`. Raises AmocError where it cannot be opened or read."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False)
+            path.chmod(0o600)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(SCHEMA)
+        except (sqlite3.Error, OSError) as error:
+            raise AmocError(f"the run store {path} cannot be opened: {error}") from error
+        self._path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def save(self, run: Run, parts: Iterable[Part] = (), nodes: Iterable[NodeView] = ()) -> None:
+        """Write how a run stands, what was measured since, and what was received of the nodes.
+
+        All of it or nothing: figures and the numbers of the reports that they came with. Raises
+        sqlite3.Error where it cannot be written.
+        """
+        total = run.results.total.operations.values()
+        row = (
+            run.id,
+            __version__,
+            run.active,
+            run.started_at,
+            run.ended_at,
+            run.scenario,
+            run.status,
+            run.assigned,
+            sum(operation.count for operation in total),
+            run.comment,
+            records.encode(records.record_of_run(run)),
+        )
+        with self._db:
+            self._db.execute(
+                "INSERT OR REPLACE INTO runs VALUES (?1, coalesce((SELECT number FROM runs WHERE"
+                " id = ?1), (SELECT coalesce(max(number), 0) + 1 FROM runs)),"
+                " ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                row,
+            )
+            self._db.executemany(
+                "INSERT INTO parts VALUES (?, ?, ?)",
+                [(run.id, kind, data) for kind, data in parts],
+            )
+            self._save_nodes(nodes)
+
+    def _save_nodes(self, nodes: Iterable[NodeView]) -> None:
+        self._db.executemany(
+            "INSERT INTO nodes VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET data = excluded.data",
+            [(node.name, records.encode(records.record_of_node(node))) for node in nodes],
+        )
+
+    def save_nodes(self, nodes: Iterable[NodeView]) -> None:
+        """Write what was received of the nodes while no run goes on."""
+        with self._db:
+            self._save_nodes(nodes)
+
+    def forget_node(self, name: str) -> None:
+        """Remove a node that has left."""
+        with self._db:
+            self._db.execute("DELETE FROM nodes WHERE name = ?", (name,))
+
+    def prune(self) -> None:
+        """Remove all runs but the last hundred."""
+        old = "SELECT id FROM runs WHERE active = 0 ORDER BY number DESC LIMIT -1 OFFSET ?"
+        with self._db:
+            self._db.execute(f"DELETE FROM parts WHERE run IN ({old})", (RUNS_KEPT,))  # noqa: S608  # our own text
+            self._db.execute(f"DELETE FROM runs WHERE id IN ({old})", (RUNS_KEPT,))  # noqa: S608
+
+    def nodes(self, now: float) -> list[NodeView]:
+        """Return the nodes that were known, as if heard `now` (the master's monotonic time)."""
+        rows = self._db.execute("SELECT data FROM nodes ORDER BY rowid")
+        return [records.node_of(records.decode(NodeRecord, data), now) for (data,) in rows]
+
+    def active(self) -> Run | None:
+        """Return the run that was going on when the last master ended."""
+        row = self._db.execute("SELECT id FROM runs WHERE active ORDER BY number DESC").fetchone()
+        return None if row is None else self.load(row[0])
+
+    def list(self) -> list[Line]:
+        """Return all runs, the latest first."""
+        rows = self._db.execute(
+            "SELECT id, scenario, status, began, ended, users, operations, comment FROM runs"
+            " ORDER BY number DESC"
+        )
+        return [Line(*row) for row in rows]
+
+    def load(self, run_id: str) -> Run:
+        """Return a run with all its figures. Raises AmocError where there is none of this id."""
+        row = self._db.execute(
+            "SELECT record, version FROM runs WHERE id = ?", (run_id,)
+        ).fetchone()
+        if row is None:
+            known = ", ".join(line.run for line in self.list()[:5]) or "none yet"
+            raise AmocError(f"there is no run {run_id}; the latest are: {known}")
+        record, version = row
+        try:
+            return self._restored(run_id, record)
+        except RecordError as error:
+            raise AmocError(f"run {run_id} was stored by amoc {version}: {error}") from error
+
+    def _restored(self, run_id: str, record: bytes) -> Run:
+        run = records.run_of(records.decode(RunRecord, record))
+        rows = self._db.execute(
+            "SELECT kind, data FROM parts WHERE run = ? ORDER BY rowid", (run_id,)
+        )
+        for kind, data in rows:
+            part = records.decode(_KINDS[kind], data)
+            if isinstance(part, Events):
+                run.events.extend(part.events)
+            else:
+                run.results.add(part.second, part.snapshot, part.health, part.users)
+        if not run.active:
+            run.results.close_all()
+        return run

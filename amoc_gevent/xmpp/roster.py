@@ -1,0 +1,176 @@
+"""Rosters (RFC 6121 2 and 3): whom a user knows, kept true by the server's pushes.
+
+>>> contacts = xmpp.roster.fetch(client)
+>>> xmpp.roster.put(client, "user_2@localhost", name="Two", groups=["friends"])
+>>> xmpp.roster.subscribe(client, "user_2@localhost")
+>>> contacts.wait(lambda known: known["user_2@localhost"].subscription == "to", timeout=5)
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from gevent.event import Event
+
+from amoc_gevent import clock
+from amoc_gevent.xmpp.answers import is_roster_push
+from amoc_gevent.xmpp.client import Client
+from amoc_gevent.xmpp.errors import Disconnected, XmppTimeout
+from amoc_gevent.xmpp.ledger import bare
+from amoc_gevent.xmpp.names import PRESENCE_TAG, ROSTER
+from amoc_gevent.xmpp.stanza import Stanza, escaped
+
+_QUERY_TAG = f"{{{ROSTER}}}query"
+_ITEM_TAG = f"{{{ROSTER}}}item"
+_GROUP_TAG = f"{{{ROSTER}}}group"
+_LOOK_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """One entry: `subscription` is "none", "to", "from" or "both" (whose presence goes where).
+
+    `pending` is whether we have asked and the contact has not answered.
+    """
+
+    jid: str
+    name: str = ""
+    subscription: str = "none"
+    groups: frozenset[str] = frozenset()
+    pending: bool = False
+
+
+class Roster(Mapping[str, Contact]):
+    """A client's contacts by bare JID, as they are now; `fetch` returns it.
+
+    It is read like a dict. The pushes of the server keep it true while the session lasts, that of
+    a resumed one included.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._contacts: dict[str, Contact] = {}
+        self._changed = Event()
+
+    def __getitem__(self, jid: str) -> Contact:
+        return self._contacts[jid]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._contacts))
+
+    def __len__(self) -> int:
+        return len(self._contacts)
+
+    def wait(self, test: Callable[["Roster"], object], timeout: float | None = None) -> None:
+        """Wait until `test(roster)` is true; one that misses a contact (KeyError) is not, yet.
+
+        Raises XmppTimeout after `timeout` seconds (by default the server's), Disconnected.
+        """
+        seconds = self._client.server.timeout if timeout is None else timeout
+        deadline = clock.monotonic() + seconds
+        while not self._holds(test):
+            if not self._client.connected:
+                raise Disconnected("not connected")
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                raise XmppTimeout("change of the roster", seconds)
+            self._changed.clear()
+            self._changed.wait(min(left, _LOOK_S))
+
+    def _holds(self, test: Callable[["Roster"], object]) -> bool:
+        try:
+            return bool(test(self))
+        except KeyError:
+            return False
+
+    def _see(self, stanza: Stanza) -> None:
+        """Take a push, from our own account only (RFC 6121 2.1.6); the hub calls it."""
+        if is_roster_push(stanza, self._client.bare):
+            self._take(stanza)
+
+    def _take(self, stanza: Element) -> None:
+        for item in stanza.iterfind(f"{_QUERY_TAG}/{_ITEM_TAG}"):
+            contact = _contact(item)
+            if contact.subscription == "remove":
+                self._contacts.pop(contact.jid, None)
+            else:
+                self._contacts[contact.jid] = contact
+        self._changed.set()
+
+
+def fetch(client: Client, *, timeout: float | None = None) -> Roster:
+    """Ask for the roster; from then on the server tells of each change to it.
+
+    The operation is "roster get".
+    """
+    roster = Roster(client)
+    client.watch(roster._see)
+    try:
+        roster._take(client.iq(f"<query xmlns='{ROSTER}'/>", timeout=timeout, name="roster get"))
+    except BaseException:
+        client.unwatch(roster._see)
+        raise
+    return roster
+
+
+def put(
+    client: Client,
+    jid: str,
+    *,
+    name: str = "",
+    groups: Iterable[str] = (),
+    timeout: float | None = None,
+) -> None:
+    """Add a contact, or change name and groups of one; the operation is "roster set"."""
+    called = f" name='{escaped(name)}'" if name else ""
+    inside = "".join(f"<group>{escaped(group)}</group>" for group in groups)
+    item = f"<item jid='{escaped(bare(jid))}'{called}>{inside}</item>"
+    _set(client, item, "roster set", timeout)
+
+
+def remove(client: Client, jid: str, *, timeout: float | None = None) -> None:
+    """Remove a contact, with the subscriptions both ways; the operation is "roster remove".
+
+    Raises XmppError "item-not-found" where there is none, as far as the server minds.
+    """
+    item = f"<item jid='{escaped(bare(jid))}' subscription='remove'/>"
+    _set(client, item, "roster remove", timeout)
+
+
+def subscribe(client: Client, jid: str) -> None:
+    """Ask to see a contact's presence, who has to `approve` it."""
+    client.send_presence(bare(jid), type="subscribe")
+
+
+def approve(client: Client, jid: str) -> None:
+    """Let a contact who has asked see one's own presence; for `client.on(roster.asks, ...)`."""
+    client.send_presence(bare(jid), type="subscribed")
+
+
+def refuse(client: Client, jid: str) -> None:
+    """Let a contact not see one's own presence, or no longer."""
+    client.send_presence(bare(jid), type="unsubscribed")
+
+
+def unsubscribe(client: Client, jid: str) -> None:
+    """Ask to see a contact's presence no longer."""
+    client.send_presence(bare(jid), type="unsubscribe")
+
+
+def asks(stanza: Stanza) -> bool:
+    """Match who asks to see one's presence; for `wait_for` and `on`."""
+    return stanza.tag == PRESENCE_TAG and stanza.type == "subscribe"
+
+
+def _set(client: Client, item: str, name: str, timeout: float | None) -> None:
+    client.iq(f"<query xmlns='{ROSTER}'>{item}</query>", type="set", timeout=timeout, name=name)
+
+
+def _contact(item: Element) -> Contact:
+    return Contact(
+        item.get("jid", ""),
+        item.get("name", ""),
+        item.get("subscription", "none"),
+        frozenset(group.text or "" for group in item.iterfind(_GROUP_TAG)),
+        item.get("ask") == "subscribe",
+    )

@@ -1,0 +1,164 @@
+"""Simulated nodes in one process: real sockets and real reports, but no workers and no users.
+
+`python -m benchmarks.fleet PLANS REPORTS FIRST COUNT NOTES` simulates the nodes `node-FIRST` and
+following. Each reports once a second; with `--play SECONDS` each reports, once there is a run, so
+many seconds as fast as the master acknowledges them. The file NOTES tells how far all of them are.
+"""
+
+import argparse
+import json
+import signal
+import uuid
+from functools import lru_cache
+from pathlib import Path
+
+import gevent
+from gevent.event import Event
+
+from amoc_gevent import clock
+from amoc_gevent.core.clocks import OffsetEstimate
+from amoc_gevent.core.messages import Beat, Clock, decode_ack, decode_beat, decode_plan, encode
+from amoc_gevent.core.plan import Plan
+from amoc_gevent.engine.bus import Listener, Pusher
+from amoc_gevent.engine.health import raise_descriptor_limit
+from amoc_gevent.engine.outbox import Outbox
+from amoc_gevent.engine.topics import BEAT, CODE, PLAN, ack_topic
+from benchmarks.reports import report_of, snapshots, users_of
+
+REPORT_S = 1.0
+NOTE_S = 0.05
+WINDOW = 20
+"""Reports that a node which plays has on the way; a real one has two or three."""
+
+
+@lru_cache(maxsize=4)
+def plan_of(data: bytes) -> Plan:
+    """Return a plan; all nodes of a process get the same one, and one of them reads it."""
+    return decode_plan(data)
+
+
+@lru_cache(maxsize=4)
+def beat_of(data: bytes) -> Beat:
+    """Return a beat."""
+    return decode_beat(data)
+
+
+class SimulatedNode:
+    """One node; `heard` hears of each plan that it got, `played` counts seconds it has played."""
+
+    measured = snapshots()
+
+    def __init__(self, number: int, plans: str, reports: str, play: int) -> None:
+        self.name = f"node-{number}"
+        self._number = number
+        self._play = play
+        self._incarnation = uuid.uuid4().hex
+        self._ack_topic = ack_topic(self.name)
+        self._listener = Listener(plans, (PLAN, BEAT, CODE, self._ack_topic))
+        self._outbox = Outbox(Pusher(reports).push)
+        self._offset = OffsetEstimate()
+        self._acknowledged = Event()
+        self.plan = Plan()
+        self.got_at = 0.0
+        self.joined_at = 0.0
+        self.played = 0
+        gevent.spawn(self._listen)
+        gevent.spawn(self._report)
+
+    def _listen(self) -> None:
+        while True:
+            topic, frames = self._listener.receive()
+            now = clock.monotonic()
+            if topic == self._ack_topic:
+                self._take_ack(frames[0], now)
+            elif topic in {PLAN, BEAT}:
+                self._offset.hear(beat_of(frames[0]).time, now)
+            if topic == PLAN:
+                plan = plan_of(frames[1])
+                if plan.version != self.plan.version:
+                    self.plan, self.got_at = plan, now
+
+    def _take_ack(self, data: bytes, now: float) -> None:
+        ack = decode_ack(data)
+        if ack.incarnation == self._incarnation:
+            self.joined_at = self.joined_at or now
+            self._outbox.acknowledge(ack.sequence)
+            self._offset.exchange(ack.sent, ack.received, ack.time, now)
+            self._acknowledged.set()
+
+    def _report(self) -> None:
+        gevent.sleep(self._number % 100 / 100 * REPORT_S)  # nodes do not report in step
+        while True:
+            if self.plan.status == "running" and self.played < self._play:
+                self._play_on()
+            else:
+                self._send(int(clock.monotonic() + self._clock().offset))
+                gevent.sleep(REPORT_S)
+
+    def _play_on(self) -> None:
+        began = int(clock.monotonic() + self._clock().offset)
+        while self.played < self._play:
+            while self._outbox.next - self._outbox.oldest >= WINDOW:
+                self._acknowledged.clear()
+                self._acknowledged.wait(REPORT_S)
+            self._send(began + self.played)
+            self.played += 1
+
+    def _clock(self) -> Clock:
+        offset, bound = self._offset.at(clock.monotonic())
+        return Clock(offset, offset - clock.wall_minus_monotonic(), bound)
+
+    def _send(self, second: int) -> None:
+        running = self.plan.status == "running"
+        one = self.measured[(self._number + second) % len(self.measured)]
+        report = report_of(
+            self.name,
+            self._incarnation,
+            self._outbox.next,
+            self._outbox.oldest,
+            self.plan,
+            self._clock(),
+            users=users_of(self.plan, self.name),
+            measured=((second, one),) if running else (),
+        )
+        self._outbox.send(encode(report))
+
+
+def note(nodes: list[SimulatedNode], path: Path) -> None:
+    """Write how far all nodes are: the last one's time of joining and of each plan, and more."""
+    versions = {node.plan.version for node in nodes}
+    told = {
+        "joined": sum(node.joined_at > 0 for node in nodes),
+        "joined_at": max(node.joined_at for node in nodes),
+        "version": min(versions),
+        "got_at": max(node.got_at for node in nodes) if len(versions) == 1 else 0.0,
+        "played": min(node.played for node in nodes),
+    }
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(told))
+    fresh.replace(path)
+
+
+def main() -> None:
+    """Simulate until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
+    parser.add_argument("plans")
+    parser.add_argument("reports")
+    parser.add_argument("first", type=int)
+    parser.add_argument("count", type=int)
+    parser.add_argument("notes", type=Path)
+    parser.add_argument("--play", type=int, default=0, metavar="SECONDS")
+    given = parser.parse_args()
+    raise_descriptor_limit()
+    ended = Event()
+    gevent.signal_handler(signal.SIGTERM, ended.set)
+    nodes = [
+        SimulatedNode(number, given.plans, given.reports, given.play)
+        for number in range(given.first, given.first + given.count)
+    ]
+    while not ended.wait(NOTE_S):
+        note(nodes, given.notes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What a simulated node reports: real messages, with figures as a busy node has them."""
+
+import random
+from dataclasses import replace
+
+from amoc_gevent import clock
+from amoc_gevent.core.messages import Clock, Health, Report, State, UserCounts
+from amoc_gevent.core.placement import ranges_of
+from amoc_gevent.core.plan import Plan
+from amoc_gevent.core.snapshot import Snapshot
+
+OPERATIONS = 20
+OPERATION_CALLS = 100
+VARIANTS = 8
+WORKERS = 2
+MEDIAN_US = 20_000
+
+
+def snapshots() -> list[Snapshot]:
+    """Return some seconds of 20 operations with 100 calls each: about 50 buckets a histogram."""
+    return [_snapshot(random.Random(seed)) for seed in range(VARIANTS)]
+
+
+def _snapshot(chance: random.Random) -> Snapshot:
+    found = Snapshot(iterations=OPERATION_CALLS, peak=10)
+    for number in range(OPERATIONS):
+        operation = found.operation(f"GET /pages/{number}")
+        for _ in range(OPERATION_CALLS):
+            latency = int(MEDIAN_US * chance.lognormvariate(0, 0.02))
+            operation.count += 1
+            operation.latency.record(latency)
+            operation.phase("first_byte").record(latency - 100)
+    for _ in range(10):
+        found.lag.record(chance.randrange(200, 2000))
+    return found
+
+
+def users_of(plan: Plan, node: str) -> UserCounts:
+    """Return the users that a node has by this plan, all of them inside `start`."""
+    ids = sum(len(ids) for batch in plan.batches for ids in ranges_of(batch, node))
+    return UserCounts(running=ids)
+
+
+def state_of(plan: Plan) -> State:
+    """Return how a node stands to a plan whose workers do all they are told at once."""
+    return "ready" if plan.status in {"starting", "running"} else "stopped"
+
+
+def health_of(node: str, second: int) -> tuple[Health, ...]:
+    """Return how the workers of a node fared."""
+    one = Health(node, 0, second, 4711, 0.5, 900, 300, 60 << 20, 200, 65536)
+    return tuple(replace(one, worker=worker) for worker in range(WORKERS))
+
+
+def report_of(
+    node: str,
+    incarnation: str,
+    sequence: int,
+    oldest: int,
+    plan: Plan,
+    clocks: Clock,
+    *,
+    users: UserCounts,
+    measured: tuple[tuple[int, Snapshot], ...],
+) -> Report:
+    """Return the next report of a node, with what was `measured` in which seconds."""
+    return Report(
+        source=node,
+        incarnation=incarnation,
+        sequence=sequence,
+        run=plan.run,
+        state=state_of(plan),
+        oldest=oldest,
+        plan_version=plan.version,
+        users=users,
+        seconds=measured,
+        health=tuple(one for second, _ in measured for one in health_of(node, second)),
+        workers=WORKERS,
+        sent=clock.monotonic(),
+        place=f"{node}:/simulated",
+        clock=clocks,
+    )

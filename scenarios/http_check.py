@@ -1,0 +1,36 @@
+"""Users tell the demo server who they are, whose counts prove that none was run twice at once."""
+
+import time
+import uuid
+
+from amoc_gevent import http, settings, user
+
+url = settings.declare("url", "http://127.0.0.1:8080", "the demo server (amoc demo http)")
+pause = settings.declare(
+    "pause",
+    "150ms",
+    "between two requests of a user",
+    type=settings.duration,
+    update=True,
+)
+requests = settings.declare(
+    "requests",
+    50,
+    "requests of a round",
+    verify=lambda count: count > 0 or (False, "must be above 0"),
+)
+
+
+def init() -> None:
+    pass
+
+
+def start(user_id: int) -> None:
+    life = uuid.uuid4().hex
+    with http.Session(url.value) as session:
+        for number in range(1, requests.value + 1):
+            whose = f"user={user_id}&life={life}&number={number}&sent={time.time():.6f}"
+            session.get(f"/check?{whose}", name="GET /check")
+            user.sleep(pause.value)
+            if user.leaving():
+                break

@@ -1,0 +1,283 @@
+"""`amoc master` and `amoc node` as daemons: how they start, what they leave, how they end."""
+
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gevent import subprocess
+
+from amoc_gevent.cli.background import end
+from amoc_gevent.engine.home import Kind
+from amoc_gevent.errors import AmocError
+from tests.integration.conftest import Amoc
+from tests.integration.homes import ANY_PORT, Daemons, daemons_of
+from tests.servers import ROOT, listening_socket, wait_for
+
+SCENARIO = """
+from amoc_gevent import user
+
+
+def start(user_id):
+    user.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def daemons(amoc: Amoc) -> Iterator[Daemons]:
+    yield from daemons_of(amoc)
+
+
+def test_a_master_answers_when_its_start_returns(daemons: Daemons) -> None:
+    said = daemons.master()
+
+    told = daemons.describe()
+    plans, reports = told["endpoints"]
+    assert said == f"the master runs, pid {told['pid']}: plan at {plans}, reports at {reports}\n"
+    assert daemons.pid() == told["pid"]
+    assert daemons.home.path.stat().st_mode & 0o777 == 0o700
+    assert daemons.home.socket("master").stat().st_mode & 0o777 == 0o600
+    assert os.getsid(told["pid"]) != os.getsid(0)
+
+
+def test_a_node_says_that_it_joined_and_answers_status(daemons: Daemons) -> None:
+    daemons.master()
+    said = daemons.node()
+
+    assert re.fullmatch(r"node one runs, pid \d+: joined master 127\.0\.0\.1\n", said)
+    assert daemons.json("status")["nodes"] == 1
+    status = daemons.control("node").ask({"command": "status"})
+    assert (status["kind"], status["name"], status["joined"]) == ("node", "one", True)
+
+
+def test_a_node_without_a_master_starts_and_waits_for_it(daemons: Daemons) -> None:
+    with listening_socket() as taken:  # nobody speaks ZeroMQ there
+        port = taken.getsockname()[1]
+        said = daemons.good(
+            "node", "--master", "127.0.0.1", "--port", port, "--reports-port", port, "--name", "one"
+        )
+    assert said.endswith(": waiting for master 127.0.0.1\n")
+    assert "waiting for master 127.0.0.1" in daemons.good("status")
+
+
+def test_a_command_to_a_node_is_sent_to_its_master(daemons: Daemons) -> None:
+    daemons.master()
+    daemons.node()
+    with pytest.raises(AmocError, match=r"this is node one: commands go to its master 127"):
+        daemons.control("node").ask({"command": "add", "count": 1})
+
+
+def test_a_second_start_says_which_pid_is_there(daemons: Daemons, amoc: Amoc) -> None:
+    daemons.master()
+    pid = daemons.pid()
+
+    for options in ((), ("--foreground",)):
+        code, said = amoc.run("master", *ANY_PORT, *options)
+        assert code == 1
+        assert said == (
+            f"amoc: a master runs in {daemons.home.path} already, pid {pid}; "
+            "`amoc shutdown master` ends it\n"
+        )
+    assert daemons.pid() == pid
+    assert daemons.describe()["pid"] == pid
+
+
+def test_a_start_that_fails_says_why_with_the_last_lines(daemons: Daemons, amoc: Amoc) -> None:
+    with listening_socket() as taken:
+        port = taken.getsockname()[1]
+        code, said = amoc.run("master", "--port", port, "--reports-port", 0)
+    assert code == 1
+    first = said.splitlines()[0]
+    assert first.startswith("amoc: the master did not start: ")
+    assert f"127.0.0.1:{port}" in first
+    assert "in use" in first
+    assert daemons.pid() is None
+
+
+def test_a_home_that_cannot_be_used_is_one_line(amoc: Amoc) -> None:
+    file = amoc.directory / "file"
+    file.write_text("")
+    for home, why in ((file / "home", "Not a directory"), (Path("/" + "x" * 120), "too long")):
+        code, said = amoc.run("master", *ANY_PORT, env={"AMOC_HOME": str(home)})
+        assert code == 1
+        assert why in said
+        assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["master", "node"])
+def test_a_killed_daemon_leaves_nothing_that_keeps_the_next_one(
+    daemons: Daemons, kind: Kind
+) -> None:
+    daemons.master()
+    daemons.node()
+    pid = daemons.kill(signal.SIGKILL, kind)
+    wait_for(lambda: daemons.pid(kind) is None, what="the end of the claim")
+    assert daemons.home.socket(kind).exists()
+    assert daemons.home.pid_file(kind).exists()
+
+    if kind == "master":
+        daemons.master()
+    else:
+        daemons.node()
+    assert daemons.describe(kind)["pid"] == daemons.pid(kind) != pid
+
+
+def test_a_socket_of_a_killed_master_is_one_line_to_who_asks(daemons: Daemons, amoc: Amoc) -> None:
+    daemons.master()
+    daemons.kill(signal.SIGKILL)
+    wait_for(lambda: daemons.pid() is None, what="the end of the claim")
+    code, said = amoc.run("status")
+    hint = f"amoc: no master runs in {daemons.home.path}: start one with `amoc master`\n"
+    assert (code, said) == (1, hint)
+
+
+def test_hup_reopens_the_log(daemons: Daemons) -> None:
+    daemons.master()
+    log = daemons.home.log_file("master")
+    moved = log.rename(log.with_name("master.log.1"))
+    daemons.kill(signal.SIGHUP)
+    wait_for(lambda: log.exists() and "log reopened" in log.read_text(), what="a new log")
+    before = moved.read_text()
+
+    daemons.amoc.run("add", 1)  # refused, and logged
+    wait_for(lambda: "Add(count=1" in log.read_text(), what="a line of the new log")
+    assert moved.read_text() == before
+    assert log.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("kind", ["master", "node"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_daemon_and_its_files(
+    daemons: Daemons, kind: Kind, number: signal.Signals
+) -> None:
+    daemons.master()
+    daemons.node()
+    daemons.kill(number, kind)
+    daemons.expect_end(kind)
+    assert daemons.log(kind).splitlines()[-2].endswith(f"INFO {kind} ends: {number.name}")
+    assert daemons.log(kind).splitlines()[-1].endswith(f"INFO {kind} ended")
+
+
+def test_a_node_that_ends_takes_its_workers_with_it(daemons: Daemons, amoc: Amoc) -> None:
+    path = amoc.scenario(SCENARIO)
+    daemons.master()
+    daemons.node()
+    daemons.good("do", path, 1, 5)
+    assert len(amoc.processes()) == 3
+    daemons.kill(signal.SIGTERM, "node")
+    daemons.expect_end("node")
+    wait_for(lambda: len(amoc.processes()) == 1, what="the end of the workers")
+    assert list(amoc.sockets.iterdir()) == []
+
+
+def test_shutdown_ends_both_and_a_second_one_finds_none(daemons: Daemons, amoc: Amoc) -> None:
+    daemons.master()
+    daemons.node()
+    pids = daemons.pid("master"), daemons.pid("node")
+    ended = daemons.json("shutdown")
+    assert (ended["master"], ended["node"]) == pids
+    daemons.expect_end("master")
+    daemons.expect_end("node")
+    assert amoc.run("shutdown") == (1, f"amoc: no daemon runs in {daemons.home.path}\n")
+    assert amoc.run("shutdown", "node") == (1, f"amoc: no node runs in {daemons.home.path}\n")
+
+
+def test_shutdown_of_one_leaves_the_other(daemons: Daemons) -> None:
+    daemons.master()
+    daemons.node()
+    daemons.good("shutdown", "node")
+    daemons.expect_end("node")
+    assert daemons.pid("master") is not None
+
+
+def test_shutdown_is_refused_while_a_run_goes_on_but_not_by_force(
+    daemons: Daemons, amoc: Amoc
+) -> None:
+    path = amoc.scenario(SCENARIO)
+    daemons.master()
+    daemons.node()
+    run = daemons.json("do", path, 1, 5)["run"]
+
+    code, said = amoc.run("shutdown")
+    assert code == 1
+    assert said == (
+        f"amoc: run {run} is running: `amoc stop` it first, or say --force to stop it now\n"
+    )
+    assert "takes part in a run" in amoc.run("shutdown", "node")[1]
+    assert daemons.json("status")["status"] == "running"
+
+    daemons.good("shutdown", "--force")
+    daemons.expect_end("master")
+    daemons.expect_end("node")
+
+
+def test_shutdown_by_force_kills_a_daemon_that_hangs(daemons: Daemons) -> None:
+    daemons.master()
+    pid = daemons.kill(signal.SIGSTOP)
+    with pytest.raises(AmocError, match=rf"pid {pid}\) does not answer; --force kills it"):
+        end(daemons.home, "master", force=False, patience=0.2)
+    assert end(daemons.home, "master", force=True, patience=0.2) == pid
+    assert daemons.pid() is None
+
+
+def test_an_interrupted_start_leaves_no_daemon(daemons: Daemons, amoc: Amoc) -> None:
+    starting = amoc.start("master", *ANY_PORT)
+    wait_for(lambda: len(amoc.processes()) > 1 or starting.popen.poll() is not None, what="a child")
+    if starting.popen.poll() is None:
+        starting.popen.send_signal(signal.SIGINT)
+    code = starting.wait()
+    # Either it was in time and nothing runs, or it was done and the daemon answers.
+    wait_for(lambda: (daemons.pid() is None) == (code != 0), what="the daemon that was promised")
+
+
+def test_in_the_foreground_a_service_manager_is_told(daemons: Daemons, amoc: Amoc) -> None:
+    address = amoc.directory / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(20)
+        process = amoc.start(
+            "master", "--foreground", *ANY_PORT, env={"NOTIFY_SOCKET": str(address)}
+        )
+        ready = manager.recv(4096).decode()
+        assert ready.startswith("READY=1\nSTATUS=plan at tcp://127.0.0.1:")
+        assert daemons.describe()["pid"] == process.pid
+        process.popen.terminate()
+        assert manager.recv(4096) == b"STOPPING=1\n"
+    assert process.wait() == 0
+    assert not daemons.home.log_file("master").exists()
+    assert f"pid {process.pid}: plan at" in process.said()
+
+
+def test_an_abstract_notify_socket_is_told_as_well(daemons: Daemons, amoc: Amoc) -> None:
+    name = f"amoc-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("\0" + name)
+        manager.settimeout(20)
+        process = amoc.start("master", "--foreground", *ANY_PORT, env={"NOTIFY_SOCKET": "@" + name})
+        assert manager.recv(4096).startswith(b"READY=1\n")
+    process.popen.terminate()
+    assert process.wait() == 0
+
+
+def test_hup_in_the_foreground_does_no_harm(daemons: Daemons, amoc: Amoc) -> None:
+    process = amoc.start("master", "--foreground", *ANY_PORT)
+    process.expect("plan at")
+    process.popen.send_signal(signal.SIGHUP)
+    assert daemons.describe()["pid"] == process.pid
+    process.popen.terminate()
+    assert process.wait() == 0
+
+
+def test_the_units_start_what_there_is() -> None:
+    for kind in ("master", "node"):
+        unit = (ROOT / f"deploy/amoc-{kind}.service").read_text()
+        found = re.search(r"^ExecStart=\S+/bin/amoc (.*) \$AMOC_\w+$", unit, re.MULTILINE)
+        assert found is not None
+        assert "Type=notify" in unit
+        words = [*found[1].split(), "--help"]
+        done = subprocess.run([sys.executable, "-m", "amoc_gevent", *words], check=False, cwd=ROOT)
+        assert done.returncode == 0

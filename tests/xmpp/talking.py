@@ -1,0 +1,79 @@
+"""A server on the hub of the test that says what its script has, step by step of a login."""
+
+from collections.abc import Sequence
+
+import gevent
+
+from amoc_gevent import xmpp
+from tests.transport.scripted import Connection, Handler, resets, stays_silent
+
+HEADER = (
+    "<?xml version='1.0'?><stream:stream xmlns='jabber:client' id='1' version='1.0' "
+    "xmlns:stream='http://etherx.jabber.org/streams' from='localhost'>"
+)
+MECHANISMS = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism>"
+BIND = "urn:ietf:params:xml:ns:xmpp-bind"
+SESSION = "urn:ietf:params:xml:ns:xmpp-session"
+BOUND = f"<bind xmlns='{BIND}'><jid>user_1@localhost/r</jid></bind>"
+
+LOGIN = (
+    f"{HEADER}<stream:features>{MECHANISMS}</mechanisms></stream:features>",
+    "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>",
+    (
+        f"{HEADER}<stream:features><bind xmlns='{BIND}'/><session xmlns='{SESSION}'/>"
+        "</stream:features>"
+    ),
+    f"<iq type='result' id='{{id}}'>{BOUND}</iq>",
+    "<iq type='result' id='{id}'/>",
+)
+"""What a server of RFC 3921 says to each request of a login; "{id}" is that of the request."""
+
+STEPS = ("xmpp stream", "xmpp auth", "xmpp stream", "xmpp bind", "xmpp session")
+"""The operations in which the client asks for that."""
+
+
+def closes(_sock: Connection) -> None:
+    """Close the connection in order, as a server that ends does."""
+
+
+ENDS: dict[str, Handler] = {"close": closes, "reset": resets, "silence": stays_silent}
+
+
+def says(
+    replies: Sequence[str], then: Handler = stays_silent, piece: int = 0, after: str = ""
+) -> Handler:
+    """Give one reply to each request; then, once the client has said more, do something else.
+
+    `piece` is how many bytes go at once, 0 for all; `after` is said unasked after the last reply.
+    """
+
+    def handler(sock: Connection) -> None:
+        for number, reply in enumerate(replies):
+            request = sock.recv(65536).decode()
+            if not request:
+                return
+            last = number == len(replies) - 1
+            text = reply.replace("{id}", _id_of(request)) + (after if last else "")
+            _send(sock, text.encode(), piece)
+        if not after:
+            sock.recv(65536)
+        then(sock)
+
+    return handler
+
+
+def client(port: int, timeout: float = 10.0, **options) -> xmpp.Client:
+    """A client of a scripted server, not connected."""
+    server = xmpp.Server("127.0.0.1", port, tls="none", timeout=timeout, **options)
+    return xmpp.Client("user_1@localhost/r", "password_1", server)
+
+
+def _id_of(request: str) -> str:
+    return request.partition(" id='")[2].partition("'")[0]
+
+
+def _send(sock: Connection, data: bytes, piece: int) -> None:
+    for start in range(0, len(data), piece or len(data)):
+        sock.sendall(data[start : start + (piece or len(data))])
+        if piece:
+            gevent.idle()
