@@ -26,6 +26,12 @@ LEASE_SHARE = 0.8
 
 DEAF_S = 1.0
 NAME_MAX = 100
+AHEAD_MAX_S = 60.0
+"""By how much a node's idea of the master's time may be ahead before both know better."""
+
+GAPS_MAX = 10_000
+"""Reports after one that is missing: more than a node keeps, so what is missing never comes."""
+
 REFUSALS_KEPT = 1000
 
 
@@ -94,6 +100,12 @@ class Fleet:
         name = report.source
         if not 0 < len(name) <= NAME_MAX or "/" in name or not name.isprintable():
             raise MessageError(f"a report of a node named {name[:NAME_MAX]!r}")
+        latest = clock.steady() + AHEAD_MAX_S
+        if not all(0 <= second < latest for second, _ in report.seconds):
+            raise MessageError(f"a report of node {name} about seconds that have not come")
+        known = self.nodes.get(name)
+        if known is not None and len(known.ahead) > GAPS_MAX:
+            known.give_up_gaps()
 
     def _take(self, report: Report) -> None:
         node = self.nodes.get(report.source)
