@@ -74,6 +74,8 @@ def master(
     told = start(home, "master", [*where, *(["--insecure"] if insecure else [])])
     plans, reports = told["endpoints"]
     click.echo(f"the master runs, pid {told['pid']}: plan at {plans}, reports at {reports}")
+    if told["run"] is not None:
+        click.echo(f"it goes on with run {told['run']}")
 
 
 class Asked(NamedTuple):
@@ -107,10 +109,12 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
             **service.services,
             **daemon.services(lambda force: _may_end(composed, force=force)),
         }
+        run = composed.run.id if composed.run is not None and composed.run.active else None
         describe = services["daemon"]
-        services["daemon"] = lambda r: {**describe(r), "endpoints": where}  # type: ignore[dict-item]
+        services["daemon"] = lambda r: {**describe(r), "endpoints": where, "run": run}  # type: ignore[dict-item]
         server = ControlServer(home.socket("master"), service.handle, services)
-        daemon.ready(f"plan at {where[0]}, reports at {where[1]}")
+        goes_on = f", going on with run {run}" if run is not None else ""
+        daemon.ready(f"plan at {where[0]}, reports at {where[1]}{goes_on}")
         daemon.wait()
         server.close()
 

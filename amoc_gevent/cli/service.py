@@ -6,7 +6,7 @@ The engine knows no output, so whoever puts the two together renders here.
 import io
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -60,12 +60,22 @@ class MasterService:
         command = command_of(request)
         assert isinstance(command, Summary)  # noqa: S101  # the name of the request
         form = _form(request, ("json", "text"))
-        found = self._master.find_run(command.run)
+        found = self._find_run(command.run)
         if form == "json":
             return {"summary": summary(found)}
         paper = _paper(request)
         print_summary(found, paper)
         return {"report": _taken(paper)}
+
+    def _find_run(self, run: str) -> Run:
+        """Return the run of that name, or the latest. A name that is none is a wrong use."""
+        try:
+            return self._master.find_run(run)
+        except AmocError as error:
+            listed = cast("list[dict[str, Any]]", self._master.handle(Runs())["runs"])
+            if run and all(one["run"] != run for one in listed):
+                raise UsageError(f"there is no run {run}; `runs` lists them") from error
+            raise
 
     def _watch(self, request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
         """Answer once a second until the run has ended, as JSON, as a table or in lines."""

@@ -31,6 +31,17 @@ def _stop(result: Result) -> str:
     return f"run {result['run']} is {result['status']}" + (" by force" if result["force"] else "")
 
 
+def _paused(result: Result) -> str:
+    state = "is paused: no new users start" if result["paused"] else "starts users again"
+    return f"run {result['run']} {state}"
+
+
+def _rebalance(result: Result) -> str:
+    if not result["moves"]:
+        return f"run {result['run']}: its users are spread evenly already"
+    return f"run {result['run']}: its users are being spread evenly over the nodes"
+
+
 def _plain(result: Result) -> str:
     return "\n".join(f"{name} = {value}" for name, value in result.items())
 
@@ -46,7 +57,8 @@ def _status(result: Result) -> str:
         workers = _counted(result["workers"], "worker")
         where = workers if result["nodes"] == 1 else f"{workers} of {where}"
     elapsed = f"{result['elapsed_s']:g} s"
-    head = f"{result['scenario']} {result['status']}, {elapsed} on {where}"
+    state = result["status"] + (", paused" if result.get("paused") else "")
+    head = f"{result['scenario']} {state}, {elapsed} on {where}"
     rows = [f"{head}; users: {_users(result['users'])}", *_operations(result["operations"])]
     rows += [
         f"failed users: {e['count']} times {e['type']} at {e['place']}" for e in result["errors"]
@@ -81,10 +93,10 @@ def _operations(operations: dict[str, Result]) -> list[str]:
 def _nodes(result: Result) -> str:
     if not result["nodes"]:
         return "no node has joined: start one with `amoc node --master HOST`"
-    head = ("node", "state", "heard", "workers", *STATES, "CPU", "lag", "clock")
+    head = ("node", "state", "heard", "workers", *STATES, "CPU", "lag", "clock", "host")
     rows: list[Sequence[str]] = [head]
     rows.extend(_node_row(one) for one in result["nodes"])
-    return "\n".join(columns(rows, left=2))
+    return "\n".join(columns(rows, left=2, last_left=True))
 
 
 def _node_row(one: Result) -> Sequence[str]:
@@ -98,6 +110,7 @@ def _node_row(one: Result) -> Sequence[str]:
         _or_dash(one.get("cpu"), lambda share: f"{share:.0%}"),
         _or_dash(one.get("lag_us"), format_us),
         _clock(one.get("clock_offset_us"), one.get("clock_bound_us")),
+        str(one.get("place") or "-").partition(":")[0],
     )
 
 
@@ -178,6 +191,9 @@ _SHOWN: dict[str, Callable[[Result], str]] = {
     "do": _do,
     "add": _add,
     "remove": _remove,
+    "pause": _paused,
+    "resume": _paused,
+    "rebalance": _rebalance,
     "stop": _stop,
     "status": _status,
     "nodes": _nodes,

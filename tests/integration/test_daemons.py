@@ -19,11 +19,12 @@ from tests.integration.homes import ANY_PORT, Daemons, daemons_of
 from tests.servers import ROOT, listening_socket, wait_for
 
 SCENARIO = """
-from amoc_gevent import user
+from amoc_gevent import metrics, user
 
 
 def start(user_id):
-    user.sleep(0.05)
+    with metrics.operation("work"):
+        user.sleep(0.05)
 """
 
 
@@ -160,6 +161,25 @@ def test_a_signal_ends_a_daemon_and_its_files(
     daemons.expect_end(kind)
     assert daemons.log(kind).splitlines()[-2].endswith(f"INFO {kind} ends: {number.name}")
     assert daemons.log(kind).splitlines()[-1].endswith(f"INFO {kind} ended")
+
+
+def test_a_run_outlives_the_master_that_was_told_to_end(daemons: Daemons, amoc: Amoc) -> None:
+    path = amoc.scenario(SCENARIO)
+    daemons.master()
+    ports = [end.rpartition(":")[2] for end in daemons.describe()["endpoints"]]
+    daemons.node()
+    run = daemons.json("do", path, 1, 5, "--repeat-interval", "100ms")["run"]
+    before = daemons.json("status")["operations"]
+    daemons.kill(signal.SIGTERM)
+    daemons.expect_end("master")
+
+    said = daemons.good("master", "--port", ports[0], "--reports-port", ports[1])
+    assert said.endswith(f"\nit goes on with run {run}\n")
+    status = daemons.json("status")
+    assert (status["run"], status["status"]) == (run, "running")
+    wait_for(lambda: daemons.json("status")["operations"] != before, what="news of the run")
+    daemons.good("stop")
+    assert [one["status"] for one in daemons.json("runs")["runs"]] == ["finished"]
 
 
 def test_a_node_that_ends_takes_its_workers_with_it(daemons: Daemons, amoc: Amoc) -> None:

@@ -11,7 +11,19 @@ from typing import Any
 import pytest
 from gevent import subprocess
 
-from amoc_gevent.core.commands import Add, Command, Do, Nodes, Remove, Runs, Status, Stop
+from amoc_gevent.core.commands import (
+    Add,
+    Command,
+    Do,
+    Nodes,
+    Pause,
+    Rebalance,
+    Remove,
+    Resume,
+    Runs,
+    Status,
+    Stop,
+)
 from amoc_gevent.engine.control import ControlServer
 from amoc_gevent.engine.home import Home
 from amoc_gevent.errors import AmocError, UsageError
@@ -46,6 +58,9 @@ ANSWERS: dict[type, Callable[[Any], dict[str, object]]] = {
     Add: lambda add: {"first": 11, "last": 10 + add.count},
     Remove: lambda remove: {"removed": remove.count},
     Stop: lambda stop: {"run": "5f0c", "status": "stopping", "force": stop.force},
+    Pause: lambda _: {"run": "5f0c", "paused": True},
+    Resume: lambda _: {"run": "5f0c", "paused": False},
+    Rebalance: lambda _: {"run": "5f0c", "moves": 0},
     Nodes: lambda _: {"nodes": NODES},
     Runs: lambda _: {"runs": RUNS},
 }
@@ -107,9 +122,9 @@ def master(amoc: Amoc) -> Iterator[ScriptedMaster]:
         ("add 5", "added users 11 to 15\n", {"first": 11, "last": 15}),
         ("remove 2 --nodes east", "removed 2 users\n", {"removed": 2}),
         ("set pages 2", "run = 5f0c\n", {"run": "5f0c"}),
-        ("pause", "run = 5f0c\n", {"run": "5f0c"}),
-        ("resume", "run = 5f0c\n", {"run": "5f0c"}),
-        ("rebalance", "run = 5f0c\n", {"run": "5f0c"}),
+        ("pause", "run 5f0c is paused", {"run": "5f0c", "paused": True}),
+        ("resume", "run 5f0c starts users", {"run": "5f0c", "paused": False}),
+        ("rebalance", "run 5f0c: its users are", {"run": "5f0c", "moves": 0}),
         (
             "stop --force",
             "run 5f0c is stopping by force\nrun 5f0c finished\n",
