@@ -354,6 +354,16 @@ def test_a_server_that_takes_nothing_ends_a_send_in_time() -> None:
         one.kill()
 
 
+def test_a_server_that_never_says_goodbye_is_left_in_time() -> None:
+    with Scripted(says(LOGIN, after=" ")) as server:
+        one = client(server.port).connect(presence=False)
+        with gevent.Timeout(10):
+            one.close(0.05)
+        assert not one.connected
+        assert connections_to(server.port) == 0
+    assert errors() == {}
+
+
 def send_much(one: xmpp.Client) -> None:
     """Send stanzas of 10 MB, then listen."""
     for _ in range(20):
