@@ -24,6 +24,7 @@ ACK_S = 0.05
 LEASE_SHARE = 0.8
 """How much of the lease a node is granted; the rest is for ending its users."""
 
+DEAF_S = 1.0
 NAME_MAX = 100
 REFUSALS_KEPT = 1000
 
@@ -71,6 +72,7 @@ class Fleet:
         self._due: dict[str, NodeView] = {}
         self._refused: dict[str, str] = {}
         self.counted = {"refused reports": 0, "repeated reports": 0, "refused nodes": 0}
+        self._looked = clock.monotonic()
         self._loops = [gevent.spawn(self._collect), gevent.spawn(self._acknowledge)]
 
     def close(self) -> None:
@@ -170,8 +172,15 @@ class Fleet:
                 )
 
     def look(self) -> None:
-        """Find out who was not heard for the lease."""
+        """Find out who was not heard for the lease.
+
+        For as long as this process itself stood still it could hear nobody.
+        """
         now = clock.monotonic()
+        deaf, self._looked = now - self._looked, now
+        if deaf > min(DEAF_S, self.lease / 4):
+            for node in self.nodes.values():
+                node.heard += deaf
         for node in list(self.nodes.values()):
             if not node.lost and now - node.heard > self.lease:
                 node.lost = True

@@ -55,7 +55,8 @@ class Gate:
         if name:
             return [version, request, b"200", b"OK", name.encode(), b""]
         self._refuse(key or mechanism.decode(errors="replace"), address.decode(errors="replace"))
-        return [version, request, b"400", b"unknown key", b"", b""]
+        # 300, "try later", as its key may be allowed yet: after a 400 it would never come again.
+        return [version, request, b"300", b"unknown key", b"", b""]
 
     def _name_of(self, key: str) -> str:
         try:

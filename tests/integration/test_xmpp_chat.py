@@ -75,9 +75,10 @@ def test_500_users_over_tls_lose_nothing_on_prosody_and_ejabberd(
     def load(server: XmppServer) -> dict[str, Any]:
         place = tmp_path / server.name
         place.mkdir()
+        users = server.take(500)
         return Amoc(place).load(
-            "xmpp_chat", 1, 500, "--user-rate", "50/s", "--duration", "60s", "--workers", 1,
-            "--set", f"port={server.port}", "--set", f"verify={server.ca}",
+            "xmpp_chat", users[0], users[-1], "--user-rate", "50/s", "--duration", "60s",
+            "--workers", 1, "--set", f"port={server.port}", "--set", f"verify={server.ca}",
             "--set", "sasl=SCRAM-SHA-1", "--stop-timeout", "20s", "--set", "linger=5s",
             patience=180,
         )  # fmt: skip
