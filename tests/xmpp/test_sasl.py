@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from amoc_gevent import xmpp
+from amoc_gevent import settings, xmpp
 from amoc_gevent.errors import UsageError
 from amoc_gevent.targets.xmpp.sasl import Exchange
 from amoc_gevent.transport import context
@@ -124,6 +124,28 @@ def test_a_certificate_lets_its_user_in_without_a_password(
     with other:  # who it is says the certificate, not the client
         assert other.bare == ejabberd.jid(7)
     assert taken == ["EXTERNAL"] * 2
+
+
+@pytest.fixture
+def _declared() -> Iterator[None]:
+    settings.registry.reset()
+    yield
+    settings.registry.reset()
+
+
+@pytest.mark.usefixtures("_declared")
+def test_the_settings_name_a_certificate_for_each_user(
+    ejabberd: XmppServer, ca: Authority, tmp_path: Path
+) -> None:
+    accounts = xmpp.accounts.declare()
+    for number in (5, 6):
+        user_certificate(ca, ejabberd.jid(number), tmp_path / f"user_{number}.pem")
+    where_ = {"port": str(ejabberd.certificate_port), "tls": "direct", "verify": str(ejabberd.ca)}
+    files = {"cert": f"{tmp_path}/user_{{id}}.pem", "password": "none"}
+    settings.registry.configure({**where_, **files}, {})
+    for number in (5, 6):
+        with accounts.client(number) as client:
+            assert client.bare == ejabberd.jid(number)
 
 
 def test_a_certificate_of_a_strange_authority_lets_nobody_in(
