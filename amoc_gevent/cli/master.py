@@ -85,7 +85,8 @@ def _serve(home: Home, asked: Asked, *, log_file: Path | None) -> None:
 
     A run that goes on then is left as it is, for the next master to go on with.
     """
-    from amoc_gevent.cli.service import MasterService  # noqa: PLC0415  # the daemon's alone:
+    from amoc_gevent.cli.diary import Diary  # noqa: PLC0415  # the daemon's alone:
+    from amoc_gevent.cli.service import MasterService  # noqa: PLC0415
     from amoc_gevent.engine.control import ControlServer  # noqa: PLC0415  # it loads gevent
     from amoc_gevent.engine.daemon import Daemon  # noqa: PLC0415
     from amoc_gevent.engine.health import raise_descriptor_limit  # noqa: PLC0415
@@ -93,6 +94,7 @@ def _serve(home: Home, asked: Asked, *, log_file: Path | None) -> None:
     with Daemon(home, "master", log_file) as daemon, compose(home, asked) as composed:
         raise_descriptor_limit()
         where = composed.endpoints
+        diary = Diary(composed)
         service = MasterService(composed)
         services = {
             **service.services,
@@ -106,6 +108,7 @@ def _serve(home: Home, asked: Asked, *, log_file: Path | None) -> None:
         daemon.ready(f"plan at {where[0]}, reports at {where[1]}{goes_on}")
         daemon.wait()
         server.close()
+        diary.close()
 
 
 @contextmanager
