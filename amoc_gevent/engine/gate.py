@@ -15,6 +15,10 @@ log = logging.getLogger(__name__)
 
 ADDRESS = "inproc://zeromq.zap.01"
 KEY_BYTES = 32
+LATER = b"300"
+"""The status of a refusal after which the other side tries again; after 400 it never would, and a
+node whose key is allowed a minute later would have to be started again."""
+
 REFUSED_NAMED = 1000
 """Strangers that are remembered, so that each is named in the log once."""
 
@@ -55,7 +59,7 @@ class Gate:
         if name:
             return [version, request, b"200", b"OK", name.encode(), b""]
         self._refuse(key or mechanism.decode(errors="replace"), address.decode(errors="replace"))
-        return [version, request, b"400", b"unknown key", b"", b""]
+        return [version, request, LATER, b"unknown key", b"", b""]
 
     def _name_of(self, key: str) -> str:
         try:
