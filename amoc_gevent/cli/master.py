@@ -92,7 +92,8 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
 
     A run that goes on then is left as it is, for the next master to go on with.
     """
-    from amoc_gevent.cli.service import MasterService  # noqa: PLC0415  # the daemon's alone:
+    from amoc_gevent.cli.diary import Diary  # noqa: PLC0415  # the daemon's alone:
+    from amoc_gevent.cli.service import MasterService  # noqa: PLC0415
     from amoc_gevent.engine.control import ControlServer  # noqa: PLC0415  # it loads gevent
     from amoc_gevent.engine.daemon import Daemon  # noqa: PLC0415
     from amoc_gevent.engine.health import raise_descriptor_limit  # noqa: PLC0415
@@ -104,6 +105,7 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
     ):
         raise_descriptor_limit()
         where = composed.endpoints
+        diary = Diary(composed)
         service = MasterService(composed)
         services = {
             **service.services,
@@ -117,6 +119,7 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
         daemon.ready(f"plan at {where[0]}, reports at {where[1]}{goes_on}")
         daemon.wait()
         server.close()
+        diary.close()
 
 
 @contextmanager

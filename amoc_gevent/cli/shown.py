@@ -71,9 +71,8 @@ def _status(result: Result) -> str:
 def _node_status(result: Result) -> str:
     joined = "joined" if result["joined"] else "waiting for"
     workers = _counted(result["workers"], "worker")
-    return (
-        f"node {result['name']}, {workers}: {joined} master {result['master']}, {result['state']}"
-    )
+    state = _state(result["state"])
+    return f"node {result['name']}, {workers}: {joined} master {result['master']}, {state}"
 
 
 def _users(counts: dict[str, int]) -> str:
@@ -103,7 +102,7 @@ def _node_row(one: Result) -> Sequence[str]:
     users = one.get("users") or {}
     return (
         str(one["name"]),
-        str(one["state"]),
+        _state(one["state"]),
         _or_dash(one.get("heard_s"), lambda s: f"{s:.1f} s ago"),
         _or_dash(one.get("workers"), str),
         *(format_count(users.get(state, 0)) for state in STATES),
@@ -112,6 +111,11 @@ def _node_row(one: Result) -> Sequence[str]:
         _clock(one.get("clock_offset_us"), one.get("clock_bound_us")),
         str(one.get("place") or "-").partition(":")[0],
     )
+
+
+def _state(state: str) -> str:
+    """Return a node's state towards its run in a word: without users it waits for one."""
+    return "idle" if state == "stopped" else state
 
 
 def _clock(offset: float | None, bound: float | None) -> str:

@@ -104,7 +104,7 @@ def test_a_failed_status_says_why() -> None:
 def test_a_nodes_status_says_where_it_belongs() -> None:
     status = {"kind": "node", "name": "one", "workers": 1, "master": "m", "state": "stopped"}
     assert shown("status", {**status, "joined": True}) == (
-        "node one, 1 worker: joined master m, stopped"
+        "node one, 1 worker: joined master m, idle"
     )
     assert "waiting for master m" in shown("status", {**status, "joined": False})
 

@@ -147,3 +147,9 @@ def test_a_name_that_nobody_knows_is_a_wrong_use(place: Home) -> None:
     for check in (keys.check_master, keys.check_node):
         with pytest.raises(UsageError, match=r"no.such.host.invalid is no address"):
             check(place, "no.such.host.invalid", insecure=False)
+
+
+def test_with_keys_a_name_need_not_be_known_yet(place: Home) -> None:
+    keys.make(place)
+    keys.trust_master(place, ONE)
+    keys.check_node(place, "no.such.host.invalid", insecure=False)
