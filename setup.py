@@ -46,6 +46,9 @@ setup(
             "trustme>=1.1",  # a certificate authority for the TLS tests
             "psutil>=5.9",  # proves that no process is left behind
         ],
+        "release": [
+            "shiv>=1.0.8",  # one executable file of all
+        ],
         "check": [
             "ruff>=0.6",
             "mypy>=1.11",

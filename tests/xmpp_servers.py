@@ -3,7 +3,8 @@
 Both serve the domain localhost on a port of their own (plain and STARTTLS), on another with direct
 TLS, and to an external component, with accounts `user_1` .. `user_2000`, `password_1` ..
 `password_2000`. They have stream management, carbons, MAM, MUC, PubSub, PEP and registration
-without limits, and offer PLAIN without TLS too.
+without limits, and offer PLAIN without TLS too. ejabberd has one more port with direct TLS, which
+lets in who has a client certificate (SASL EXTERNAL).
 
 A server keeps what was said: archives, and messages for those who were not there. So the tests
 share the accounts up to `SHARED` for what does not ask for that; who counts messages takes accounts
@@ -101,16 +102,24 @@ class XmppServer(ABC):
         issued = authority.ca.issue_cert(
             self.domain,
             f"*.{self.domain}",
+            self.anonymous,  # OpenSSL lets a wildcard stand for no part of so short a name
             "127.0.0.1",
             not_after=datetime.fromtimestamp(clock.wall(), UTC) + timedelta(days=30),
         )
         self.certificate.write_bytes(issued.private_key_and_cert_chain_pem.bytes())
 
     def _take_ports(self) -> None:
-        sockets = [listening_socket() for _ in range(3)]
-        self.port, self.tls_port, self.component_port = (s.getsockname()[1] for s in sockets)
+        sockets = [listening_socket() for _ in range(4)]
+        self.port, self.tls_port, self.component_port, self.certificate_port = (
+            sock.getsockname()[1] for sock in sockets
+        )
         for sock in sockets:
             sock.close()
+
+    @property
+    def ports(self) -> set[int]:
+        """All that it listens on."""
+        return {self.port, self.tls_port, self.component_port}
 
     def _filled(self, template: str, **more: str) -> str:
         """Fill in this server's attributes and `more` by their names."""
@@ -230,6 +239,8 @@ listen:
      max_stanza_size: {stanza_max}, access: all, shaper: none}}
   - {{port: {tls_port}, ip: "127.0.0.1", module: ejabberd_c2s, tls: true, backlog: 4096,
      max_stanza_size: {stanza_max}, access: all, shaper: none}}
+  - {{port: {certificate_port}, ip: "127.0.0.1", module: ejabberd_c2s, tls: true,
+     tls_verify: true, cafile: "{ca}", access: all, shaper: none}}
   - {{port: {component_port}, ip: "127.0.0.1", module: ejabberd_service,
      hosts: {{"{component}": {{password: "{component_secret}"}}}}}}
 shaper_rules:
@@ -318,6 +329,10 @@ class Ejabberd(XmppServer):
                 "HOME": str(self.directory),  # where its cookie goes
             },
         )
+
+    @property
+    def ports(self) -> set[int]:
+        return {*super().ports, self.certificate_port}
 
     def log(self) -> str:
         logs = self.directory.glob("logs/*.log")

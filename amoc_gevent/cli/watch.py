@@ -23,6 +23,7 @@ from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
 OTHER_SCREEN = "\x1b[?1049h\x1b[?25l"
 SCREEN_BACK = "\x1b[?25h\x1b[?1049l"
 HOME, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 HINT = "q leaves, the run goes on"
 SIZE = (100, 24)
 
@@ -86,7 +87,7 @@ RESIZED: dict[str, Any] = {}
 def _until_resized(control: Control, events: int) -> dict[str, Any] | None:
     """Draw for the terminal as wide as it is now; return RESIZED when it is so no more."""
     columns, rows = shutil.get_terminal_size(SIZE)
-    request = {"command": "watch", "form": "table", "width": columns, "height": rows}
+    request = {"command": "watch", "form": "table", "width": columns, "height": rows - 1}
     with control.stream({**request, "colour": has_colour()}) as stream:
         waited = [stream.fileno(), events, *([0] if sys.stdin.isatty() else [])]
         while not stream.ended:
@@ -107,6 +108,8 @@ def _until_resized(control: Control, events: int) -> dict[str, Any] | None:
 def _draw(lines: list[str], columns: int, rows: int) -> None:
     """Replace what the screen shows; the hint takes the last row."""
     hint = HINT[: columns - 1]
+    if has_colour():
+        hint = f"{DIM}{hint}{PLAIN}"
     shown = [line + REST_OF_LINE for line in [*lines[: rows - 2], "", hint]]
     sys.stdout.write(HOME + "\r\n".join(shown) + REST_OF_SCREEN)
     sys.stdout.flush()

@@ -12,6 +12,8 @@ def status_of(run: Run | None, nodes: int, now: float) -> dict[str, object]:
         "run": run.id,
         "scenario": run.scenario,
         "status": run.status,
+        "paused": run.plan.paused,
+        "comment": run.comment,
         "elapsed_s": round(run.elapsed(now), 1),
         "nodes": nodes,
         "workers": run.workers,

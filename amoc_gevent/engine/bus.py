@@ -68,7 +68,7 @@ def _mind_the_network(socket: Any) -> None:
     """Notice a dead connection soon, make it anew soon, and take no endless message."""
     socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, SILENCE_MS
     socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS
-    socket.connect_timeout = CONNECT_MS
+    socket.connect_timeout, socket.handshake_ivl = CONNECT_MS, SILENCE_MS
     socket.maxmsgsize = MESSAGE_MAX
 
 
