@@ -15,9 +15,8 @@ from tests.xmpp_servers import XmppServer
 @pytest.fixture
 def amoc(tmp_path: Path) -> Iterator[Amoc]:
     """The command line, in a directory of the test's own."""
-    found = Amoc(tmp_path)
-    yield found
-    found.stop()
+    with Amoc(tmp_path) as found:
+        yield found
 
 
 def archived(server: XmppServer, number: int, others: int) -> int:
