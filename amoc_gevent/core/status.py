@@ -17,12 +17,7 @@ def status_of(run: Run | None, nodes: int, now: float) -> dict[str, object]:
         "elapsed_s": round(run.elapsed(now), 1),
         "nodes": nodes,
         "workers": run.workers,
-        "users": {
-            "waiting": run.users.waiting,
-            "running": run.users.running,
-            "resting": run.users.resting,
-            "done": run.users.done,
-        },
+        "users": run.users.by_state(),
         "failure": run.failure.message if run.failure else None,
         "failure_detail": run.failure.detail if run.failure else "",
         "failure_usage": run.failure.usage if run.failure else False,

@@ -258,7 +258,7 @@ def _row(row: Row, run: Run) -> dict[str, Any]:
         "second": row.second,
         "time": iso(row.second),
         "elapsed_s": row.second - int(run.started_at),
-        "users": {name: getattr(row.users, name) for name in type(row.users).__slots__},
+        "users": row.users.by_state(),
         "started": row.started,
         "iterations": row.iterations,
         "failed": row.failed,
