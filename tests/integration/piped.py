@@ -23,7 +23,7 @@ def piped(amoc: Amoc, *lines: str, until: str = "") -> tuple[int, str]:
     try:
         console.stdin.write("".join(f"{line}\n" for line in lines).encode())
         console.stdin.flush()
-        wait_for(lambda: until in output.read_text(), what=f"{until!r} from the console")
+        wait_for(lambda: until in output.read_text(), 60, f"{until!r} from the console")
         console.stdin.close()
         code = console.wait(30)
     finally:
