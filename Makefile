@@ -7,10 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 HTTPBIN := httpbin==0.10.4
+RELEASED := setup.py pyproject.toml deploy/release.py deploy/launch.py \
+    $(wildcard $(shell git rev-parse --git-path logs/HEAD 2>/dev/null)) \
+    $(shell find amoc_gevent scenarios -type f -not -name '*.pyc')
 HAS_SBIN := PATH="$$PATH:/usr/sbin" command -v
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-xmpp test check bench clean
+.PHONY: help run run-xmpp release test check bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1         \2/p' $(MAKEFILE_LIST) \
@@ -38,13 +41,15 @@ run: $(VENV)/.installed ## Load the demo HTTP server with 200 users for 15 s
 run-xmpp: $(VENV)/.installed ## Have 200 users chat through the demo XMPP server for 15 s
 	$(call demo,xmpp,xmpp_chat,--set tls=none --set port=$${where##*:})
 
+release: dist/amoc ## Make dist/amoc, one file that runs where Python is and nothing else
+
 test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
 	@missing=; for pair in nginx:nginx-light prosody:prosody ejabberdctl:ejabberd ip:iproute2 \
 	        iptables:iptables carbon-cache:graphite-carbon graphite-manage:graphite-web; do \
 	    $(HAS_SBIN) $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	[ -z "$$missing" ] || bash .ci/packages $$missing || true
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 check: $(VENV)/.check ## Check style, types and the arrows between modules
 	@$(BIN)/ruff check --quiet .
@@ -77,10 +82,18 @@ $(VENV)/.installed: setup.py | $(BIN)/python
 
 $(VENV)/.test: $(VENV)/.installed
 	@echo "Installing what the tests need"
-	@$(PIP) --editable '.[test]'
+	@$(PIP) --editable '.[test,release]'
 	@# Its own requirement, greenlet<3, is that of an age before the present gevent's.
 	@$(PIP) --no-deps $(HTTPBIN)
 	@touch $@
+
+$(VENV)/.release: $(VENV)/.installed
+	@echo "Installing what makes a release"
+	@$(PIP) --editable '.[release]'
+	@touch $@
+
+dist/amoc: $(VENV)/.release $(RELEASED)
+	@$(BIN)/python deploy/release.py
 
 $(VENV)/.check: $(VENV)/.installed
 	@echo "Installing the checkers"

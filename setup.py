@@ -34,6 +34,7 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-timeout>=2.3",  # a test that hangs fails with its stack
+            "pytest-xdist>=3.5",  # while one test lasts a minute, another process runs the others
             "hypothesis>=6.100",  # histograms and intervals against a plain model
             # What httpbin needs, the HTTP peer that requests itself is tested with. It wants
             # greenlet<3, which no present gevent runs on, so the Makefile installs it without.
@@ -44,6 +45,9 @@ setup(
             "gunicorn>=22",  # serves httpbin
             "trustme>=1.1",  # a certificate authority for the TLS tests
             "psutil>=5.9",  # proves that no process is left behind
+        ],
+        "release": [
+            "shiv>=1.0.8",  # one executable file of all
         ],
         "check": [
             "ruff>=0.6",

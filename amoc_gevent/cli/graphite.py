@@ -8,9 +8,8 @@ import click
 
 from amoc_gevent.cli.params import DURATION
 from amoc_gevent.errors import UsageError
-from amoc_gevent.output.graphite import Target
-from amoc_gevent.output.graphite.annotations import EventsAddress
 from amoc_gevent.output.graphite.names import is_prefix
+from amoc_gevent.output.graphite.target import EventsAddress, Target
 
 PORT = 2003
 

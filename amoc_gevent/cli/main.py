@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from amoc_gevent import __version__
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_INTERRUPTED, EXIT_USAGE, AmocError
 
 
@@ -140,11 +139,27 @@ def _failed(error: AmocError) -> int:
     return error.exit_code
 
 
+def _show_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    """Write which amoc this is, and end."""
+    if wanted:
+        from amoc_gevent.version import described  # noqa: PLC0415  # it starts git
+
+        click.echo(f"amoc {described()}")
+        ctx.exit()
+
+
 @click.group(
     cls=Amoc,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="amoc", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and the commit.",
+)
 def main() -> None:
     """Load HTTP services with simulated users: a greenlet each, on all cores."""

@@ -1,5 +1,6 @@
 """`amoc master`: the daemon that holds the plan, and whom all commands go to."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from amoc_gevent.cli.background import start
+from amoc_gevent.cli.graphite import graphite_options
 from amoc_gevent.cli.params import DURATION
 from amoc_gevent.engine import keys
 from amoc_gevent.engine.home import Home
@@ -15,6 +17,9 @@ from amoc_gevent.errors import AmocError, UsageError
 
 if TYPE_CHECKING:
     from amoc_gevent.engine.master import Master
+    from amoc_gevent.output.graphite.target import Target
+
+log = logging.getLogger(__name__)
 
 PORT = click.IntRange(0, 65535)
 LEASE_S = 15.0
@@ -39,6 +44,7 @@ STOP_PATIENCE_S = 10.0
 @click.option(
     "--log-file", type=click.Path(path_type=Path), help="Where --foreground logs instead."
 )
+@graphite_options
 def master(
     bind: str,
     port: int,
@@ -47,6 +53,7 @@ def master(
     insecure: bool,
     foreground: bool,
     log_file: Path | None,
+    graphite: "Target | None",
 ) -> None:
     """Start the master of this home (AMOC_HOME) in the background.
 
@@ -60,10 +67,10 @@ def master(
     keys.check_master(home, bind, insecure=insecure)
     if foreground:
         asked = Asked(bind, (port, reports_port), lease, insecure)
-        _serve(home, asked, log_file=log_file)
+        _serve(home, asked, graphite, log_file=log_file)
         return
     where = ["--bind", bind, "--port", str(port), "--reports-port", str(reports_port)]
-    where += ["--lease", f"{lease}s"]
+    where += ["--lease", f"{lease}s", *(graphite.arguments() if graphite else [])]
     told = start(home, "master", [*where, *(["--insecure"] if insecure else [])])
     plans, reports = told["endpoints"]
     click.echo(f"the master runs, pid {told['pid']}: plan at {plans}, reports at {reports}")
@@ -80,7 +87,7 @@ class Asked(NamedTuple):
     insecure: bool
 
 
-def _serve(home: Home, asked: Asked, *, log_file: Path | None) -> None:
+def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Path | None) -> None:
     """Be the master until a signal or a request ends it.
 
     A run that goes on then is left as it is, for the next master to go on with.
@@ -91,7 +98,11 @@ def _serve(home: Home, asked: Asked, *, log_file: Path | None) -> None:
     from amoc_gevent.engine.daemon import Daemon  # noqa: PLC0415
     from amoc_gevent.engine.health import raise_descriptor_limit  # noqa: PLC0415
 
-    with Daemon(home, "master", log_file) as daemon, compose(home, asked) as composed:
+    with (
+        Daemon(home, "master", log_file) as daemon,
+        compose(home, asked) as composed,
+        _shown_in(graphite, composed),
+    ):
         raise_descriptor_limit()
         where = composed.endpoints
         diary = Diary(composed)
@@ -136,6 +147,22 @@ def compose(home: Home, asked: Asked) -> Iterator["Master"]:
         )
         stack.callback(found.close)
         yield found
+
+
+@contextmanager
+def _shown_in(target: "Target | None", composed: "Master") -> Iterator[None]:
+    """Send each run of the master to Graphite, if there is one, until the end of the block."""
+    if target is None:
+        yield
+        return
+    from amoc_gevent.output.graphite.follower import Graphite  # noqa: PLC0415  # it loads gevent
+
+    graph = Graphite(target, log.warning)
+    graph.follow_all(lambda: composed.run)
+    try:
+        yield
+    finally:
+        graph.finish()
 
 
 def _may_end(composed: "Master", *, force: bool) -> None:

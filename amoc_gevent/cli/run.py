@@ -23,7 +23,8 @@ from amoc_gevent.engine.health import descriptor_warning, raise_descriptor_limit
 from amoc_gevent.engine.local import LocalCluster
 from amoc_gevent.engine.master import Master
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, ScenarioError, UsageError
-from amoc_gevent.output.graphite import Graphite, Target
+from amoc_gevent.output.graphite.follower import Graphite
+from amoc_gevent.output.graphite.target import Target
 from amoc_gevent.output.lines import Lines
 from amoc_gevent.output.report import print_summary
 from amoc_gevent.output.summary import check_writable, write

@@ -8,9 +8,11 @@ from pathlib import Path
 def command_line(*arguments: str) -> list[str]:
     """Return the command that runs `amoc ARGUMENTS` in a new interpreter.
 
-    `-P`: a json.py in the working directory must not stand in for the standard library's.
+    `-P`: a json.py in the working directory must not stand in for the standard library's. `-S` as
+    here: what a release has unpacked is all that it needs, and what is installed is not to mix in.
     """
-    return [sys.executable, "-P", "-m", "amoc_gevent", *arguments]
+    flags = ["-P", "-S"] if sys.flags.no_site else ["-P"]
+    return [sys.executable, *flags, "-m", "amoc_gevent", *arguments]
 
 
 def environment() -> dict[str, str]:

@@ -33,7 +33,6 @@ class Gate:
     def __init__(self, allowed: Callable[[], Mapping[str, str]]) -> None:
         self._allowed = allowed
         self._strangers: set[str] = set()
-        self.refused = 0
         context: Any = zmq.green.Context.instance()
         self._socket: Any = context.socket(zmq.REP)
         self._socket.linger = 0
@@ -69,7 +68,6 @@ class Gate:
             return ""
 
     def _refuse(self, key: str, address: str) -> None:
-        self.refused += 1
         if key not in self._strangers and len(self._strangers) < REFUSED_NAMED:
             self._strangers.add(key)
             log.warning("refused %s, whose key %s is not allowed: amoc keys allow", address, key)

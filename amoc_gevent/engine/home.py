@@ -17,6 +17,9 @@ KINDS: tuple[Kind, ...] = ("master", "node")
 SOCKET_MAX = 107
 """Bytes of a Unix socket's path (sun_path, without its zero)."""
 
+PARENT_MAX = SOCKET_MAX - 35
+"""Bytes of a directory's path that leave room for a temporary directory and a socket's name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -74,3 +77,17 @@ class Home:
     def history(self) -> Path:
         """What was typed at prompts."""
         return self.path / "history"
+
+
+def socket_parent() -> Path:
+    """Return where sockets of a passing command belong: a directory to write to, of a short path.
+
+    It is the user's runtime directory or a temporary one; /tmp where their paths are too long.
+    """
+    import tempfile  # noqa: PLC0415  # a plain client has no need of it
+
+    given = (os.environ.get("XDG_RUNTIME_DIR") or "", tempfile.gettempdir())
+    for parent in given:
+        if parent and len(os.fsencode(parent)) <= PARENT_MAX and os.access(parent, os.W_OK):
+            return Path(parent)
+    return Path("/tmp")  # noqa: S108  # mkdtemp makes a directory that only its owner can enter

@@ -31,12 +31,12 @@ def belongs(filename: str, scenario: Path) -> bool:
     """Say whether source file `filename` is part of the scenario at `scenario`."""
     if filename.startswith("<"):
         return False
-    file = Path(filename).resolve()
+    file, directory = Path(filename).resolve(), scenario.resolve().parent
     return (
-        file.is_relative_to(scenario.resolve().parent)
+        file.is_relative_to(directory)
         and not file.is_relative_to(PACKAGE)
-        and not file.is_relative_to(sys.prefix)
-        and not _INSTALLED.intersection(file.parts)
+        and (directory.is_relative_to(sys.prefix) or not file.is_relative_to(sys.prefix))
+        and not _INSTALLED.intersection(file.relative_to(directory).parts)
     )
 
 

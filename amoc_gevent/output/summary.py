@@ -10,7 +10,7 @@ from typing import Any
 from amoc_gevent.clock import iso
 from amoc_gevent.core.flow import balances, in_sum
 from amoc_gevent.core.histogram import Histogram
-from amoc_gevent.core.messages import Event
+from amoc_gevent.core.messages import Clock, Event
 from amoc_gevent.core.plan import Options
 from amoc_gevent.core.results import Row
 from amoc_gevent.core.run import Run
@@ -57,6 +57,7 @@ def summary(run: Run) -> dict[str, Any]:
         "messages": messages(run),
         "errors": [_error(error) for error in user_errors(run)],
         "events": [{"time": iso(e.time), "kind": e.kind, "text": e.text} for e in _in_order(run)],
+        "clocks": {name: _clock(one) for name, one in sorted(run.clocks.items())},
         "health": _health(run),
         "rows": [_row(row, run) for row in rows_of(run)],
     }
@@ -213,6 +214,14 @@ def _error(error: UserError) -> dict[str, Any]:
         "first": iso(error.first),
         "last": iso(error.last),
         "detail": error.detail,
+    }
+
+
+def _clock(one: Clock) -> dict[str, Any]:
+    known = one.bound != float("inf")
+    return {
+        "offset_us": round(one.wall * 1e6) if known else None,
+        "bound_us": round(one.bound * 1e6) if known else None,
     }
 
 

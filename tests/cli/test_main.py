@@ -1,5 +1,6 @@
 """The command `amoc` itself: help at once, and every expected error in a line or two."""
 
+import re
 import sys
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from gevent import subprocess
 from amoc_gevent import __version__
 from amoc_gevent.cli import main as cli
 from amoc_gevent.errors import AmocError, ScenarioError, UsageError
+from tests.servers import ROOT
 
 
 def amoc(*args: str) -> Result:
@@ -62,8 +64,12 @@ def test_help_imports_no_command_and_nothing_that_a_run_needs() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_version_is_the_packages() -> None:
-    assert amoc("--version").output == f"amoc {__version__}\n"
+def test_the_version_names_the_commit_of_the_checkout() -> None:
+    head = finished("git", "-C", str(ROOT), "rev-parse", "HEAD").stdout.strip()
+    found = re.fullmatch(r"amoc (\S+) \((?:\S+-g)?(\w+)(?:-dirty)?\)\n", amoc("--version").output)
+    assert found is not None
+    assert found[1] == __version__
+    assert head.startswith(found[2])
 
 
 def test_amoc_alone_shows_its_help_as_wrong_usage() -> None:

@@ -33,10 +33,10 @@ anything = st.lists(requests | st.binary(max_size=60) | st.just(b"\n"), max_size
 
 @pytest.fixture(scope="module")
 def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemons]:
-    amoc = Amoc(tmp_path_factory.mktemp("fuzz"))
-    for found in daemons_of(amoc):
-        found.master()
-        yield found
+    with Amoc(tmp_path_factory.mktemp("fuzz")) as amoc:
+        for found in daemons_of(amoc):
+            found.master()
+            yield found
 
 
 def answers(path: Path, data: bytes) -> list[bytes]:

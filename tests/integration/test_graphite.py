@@ -1,6 +1,7 @@
 """`amoc run --graphite` with real carbon and graphite-web: what they return is the summary's."""
 
 import re
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ import pytest
 from amoc_gevent import clock
 from tests.graphite_servers import Carbon, GraphiteWeb
 from tests.integration.conftest import Amoc
+from tests.integration.homes import Daemons, daemons_of
 from tests.servers import Demo, listening_socket, wait_for
 
 SCENARIO = """
@@ -202,6 +204,54 @@ def test_what_carbon_missed_it_gets_when_it_is_back(
     wait_for(lambda: series.sum("operations.*.count") == total, 20, "all counts in Graphite")
     assert series.sum("users.iterations") == summary["users"]["iterations"]
     assert "not sent" not in process.said()
+
+
+@pytest.fixture
+def daemons(amoc: Amoc) -> Iterator[Daemons]:
+    yield from daemons_of(amoc)
+
+
+def test_a_masters_runs_and_events_are_in_graphite_over_its_death(
+    daemons: Daemons, demo: Demo, carbon: Carbon, graphite_web: GraphiteWeb
+) -> None:
+    carbon.start()
+    since = clock.wall()
+    path = daemons.amoc.scenario(SCENARIO)
+    options = (*graphite_options(carbon, 5), "--graphite-events", f"{graphite_web.url}/events/")
+    daemons.master(*options)
+    daemons.node()
+    settings = ("--set", f"url={demo.url}", "--comment", "through the night")
+
+    daemons.good("do", path, 1, 10, "--user-rate", "100/s", *LOAD[2:], *settings)
+    wait_for(lambda: demo.counts()["total"] > 100, what="load")
+    daemons.good("add", 3)
+    daemons.good("remove", 2)
+    series = Series(graphite_web, since)
+    wait_for(lambda: series.sum("operations.GET.count") > 0, 20, "an interval in Graphite")
+    ports = [endpoint.rpartition(":")[2] for endpoint in daemons.describe()["endpoints"]]
+    daemons.kill(signal.SIGKILL)
+    wait_for(lambda: daemons.pid() is None, what="its end")
+    daemons.good("master", "--port", ports[0], "--reports-port", ports[1], *options)
+    heard = demo.counts()["total"]
+    wait_for(lambda: demo.counts()["total"] > heard + 100, 20, "the run to go on")
+    daemons.good("stop")
+    summary = daemons.json("summary")
+    daemons.good("shutdown")
+
+    total = sum(one["count"] for one in summary["operations"].values())
+    assert total == demo.counts()["total"]
+    carbon_has = wait_for(lambda: series.sum("operations.*.count") >= total, 20, "all counts")
+    assert carbon_has
+    assert series.sum("operations.*.count") == total
+    assert series.sum("users.iterations") == summary["users"]["iterations"]
+    assert series.sum("counters.log-ins.count") == summary["counters"]["log-ins"]
+    events = graphite_web.events()
+    assert [event["what"] for event in events] == [
+        "amoc start", "amoc add", "amoc remove", "amoc stop",
+    ]  # fmt: skip
+    assert events[1]["data"].startswith("3 users, 11 to 13; nodes one; run ")
+    assert events[2]["data"].startswith("2 users; ids 12 to 13; nodes one; run ")
+    assert all(event["data"].endswith("; through the night") for event in events)
 
 
 @pytest.mark.parametrize(

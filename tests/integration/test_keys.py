@@ -33,9 +33,10 @@ def other(tmp_path: Path) -> Iterator[Daemons]:
 
 def _home(directory: Path) -> Iterator[Daemons]:
     directory.mkdir()
-    for found in daemons_of(Amoc(directory)):
-        found.key = found.good("keys", "make").strip()
-        yield found
+    with Amoc(directory) as amoc:
+        for found in daemons_of(amoc):
+            found.key = found.good("keys", "make").strip()
+            yield found
 
 
 def start_node(master: Daemons, node: Daemons, *options: object) -> str:

@@ -1,22 +1,19 @@
 """Events of a run as Graphite's annotations: POST to /events/ of graphite-web, as amoc does."""
 
 import json
-from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import gevent
 from gevent.event import Event as Flag
 
 from amoc_gevent.core.messages import Event
 from amoc_gevent.core.run import Run
-from amoc_gevent.errors import UsageError
 from amoc_gevent.output.graphite.names import component
 from amoc_gevent.output.graphite.outage import Outage
+from amoc_gevent.output.graphite.target import EventsAddress
 
 WHAT = {
     "start": "amoc start",
@@ -70,39 +67,6 @@ class Annotator:
         self._removals += len(found)
         ids = (str(r.first) if r.first == r.last else f"{r.first} to {r.last}" for r in found)
         return [f"ids {', '.join(ids)}"] if found else []
-
-
-@dataclass(frozen=True, slots=True)
-class EventsAddress:
-    """Where annotations go: the parts of a URL, and the header that its user and password make."""
-
-    secure: bool
-    host: str
-    port: int | None
-    path: str
-    authorization: str
-
-    @classmethod
-    def of(cls, url: str) -> "EventsAddress":
-        """Return the parts of `url`; UsageError where it is none of http or https."""
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise UsageError(f"--graphite-events {url}: {error}") from error
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise UsageError(
-                f"--graphite-events {url}: write it as http://HOST:PORT/events/, or none"
-            )
-        user = ""
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            user = "Basic " + b64encode(pair.encode()).decode()
-        return cls(parts.scheme == "https", parts.hostname, port, parts.path or "/events/", user)
-
-    def __str__(self) -> str:
-        port = f":{self.port}" if self.port else ""
-        return f"{'https' if self.secure else 'http'}://{self.host}{port}{self.path}"
 
 
 class EventsSender:

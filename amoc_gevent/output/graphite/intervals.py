@@ -24,6 +24,7 @@ ONE_S = 60
 NAMES_MAX = 500
 """Operations, counters, histograms and gauges with names of their own; others count as one."""
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -58,6 +59,14 @@ class NodeFigures:
 
 
 @dataclass(slots=True)
+class Levels:
+    """Gauges in one second, summed over the nodes whose part is in them."""
+
+    nodes: set[str] = field(default_factory=set)
+    sums: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Interval:
     """What was measured from `start` on; `changed` since its points were last taken.
 
@@ -68,7 +77,7 @@ class Interval:
     operations: dict[str, OperationFigures] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     histograms: dict[str, Histogram] = field(default_factory=dict)
-    levels: dict[str, tuple[int, dict[str, float]]] = field(default_factory=dict)
+    levels: dict[int, Levels] = field(default_factory=dict)
     nodes: dict[str, NodeFigures] = field(default_factory=dict)
     users: UserCounts = NOBODY
     users_second: int = 0
@@ -77,6 +86,14 @@ class Interval:
     failed: int = 0
     changed: bool = True
     whole: bool = True
+
+    @property
+    def gauges(self) -> dict[str, float]:
+        """The levels of the last second that most nodes told of: others lack a part."""
+        if not self.levels:
+            return {}
+        last = max(self.levels, key=lambda second: (len(self.levels[second].nodes), second))
+        return self.levels[last].sums
 
 
 class Intervals:
@@ -115,7 +132,7 @@ class Intervals:
     def add(
         self, second: int, snapshot: Snapshot, health: Sequence[Health], users: UserCounts
     ) -> None:
-        """Take over what a node measured in `second`; `users` are all there are."""
+        """Take over what some nodes measured in `second`; `users` are all there are."""
         interval = self._interval(second - second % self.seconds)
         self._count(interval, snapshot)
         if second >= interval.users_second:
@@ -192,15 +209,14 @@ class Intervals:
     def _note_levels(
         self, interval: Interval, second: int, snapshot: Snapshot, health: Sequence[Health]
     ) -> None:
-        """Keep each node's latest levels: a gauge is their sum."""
-        source = health[0].node if health else ""
-        if not snapshot.gauges or interval.levels.get(source, (0, {}))[0] > second:
+        """Add up a second's levels: each node tells of it once, or with others."""
+        if not snapshot.gauges:
             return
-        levels: dict[str, float] = {}
+        found = _of(interval.levels, second, Levels)
+        found.nodes.update(one.node for one in health)
         for name, gauge in snapshot.gauges.items():
             path = self._name("gauges", name)
-            levels[path] = levels.get(path, 0.0) + gauge.value
-        interval.levels[source] = (second, levels)
+            found.sums[path] = found.sums.get(path, 0.0) + gauge.value
 
     def _name(self, kind: str, name: str) -> str:
         """Return what `name` is called in Graphite, one of so many of its kind."""
@@ -213,7 +229,7 @@ class Intervals:
         return found
 
 
-def _of(found: dict[str, T], key: str, make: Callable[[], T]) -> T:
+def _of(found: dict[K, T], key: K, make: Callable[[], T]) -> T:
     if key not in found:
         found[key] = make()
     return found[key]

@@ -29,7 +29,7 @@ def points_of(interval: Interval, among: Intervals) -> list[Point]:
         "operations": _operations(interval, among),
         "counters": _counters(interval, among),
         "histograms": _histograms(interval),
-        "gauges": _gauges(interval),
+        "gauges": iter(interval.gauges.items()),
         "nodes": _nodes(interval),
     }
     return [
@@ -69,14 +69,6 @@ def _histograms(interval: Interval) -> Values:
     for name, histogram in interval.histograms.items() if interval.whole else ():
         yield f"{name}.count", histogram.count
         yield from _distribution(name, histogram)
-
-
-def _gauges(interval: Interval) -> Values:
-    total: dict[str, float] = {}
-    for _, levels in interval.levels.values():
-        for name, level in levels.items():
-            total[name] = total.get(name, 0.0) + level
-    yield from total.items()
 
 
 def _nodes(interval: Interval) -> Values:

@@ -8,7 +8,8 @@ from amoc_gevent.core.messages import Event
 from amoc_gevent.core.plan import Batch, Removal
 from amoc_gevent.core.run import Run
 from amoc_gevent.errors import UsageError
-from amoc_gevent.output.graphite.annotations import Annotator, EventsAddress, EventsSender
+from amoc_gevent.output.graphite.annotations import Annotator, EventsSender
+from amoc_gevent.output.graphite.target import EventsAddress
 from tests.graphite_servers import GraphiteWeb
 from tests.output.runs import START, run_of
 from tests.servers import wait_for

@@ -111,18 +111,18 @@ def test_names_beyond_the_limit_are_counted_as_one() -> None:
     assert sum(v for (path, _), v in found.items() if path.endswith(".count")) == NAMES_MAX + 7
 
 
-def test_a_gauge_is_the_sum_of_each_nodes_latest_level() -> None:
+def test_a_gauge_is_the_sum_of_the_nodes_levels_in_the_last_whole_second() -> None:
     intervals = Intervals(10)
 
-    def level(node: str, second: int, value: float) -> None:
+    def level(second: int, value: float, *nodes: str) -> None:
         snapshot = Snapshot(gauges={"depth": Gauge(value)})
-        intervals.add(second, snapshot, [node_health(node, second)], NOBODY)
+        intervals.add(second, snapshot, [node_health(node, second) for node in nodes], NOBODY)
 
-    level("one", 1001, 5)
-    level("two", 1002, 70)
-    level("one", 1003, 6)
-    level("one", 1002, 900)  # comes late: one has said a newer level
-    assert taken(intervals)["amoc.gauges.depth", 1000] == 76
+    level(1001, 5 + 70, "one", "two")
+    level(1002, 6, "one")
+    level(1002, 71, "two")
+    level(1003, 800, "one")  # two has not told of this second
+    assert taken(intervals)["amoc.gauges.depth", 1000] == 77
 
 
 def test_a_level_that_is_no_number_is_no_point() -> None:

@@ -1,0 +1,64 @@
+"""Where Graphite is; importing it costs nothing, for the command line reads it from options."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from amoc_gevent.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class EventsAddress:
+    """Where annotations go: the parts of the URL `given`, its user and password as a header."""
+
+    secure: bool
+    host: str
+    port: int | None
+    path: str
+    authorization: str
+    given: str = ""
+
+    @classmethod
+    def of(cls, url: str) -> "EventsAddress":
+        """Return the parts of `url`; UsageError where it is none of http or https."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise UsageError(f"--graphite-events {url}: {error}") from error
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise UsageError(
+                f"--graphite-events {url}: write it as http://HOST:PORT/events/, or none"
+            )
+        user = ""
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            user = "Basic " + b64encode(pair.encode()).decode()
+        return cls(
+            parts.scheme == "https", parts.hostname, port, parts.path or "/events/", user, url
+        )
+
+    def __str__(self) -> str:
+        port = f":{self.port}" if self.port else ""
+        return f"{'https' if self.secure else 'http'}://{self.host}{port}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where Graphite is: carbon's `address`, what precedes all names, seconds of an `interval`.
+
+    `events` is where annotations go, None for nowhere.
+    """
+
+    address: tuple[str, int]
+    prefix: str = ""
+    interval: int = 10
+    events: EventsAddress | None = None
+
+    def arguments(self) -> list[str]:
+        """Return the options that say the same."""
+        host, port = self.address
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        found = ["--graphite", where, "--graphite-interval", f"{self.interval}s"]
+        found += ["--graphite-prefix", self.prefix] if self.prefix else []
+        return [*found, "--graphite-events", self.events.given if self.events else "none"]

@@ -1,0 +1,30 @@
+"""Which amoc this is: its version, and the commit that it was released or checked out at."""
+
+import subprocess
+from pathlib import Path
+
+from amoc_gevent import __version__
+
+PACKAGE = Path(__file__).resolve().parent
+STAMP = PACKAGE / "COMMIT"
+"""Written into releases only."""
+
+
+def described() -> str:
+    """Return "0.1.0 (1a2b3c4d5e6f)", or the version alone where no commit is known."""
+    found = commit()
+    return f"{__version__} ({found})" if found else __version__
+
+
+def commit() -> str:
+    """Return the commit, with -dirty where files differ from it; "" where none is known."""
+    if STAMP.exists():
+        return STAMP.read_text().strip()
+    if not (PACKAGE.parent / ".git").exists():
+        return ""
+    command = ["git", "-C", str(PACKAGE.parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):  # no git here, or one that distrusts the files
+        return ""
+    return found.stdout.strip()
