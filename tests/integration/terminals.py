@@ -1,10 +1,12 @@
 """A command on a terminal of its own: what it shows, what is typed."""
 
 import os
+import signal
 import sys
 import termios
 from collections.abc import Mapping
 
+import psutil
 from gevent.os import forkpty_and_watch, waitpid
 
 from tests.servers import ROOT, wait_for
@@ -50,6 +52,14 @@ class Terminal:
             pass
         except OSError:  # the command has ended
             pass
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the command a signal."""
+        os.kill(self._child, number)
+
+    def stopped(self) -> bool:
+        """Whether the command is suspended."""
+        return psutil.Process(self._child).status() == psutil.STATUS_STOPPED
 
     def echoes(self) -> bool:
         """Whether the terminal is as a shell wants it: it echoes, and keeps lines together."""

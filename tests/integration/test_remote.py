@@ -4,6 +4,7 @@ The master here is scripted, for answers that no real one gives at will; test_da
 """
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -238,6 +239,15 @@ def test_watch_for_programs_is_a_status_a_line(amoc: Amoc, master: ScriptedMaste
 def test_watch_without_a_run_is_a_line(amoc: Amoc, master: ScriptedMaster) -> None:
     master.status["status"] = "idle"
     assert amoc.run("watch") == (1, "amoc: there is no run to watch\n")
+
+
+def test_who_waits_no_more_is_told_that_the_run_goes_on(amoc: Amoc, master: ScriptedMaster) -> None:
+    master.status["status"] = "starting"
+    process = amoc.start("do", "shop", 1, 5)
+    process.expect("run 5f0c: 5 users")
+    process.popen.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert process.said().endswith("amoc: not waited for; the run goes on, `amoc stop` ends it\n")
 
 
 def piped(amoc: Amoc, *lines: str) -> tuple[int, str]:

@@ -68,6 +68,19 @@ def test_the_table_is_as_large_as_the_terminal_of_the_moment(terminal: Terminal)
     assert terminal.wait() == 0
 
 
+def test_a_suspended_watch_gives_the_screen_back_and_draws_anew(terminal: Terminal) -> None:
+    terminal.expect(b"q leaves")
+    terminal.type(b"\x1a")
+    terminal.expect(SCREEN_BACK)
+    wait_for(terminal.echoes, what="the terminal as it was")
+    wait_for(terminal.stopped, what="the command to stop")
+    terminal.send(signal.SIGCONT)
+    terminal.expect(OTHER_SCREEN)
+    terminal.expect(b"q leaves")
+    terminal.type(b"q")
+    assert terminal.wait() == 0
+
+
 def test_at_the_end_of_the_run_the_report_is_there(daemons: Daemons, terminal: Terminal) -> None:
     terminal.expect(b"running")
     daemons.good("stop")
