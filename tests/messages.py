@@ -78,7 +78,7 @@ REPORT = Report(
     clock=CLOCK,
 )
 BEAT = Beat("life", 1234.5, 7)
-ACK = Ack("inc", 41, 98.5, 1234.0, 1234.5, 12.0, "no")
+ACK = Ack("inc", 41, 98.5, 1234.0, 1234.5, 12.0, "r1", 7, "no")
 
 
 junk = st.recursive(

@@ -21,7 +21,10 @@ T = TypeVar("T")
 Reader = Callable[[Any], Any]
 
 BUCKET_MAX = bucket_of((1 << 63) - 1)
-_MALFORMED = (TypeError, ValueError, OverflowError, msgpack.UnpackException)
+NUMBER_MAX = 1 << 53
+"""Thousands of such numbers can be added up, and their sum is stored and sent like any other."""
+
+_MALFORMED = (TypeError, ValueError, OverflowError, RecursionError, msgpack.UnpackException)
 
 
 def encode(item: object) -> bytes:
@@ -86,6 +89,12 @@ def _exactly(kind: type) -> Reader:
         return value
 
     return read
+
+
+def _int(value: Any) -> int:
+    if type(value) is not int or not -NUMBER_MAX <= value <= NUMBER_MAX:
+        raise _wrong(value, f"int within {NUMBER_MAX}")
+    return value
 
 
 def _float(value: Any) -> float:
@@ -175,6 +184,8 @@ def _histogram(value: Any) -> Histogram:
         counts.byteswap()
     if keys and max(keys) > BUCKET_MAX:
         raise ValueError(f"a histogram's bucket is above {BUCKET_MAX}")
+    if code == "Q" and max(counts) > NUMBER_MAX:
+        raise ValueError(f"a histogram's count is above {NUMBER_MAX}")
     return ReadHistogram(keys, counts)
 
 
@@ -185,10 +196,10 @@ def _operation(value: Any) -> Operation:
     if type(value) is not list or len(value) != 5:
         raise _wrong(value, "an operation")
     count, interrupted, latency, phases, groups = value
-    if type(count) is not int or type(interrupted) is not int or type(phases) is not dict:
+    if type(phases) is not dict:
         raise _wrong(value, "an operation")
     operation = Operation()
-    operation.count, operation.interrupted = count, interrupted
+    operation.count, operation.interrupted = _int(count), _int(interrupted)
     operation.latency = _histogram(latency)
     for name, packed in phases.items():
         if type(name) is not str:
@@ -207,7 +218,7 @@ def _errors(value: Any) -> dict[tuple[str, str], UserError]:
 
 
 def _wrong(value: Any, wanted: str) -> TypeError:
-    shown = repr(value)
+    shown = repr(value) if not isinstance(value, list | dict) else type(value).__name__
     return TypeError(f"{shown if len(shown) <= 40 else shown[:40] + '...'} instead of {wanted}")
 
 
@@ -220,6 +231,7 @@ _GENERIC: dict[Any, Callable[[tuple[Any, ...]], Reader]] = {
     Mapping: _mapping,
 }
 _SPECIAL: dict[Any, Reader] = {
+    int: _int,
     float: _float,
     Histogram: _histogram,
     Operation: _operation,

@@ -109,7 +109,8 @@ def balances(flows: Mapping[str, Flow]) -> tuple[dict[Pair, Balance], int]:
     found: dict[Pair, Balance] = {}
     strays = 0
     for key, flow in flows.items():
-        sender, to, _ = key.split(" ")
+        sender, _, rest = key.partition(" ")
+        to = rest.partition(" ")[0]
         if flow.sent:
             found[sender, to] = found.get((sender, to), Balance()) + balance(flow)
         else:

@@ -20,7 +20,7 @@ def _node(node: NodeView, now: float) -> dict[str, object]:
     known = node.clock.bound != float("inf")
     return {
         "name": node.name,
-        "state": "lost" if node.lost else node.state,
+        "state": "left" if node.left else "lost" if node.lost else node.state,
         "place": node.place,
         "workers": node.workers,
         "users": node.users.by_state(),

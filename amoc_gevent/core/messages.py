@@ -158,8 +158,9 @@ class Ack:
     """What a master tells one node of what it received of it.
 
     Reports up to `sequence` need not be kept. The newest one was `sent` by the node's clock and
-    came at `received` by the master's, where it is `time` now; for `lease` seconds after `sent` the
-    node may have users. `refused` says why it may not.
+    came at `received` by the master's, where it is `time` now. For `lease` seconds after `sent` the
+    node may have users, if it has the plan of this `run` and `version`: an older one may call users
+    its own that another node has by now. `refused` says why it may not.
     """
 
     incarnation: str
@@ -168,6 +169,8 @@ class Ack:
     received: float
     time: float
     lease: float
+    run: str = ""
+    version: int = 0
     refused: str = ""
 
 

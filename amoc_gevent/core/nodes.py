@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from amoc_gevent.core.messages import Clock, Health, Report, State, UserCounts
+from amoc_gevent.core.plan import Plan
 
 
 @dataclass(slots=True)
@@ -12,7 +13,8 @@ class NodeView:
     What it says of itself is that of its newest report: one that was sent again comes late.
     `acknowledged` is the number up to which no report is missing, `ahead` has those after a gap,
     and up to `saved` a master that is started again will know of them. `heard` and `received` are
-    the master's monotonic and steady time of the newest report.
+    the master's monotonic and steady time of the newest report. It is `lost` while it is not heard
+    for the lease, and has `left` when it said that it ends.
     """
 
     name: str
@@ -34,6 +36,7 @@ class NodeView:
     sent: float = 0.0
     received: float = 0.0
     lost: bool = False
+    left: bool = False
 
     def is_new(self, report: Report) -> bool:
         """Note a report's number; False when that report was taken in before.
@@ -70,6 +73,15 @@ class NodeView:
         if report.health:
             self.health = report.health
         return True
+
+    @property
+    def present(self) -> bool:
+        """Whether it can have users."""
+        return not self.lost and not self.left
+
+    def behind(self, plan: Plan) -> bool:
+        """Whether it has not got this plan yet."""
+        return self.run != plan.run or self.plan_version < plan.version
 
     def follows(self, run: str, state: State) -> bool:
         """Whether the node is in `state` towards `run`."""

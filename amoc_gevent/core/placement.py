@@ -38,25 +38,6 @@ class Share:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """Users that become a worker's own; some may have ended already, elsewhere."""
-
-    share: Share
-    ended: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Departure:
-    """Users of this batch, those with ids from `first` on, that are a worker's no longer."""
-
-    batch: Batch
-    first: int
-
-
-Step = Arrival | Departure
-
-
 def ranges_of(batch: Batch, node: str) -> list[range]:
     """Return the ids that `node` takes of a batch: round robin, or one block."""
     nodes = batch.nodes
@@ -75,7 +56,6 @@ class Placement:
     def __init__(self, nodes: Iterable[str]) -> None:
         self.shares: dict[str, list[Share]] = {node: [] for node in nodes}
         self._turns: Counter[str] = Counter()
-        self._lives: Counter[str] = Counter()
 
     def place(self, batch: Batch) -> None:
         """Give each node its ids; workers take turns, going on where the last batch ended."""
@@ -88,29 +68,32 @@ class Placement:
         self._turns[node] += count
         return -before
 
-    def move(self, move: Move) -> dict[str, list[Share]]:
-        """Take users from one node and give them to the heirs; return what each heir got."""
+    def move(self, move: Move) -> None:
+        """Take users from one node and give them to the heirs.
+
+        Those that the node itself waits for, as who has them has not let go, are waited for there.
+        """
         kept: list[Share] = []
-        got: dict[str, list[Share]] = {}
+        got: list[tuple[str, Share]] = []
         before = 0
         for share in self.shares[move.source]:
             stays = _count_below(share.ids, move.first)
             if stays:
                 kept.append(replace(share, ids=share.ids[:stays]))
             gone = share.ids[stays:]
+            held = max(move.start, share.resume) == UNRELEASED
             for place, heir in enumerate(move.heirs):
                 begin = (place - before) % len(move.heirs)
                 ids = gone[begin :: len(move.heirs)]
                 if ids and heir in self.shares:
-                    resume = move.start + (before + begin) / move.rate
+                    resume = UNRELEASED if held else move.start + (before + begin) / move.rate
                     pace = len(move.heirs) / move.rate
                     turn = self._turn(heir, len(ids))
-                    got.setdefault(heir, []).append(Share(share.batch, ids, turn, resume, pace))
+                    got.append((heir, Share(share.batch, ids, turn, resume, pace)))
             before += len(gone)
         self.shares[move.source] = kept
-        for heir, shares in got.items():
-            self.shares[heir] += shares
-        return got
+        for heir, share in got:
+            self.shares[heir].append(share)
 
 
 def _count_below(ids: range, first: int) -> int:
@@ -118,47 +101,45 @@ def _count_below(ids: range, first: int) -> int:
     return len(range(ids.start, min(max(first, ids.start), ids.stop), ids.step))
 
 
-def _in_order(plan: Plan, since: int = 0) -> Iterator[Batch | Move]:
-    """Yield batches and moves in the order in which they were made, from number `since` on."""
-    made: list[Batch | Move] = []
+def _in_order(plan: Plan) -> Iterator[Batch | Move]:
+    """Yield batches and moves in the order in which they were made."""
     done = 0
     for move in plan.moves:
-        made += plan.batches[done : move.batches]
-        made.append(move)
+        yield from plan.batches[done : move.batches]
+        yield move
         done = max(done, move.batches)
-    made += plan.batches[done:]
-    yield from made[since:]
+    yield from plan.batches[done:]
 
 
-def steps(plan: Plan, node: str, workers: int, worker: int) -> list[list[Step] | None]:
-    """Return for each batch and move, in order, what it brings to or takes from a worker.
+def own_shares(plan: Plan, node: str, workers: int, worker: int) -> list[Share]:
+    """Return what is a worker's own, in the order in which it became so."""
+    shares = (share.of_worker(workers, worker) for share in shares_of(plan, (node,))[node])
+    return [share for share in shares if share.ids]
 
-    A worker that follows a plan as it grows does the new ones; they never change. None stands for
-    what is to come by a move that is not released yet.
+
+def differences(had: list[Share], have: list[Share]) -> tuple[list[range], list[Share]]:
+    """Return the ids that a worker must let go, and the shares that it must take on.
+
+    A share of which only the last were taken away is gone on with.
     """
-    placement = Placement({node, *(move.source for move in plan.moves)})
-    found: list[list[Step] | None] = []
-    for made in _in_order(plan):
-        mine = placement.shares[node]
-        before = len(mine)
-        if isinstance(made, Batch):
-            placement.place(made)
-            found.append([_arrival(share, workers, worker) for share in mine[before:]])
+    left = [share for share in had if share not in have]
+    new: list[Share] = []
+    going: list[range] = []
+    for share in have:
+        if share in had:
             continue
-        new: list[Step] = []
-        if made.source == node:
-            batches = {share.batch.first: share.batch for share in mine}
-            new += [Departure(batch, made.first) for batch in batches.values()]
-        got = placement.move(made).get(node, ())
-        new += [_arrival(share, workers, worker, made.ended) for share in got]
-        found.append(None if got and made.start == UNRELEASED else new)
-    return found
+        longer = next((one for one in left if _begins_with(one, share)), None)
+        if longer is None:
+            new.append(share)
+        else:
+            left.remove(longer)
+            going.append(longer.ids[len(share.ids) :])
+    return [*going, *(share.ids for share in left)], new
 
 
-def _arrival(
-    share: Share, workers: int, worker: int, ended: tuple[tuple[int, int], ...] = ()
-) -> Arrival:
-    return Arrival(share.of_worker(workers, worker), ended)
+def _begins_with(longer: Share, share: Share) -> bool:
+    same = (longer.batch, longer.resume, longer.pace) == (share.batch, share.resume, share.pace)
+    return same and longer.ids[: len(share.ids)] == share.ids
 
 
 def shares_of(plan: Plan, nodes: Iterable[str]) -> dict[str, list[Share]]:
@@ -306,8 +287,12 @@ def _present_in(ids: range, gone: IdSet) -> int:
     return len(ids) - gone.count_in(ids)
 
 
-def release_moves(plan: Plan, gone: IdSet, start: float) -> Plan:
-    """Return the plan in which moves that had no start yet begin at `start`, one after another."""
+def release_moves(plan: Plan, ended: IdSet, start: float) -> Plan:
+    """Return the plan in which moves that had no start yet begin at `start`, one after another.
+
+    Users in `ended` have ended meanwhile, wherever they were.
+    """
+    gone = gone_from(plan, ended)
     placement = Placement({move.source for move in plan.moves})
     moves: list[Move] = []
     for made in _in_order(plan):
@@ -316,7 +301,7 @@ def release_moves(plan: Plan, gone: IdSet, start: float) -> Plan:
             continue
         move = made
         if move.start == UNRELEASED:
-            move = replace(move, start=start)
+            move = replace(move, start=start, ended=tuple(ended))
             leaving = (
                 s.ids[_count_below(s.ids, move.first) :] for s in placement.shares[move.source]
             )

@@ -155,6 +155,11 @@ class Plan:
         return max((batch.last for batch in self.batches), default=0)
 
     @property
+    def going_on(self) -> bool:
+        """Whether there is a run whose users are to be there."""
+        return self.status in {"starting", "running"}
+
+    @property
     def paused(self) -> bool:
         """Whether no user starts now."""
         return bool(self.pauses) and self.pauses[-1][1] == UNRELEASED

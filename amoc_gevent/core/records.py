@@ -8,6 +8,7 @@ from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import Clock, Event, Failure, Health, UserCounts
 from amoc_gevent.core.nodes import NodeView
 from amoc_gevent.core.plan import Plan, Status
+from amoc_gevent.core.results import Row, State
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import Snapshot
 from amoc_gevent.errors import AmocError
@@ -49,6 +50,13 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of a run, in their order; no part before its state is needed but these."""
+
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Events:
     """Some events of a run, in their order."""
 
@@ -69,7 +77,7 @@ class NodeRecord:
     lost: bool
 
 
-Record = RunRecord | Measured | Events | NodeRecord
+Record = RunRecord | Measured | Rows | State | Events | NodeRecord
 
 
 def encode(record: Record) -> bytes:

@@ -86,6 +86,21 @@ class _OpenSecond:
     users: UserCounts = NOBODY
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """All results of a run but its rows, from which they can be gone on with; see `Results`."""
+
+    total: Snapshot
+    gauges: dict[str, GaugeRange]
+    health: tuple[Health, ...]
+    peak: int
+    late_reports: int
+    worst: dict[str, int]
+    stalls: tuple[tuple[int, int], ...]
+    closed_before: int
+    open: tuple[tuple[int, Snapshot, tuple[Health, ...], UserCounts], ...]
+
+
 def lag_of(one: Health) -> int:
     """Return a worker's lag (µs), by its timer alone where a stepped clock falsifies the stamps."""
     if _stepped(one):
@@ -160,6 +175,36 @@ class Results:
         self._stalls: list[range] = []
         self._closed_before = 0
         self._observers: list[Observer] = []
+
+    def state(self) -> State:
+        """Return what is known besides the rows; it shares what may change, so write it now."""
+        return State(
+            self.total,
+            self.gauges,
+            tuple(self.health.values()),
+            self.peak,
+            self.late_reports,
+            self.worst,
+            tuple((stall.start, stall.stop) for stall in self._stalls),
+            self._closed_before,
+            tuple(
+                (second, found.snapshot, tuple(found.health), found.users)
+                for second, found in sorted(self._open.items())
+            ),
+        )
+
+    def go_on(self, state: State, rows: Iterable[Row]) -> None:
+        """Take over a state that was written, and all rows that were there then."""
+        self.total, self.gauges, self.worst = state.total, state.gauges, state.worst
+        self.health = {(one.node, one.worker): one for one in state.health}
+        self.peak, self.late_reports = state.peak, state.late_reports
+        self._stalls = [range(start, stop) for start, stop in state.stalls]
+        self._closed_before = state.closed_before
+        self._open = {
+            second: _OpenSecond(snapshot, [*health], users)
+            for second, snapshot, health, users in state.open
+        }
+        self.rows = [*rows]
 
     def watch(self, observer: Observer) -> None:
         """Have `observer` told of the seconds that are still open, then of each report.

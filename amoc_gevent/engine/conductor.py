@@ -1,7 +1,6 @@
 """The course of a run: what the nodes say and what is due take it from status to status."""
 
 import logging
-from collections.abc import Iterable
 
 from gevent.event import Event as Flag
 
@@ -9,11 +8,10 @@ from amoc_gevent import clock
 from amoc_gevent.core.messages import MessageError, Report, UserCounts
 from amoc_gevent.core.nodes import NodeView
 from amoc_gevent.core.placement import (
-    gone_from,
     moves_to_heirs,
     release_moves,
 )
-from amoc_gevent.core.plan import UNRELEASED, Move, undelayed
+from amoc_gevent.core.plan import UNRELEASED, undelayed
 from amoc_gevent.core.run import Run
 from amoc_gevent.engine.keeper import Keeper
 from amoc_gevent.engine.refusals import Refusals
@@ -32,13 +30,15 @@ class Conductor:
         self._nodes = nodes
         self._refusals = Refusals()
         self._progressed = 0.0
+        self._since = clock.steady()
+        self._complaint = ""
         self._uncounted = False
         self.ended = Flag()
 
     @property
     def present(self) -> list[NodeView]:
-        """The nodes that are not lost, in the order in which they joined."""
-        return [node for node in self._nodes.values() if not node.lost]
+        """The nodes that can have users, in the order in which they joined."""
+        return [node for node in self._nodes.values() if node.present]
 
     def begin(self, run: Run) -> None:
         """Take up a new run."""
@@ -54,17 +54,17 @@ class Conductor:
 
     def joined(self, node: NodeView, known: NodeView | None) -> None:
         """Have a node's users return that comes back as a new process; others get the plan."""
-        words = f"node {node.name} with {node.workers} workers"
+        words = f"node {node.name} with {node.workers} worker{'' if node.workers == 1 else 's'}"
         log.info("%s joined%s", words, " again" if known is not None else "")
         run = self._going_on()
-        if run is None:
-            self._keeper.publish()
-            return
-        if known is None:
-            self._keeper.event("node-joined", f"{words} joined: it takes part from the next add on")
-        else:
-            self._keeper.event("node-back", f"{words} was started again")
+        if run is not None:
+            if known is None:
+                text = f"{words} joined: it takes part from the next add on"
+                self._keeper.event("node-joined", text)
+            else:
+                self._keeper.event("node-back", f"{words} was started again")
             self._move(run, node.name, (node.name,))
+            self._rehome(run)
         self._keeper.publish()
 
     def lost(self, node: NodeView) -> None:
@@ -73,33 +73,39 @@ class Conductor:
         run = self._going_on()
         if run is None:
             return
+        self._uncounted = True
         text = f"node {node.name} was not heard for its lease"
-        self.count_users(run)
         if run.plan.options.on_node_loss == "keep":
-            self._keeper.event("node-lost", f"{text}; its users wait for it")
-            return
-        moved = self._move(run, node.name, self._heirs(run))
-        then = "its users start on the others" if moved else "nobody can take its users"
+            then = "its users wait for it"
+        elif not self._heirs(run):
+            then = "its users wait for any node"
+        else:
+            then = "its users start on the others"
         self._keeper.event("node-lost", f"{text}; {then}")
+        self._rehome(run)
 
     def back(self, node: NodeView) -> None:
         """Note that a lost node is heard again: what it kept of its reports counts."""
         log.info("node %s is back", node.name)
-        if self._going_on() is not None:
+        run = self._going_on()
+        if run is not None:
             self._keeper.event("node-back", f"node {node.name} is heard again")
+            self._rehome(run)
 
     def left(self, node: NodeView) -> None:
         """Give the users of a node that has ended them to the others."""
         log.info("node %s left", node.name)
         run = self._going_on()
-        if run is None:
-            return
-        self._keeper.event("node-left", f"node {node.name} left; its users start on the others")
-        self._move(run, node.name, self._heirs(run))
+        if run is not None:
+            self._uncounted = True
+            self._keeper.event("node-left", f"node {node.name} left; its users start on the others")
+            self._rehome(run)
 
     def refused(self, error: MessageError) -> None:
         """Note a report that cannot be read: its figures are missing."""
-        log.error("%s", error)
+        if str(error) != self._complaint:  # one that is told again and again is a line once
+            self._complaint = str(error)
+            log.error("%s", error)
         refused = self._refusals.event("a node", error)
         run = self._going_on()
         if refused is not None and run is not None:
@@ -109,6 +115,8 @@ class Conductor:
         """Take in what a node measured and what became of its users."""
         run = self._keeper.run
         if run is None or report.run != run.id:
+            if node.behind(self._keeper.plan) and self._overdue():
+                self._keeper.publish()
             return
         run.clocks[node.name] = node.clock
         self._uncounted = True
@@ -120,7 +128,7 @@ class Conductor:
             run.results.collect(second, snapshot, health, run.users)
         if report.failure is not None and run.failure is None:
             run.failure = report.failure
-        if node.plan_version < self._keeper.version and self._overdue():
+        if node.behind(run.plan) and self._overdue():
             self._keeper.publish()
 
     def _overdue(self) -> bool:
@@ -133,7 +141,7 @@ class Conductor:
     def count_users(self, run: Run) -> None:
         """Sum up what the nodes say of their users."""
         self._uncounted = False
-        nodes = (node for node in self._nodes.values() if node.run == run.id and not node.lost)
+        nodes = (node for node in self.present if node.run == run.id)
         before = run.users.running
         run.count_users(sum((node.users for node in nodes), UserCounts()))
         if run.users.running != before:
@@ -145,20 +153,23 @@ class Conductor:
         able.sort(key=lambda n: n.users.total if n.run == run.id else 0)
         return tuple(node.name for node in able)
 
-    def _move(self, run: Run, source: str, heirs: tuple[str, ...]) -> bool:
-        """Move all users of a node that has none any more; return whether there were any."""
-        if not heirs:
-            return False
-        start = undelayed(clock.steady() + LEAD_S, run.plan.pauses)
-        unreleased = UNRELEASED if run.status == "starting" else start
-        moves = moves_to_heirs(run.plan, source, heirs, run.ended_ids, unreleased)
-        if moves:
-            self.add_moves(run, moves)
-        return bool(moves)
+    def _rehome(self, run: Run) -> None:
+        """Move the users of all nodes that can have none any more to those that can."""
+        present = {node.name for node in self.present}
+        placed = {name for batch in run.plan.batches for name in batch.nodes}
+        placed |= {name for move in run.plan.moves for name in move.heirs}
+        for name in sorted(placed - present):
+            node = self._nodes.get(name)
+            waits = node is not None and node.lost and run.plan.options.on_node_loss == "keep"
+            if not waits:
+                self._move(run, name, self._heirs(run))
 
-    def add_moves(self, run: Run, moves: Iterable[Move]) -> None:
-        """Make moves part of the plan."""
-        self._keeper.change(run, moves=(*run.plan.moves, *moves))
+    def _move(self, run: Run, source: str, heirs: tuple[str, ...]) -> None:
+        """Move all users of a node that has let go of them."""
+        start = undelayed(clock.steady() + LEAD_S, run.plan.pauses)
+        moves = moves_to_heirs(run.plan, source, heirs, run.ended_ids, start)
+        if moves:
+            self._keeper.change(run, moves=(*run.plan.moves, *moves))
 
     @property
     def moving(self) -> bool:
@@ -169,10 +180,9 @@ class Conductor:
         """Have users start where they were moved to, once their last nodes have let go of them."""
         sources = {move.source for move in run.plan.moves if move.start == UNRELEASED}
         holding = (node for node in self.present if node.name in sources)
-        if all(node.plan_version >= run.plan.version for node in holding):
-            gone = gone_from(run.plan, run.ended_ids)
+        if not any(node.behind(run.plan) for node in holding):
             start = undelayed(clock.steady() + LEAD_S, run.plan.pauses)
-            self._keeper.change(run, moves=release_moves(run.plan, gone, start).moves)
+            self._keeper.change(run, moves=release_moves(run.plan, run.ended_ids, start).moves)
 
     # The course
 
@@ -223,7 +233,7 @@ class Conductor:
         nodes, by_force_at = self.present, run.stopping_at + run.plan.options.stop_timeout
         if all(node.follows(run.id, "stopped") and node.complete for node in nodes):
             self._end(run)
-        elif now > max(by_force_at, self._progressed) + ABANDON_S:
+        elif now > max(by_force_at, self._progressed, self._since) + ABANDON_S:
             self._keeper.event(
                 "abandoned", "not every worker said that it stopped; they were killed"
             )
@@ -236,4 +246,5 @@ class Conductor:
         self._keeper.save()
         run.results.close_all()
         self._keeper.change(run, status=run.final_status)
+        self._keeper.save(checkpoint=True)
         self.ended.set()

@@ -12,8 +12,8 @@ from amoc_gevent.engine.process import WorkerProcess
 log = logging.getLogger(__name__)
 
 START_DEATHS = 3
+START_AGAIN_S = 1.0
 STOP_GRACE_S = 4.0
-LEASE_GRACE_S = 1.0
 LAST_REPORT_S = 1.0
 TICK_S = 0.1
 WHAT_A_DEATH_COSTS = (
@@ -89,7 +89,12 @@ class Crew:
                 worker.note_stopped()
 
     def _start(self, worker: WorkerProcess) -> None:
-        worker.start(self._orders, self._reports, self._on_exit, self._on_output)
+        try:
+            worker.start(self._orders, self._reports, self._on_exit, self._on_output)
+        except OSError as error:  # no memory or no process left: it may be better in a while
+            text = f"worker {worker.index + 1} cannot be started: {error.strerror or error}"
+            self._on_event("worker-lost", text)
+            gevent.spawn_later(START_AGAIN_S, self._restart, worker)
 
     def _restart(self, worker: WorkerProcess) -> None:
         if worker in self.workers and self._going_on:
@@ -102,6 +107,10 @@ class Crew:
             while worker.state != "stopped" and clock.monotonic() < deadline:
                 gevent.sleep(TICK_S)
         if worker not in self.workers or worker.state == "stopped":
+            return
+        if worker.outlawed:
+            worker.note_stopped(return_later=self._going_on)
+            self._on_death(worker.index)
             return
         words = f"worker {worker.index + 1} (pid {worker.pid}) {worker.end_in_words()}"
         going_on = self._going_on and worker.state != "failed"
@@ -164,12 +173,16 @@ class Crew:
         return min((w.last_second for w in self.workers if w.state == "ready"), default=None)
 
     def kill_the_deaf(self, until: float) -> None:
-        """Kill workers that do not end by force, or that have users after `until`."""
+        """Kill workers that do not end by force, and all that are there after `until`.
+
+        Those are no failures: they are started again when they may be.
+        """
         now = clock.monotonic()
-        if now > until + LEASE_GRACE_S:
-            for worker in self.workers:
-                worker.kill()
         for worker in self.workers:
+            if now > until and worker.alive:
+                worker.outlawed = True
+                worker.kill()
+                continue
             forced = self._forced_at < float("inf") and self.failure is None
             spins = forced and worker.state == "starting"  # its init may never come back
             answer_by = max(self._forced_at, worker.progressed) + STOP_GRACE_S

@@ -15,6 +15,7 @@ from amoc_gevent.core.messages import (
     encode,
 )
 from amoc_gevent.core.nodes import NodeView
+from amoc_gevent.core.plan import Plan
 from amoc_gevent.engine.bus import Publisher, Puller
 from amoc_gevent.engine.topics import ack_topic
 
@@ -33,14 +34,16 @@ GAPS_MAX = 10_000
 """Reports after one that is missing: more than a node keeps, so what is missing never comes."""
 
 REFUSALS_KEPT = 1000
+FORMER_KEPT = 1000
+"""Processes whose nodes were started again, of which reports may still come."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ears:
     """Who is told what happens.
 
-    A node `joined`, with its last life, if any; it was `lost`, is `back`, or `left` for good. A new
-    `report` came, or one was `refused`, as it could not be read.
+    A node `joined`, with its last life, if any; it was `lost`, is `back`, or `left`, and is `gone`
+    some time after that. A new `report` came, or one was `refused`, as it could not be read.
     """
 
     joined: Callable[[NodeView, NodeView | None], None]
@@ -48,14 +51,15 @@ class Ears:
     lost: Callable[[NodeView], None]
     back: Callable[[NodeView], None]
     left: Callable[[NodeView], None]
+    gone: Callable[[NodeView], None]
     refused: Callable[[MessageError], None]
 
 
 class Fleet:
     """Takes in reports, and acknowledges them; it keeps `nodes`, by name.
 
-    `lease` (s) is how long a silent node is waited for. `stored`: reports are acknowledged only
-    when `saved` said that they are safe.
+    `plan` returns the one of now. `lease` (s) is how long a silent node is waited for. `stored`:
+    reports are acknowledged only when `saved` said that they are safe.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Fleet:
         puller: Puller,
         nodes: dict[str, NodeView],
         lease: float,
+        plan: Callable[[], Plan],
         ears: Ears,
         *,
         stored: bool,
@@ -72,10 +77,11 @@ class Fleet:
         self._puller = puller
         self.nodes = nodes
         self.lease = lease
+        self._plan = plan
         self._ears = ears
         self._stored = stored
-        self._parting: dict[str, NodeView] = {}
-        self._due: dict[str, NodeView] = {}
+        self._former: dict[tuple[str, str], NodeView] = {}
+        self._due: dict[tuple[str, str], NodeView] = {}
         self._refused: dict[str, str] = {}
         self.counted = {"refused reports": 0, "repeated reports": 0, "refused nodes": 0}
         self._looked = clock.monotonic()
@@ -91,10 +97,17 @@ class Fleet:
                 report = decode_report(self._puller.pull())
                 self._check(report)
             except MessageError as error:
-                self.counted["refused reports"] += 1
-                self._ears.refused(error)
+                self._refuse_report(error)
                 continue
-            self._take(report)
+            try:
+                self._take(report)
+            except Exception as error:  # the boundary around what a report brings about
+                log.exception("a report of node %s", report.source)
+                self._refuse_report(MessageError(f"a report of node {report.source}: {error!r}"))
+
+    def _refuse_report(self, error: MessageError) -> None:
+        self.counted["refused reports"] += 1
+        self._ears.refused(error)
 
     def _check(self, report: Report) -> None:
         name = report.source
@@ -109,43 +122,55 @@ class Fleet:
 
     def _take(self, report: Report) -> None:
         node = self.nodes.get(report.source)
+        former = self._former.get((report.source, report.incarnation))
+        if former is not None:  # what it measured counts, but others have its name and users now
+            self._take_figures(former, report)
+            return
         now = clock.monotonic()
         if node is None or node.incarnation != report.incarnation:
-            if node is not None and not node.lost and node.place != report.place:
+            if node is not None and node.present and node.place != report.place:
                 self._refuse(node, report)
                 return
-            known, node = node, NodeView(report.source, report.incarnation, report.place)
+            node = self._join(report, node)
             node.heard = now
-            node.note(report)
-            self._join(node, known)
-        if not node.is_new(report):
-            self.counted["repeated reports"] += 1
+        if not self._take_figures(node, report):
             return
-        node.note(report)
         if node.newest == report.sequence:
             self._hear(node, now)
+        if report.left and not node.left:
+            node.left = True
+            self._ears.left(node)
+
+    def _take_figures(self, node: NodeView, report: Report) -> bool:
+        """Take what a report measured, once; return whether it was new."""
+        self._due[node.name, node.incarnation] = node
+        if not node.is_new(report):
+            self.counted["repeated reports"] += 1
+            return False
+        node.note(report)
         if not self._stored:
             node.saved = node.acknowledged
-        self._due[node.name] = node
         self._ears.report(node, report)
-        if report.left:
-            self._part(node)
+        return True
 
-    def _join(self, node: NodeView, known: NodeView | None) -> None:
+    def _join(self, report: Report, known: NodeView | None) -> NodeView:
+        """Know a process by its first report; one that had its name before has it no more."""
+        node = NodeView(report.source, report.incarnation, report.place, report.workers)
+        if known is not None:
+            if len(self._former) >= FORMER_KEPT:
+                self._former.pop(next(iter(self._former)))
+            known.saved = known.newest  # it has no use for its reports any more
+            self._former[known.name, known.incarnation] = known
         self.nodes[node.name] = node
-        self._refused.pop(node.name, None)
+        self._refused.pop(node.incarnation, None)
         self._ears.joined(node, known)
+        return node
 
     def _hear(self, node: NodeView, now: float) -> None:
         node.heard, node.received = now, clock.steady()
         if node.lost:
             node.lost = False
             self._ears.back(node)
-
-    def _part(self, node: NodeView) -> None:
-        """Let a node go that has ended its users; it is told so before it is forgotten."""
-        self._parting[node.name] = self.nodes.pop(node.name)
-        self._ears.left(node)
 
     def _refuse(self, node: NodeView, report: Report) -> None:
         """Tell a node that its name is taken, as long as the one that has it is heard."""
@@ -154,11 +179,12 @@ class Fleet:
             f"give the one at {report.place} another --name"
         )
         if self._refused.get(report.incarnation) != why:
-            if len(self._refused) < REFUSALS_KEPT:
-                self._refused[report.incarnation] = why
+            if len(self._refused) >= REFUSALS_KEPT:
+                self._refused.clear()
+            self._refused[report.incarnation] = why
             self.counted["refused nodes"] += 1
             log.warning("%s", why)
-        self._tell(node.name, Ack(report.incarnation, 0, 0.0, 0.0, 0.0, 0.0, why))
+        self._tell(node.name, Ack(report.incarnation, 0, 0.0, 0.0, 0.0, 0.0, refused=why))
 
     def _tell(self, name: str, ack: Ack) -> None:
         self._publisher.tell(ack_topic(name), encode(ack))
@@ -166,25 +192,40 @@ class Fleet:
     def saved(self, numbers: dict[str, tuple[str, int]]) -> None:
         """Note that the reports of these nodes (incarnation, number) are safe."""
         for name, (incarnation, number) in numbers.items():
-            node = self.nodes.get(name) or self._parting.pop(name, None)
+            node = self.nodes.get(name)
             if node is not None and node.incarnation == incarnation and number > node.saved:
                 node.saved = number
-                self._due[name] = node
+                self._due[name, incarnation] = node
 
     def _acknowledge(self) -> None:
         while True:
             gevent.sleep(ACK_S)
             due, self._due = self._due, {}
             for node in due.values():
-                granted = self.lease * LEASE_SHARE
-                now = clock.steady()
-                self._tell(
-                    node.name,
-                    Ack(node.incarnation, node.saved, node.sent, node.received, now, granted),
-                )
+                try:
+                    self._tell(node.name, self._ack(node))
+                except Exception:  # the boundary around one node's acknowledgement
+                    log.exception("node %s is not answered", node.name)
+
+    def _ack(self, node: NodeView) -> Ack:
+        former = (node.name, node.incarnation) in self._former
+        why = f"another process is node {node.name} now" if former else ""
+        granted = 0.0 if former or node.left else self.lease * LEASE_SHARE
+        plan, now = self._plan(), clock.steady()
+        return Ack(
+            node.incarnation,
+            node.saved,
+            node.sent,
+            node.received,
+            now,
+            granted,
+            plan.run,
+            plan.version,
+            why,
+        )
 
     def look(self) -> None:
-        """Find out who was not heard for the lease.
+        """Find out who was not heard for the lease, and forget who has left that long ago.
 
         For as long as this process itself stood still it could hear nobody.
         """
@@ -192,8 +233,14 @@ class Fleet:
         deaf, self._looked = now - self._looked, now
         if deaf > min(DEAF_S, self.lease / 4):
             for node in self.nodes.values():
-                node.heard += deaf
-        for node in list(self.nodes.values()):
-            if not node.lost and now - node.heard > self.lease:
-                node.lost = True
-                self._ears.lost(node)
+                node.heard = min(now, node.heard + deaf)
+        silent = [node for node in self.nodes.values() if now - node.heard > self.lease]
+        for node in silent:
+            if node.left:
+                del self.nodes[node.name]
+                self._ears.gone(node)
+        lost = [node for node in silent if node.present]
+        for node in lost:
+            node.lost = True  # all of them, before anybody looks for who may have their users
+        for node in lost:
+            self._ears.lost(node)

@@ -10,14 +10,19 @@ from amoc_gevent import clock
 from amoc_gevent.core.messages import Beat, Event, Health, UserCounts, encode
 from amoc_gevent.core.nodes import NodeView
 from amoc_gevent.core.plan import Plan
-from amoc_gevent.core.records import Events, Measured
+from amoc_gevent.core.records import Events, Measured, Rows
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import Snapshot
 from amoc_gevent.engine.bus import Publisher
 from amoc_gevent.engine.store import Part, Store, part_of
 from amoc_gevent.engine.topics import BEAT, PLAN
+from amoc_gevent.errors import AmocError
 
 log = logging.getLogger(__name__)
+
+CHECKPOINT_S = 60.0
+PARTS_MAX = 1000
+"""Parts that wait to be written before the figures as they stand are written instead of them."""
 
 
 class Keeper:
@@ -39,33 +44,64 @@ class Keeper:
         self._on_saved = on_saved
         self._life = uuid.uuid4().hex
         self._parts: list[Part] = []
-        self._events_saved = 0
+        self._events_saved = self._rows_saved = 0
+        self._checkpoint = clock.monotonic()
         self._unwritten = False
         self.published = 0.0
-        self.run: Run | None = store.active() if store is not None else None
         self.version = 0
-        if self.run is not None:
-            self.version = self.run.plan.version
-            self._events_saved = len(self.run.events)
+        self.run: Run | None = None
+        left = store.active() if store is not None else None
+        if left is not None:
+            self._take_up(left)
 
     @property
     def plan(self) -> Plan:
         """The plan as it is now."""
         return self.run.plan if self.run is not None else Plan(version=self.version)
 
-    def begin(self, run: Run) -> None:
-        """Take up a new run, whose plan has the next version."""
-        self.version = run.plan.version
-        self._parts, self._events_saved = [], 0
-        self.run = run
-        if self._store is not None:
-            self._store.prune()
+    def begin(self, run: Run, code: bytes) -> None:
+        """Take up a new run, whose plan has the next version and whose scenario has these sources.
 
-    def change(self, run: Run, **changes: object) -> None:
-        """Change the plan, store it and publish it."""
-        self.version += 1
-        run.plan = replace(run.plan, version=self.version, **changes)  # type: ignore[arg-type]
+        Raises AmocError where it cannot be stored.
+        """
         self.save()
+        before = self.run
+        self._take_up(run)
+        if self._store is None:
+            return
+        try:
+            self._store.prune()
+            self._store.save(run)
+            self._store.save_code(run.id, code)
+        except sqlite3.Error as error:
+            if before is not None:
+                self._take_up(before)
+            self.run = before
+            raise AmocError(f"the run store cannot be written: {error}; nothing began") from error
+
+    def _take_up(self, run: Run) -> None:
+        """Hold `run`, all of which is stored that it has now."""
+        self.run, self.version = run, max(self.version, run.plan.version)
+        self._parts, self._checkpoint = [], clock.monotonic()
+        self._events_saved, self._rows_saved = len(run.events), len(run.results.rows)
+
+    def code(self) -> bytes:
+        """Return the sources of the scenario, as an earlier master has stored them."""
+        if self._store is None or self.run is None:
+            return b""
+        return self._store.code(self.run.id)
+
+    def change(self, run: Run, *, must_store: bool = False, **changes: object) -> None:
+        """Change the plan, store it and publish it.
+
+        Where it must be stored and cannot be, nothing is changed, and AmocError is raised.
+        """
+        before = run.plan
+        self.version += 1
+        run.plan = replace(before, version=self.version, **changes)  # type: ignore[arg-type]
+        if not self.save() and must_store:
+            run.plan = replace(before, version=self.version)
+            raise AmocError("the run store cannot be written, see the log; nothing was changed")
         self.publish()
 
     def event(self, kind: str, text: str) -> None:
@@ -86,37 +122,56 @@ class Keeper:
     def _beat(self) -> Beat:
         return Beat(self._life, clock.steady(), self.version)
 
-    def save(self) -> None:
+    def save(self, *, checkpoint: bool = False) -> bool:
         """Add what was collected to the figures, and store all that is new since last time.
 
-        Where it cannot be stored it is kept for the next time, and the nodes keep their reports.
+        Once a minute, and for a `checkpoint`, the figures are written as they stand, so that few
+        parts need to be added up when they are read. What cannot be stored is kept for the next
+        time, and the nodes keep their reports; return whether it could be.
         """
         run, store = self.run, self._store
         if run is not None:
             run.results.settle(self._note)
         if store is None:
-            return
+            return True
         new = [node for node in self._nodes.values() if node.saved != node.acknowledged]
         numbers = {node.name: (node.incarnation, node.acknowledged) for node in new}
         try:
             if run is None:
                 store.save_nodes(new)
             else:
-                told = run.events[self._events_saved :]
-                parts = [*self._parts, *([part_of(Events(tuple(told)))] if told else [])]
-                store.save(run, parts, new)
-                self._events_saved += len(told)
-                self._parts = []
-        except sqlite3.Error as error:
+                self._write(run, store, new, whole=checkpoint or self._is_due())
+        except (sqlite3.Error, ValueError, OverflowError) as error:
             if not self._unwritten:
                 log.error("the run store cannot be written: %s", error)
             self._unwritten = True
-            return
+            return False
         self._unwritten = False
         self._on_saved(numbers)
+        return True
+
+    def _is_due(self) -> bool:
+        """Whether the figures are to be written as they stand."""
+        return len(self._parts) > PARTS_MAX or clock.monotonic() - self._checkpoint > CHECKPOINT_S
+
+    def _write(self, run: Run, store: Store, nodes: list[NodeView], *, whole: bool) -> None:
+        events, rows = run.events[self._events_saved :], run.results.rows[self._rows_saved :]
+        parts = [part_of(Events(tuple(events)))] if events else []
+        if whole:
+            parts += [part_of(Rows(tuple(rows))), part_of(run.results.state())]
+        else:
+            parts += self._parts
+        store.save(run, parts, nodes)
+        self._events_saved += len(events)
+        self._parts = []
+        if whole:
+            self._rows_saved += len(rows)
+            self._checkpoint = clock.monotonic()
 
     def _note(
         self, second: int, snapshot: Snapshot, health: list[Health], users: UserCounts
     ) -> None:
-        if self._store is not None:  # adding it to the figures changes it: so it is written now
-            self._parts.append(part_of(Measured(second, snapshot, tuple(health), users)))
+        if self._store is None or len(self._parts) > PARTS_MAX:
+            return  # all is written at once as soon as it can be
+        # Adding it to the figures changes it: so it is written now.
+        self._parts.append(part_of(Measured(second, snapshot, tuple(health), users)))

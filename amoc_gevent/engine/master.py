@@ -3,8 +3,11 @@
 Each verb checks the run's state first, and answers a value or raises an AmocError.
 """
 
+import logging
+import sqlite3
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
 import gevent
 from gevent.event import Event as Flag
@@ -28,6 +31,8 @@ from amoc_gevent.engine.sources import pack
 from amoc_gevent.engine.store import Store
 from amoc_gevent.engine.topics import code_topic
 from amoc_gevent.errors import AmocError, UsageError
+
+log = logging.getLogger(__name__)
 
 PUBLISH_S = 1.0
 SAVE_S = 0.25
@@ -70,11 +75,18 @@ class Master:
             report=conductor.report,
             lost=conductor.lost,
             back=conductor.back,
-            left=self._on_left,
+            left=conductor.left,
+            gone=self._on_gone,
             refused=conductor.refused,
         )
         self._fleet = Fleet(
-            self._publisher, self._puller, self.nodes, lease, ears, stored=store is not None
+            self._publisher,
+            self._puller,
+            self.nodes,
+            lease,
+            lambda: self._keeper.plan,
+            ears,
+            stored=store is not None,
         )
         self._code = b""
         self._code_told = 0.0
@@ -147,27 +159,33 @@ class Master:
     def _on_saved(self, numbers: dict[str, tuple[str, int]]) -> None:
         self._fleet.saved(numbers)
 
-    def _on_left(self, node: NodeView) -> None:
-        self._conductor.left(node)
+    def _on_gone(self, node: NodeView) -> None:
         if self._store is not None:
-            self._store.forget_node(node.name)
+            with suppress(sqlite3.Error):  # then it is known to the next master, and lost there
+                self._store.forget_node(node.name)
 
     def _tick(self) -> None:
         while True:
-            self._fleet.look()
-            self._conductor.advance()
-            now = clock.monotonic()
-            if self._store is None or now - self._saved >= SAVE_S:
-                self._saved = now
-                self._keeper.save()
-            self._tell(now)
+            try:
+                self._do_what_is_due()
+            except Exception:  # the boundary around what one moment brings: the next one comes
+                log.exception("a moment of the master failed")
             gevent.sleep(TICK_S)
+
+    def _do_what_is_due(self) -> None:
+        self._fleet.look()
+        self._conductor.advance()
+        now = clock.monotonic()
+        if self._store is None or now - self._saved >= SAVE_S:
+            self._saved = now
+            self._keeper.save()
+        self._tell(now)
 
     def _tell(self, now: float) -> None:
         """Publish the plan again where a node has not got it, and sources that one lacks."""
         present = self._conductor.present
         if now - self._keeper.published >= PUBLISH_S:
-            if any(node.plan_version < self._keeper.version for node in present):
+            if any(node.behind(self._keeper.plan) for node in present):
                 self._keeper.publish()
             else:
                 self._keeper.beat()
@@ -179,12 +197,9 @@ class Master:
         if now - self._code_told < PUBLISH_S:
             return
         self._code_told = now
-        if not self._code:  # this master was started again in the middle of the run
-            sha, self._code = pack(find(self._keeper.plan.scenario))
-            if sha != wanted:
-                self._code = b""
-                return
-        self._publisher.tell(code_topic(wanted), self._code)
+        self._code = self._code or self._keeper.code()
+        if self._code:
+            self._publisher.tell(code_topic(wanted), self._code)
 
     # Commands
 
@@ -199,7 +214,7 @@ class Master:
         strategy = _strategy(command.strategy)
         chosen = self._chosen(command.nodes)
         path = find(command.scenario)
-        code, self._code = pack(path)
+        code, packed = pack(path)
         rate = command.options.user_rate
         nodes = pattern(strategy, {node.name: max(1, node.workers) for node in chosen})
         plan = Plan(
@@ -220,7 +235,8 @@ class Master:
             command.duration,
             workers=sum(node.workers for node in chosen),
         )
-        self._keeper.begin(run)
+        self._keeper.begin(run, packed)
+        self._code = packed
         self._conductor.begin(run)
         where = f" on {', '.join(node.name for node in chosen)}" if len(chosen) > 1 else ""
         self._keeper.event(
@@ -271,8 +287,8 @@ class Master:
             nodes = rotated(nodes, plan.batches)
         last = first + command.count - 1
         batch = Batch(first, last, start, plan.options.user_rate, nodes, strategy)
-        self._keeper.event("add", f"{command.count} users, {first} to {last}")
         self._change(run, batches=(*plan.batches, batch))
+        self._keeper.event("add", f"{command.count} users, {first} to {last}")
         return {"first": first, "last": last}
 
     def _remove(self, command: commands.Remove) -> dict[str, object]:
@@ -282,12 +298,12 @@ class Master:
         nodes = tuple(node.name for node in self._chosen(command.nodes)) if command.nodes else ()
         new = removals_of(run.plan, run.ended_ids, command.count, nodes, force=command.force)
         count = sum(len(removal.ids) for removal in new)
-        self._keeper.event("remove", f"{count} users{' by force' if command.force else ''}")
         self._change(run, removals=run.plan.removals + new)
+        self._keeper.event("remove", f"{count} users{' by force' if command.force else ''}")
         return {"removed": count}
 
     def _change(self, run: Run, **changes: object) -> None:
-        self._keeper.change(run, **changes)
+        self._keeper.change(run, must_store=True, **changes)
         self._conductor.count_users(run)
 
     def _set(self, command: commands.Set) -> dict[str, object]:
@@ -311,7 +327,7 @@ class Master:
         self._change(run, proposal=Proposal(number, command.name, command.value))
         version, deadline = self._keeper.version, clock.monotonic() + SET_TIMEOUT_S
         try:
-            while any(node.plan_version < version for node in self._conductor.present):
+            while any(self._has_not_heard(node, run, version) for node in self._conductor.present):
                 if clock.monotonic() > deadline:
                     raise AmocError(
                         f"{command.name}: not every worker answered within {SET_TIMEOUT_S:.0f} s, "
@@ -325,12 +341,15 @@ class Master:
                 raise UsageError(event.text)
         self._change(run, settings={**run.plan.settings, command.name: command.value})
 
+    def _has_not_heard(self, node: NodeView, run: Run, version: int) -> bool:
+        return node.run != run.id or node.plan_version < version
+
     def _pause(self, _command: commands.Pause) -> dict[str, object]:
         run = self._growing()
         if run.plan.paused:
             raise AmocError(f"run {run.id} is paused already: resume it")
-        self._keeper.event("pause", "no new users start")
         self._change(run, pauses=(*run.plan.pauses, (clock.steady(), UNRELEASED)))
+        self._keeper.event("pause", "no new users start")
         return {"run": run.id, "paused": True}
 
     def _resume(self, _command: commands.Resume) -> dict[str, object]:
@@ -338,8 +357,8 @@ class Master:
         if not run.plan.paused:
             raise AmocError(f"run {run.id} is not paused")
         *before, (begin, _) = run.plan.pauses
-        self._keeper.event("resume", "users start again")
         self._change(run, pauses=(*before, (begin, clock.steady())))
+        self._keeper.event("resume", "users start again")
         return {"run": run.id, "paused": False}
 
     def _rebalance(self, _command: commands.Rebalance) -> dict[str, object]:
@@ -349,9 +368,9 @@ class Master:
             raise AmocError(f"run {run.id} {busy}: rebalance it in a moment")
         nodes = tuple(node.name for node in self._chosen(()))
         moves = rebalancing(run.plan, nodes, run.ended_ids)
-        self._keeper.event("rebalance", f"users spread anew over {', '.join(nodes)}")
         if moves:
-            self._conductor.add_moves(run, moves)
+            self._change(run, moves=(*run.plan.moves, *moves))
+        self._keeper.event("rebalance", f"users spread anew over {', '.join(nodes)}")
         return {"run": run.id, "moves": len(moves)}
 
     def _stop(self, command: commands.Stop) -> dict[str, object]:

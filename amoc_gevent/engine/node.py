@@ -36,9 +36,11 @@ from amoc_gevent.core.seconds import OpenSeconds
 from amoc_gevent.engine.bus import Keys, Listener, Publisher, Puller, Pusher, SocketDirectory
 from amoc_gevent.engine.crew import Crew
 from amoc_gevent.engine.outbox import Outbox
+from amoc_gevent.engine.process import WorkerProcess
 from amoc_gevent.engine.refusals import Refusals
 from amoc_gevent.engine.sources import Shelf
 from amoc_gevent.engine.topics import BEAT, CODE, PLAN, ack_topic, code_topic
+from amoc_gevent.errors import AmocError
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,9 @@ FIRST_REPORT_S = 0.1
 """How soon a node reports again that was not answered yet: at first an answer finds no listener."""
 
 LEAVE_S = 3.0
+LEASE_GRACE_S = 1.0
+"""How long after the lease, at most, a worker may take to end its users before it is killed."""
+
 NEVER = float("-inf")
 
 
@@ -89,10 +94,12 @@ class Node:
         self._master = ""
         self._offset = OffsetEstimate()
         self._until = NEVER
+        self._grace = LEASE_GRACE_S
         self.heard = NEVER
         self.refused = ""
         self._leaving = False
         self._forced = False
+        self._reported, self._pause = NEVER, FIRST_REPORT_S
         self._seconds = OpenSeconds()
         self._events: list[Event] = []
         self._refusals = Refusals()
@@ -167,6 +174,9 @@ class Node:
                 self._hear(topic, frames)
             except MessageError as error:
                 self._refuse(str(error))
+            except Exception as error:  # the boundary around what a message brings about
+                log.exception("a message of the master")
+                self._refuse(f"a message of the master: {error!r}")
 
     def _refuse(self, why: str) -> None:
         """Say once why the master, or what it says, is of no use."""
@@ -206,7 +216,10 @@ class Node:
         self.refused = ""
         self._outbox.acknowledge(ack.sequence)
         self._offset.exchange(ack.sent, ack.received, ack.time, now)
-        self._until = max(self._until, ack.sent + ack.lease)
+        plan = self._plan
+        if (plan.run, plan.version >= ack.version) == (ack.run, True):
+            self._until = max(self._until, ack.sent + ack.lease)
+            self._grace = min(LEASE_GRACE_S, ack.lease / 8)
         self._go_on()
 
     def _take_plan(self, plan: Plan) -> None:
@@ -216,8 +229,8 @@ class Node:
         for move in plan.moves:
             for first, last in move.ended:
                 self._ended_ids.add(first, last)
-        if plan.status == "stopping":
-            self._crew.wind_down(force=plan.force)
+        if not plan.going_on:
+            self._crew.wind_down(force=plan.force or plan.status != "stopping")
         self._go_on()
 
     def _replace_run(self) -> None:
@@ -244,7 +257,7 @@ class Node:
     def _go_on(self) -> None:
         """Make the workers follow the plan, as far as this node may and can."""
         plan = self._plan
-        if plan.status in {"starting", "running"} and not self._leaving and self._lease_left() > 0:
+        if plan.going_on and not self._leaving and self._lease_left() > 0:
             known = self._shelf.find(plan.scenario, plan.code)
             before, self._wants = self._wants, "" if known is not None else plan.code
             if known is not None:
@@ -267,28 +280,30 @@ class Node:
         self._orders.publish(encode(order))
 
     def _collect(self) -> None:
-        """Take in the workers' reports."""
         while True:
             try:
                 report = decode_report(self._worker_reports.pull())
                 worker = self._crew.workers[int(report.source)]
-            except (MessageError, ValueError, IndexError) as error:
-                log.error("%s", error)
+                self._take(report, worker)
+            except Exception as error:  # the boundary around what one report brings about
+                log.error("a worker's report: %s", error, exc_info=not isinstance(error, AmocError))
                 refused = self._refusals.event("a worker", error)
                 self._events += [refused] if refused is not None else []
-                continue
-            if report.run not in {"", self._plan.run}:
-                continue
-            for second, snapshot in report.seconds:
-                self._seconds.add(worker.index, second, snapshot, report.health)
-            for first, last in report.ended:
-                self._ended_ids.add(first, last)
-            self._ended.extend(report.ended)
-            self._events.extend(report.events)
-            mine = report.incarnation == str(worker.incarnation)
-            news = mine and self._crew.note(worker, report)
-            if news or self._seconds.oldest <= self._whole_through():
-                self._send()
+
+    def _take(self, report: Report, worker: WorkerProcess) -> None:
+        """Take in what a worker reports."""
+        if report.run not in {"", self._plan.run}:
+            return
+        for second, snapshot in report.seconds:
+            self._seconds.add(worker.index, second, snapshot, report.health)
+        for first, last in report.ended:
+            self._ended_ids.add(first, last)
+        self._ended.extend(report.ended)
+        self._events.extend(report.events)
+        mine = report.incarnation == str(worker.incarnation)
+        news = mine and self._crew.note(worker, report)
+        if news or self._seconds.oldest <= self._whole_through():
+            self._send()
 
     def _on_death(self, worker: int) -> None:
         self._seconds.drop_levels(worker)
@@ -332,17 +347,22 @@ class Node:
 
     def _tick(self) -> None:
         """Ten times a second do what is due; once a second tell the master that we are here."""
-        reported, pause = NEVER, FIRST_REPORT_S
         while True:
-            now = clock.monotonic()
-            if now - reported >= pause:
-                reported = now
-                pause = REPORT_S if self._until > NEVER else min(REPORT_S, 2 * pause)
-                self._send()
-            if any(worker.state == "starting" for worker in self._crew.workers):
-                self._publish()
-            self._crew.kill_the_deaf(self._until)
+            try:
+                self._do_what_is_due()
+            except Exception:  # the boundary around what one moment brings: the next one comes
+                log.exception("a moment of the node failed")
             gevent.sleep(TICK_S)
+
+    def _do_what_is_due(self) -> None:
+        now = clock.monotonic()
+        if now - self._reported >= self._pause:
+            self._reported = now
+            self._pause = REPORT_S if self._until > NEVER else min(REPORT_S, 2 * self._pause)
+            self._send()
+        if any(worker.state == "starting" for worker in self._crew.workers):
+            self._publish()
+        self._crew.kill_the_deaf(self._until + self._grace)
 
     def _event(self, kind: str, text: str) -> None:
         log.warning("%s", text)

@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from amoc_gevent import clock
 
 RESEND_S = 3.0
+RESEND_MAX_S = 60.0
+"""A master that cannot store what it has got is not flooded with it."""
+
 RESENT_AT_ONCE = 100
 KEPT_REPORTS = 3600
 
 
 @dataclass(slots=True)
 class _Kept:
-    """A report that the master has not acknowledged."""
+    """A report that the master has not acknowledged; it is sent again after `pause` seconds."""
 
     sequence: int
     data: bytes
     sent: float
+    pause: float
 
 
 class Outbox:
@@ -49,7 +53,7 @@ class Outbox:
     def send(self, data: bytes) -> None:
         """Send the next report."""
         self.sequence += 1
-        self._kept.append(_Kept(self.sequence, data, clock.monotonic()))
+        self._kept.append(_Kept(self.sequence, data, clock.monotonic(), RESEND_S))
         self._push(data)
 
     def acknowledge(self, sequence: int) -> None:
@@ -58,7 +62,7 @@ class Outbox:
             self._kept.popleft()
         now, again = clock.monotonic(), 0
         for kept in self._kept:
-            if now - kept.sent > RESEND_S and again < RESENT_AT_ONCE:
-                kept.sent = now
+            if now - kept.sent > kept.pause and again < RESENT_AT_ONCE:
+                kept.sent, kept.pause = now, min(RESEND_MAX_S, 2 * kept.pause)
                 again += 1
                 self._push(kept.data)

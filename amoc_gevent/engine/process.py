@@ -21,7 +21,8 @@ class WorkerProcess:
     """Worker number `index` (0-based) of a node: its process of now, and what it last said.
 
     `early_deaths` counts those in a row that came before it was ready; `progressed` is when its
-    number of running users last changed.
+    number of running users last changed. It is `outlawed` when it was killed because its node may
+    have no users.
     """
 
     index: int
@@ -32,6 +33,7 @@ class WorkerProcess:
     quick_deaths: int = 0
     early_deaths: int = 0
     killed: bool = False
+    outlawed: bool = False
     state: State = "starting"
     users: UserCounts = field(default_factory=UserCounts)
     last_second: int = 0
@@ -48,7 +50,7 @@ class WorkerProcess:
 
         `on_exit` is called, in a greenlet of its own, when it has ended.
         """
-        self.state, self.killed = "starting", False
+        self.state, self.killed, self.outlawed = "starting", False, False
         self.plan_version = 0
         self.started = clock.monotonic()
         numbers = map(str, (self.index, self.incarnation, os.getpid()))

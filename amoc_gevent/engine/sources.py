@@ -109,7 +109,7 @@ class Shelf:
         return found
 
     def _own(self, scenario: Path, sha: str) -> Path | None:
-        with suppress(AmocError):
+        with suppress(AmocError, OSError):
             if scenario.is_file() and pack(scenario)[0] == sha:
                 return scenario
         return None

@@ -4,8 +4,10 @@ What is written is safe from the death of the master's process at once. It is no
 each time, so a power failure may cost the last moments.
 """
 
+import logging
 import sqlite3
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +16,12 @@ from typing import Self
 from amoc_gevent import __version__
 from amoc_gevent.core import records
 from amoc_gevent.core.nodes import NodeView
-from amoc_gevent.core.records import Events, Measured, NodeRecord, RecordError, RunRecord
+from amoc_gevent.core.records import Events, Measured, NodeRecord, RecordError, Rows, RunRecord
+from amoc_gevent.core.results import Row, State
 from amoc_gevent.core.run import Run
 from amoc_gevent.errors import AmocError
+
+log = logging.getLogger(__name__)
 
 RUNS_KEPT = 100
 
@@ -28,14 +33,26 @@ CREATE TABLE IF NOT EXISTS parts (run TEXT, kind TEXT, data BLOB);
 CREATE INDEX IF NOT EXISTS parts_of_run ON parts (run);
 CREATE TABLE IF NOT EXISTS nodes (name TEXT PRIMARY KEY, data BLOB);
 """
-_KINDS: dict[str, type[Measured] | type[Events]] = {"measured": Measured, "events": Events}
+BUSY_S = 0.2
+"""How long another process, such as a backup, may keep the database from being written."""
+
+COUNT_MAX = 2**63 - 1
+"""SQLite's greatest number."""
+
+Kept = Measured | Rows | State | Events
+_KINDS: dict[str, type[Kept]] = {
+    "measured": Measured,
+    "rows": Rows,
+    "state": State,
+    "events": Events,
+}
 
 
 Part = tuple[str, bytes]
 """A part of a run as it is stored: its kind and its bytes."""
 
 
-def part_of(record: Measured | Events) -> Part:
+def part_of(record: Kept) -> Part:
     """Return a record as it is stored."""
     kind = next(kind for kind, found in _KINDS.items() if isinstance(record, found))
     return kind, records.encode(record)
@@ -60,7 +77,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._db = sqlite3.connect(path, check_same_thread=False)
+            self._db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
             path.chmod(0o600)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
@@ -87,9 +104,11 @@ class Store:
     def save(self, run: Run, parts: Iterable[Part] = (), nodes: Iterable[NodeView] = ()) -> None:
         """Write how a run stands, what was measured since, and what was received of the nodes.
 
-        All of it or nothing: figures and the numbers of the reports that they came with. Raises
-        sqlite3.Error where it cannot be written.
+        All of it or nothing: figures and the numbers of the reports that they came with. Where a
+        state is among the parts, it replaces what was measured before. Raises sqlite3.Error where
+        it cannot be written.
         """
+        parts = tuple(parts)
         total = run.results.total.operations.values()
         row = (
             run.id,
@@ -100,7 +119,7 @@ class Store:
             run.scenario,
             run.status,
             run.assigned,
-            sum(operation.count for operation in total),
+            min(COUNT_MAX, sum(operation.count for operation in total)),
             run.comment,
             records.encode(records.record_of_run(run)),
         )
@@ -111,6 +130,10 @@ class Store:
                 " ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 row,
             )
+            if any(kind == "state" for kind, _ in parts):
+                self._db.execute(
+                    "DELETE FROM parts WHERE run = ? AND kind IN ('measured', 'state')", (run.id,)
+                )
             self._db.executemany(
                 "INSERT INTO parts VALUES (?, ?, ?)",
                 [(run.id, kind, data) for kind, data in parts],
@@ -129,9 +152,21 @@ class Store:
             self._save_nodes(nodes)
 
     def forget_node(self, name: str) -> None:
-        """Remove a node that has left."""
+        """Remove a node that has left. Raises sqlite3.Error where it cannot be written."""
         with self._db:
             self._db.execute("DELETE FROM nodes WHERE name = ?", (name,))
+
+    def save_code(self, run_id: str, code: bytes) -> None:
+        """Write the scenario's sources, for nodes that join under another master."""
+        with self._db:
+            self._db.execute("INSERT INTO parts VALUES (?, 'code', ?)", (run_id, code))
+
+    def code(self, run_id: str) -> bytes:
+        """Return the sources of a run's scenario, empty where they were not stored."""
+        row = self._db.execute(
+            "SELECT data FROM parts WHERE run = ? AND kind = 'code'", (run_id,)
+        ).fetchone()
+        return bytes(row[0]) if row is not None else b""
 
     def prune(self) -> None:
         """Remove all runs but the last hundred."""
@@ -141,14 +176,31 @@ class Store:
             self._db.execute(f"DELETE FROM runs WHERE id IN ({old})", (RUNS_KEPT,))  # noqa: S608
 
     def nodes(self, now: float) -> list[NodeView]:
-        """Return the nodes that were known, as if heard `now` (the master's monotonic time)."""
-        rows = self._db.execute("SELECT data FROM nodes ORDER BY rowid")
-        return [records.node_of(records.decode(NodeRecord, data), now) for (data,) in rows]
+        """Return the nodes that were known, as if heard `now` (the master's monotonic time).
+
+        Those that another version has written join anew.
+        """
+        found = []
+        for (data,) in self._db.execute("SELECT data FROM nodes ORDER BY rowid"):
+            with suppress(RecordError):
+                found.append(records.node_of(records.decode(NodeRecord, data), now))
+        return found
 
     def active(self) -> Run | None:
-        """Return the run that was going on when the last master ended."""
+        """Return the run that was going on when the last master ended.
+
+        One that this version cannot go on with is said to have failed.
+        """
         row = self._db.execute("SELECT id FROM runs WHERE active ORDER BY number DESC").fetchone()
-        return None if row is None else self.load(row[0])
+        if row is None:
+            return None
+        try:
+            return self.load(row[0])
+        except AmocError as error:
+            log.error("%s; it is not gone on with", error)
+            with self._db:
+                self._db.execute("UPDATE runs SET active = 0, status = 'failed' WHERE active")
+            return None
 
     def list(self) -> list[Line]:
         """Return all runs, the latest first."""
@@ -177,10 +229,17 @@ class Store:
         rows = self._db.execute(
             "SELECT kind, data FROM parts WHERE run = ? ORDER BY rowid", (run_id,)
         )
+        before: list[Row] = []
         for kind, data in rows:
+            if kind not in _KINDS:
+                continue
             part = records.decode(_KINDS[kind], data)
             if isinstance(part, Events):
                 run.events.extend(part.events)
+            elif isinstance(part, Rows):
+                before.extend(part.rows)
+            elif isinstance(part, State):
+                run.results.go_on(part, before)
             else:
                 run.results.add(part.second, part.snapshot, part.health, part.users)
         if not run.active:

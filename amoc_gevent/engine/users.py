@@ -27,6 +27,7 @@ LATE_S = 0.5
 """Slots further back than this when a worker learns of them are spaced anew, not all at once."""
 
 KILL_GRACE_S = 2.0
+STILL_THERE_S = 0.1
 NEVER = float("inf")
 
 
@@ -168,19 +169,18 @@ class Users:
         self._cursors.append(cursor)
         self._arm(now)
 
-    def depart(self, first: int, last: int) -> None:
-        """Let go of the users `first` to `last`, who run elsewhere from now on: at once."""
-        self._own = [kept for ids in self._own for kept in _without(ids, first, last)]
+    def depart(self, gone: range) -> None:
+        """Let go of these users, who run elsewhere from now on: at once.
+
+        They are the last ones of a share, or all of it.
+        """
+        self._own = [kept for ids in self._own if (kept := _without(ids, gone))]
         for cursor in tuple(self._cursors):
-            waiting = [kept for kept in _without(cursor.ids[cursor.at :], first, last) if kept]
-            if sum(map(len, waiting)) < len(cursor.ids) - cursor.at:
+            cursor.ids = _without(cursor.ids, gone)
+            if cursor.at >= len(cursor.ids):
                 self._cursors.remove(cursor)
-                self._cursors += [
-                    _Cursor(cursor.share, ids, self._calendar, cursor.resume, 0, cursor.resumed)
-                    for ids in waiting
-                ]
-        self._resting = deque([r for r in self._resting if not first <= r[1] <= last])
-        running = [user_id for user_id in self._running if first <= user_id <= last]
+        self._resting = deque([r for r in self._resting if r[1] not in gone])
+        running = [user_id for user_id in self._running if user_id in gone]
         self._departing.update(running)
         self._kill(running)
 
@@ -265,6 +265,9 @@ class Users:
             if cursor.due() > now or clock.monotonic() >= until:
                 return True
             user_id = cursor.ids[cursor.at]
+            if user_id in self._running:  # it was moved away and back, and has not gone yet
+                cursor.resume, cursor.resumed = now + STILL_THERE_S, 0
+                return True
             cursor.at += 1
             cursor.resumed += 1
             self._recorder.snapshot.started += 1
@@ -355,8 +358,8 @@ class Users:
             self._on_stuck(stuck)
 
 
-def _without(ids: range, first: int, last: int) -> tuple[range, range]:
-    """Return those of `ids` (ascending) that are below `first`, and those above `last`."""
-    below = range(ids.start, min(max(first, ids.start), ids.stop), ids.step)
-    skipped = len(range(ids.start, min(max(last + 1, ids.start), ids.stop), ids.step))
-    return below, ids[skipped:]
+def _without(ids: range, gone: range) -> range:
+    """Return `ids` up to the first one of `gone`, which is a part of its end or none of it."""
+    if gone and gone[0] in ids and gone[-1] in ids:
+        return ids[: ids.index(gone[0])]
+    return ids

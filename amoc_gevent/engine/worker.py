@@ -8,7 +8,7 @@ import logging
 import os
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ from amoc_gevent.core.messages import (
     decode_order,
     encode,
 )
-from amoc_gevent.core.placement import Arrival, steps
-from amoc_gevent.core.plan import Plan
+from amoc_gevent.core.placement import Share, differences, own_shares
+from amoc_gevent.core.plan import Move, Plan
 from amoc_gevent.core.snapshot import Snapshot
 from amoc_gevent.engine.bus import Pusher, Subscriber
 from amoc_gevent.engine.collector import Collector
@@ -65,8 +65,8 @@ class _Live:
     """What a worker has once its scenario is loaded, and how far it has followed the plan.
 
     `settings` are those that were given by name and taken. `version` is the plan's that it follows,
-    `settled` the last one of which nobody is left who had to go; `steps` of batches and moves are
-    done.
+    `settled` the last one of which nobody is left who had to go. Of it so many `removals`
+    are done, these `moves` were made and these `shares` are the worker's own.
     """
 
     scenario: Scenario
@@ -78,7 +78,8 @@ class _Live:
     settings: dict[str, str]
     version: int = -1
     settled: int = 0
-    steps: int = 0
+    shares: list[Share] = field(default_factory=list)
+    moves: tuple[Move, ...] = ()
     removals: int = 0
     proposal: int = 0
 
@@ -132,11 +133,11 @@ class Worker:
                 log.error("%s", error)
                 continue
             first, self._order = self._order is None, order
-            if first and order.plan.status != "stopping":
+            if first and order.plan.going_on:
                 self._beginning = self._spawn(self._begin, order)
             if self._live is not None:
                 self._follow(order, self._live)
-            elif order.plan.status == "stopping":
+            elif not order.plan.going_on:
                 if self._beginning is not None:
                     self._beginning.kill(block=False)
                 self._finish()
@@ -181,7 +182,7 @@ class Worker:
 
     def _fail(self, error: BaseException) -> None:
         """Report why the scenario cannot run, unless it was only stopped while it was loaded."""
-        if self._order is not None and self._order.plan.status == "stopping":
+        if self._order is not None and not self._order.plan.going_on:
             return
         if isinstance(error, AmocError):
             detail = error.detail if isinstance(error, ScenarioError) else ""
@@ -205,25 +206,25 @@ class Worker:
             for removal in plan.removals[live.removals :]:
                 users.remove(removal)
             live.removals = len(plan.removals)
-            self._follow_steps(order, live)
-        elif plan.status == "stopping":
-            users.stop(force=plan.force)
+            self._follow_placement(order, live)
+        elif not plan.going_on:
+            users.stop(force=plan.force or plan.status != "stopping")
         live.version = plan.version
         self._report()  # at once: whoever gave a command looks at what came of it
 
-    def _follow_steps(self, order: Order, live: _Live) -> None:
-        """Take on and let go the users that the batches and moves since last time tell of."""
-        made = steps(order.plan, order.node, order.workers, self._identity.worker)
-        for new in made[live.steps :]:
-            if new is None:  # whoever has these users has not let go of them yet
-                return
-            for step in new:
-                if isinstance(step, Arrival):
-                    live.users.forget(IdSet(step.ended))
-                    live.users.assign(step.share)
-                else:
-                    live.users.depart(max(step.first, step.batch.first), step.batch.last)
-            live.steps += 1
+    def _follow_placement(self, order: Order, live: _Live) -> None:
+        """Let go the users that are this worker's no longer, and take on those that are now."""
+        plan, users = order.plan, live.users
+        for move in plan.moves if plan.moves != live.moves else ():
+            users.forget(IdSet(move.ended))
+        live.moves = plan.moves
+        own = own_shares(plan, order.node, order.workers, self._identity.worker)
+        going, new = differences(live.shares, own)
+        for ids in going:
+            users.depart(ids)
+        for share in new:
+            users.assign(share)
+        live.shares = own
 
     def _mind_the_lease(self, live: _Live) -> None:
         """End all users at once when this node's lease is over: others may have them then."""
@@ -321,9 +322,13 @@ class Worker:
         text = f"not gone {KILL_GRACE_S:g} s after they were killed: users {shown}"
         self._event("stuck", text)
         log.warning("%s", text)
-        stopping = self._order is not None and self._order.plan.status == "stopping"
+        stopping = self._order is not None and not self._order.plan.going_on
         if stopping or self._fenced:
             self._users_gone.set()
+        elif self._live is not None and self._live.users.departing:
+            # They run elsewhere as soon as they are gone here, and everybody waits for that.
+            self._report()
+            self._done.set_exception(AmocError(f"{text}, and they were moved: so this worker ends"))
 
     def _on_blocked(self, user_id: int, seconds: float, stack: str) -> None:
         """Name a user that does not yield; where all do it, one a second is enough."""

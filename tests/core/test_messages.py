@@ -20,7 +20,7 @@ from amoc_gevent.core.messages import (
     decode_report,
     encode,
 )
-from amoc_gevent.core.placement import Arrival, steps
+from amoc_gevent.core.placement import own_shares
 from amoc_gevent.core.plan import Options, Plan
 from amoc_gevent.core.results import Results
 from tests.messages import ACK, BEAT, ORDER, PLAN, REPORT, full_snapshot, junk, nearly
@@ -126,11 +126,8 @@ def test_what_decodes_of_a_spoiled_order_does_a_worker_no_harm(data: bytes) -> N
         order = decode_order(data)
     except MessageError:
         return
-    for made in steps(order.plan, order.node, order.workers, 0):
-        for step in made or ():
-            if isinstance(step, Arrival) and step.share.ids:
-                batch = step.share.batch
-                assert batch.slot(step.share.ids[0]) >= batch.start
+    for share in own_shares(order.plan, order.node, order.workers, 0):
+        assert share.batch.slot(share.ids[0]) >= share.batch.start
     encode(order)
 
 

@@ -1,5 +1,6 @@
 """Placement: who owns which id, when each user starts, whom a removal takes, what a move does."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -8,18 +9,18 @@ from hypothesis import strategies as st
 
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.placement import (
-    Arrival,
     Share,
+    differences,
     highest_present,
     moves_to_heirs,
     next_slot,
+    own_shares,
     pattern,
     rebalancing,
     release_moves,
     removals_of,
     rotated,
     shares_of,
-    steps,
 )
 from amoc_gevent.core.plan import (
     UNRELEASED,
@@ -43,16 +44,7 @@ def plan(*batches: Batch, removals: tuple[Removal, ...] = ()) -> Plan:
 
 
 def owned(of: Plan, node: str, workers: int, worker: int) -> list[int]:
-    """Return what a worker has that follows the plan step by step."""
-    found: list[int] = []
-    for made in steps(of, node, workers, worker):
-        for step in made or ():
-            if isinstance(step, Arrival):
-                found += step.share.ids
-            else:
-                last = step.batch.last
-                found = [one for one in found if not step.first <= one <= last]
-    return found
+    return [one for share in own_shares(of, node, workers, worker) for one in share.ids]
 
 
 @pytest.mark.parametrize(
@@ -311,17 +303,72 @@ def test_the_shares_of_a_node_are_what_its_workers_have(case: tuple[Plan, int]) 
         assert sorted(one for share in shares for one in share.ids) == mine
 
 
-@given(moved())
-def test_a_plan_that_grows_changes_no_step_of_before(case: tuple[Plan, int]) -> None:
+def history(of: Plan) -> list[Plan]:
+    """Return the plans that led to this one: each batch and each move makes a new one."""
+    found = [Plan()]
+    for move in (*of.moves, None):
+        upto = len(of.batches) if move is None else move.batches
+        while len(found[-1].batches) < upto:
+            found.append(replace(found[-1], batches=of.batches[: len(found[-1].batches) + 1]))
+        if move is not None:
+            found.append(replace(found[-1], moves=(*found[-1].moves, move)))
+    return found
+
+
+@given(moved(), st.data())
+def test_whoever_follows_a_growing_plan_or_misses_parts_of_it_has_the_same(
+    case: tuple[Plan, int], data: st.DataObject
+) -> None:
     of, workers = case
-    for length in range(1, len(of.batches) + 1):
-        before = Plan(
-            batches=of.batches[:length],
-            moves=tuple(move for move in of.moves if move.batches < length),
-        )
-        for node in NODES:
-            had = steps(before, node, workers, 0)
-            assert steps(of, node, workers, 0)[: len(had)] == had
+    for node in NODES:
+        had: list[Share] = []
+        ids: set[int] = set()
+        for plan_ in history(of):
+            if plan_.batches and data.draw(st.booleans()):
+                continue
+            have = own_shares(plan_, node, workers, 0)
+            going, new = differences(had, have)
+            gone = {one for some in going for one in some}
+            assert gone <= ids
+            ids -= gone
+            assert not ids & {one for share in new for one in share.ids}
+            ids |= {one for share in new for one in share.ids}
+            had = have
+            assert ids == {one for share in have for one in share.ids}
+
+
+@given(moved(), st.integers(0, 5))
+def test_nobody_starts_who_is_waited_for_or_was_given_on_meanwhile(
+    case: tuple[Plan, int], which: int
+) -> None:
+    of, _ = case
+    if not of.moves:
+        return
+    at = which % len(of.moves)
+    held = replace(of.moves[at], start=UNRELEASED)
+    plan_ = replace(of, moves=(*of.moves[:at], held, *of.moves[at + 1 :]))
+    before = replace(of, batches=of.batches[: held.batches], moves=of.moves[:at])
+    leaving = {
+        one
+        for share in shares_of(before, (held.source,))[held.source]
+        for one in share.ids
+        if one >= held.first
+    }
+    waiting = {
+        one
+        for shares in shares_of(plan_, NODES).values()
+        for share in shares
+        if share.resume == UNRELEASED
+        for one in share.ids
+    }
+    assert waiting == leaving
+
+
+def test_a_share_of_which_the_end_is_taken_is_gone_on_with() -> None:
+    of = plan(batch(1, 10, ("a",)))
+    after = Plan(batches=of.batches, moves=(Move("a", ("b",), 6, 20.0, 5.0, 1),))
+    going, new = differences(own_shares(of, "a", 2, 0), own_shares(after, "a", 2, 0))
+    assert ([*map(list, going)], new) == ([[7, 9]], [])
 
 
 def test_users_of_a_lost_node_start_on_the_others_at_the_runs_rate() -> None:
@@ -332,14 +379,11 @@ def test_users_of_a_lost_node_start_on_the_others_at_the_runs_rate() -> None:
     assert owned(after, "a", 1, 0) == [1, 4, 7, 10, 2, 8]
     assert owned(after, "c", 1, 0) == [3, 6, 9, 12, 5, 11]
     starts: dict[int, float] = {}
+    assert moves[0].ended == ((5, 5),)
     for node in "ac":
-        arrival = steps(after, node, 1, 0)[1]
-        assert arrival is not None
-        (step,) = arrival
-        assert isinstance(step, Arrival)
-        assert step.ended == ((5, 5),)
-        for k, one in enumerate(step.share.ids):
-            starts[one] = step.share.resume + k * step.share.pace
+        _, share = own_shares(after, node, 1, 0)
+        for k, one in enumerate(share.ids):
+            starts[one] = share.resume + k * share.pace
     rate = after.options.user_rate
     assert [starts[one] for one in (2, 5, 8, 11)] == pytest.approx(
         [500.0 + k / rate for k in range(4)]
@@ -402,10 +446,13 @@ def test_users_do_not_arrive_before_their_last_node_let_go() -> None:
     moves = rebalancing(of, ("a", "b"), IdSet())
     held = Plan(batches=of.batches, moves=moves)
     assert [move.start for move in held.moves] == [UNRELEASED]
-    assert steps(held, "b", 1, 0)[1] is None
+    (share,) = own_shares(held, "b", 1, 0)
+    assert (list(share.ids), share.resume) == ([6, 7, 8, 9, 10], UNRELEASED)
     assert owned(held, "a", 1, 0) == [1, 2, 3, 4, 5]
-    released = release_moves(held, IdSet(), 50.0)
-    assert owned(released, "b", 1, 0) == [6, 7, 8, 9, 10]
+    released = release_moves(held, IdSet([(7, 7)]), 50.0)
+    (share,) = own_shares(released, "b", 1, 0)
+    assert (list(share.ids), share.resume) == ([6, 7, 8, 9, 10], 50.0)
+    assert released.moves[0].ended == ((7, 7),)
 
 
 def test_moves_that_are_released_together_follow_one_another() -> None:

@@ -30,6 +30,7 @@ class PlayedMaster:
     def __init__(self, sockets: SocketDirectory) -> None:
         self.reports: list[Report] = []
         self.life = "first"
+        self.plan = Plan()
         self._publisher = Publisher(sockets.endpoint("plans"))
         self._puller = Puller(sockets.endpoint("reports"))
         self._collecting = gevent.spawn(self._collect)
@@ -43,6 +44,7 @@ class PlayedMaster:
         return max(self.reports, key=lambda report: report.sequence)
 
     def publish(self, plan: Plan) -> None:
+        self.plan = plan
         beat = Beat(self.life, clock.monotonic() + AHEAD, plan.version)
         self._publisher.tell(PLAN, encode(beat), encode(plan))
 
@@ -56,11 +58,12 @@ class PlayedMaster:
         newest = self.newest
         now = clock.monotonic() + AHEAD
         life = incarnation or newest.incarnation
-        ack = Ack(life, last, newest.sent, now, now, lease)
+        plan = self.plan
+        ack = Ack(life, last, newest.sent, now, now, lease, plan.run, plan.version)
         self._publisher.tell(ack_topic("here"), encode(ack))
 
     def refuse(self, why: str) -> None:
-        ack = Ack(self.newest.incarnation, 0, 0.0, 0.0, 0.0, 0.0, why)
+        ack = Ack(self.newest.incarnation, 0, 0.0, 0.0, 0.0, 0.0, refused=why)
         self._publisher.tell(ack_topic("here"), encode(ack))
 
     def times(self, sequence: int) -> int:

@@ -472,7 +472,8 @@ def test_users_that_depart_end_at_once_whatever_they_do() -> None:
     crowd.add(4)
     crowd.add(4, delay=3600)
     until(lambda: crowd.rounds.total() == 4)
-    crowd.users.depart(3, 6)
+    crowd.users.depart(range(3, 5))
+    crowd.users.depart(range(7, 9))
     assert crowd.users.departing
     assert crowd.counts == UserCounts(waiting=2, running=1, resting=1, done=0)
     until(lambda: not crowd.users.departing, "user 4 to be gone")
@@ -486,7 +487,7 @@ def test_users_that_departed_may_come_back() -> None:
     crowd = Crowd(lambda _user_id: gate.wait())
     batch = crowd.add(3)
     crowd.until_counts(running=3)
-    crowd.users.depart(2, 3)
+    crowd.users.depart(range(2, 4))
     until(lambda: not crowd.users.departing)
     crowd.users.assign(Share(batch, range(2, 4), 0, resume=clock.monotonic(), pace=0.001))
     crowd.until_counts(running=3, done=0)
