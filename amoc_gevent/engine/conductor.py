@@ -110,7 +110,8 @@ class Conductor:
         run = self._keeper.run
         if run is None or report.run != run.id:
             return
-        run.clocks[node.name] = node.clock
+        if run.active:  # what is known of one that has ended changes no more
+            run.clocks[node.name] = node.clock
         self._uncounted = True
         for first, last in report.ended:
             run.ended_ids.add(first, last)
