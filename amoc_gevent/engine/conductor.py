@@ -118,7 +118,8 @@ class Conductor:
             if node.behind(self._keeper.plan) and self._overdue():
                 self._keeper.publish()
             return
-        run.clocks[node.name] = node.clock
+        if run.active:  # what is known of one that has ended changes no more
+            run.clocks[node.name] = node.clock
         self._uncounted = True
         for first, last in report.ended:
             run.ended_ids.add(first, last)
