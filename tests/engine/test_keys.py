@@ -78,7 +78,9 @@ def test_a_node_trusts_one_master(place: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "short", ONE + "x", ONE[:-1] + "'", "#" * 40, ONE[:-1] + "é", "x" * 100_000]
+    "key",
+    ["", "short", ONE + "x", ONE[:-1] + "'", "#" * 40, ONE[:-1] + "é", "x" * 100_000],
+    ids=["none", "short", "longer", "a quote", "comments", "an accent", "very long"],
 )
 def test_what_is_no_key_is_refused_in_a_line(place: Home, key: str) -> None:
     for refuse in (lambda: keys.allow(place, "one", key), lambda: keys.trust_master(place, key)):
