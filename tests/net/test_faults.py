@@ -132,6 +132,16 @@ def test_the_masters_link_is_down_for_less_than_the_lease(cluster: Cluster) -> N
     assert_each_counts_once(cluster)
 
 
+def test_the_masters_link_is_down_for_longer_than_the_lease(cluster: Cluster) -> None:
+    """Then nobody may have users: they end by themselves, and come back when the master does."""
+    cluster.master.link_down()
+    wait_for(lambda: not cluster.target.seen(within=1.0), LEASE_S + 5, "the end of all users")
+    cluster.master.link_up()
+    back(cluster, clock.monotonic())
+    cluster.until_present("n1", "n2", "n3")
+    assert_each_counts_once(cluster)
+
+
 def test_the_master_is_killed_and_started_again(cluster: Cluster) -> None:
     before, run = places(cluster), cluster.status()["run"]
     told = wait_for(lambda: cluster.status()["operations"].get("GET /check"), what="a report")
