@@ -180,14 +180,14 @@ class Cluster:
 
     def users_at(self, host: Host) -> set[int]:
         """Return the users whom the target heard from a host lately."""
-        seen = self.target.seen(within=1.0)
+        seen = self.target.seen()
         return {user for user, address in seen.items() if address == host.address}
 
     def until_placed(self, places: dict[int, Host]) -> None:
         """Wait until the target hears exactly these users, each from its host."""
         expected = {user: host.address for user, host in places.items()}
         self.target.until_seen(places)
-        wait_for(lambda: self.target.seen(within=1.0) == expected, what="each user at its node")
+        wait_for(lambda: self.target.seen() == expected, 20, "each user at its node")
 
     def until_back(self, users: Iterable[int], since: float) -> None:
         """Wait until all users were heard after the moment `since`, for the lease and 5 s more."""
