@@ -18,7 +18,15 @@ from gevent.event import Event
 
 from amoc_gevent import clock
 from amoc_gevent.core.clocks import OffsetEstimate
-from amoc_gevent.core.messages import Beat, Clock, decode_ack, decode_beat, decode_plan, encode
+from amoc_gevent.core.messages import (
+    Beat,
+    Clock,
+    UserCounts,
+    decode_ack,
+    decode_beat,
+    decode_plan,
+    encode,
+)
 from amoc_gevent.core.plan import Plan
 from amoc_gevent.engine.bus import Listener, Pusher
 from amoc_gevent.engine.health import raise_descriptor_limit
@@ -33,9 +41,10 @@ WINDOW = 20
 
 
 @lru_cache(maxsize=4)
-def plan_of(data: bytes) -> Plan:
-    """Return a plan; all nodes of a process get the same one, and one of them reads it."""
-    return decode_plan(data)
+def plan_of(data: bytes) -> tuple[Plan, dict[str, UserCounts]]:
+    """Return a plan and who has how many users by it; one node of a process reads it for all."""
+    plan = decode_plan(data)
+    return plan, users_of(plan)
 
 
 @lru_cache(maxsize=4)
@@ -60,6 +69,7 @@ class SimulatedNode:
         self._offset = OffsetEstimate()
         self._acknowledged = Event()
         self.plan = Plan()
+        self._users = UserCounts()
         self.got_at = 0.0
         self.joined_at = 0.0
         self.played = 0
@@ -75,9 +85,10 @@ class SimulatedNode:
             elif topic in {PLAN, BEAT}:
                 self._offset.hear(beat_of(frames[0]).time, now)
             if topic == PLAN:
-                plan = plan_of(frames[1])
+                plan, users = plan_of(frames[1])
                 if plan.version != self.plan.version:
                     self.plan, self.got_at = plan, now
+                    self._users = users.get(self.name, UserCounts())
 
     def _take_ack(self, data: bytes, now: float) -> None:
         ack = decode_ack(data)
@@ -119,7 +130,7 @@ class SimulatedNode:
             self._outbox.oldest,
             self.plan,
             self._clock(),
-            users=users_of(self.plan, self.name),
+            users=self._users,
             measured=((second, one),) if running else (),
         )
         self._outbox.send(encode(report))

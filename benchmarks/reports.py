@@ -1,11 +1,11 @@
 """What a simulated node reports: real messages, with figures as a busy node has them."""
 
 import random
+from collections import Counter
 from dataclasses import replace
 
 from amoc_gevent import clock
 from amoc_gevent.core.messages import Clock, Health, Report, State, UserCounts
-from amoc_gevent.core.placement import ranges_of
 from amoc_gevent.core.plan import Plan
 from amoc_gevent.core.snapshot import Snapshot
 
@@ -35,10 +35,13 @@ def _snapshot(chance: random.Random) -> Snapshot:
     return found
 
 
-def users_of(plan: Plan, node: str) -> UserCounts:
-    """Return the users that a node has by this plan, all of them inside `start`."""
-    ids = sum(len(ids) for batch in plan.batches for ids in ranges_of(batch, node))
-    return UserCounts(running=ids)
+def users_of(plan: Plan) -> dict[str, UserCounts]:
+    """Return the users of each node by a plan that goes round robin, all of them in `start`."""
+    running: Counter[str] = Counter()
+    for batch in plan.batches:
+        for place, node in enumerate(batch.nodes[: batch.size]):
+            running[node] += len(range(batch.first + place, batch.last + 1, len(batch.nodes)))
+    return {node: UserCounts(running=count) for node, count in running.items()}
 
 
 def state_of(plan: Plan) -> State:

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from socket import AF_UNIX, socket
 from typing import Any
 
@@ -33,12 +33,14 @@ def lasting(seconds: float) -> None:
 class Cluster:
     """A master and three nodes of two workers each; the last node's master is behind the proxy.
 
-    `lease` (s) is how long a silent node is waited for, `stall` (s) how long the proxy stalls.
+    `lease` (s) is how long a silent node is waited for, `stall` (s) how long the proxy stalls; they
+    talk in the clear until they `exchange_keys`.
     """
 
     def __init__(self, net: Network, lease: float, stall: float = 3.0) -> None:
         self.net = net
         self.lease = lease
+        self._trust = ["--insecure"]
         self.master = net.host("master")
         self.nodes = [net.host(name) for name in NODES]
         self.pids: dict[str, int] = {}
@@ -53,32 +55,62 @@ class Cluster:
         process.expect(rf"^listening on {here}:{PORTS[-1]}$")
         return process
 
+    def exchange_keys(self) -> None:
+        """Make keys for the master and each node, and have them trust each other."""
+
+        def said(host: Host, *arguments: str) -> str:
+            process = host.start([*AMOC, "keys", *arguments])
+            assert process.wait() == 0, process.said()
+            return process.said().strip()
+
+        key = said(self.master, "make")
+        for node in self.nodes:
+            said(self.master, "allow", node.name, said(node, "make"))
+            said(node, "trust-master", key)
+        self._trust = []
+
     def start_master(self) -> None:
         """Start the master's daemon, and return when it answers."""
-        where = ["--bind", self.master.address, "--insecure", "--lease", f"{self.lease:g}s"]
-        self._start(self.master, ["master", *where])
+        self._answers(self.master, self._launch(self.master))
 
     def start_node(self, host: Host) -> None:
         """Start a node's daemon, and return when it has joined."""
-        master = self.net.host("proxy") if host is self.nodes[-1] else self.master
-        where = ["--master", master.address, "--insecure"]
-        self._start(host, ["node", *where, "--name", host.name, "--workers", WORKERS])
-        wait_for(lambda: self._hears(host.name), 20, f"{host.name} to join")
+        self._answers(host, self._launch(host))
 
-    def _start(self, host: Host, command: Sequence[object]) -> None:
-        process = host.start([*AMOC, *command])
+    def _launch(self, host: Host) -> Process:
+        if host is self.master:
+            command = ["master", "--bind", host.address, "--lease", f"{self.lease:g}s"]
+        else:
+            master = self.net.host("proxy") if host is self.nodes[-1] else self.master
+            command = ["node", "--master", master.address, "--name", host.name]
+            command += ["--workers", str(WORKERS)]
+        return host.start([*AMOC, *command, *self._trust])
+
+    def _answers(self, host: Host, process: Process) -> None:
+        """Wait until a daemon that was launched answers, and a node has joined."""
         assert process.wait(40) == 0, process.said()
         self.pids[host.name] = int(process.expect(r"pid (\d+)").group(1))
+        if host is not self.master:
+            wait_for(lambda: self._hears(host.name), 20, f"{host.name} to join")
 
-    def start(self) -> None:
-        """Start what is not there, the nodes one after the other, and mend all links."""
+    def start(self, *, one_by_one: bool = False) -> None:
+        """Start what is not there, and mend all links.
+
+        The nodes start at once, or `one_by_one`, so that it is known in which order they join.
+        """
         for host in self.net.hosts:
             host.heal()
             host.link_up()
-        for host in (self.master, *self.nodes):
-            if self.pids.get(host.name) not in host.pids():
-                self.start_master() if host is self.master else self.start_node(host)
+        if not self._runs(self.master):
+            self.start_master()
+        absent = [node for node in self.nodes if not self._runs(node)]
+        for group in [[node] for node in absent] if one_by_one else [absent]:
+            for node, process in [(node, self._launch(node)) for node in group]:
+                self._answers(node, process)
         self.until_present(*NODES)
+
+    def _runs(self, host: Host) -> bool:
+        return self.pids.get(host.name) in host.pids()
 
     def kill(self, host: Host) -> float:
         """Kill the daemon of a host with -9; return when it was gone."""
@@ -148,14 +180,14 @@ class Cluster:
 
     def users_at(self, host: Host) -> set[int]:
         """Return the users whom the target heard from a host lately."""
-        seen = self.target.seen(within=1.0)
+        seen = self.target.seen()
         return {user for user, address in seen.items() if address == host.address}
 
     def until_placed(self, places: dict[int, Host]) -> None:
         """Wait until the target hears exactly these users, each from its host."""
         expected = {user: host.address for user, host in places.items()}
         self.target.until_seen(places)
-        wait_for(lambda: self.target.seen(within=1.0) == expected, what="each user at its node")
+        wait_for(lambda: self.target.seen() == expected, 20, "each user at its node")
 
     def until_back(self, users: Iterable[int], since: float) -> None:
         """Wait until all users were heard after the moment `since`, for the lease and 5 s more."""

@@ -6,6 +6,7 @@ Each test is a run of its own on one cluster, whose parts are all there when it 
 import logging
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -68,13 +69,22 @@ def assert_each_counts_once(cluster: Cluster, lost: int = 0) -> None:
     assert operation["count"] <= lives["requests"] <= operation["count"] + cut + lost
 
 
-def places(cluster: Cluster) -> dict[str, set[int]]:
-    return {host.name: cluster.users_at(host) for host in cluster.nodes}
+def places(cluster: Cluster) -> dict[int, str]:
+    """Wait until all users are heard; return the address of each one's node."""
+    seen: dict[int, str] = {}
+
+    def all_heard() -> bool:
+        seen.clear()
+        seen.update(cluster.target.seen())
+        return seen.keys() == {*USERS}
+
+    wait_for(all_heard, 20, "all users to be heard")
+    return seen
 
 
-def in_thirds(cluster: Cluster) -> None:
-    """Wait until each node has a third of the users."""
-    wait_for(lambda: [*map(len, places(cluster).values())] == [20] * 3, 20, "20 on each node")
+def until_as(cluster: Cluster, before: dict[int, str]) -> None:
+    """Wait until each user is at its node of before."""
+    wait_for(lambda: places(cluster) == before, what="each user where it was")
 
 
 def test_a_nodes_link_is_down_for_less_than_the_lease(cluster: Cluster) -> None:
@@ -84,7 +94,7 @@ def test_a_nodes_link_is_down_for_less_than_the_lease(cluster: Cluster) -> None:
     assert not cluster.users_at(node)
     node.link_up()
     back(cluster, clock.monotonic())
-    wait_for(lambda: places(cluster) == before, what="each user where it was")
+    until_as(cluster, before)
     assert_each_counts_once(cluster)
 
 
@@ -99,7 +109,10 @@ def test_a_nodes_link_is_down_for_longer_than_the_lease(cluster: Cluster) -> Non
     cluster.until_present("n1", "n2", "n3")
     back(cluster, healed)
     cluster.amoc("rebalance")
-    in_thirds(cluster)
+    wait_for(
+        lambda: sorted(Counter(places(cluster).values()).values()) == [20, 20, 20],
+        what="a third of the users on each node",
+    )
     assert_each_counts_once(cluster)
 
 
@@ -128,7 +141,17 @@ def test_the_masters_link_is_down_for_less_than_the_lease(cluster: Cluster) -> N
     lasting(max(0.0, down + SHORT_S - clock.monotonic()))
     cluster.master.link_up()
     back(cluster, clock.monotonic())
-    assert places(cluster) == before
+    until_as(cluster, before)
+    assert_each_counts_once(cluster)
+
+
+def test_the_masters_link_is_down_for_longer_than_the_lease(cluster: Cluster) -> None:
+    """Then nobody may have users: they end by themselves, and come back when the master does."""
+    cluster.master.link_down()
+    wait_for(lambda: not cluster.target.seen(), LEASE_S + 5, "the end of all users")
+    cluster.master.link_up()
+    back(cluster, clock.monotonic())
+    cluster.until_present("n1", "n2", "n3")
     assert_each_counts_once(cluster)
 
 
@@ -143,7 +166,7 @@ def test_the_master_is_killed_and_started_again(cluster: Cluster) -> None:
     status = cluster.status()
     assert (status["run"], status["status"]) == (run, "running")
     assert status["operations"]["GET /check"]["count"] >= told["count"]
-    assert places(cluster) == before
+    until_as(cluster, before)
     assert_each_counts_once(cluster)
 
 
@@ -162,7 +185,7 @@ def test_a_proxy_between_a_node_and_the_master_stalls(cluster: Cluster) -> None:
     for _ in range(2):
         cluster.stall_proxy()
         back(cluster, clock.monotonic())
-    assert places(cluster) == before
+    until_as(cluster, before)
     cluster.until_present("n1", "n2", "n3")
     assert_each_counts_once(cluster)
 
@@ -174,7 +197,7 @@ def test_a_worker_is_killed(cluster: Cluster) -> None:
     os.kill(workers[0], signal.SIGKILL)
     died = clock.monotonic()
     back(cluster, died + 0.5)
-    wait_for(lambda: places(cluster) == before, what="each user where it was")
+    until_as(cluster, before)
     assert_each_counts_once(cluster, lost=A_SECOND // 6)
 
 

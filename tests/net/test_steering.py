@@ -16,7 +16,8 @@ def users_by_node(cluster: Cluster) -> list[int]:
 @pytest.mark.timeout(240)
 def test_users_are_where_round_robin_puts_them_and_each_request_counts_once(plug: Plug) -> None:
     cluster = Cluster(plug(HOSTS), lease=15.0)
-    cluster.start()
+    cluster.exchange_keys()
+    cluster.start(one_by_one=True)
     assert [node["name"] for node in cluster.present()] == ["n1", "n2", "n3"]
     in_turn = {user: cluster.nodes[(user - 1) % 3] for user in range(1, 401)}
 
