@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pwd
+import resource
 import shutil
 import socket
 import subprocess
@@ -83,11 +84,16 @@ def prepare(task, _data):
             limits += "%s %s nofile %d\n" % (who, kind, task["file_limit"])
     change.file(os.path.join(task["etc"], "security/limits.d/90-amoc.conf"), limits, "file limit")
     _sysctls(change, task)
-    if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(512)) == TIME_ERROR:
+    if not _synchronised():
         change.notes.append(
             "its clock is not synchronised: install chrony, or timedatectl set-ntp true"
         )
     return change.answer()
+
+
+def _synchronised():
+    """Say whether the kernel holds its clock for right: adjtimex(2), changing nothing."""
+    return ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)) != TIME_ERROR
 
 
 def python_of(version):
@@ -415,7 +421,40 @@ def _ask(task, kind, what):
     return answer.get("result")
 
 
+# doctor
+
+
+def facts(task, _data):
+    """Tell what this machine has, and whether it reaches its master."""
+    low, high = (int(word) for word in _read_sysctl("net.ipv4.ip_local_port_range").split())
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    may_raise = os.geteuid() == 0
+    with open("/proc/meminfo") as file:
+        rows = dict(line.split(":") for line in file)
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "memory": int(rows["MemAvailable"].split()[0]) * 1024,
+        "descriptors": max(hard, int(_read_sysctl("fs.nr_open"))) if may_raise else hard,
+        "ports": high - low + 1,
+        "reuses_ports": _read_sysctl("net.ipv4.tcp_tw_reuse") == "1",
+        "synchronised": _synchronised(),
+        "python": "%d.%d" % sys.version_info[:2],
+        "commit": _commit(_amoc(task)) if "install_dir" in task else None,
+        "unreachable": [_unreachable(*place) for place in task.get("reach", ())],
+    }
+
+
+def _unreachable(host, port):
+    """Return why nothing answers there, None where something does."""
+    try:
+        socket.create_connection((host, port), 5).close()
+    except OSError as error:
+        return "%s:%d does not answer: %s" % (host, port, error.strerror or error)
+    return None
+
+
 VERBS = {
+    "facts": facts,
     "prepare": prepare,
     "unprepare": unprepare,
     "look": look,

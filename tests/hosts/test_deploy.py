@@ -216,3 +216,25 @@ def test_a_machine_that_is_mended_is_deployed_to_alone(fleet: Fleet) -> None:
     assert list(fleet.lines(said.split("\n\n")[0])) == ["n2"]
     assert "1 host: 1 changed" in said
     assert joined(said) == {"n1", "n2"}
+
+
+def test_the_doctor_examines_all_nodes_and_whether_they_reach_the_master(fleet: Fleet) -> None:
+    with served(fleet) as target:
+        amoc = [sys.executable, "-m", "amoc_gevent", "doctor", "http_hello", "20"]
+        amoc += [
+            "--hosts",
+            str(fleet.inventory),
+            "--probe-time",
+            "3s",
+            "--set",
+            f"url={target.url}",
+        ]
+        process = fleet.desk.start(amoc)
+        assert process.wait(120) == 1, process.said()
+        assert re.search(r"will break: n1: 10\.77\.0\.\d+:5710 does not answer", process.said())
+        assert re.search(r"^n2, 10 users:$", process.said(), re.MULTILINE)
+
+        fleet.good("deploy")
+        process = fleet.desk.start(amoc)
+        assert process.wait(120) == 0, process.said()
+        assert "nothing will break at 20 users" in process.said()
