@@ -34,6 +34,7 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-timeout>=2.3",  # a test that hangs fails with its stack
+            "pytest-xdist>=3.5",  # while one test lasts a minute, another process runs the others
             "hypothesis>=6.100",  # histograms and intervals against a plain model
             # What httpbin needs, the HTTP peer that requests itself is tested with. It wants
             # greenlet<3, which no present gevent runs on, so the Makefile installs it without.

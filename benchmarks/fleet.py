@@ -1,8 +1,9 @@
 """Simulated nodes in one process: real sockets and real reports, but no workers and no users.
 
 `python -m benchmarks.fleet PLANS REPORTS FIRST COUNT NOTES` simulates the nodes `node-FIRST` and
-following. Each reports once a second; with `--play SECONDS` each reports, once there is a run, so
-many seconds as fast as the master acknowledges them. The file NOTES tells how far all of them are.
+following. Each reports once a second; with `--play SECONDS` each reports, once there is a run, the
+seconds before its begin, so many, as fast as the master acknowledges them: none may lie ahead. The
+file NOTES tells how far all of them are.
 """
 
 import argparse
@@ -96,7 +97,7 @@ class SimulatedNode:
                 gevent.sleep(REPORT_S)
 
     def _play_on(self) -> None:
-        began = int(clock.monotonic() + self._clock().offset)
+        began = int(self.plan.batches[0].start) - self._play
         while self.played < self._play:
             while self._outbox.next - self._outbox.oldest >= WINDOW:
                 self._acknowledged.clear()

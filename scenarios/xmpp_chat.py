@@ -1,6 +1,6 @@
 """Users log in and write to their neighbours by id: time to delivery, and what is lost or doubled.
 
-Each stays until it is asked to end, then listens for a moment more, so that the ledger balances.
+Each stays until it is asked to end, then listens until no more comes, so that the ledger balances.
 `amoc demo xmpp` serves a target; the accounts are user_N with password_N.
 """
 
@@ -25,7 +25,7 @@ tracked = settings.declare("tracked", True, "follow each message to its receiver
 linger = settings.declare(
     "linger",
     "2s",
-    "how long a user listens after its last message; what has not come by then is lost",
+    "how long a user listens on when nothing comes any more; what has not come by then is lost",
     type=settings.duration,
 )
 

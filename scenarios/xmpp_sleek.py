@@ -64,8 +64,9 @@ class Chatter(sleekxmpp.ClientXMPP):
 
 
 def init() -> None:
-    if settings.get("source_address").value:
-        raise ValueError("source_address is for xmpp.Client only")
+    for name in ("source_address", "cert"):
+        if settings.get(name).value:
+            raise ValueError(f"{name} is for xmpp.Client only")
 
 
 def start(user_id: int) -> None:

@@ -13,6 +13,11 @@ from tests.servers import ROOT, Authority, Demo, Httpbin, MissingServerError, Ng
 from tests.xmpp_servers import Ejabberd, Prosody, XmppServer
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest test, during which another process runs many others."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """A certificate authority: its file, and certificates for servers and clients."""

@@ -78,7 +78,10 @@ def fetch(url: str, method: str = "GET", timeout: float = PATIENCE) -> bytes:
 
 
 class Process:
-    """A process with its own group, all of which ends with `stop`; its output is in a file."""
+    """A process with its own group, all of which ends with `stop`; its output is in a file.
+
+    It is asked to end (SIGTERM) when the tests' own process dies without stopping it.
+    """
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class Process:
         self.output = output
         with output.open("ab") as sink:
             self.popen = subprocess.Popen(
-                self.command,
+                [require("setpriv", "util-linux"), "--pdeathsig", "TERM", *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,

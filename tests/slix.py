@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,7 +60,16 @@ def visit(
     async def run() -> T:
         return await online(xmpp(), port, use)
 
-    return asyncio.run(run())
+    return on_a_loop(run)
+
+
+def on_a_loop(run: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Return what `run` returns, on an event loop in a thread of its own.
+
+    In this thread, SleekXMPP's face may have a loop that runs.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(run())).result()
 
 
 def _settles(future: "asyncio.Future[str]", name: str) -> Callable[[Any], None]:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = [path.stem for path in sorted((ROOT / "scenarios").glob("*.py"))]
 DOCUMENTED = [
     block
-    for page in (ROOT / "README.md", ROOT / "docs/scenarios.md", ROOT / "docs/xmpp.md")
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
 ]
 
@@ -62,6 +62,13 @@ def test_the_shop_is_the_same_through_requests() -> None:
 def _settings_of(name: str) -> list[settings.SettingDescription]:
     loader.load(loader.find(name))
     return settings.registry.described()
+
+
+def test_every_link_of_the_documentation_leads_somewhere() -> None:
+    pages = (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 @pytest.mark.parametrize("block", DOCUMENTED)

@@ -1,9 +1,14 @@
 """Real XMPP servers for the tests: Prosody and ejabberd from Debian, each set up from nothing.
 
 Both serve the domain localhost on a port of their own (plain and STARTTLS), on another with direct
-TLS, and to an external component, with accounts `user_1` .. `user_500`, `password_1` ..
-`password_500`. They have stream management, carbons, MAM, MUC, PubSub, PEP and registration without
-limits, and offer PLAIN without TLS too.
+TLS, and to an external component, with accounts `user_1` .. `user_2000`, `password_1` ..
+`password_2000`. They have stream management, carbons, MAM, MUC, PubSub, PEP and registration
+without limits, and offer PLAIN without TLS too. ejabberd has one more port with direct TLS, which
+lets in who has a client certificate (SASL EXTERNAL).
+
+A server keeps what was said: archives, and messages for those who were not there. So the tests
+share the accounts up to `SHARED` for what does not ask for that; who counts messages takes accounts
+that nobody has had (`take`).
 """
 
 import os
@@ -16,7 +21,8 @@ from typing import Self
 from amoc_gevent import clock
 from tests.servers import Authority, Process, listening_socket, require
 
-ACCOUNTS = 500
+ACCOUNTS = 2000
+SHARED = 500
 ATTEMPTS = 5
 START = 30.0
 STANZA_MAX = 262_144
@@ -44,6 +50,7 @@ class XmppServer(ABC):
         self._program = require(self.executable, self.package)
         self.directory = directory
         self.accounts = accounts
+        self._taken = SHARED
         self.ca = authority.file
         self.certificate = directory / "server.pem"
         self._certify(authority)
@@ -70,6 +77,16 @@ class XmppServer(ABC):
         """Its password."""
         return f"password_{number}"
 
+    def take(self, count: int) -> range:
+        """Accounts that no test has used: their archives are empty, and nothing waits for them.
+
+        The first is odd, as scenarios that pair users by their ids want it.
+        """
+        taken = range(self._taken + 1, self._taken + count + 1)
+        assert taken.stop - 1 <= self.accounts, f"too few of {self.accounts} accounts are unused"
+        self._taken += count + count % 2
+        return taken
+
     def log(self) -> str:
         """All that it has logged."""
         return self.process.said()
@@ -85,16 +102,24 @@ class XmppServer(ABC):
         issued = authority.ca.issue_cert(
             self.domain,
             f"*.{self.domain}",
+            self.anonymous,  # OpenSSL lets a wildcard stand for no part of so short a name
             "127.0.0.1",
             not_after=datetime.fromtimestamp(clock.wall(), UTC) + timedelta(days=30),
         )
         self.certificate.write_bytes(issued.private_key_and_cert_chain_pem.bytes())
 
     def _take_ports(self) -> None:
-        sockets = [listening_socket() for _ in range(3)]
-        self.port, self.tls_port, self.component_port = (s.getsockname()[1] for s in sockets)
+        sockets = [listening_socket() for _ in range(4)]
+        self.port, self.tls_port, self.component_port, self.certificate_port = (
+            sock.getsockname()[1] for sock in sockets
+        )
         for sock in sockets:
             sock.close()
+
+    @property
+    def ports(self) -> set[int]:
+        """All that it listens on."""
+        return {self.port, self.tls_port, self.component_port}
 
     def _filled(self, template: str, **more: str) -> str:
         """Fill in this server's attributes and `more` by their names."""
@@ -145,6 +170,7 @@ c2s_stanza_size_limit = {stanza_max}
 authentication = "internal_plain"
 allow_registration = true
 storage = {{ archive = "memory", muc_log = "memory" }}
+gc = {{ mode = "incremental", threshold = 1000 }}
 max_archive_query_results = 250
 smacks_hibernation_time = 120
 smacks_max_queue_size = 10000
@@ -163,7 +189,10 @@ Component "{component}"
 
 
 class Prosody(XmppServer):
-    """Prosody 0.12 with accounts in files, archives in memory."""
+    """Prosody 0.12 with accounts in files, archives in memory.
+
+    By default its garbage collector never rests, which took half of its time under load.
+    """
 
     name = "prosody"
     package = "prosody"
@@ -210,6 +239,8 @@ listen:
      max_stanza_size: {stanza_max}, access: all, shaper: none}}
   - {{port: {tls_port}, ip: "127.0.0.1", module: ejabberd_c2s, tls: true, backlog: 4096,
      max_stanza_size: {stanza_max}, access: all, shaper: none}}
+  - {{port: {certificate_port}, ip: "127.0.0.1", module: ejabberd_c2s, tls: true,
+     tls_verify: true, cafile: "{ca}", access: all, shaper: none}}
   - {{port: {component_port}, ip: "127.0.0.1", module: ejabberd_service,
      hosts: {{"{component}": {{password: "{component_secret}"}}}}}}
 shaper_rules:
@@ -243,6 +274,7 @@ modules:
   mod_vcard: {{}}
   mod_version: {{}}
 registration_timeout: infinity
+cache_size: 10000
 """
 
 QUIET = "+sbwt none +sbwtdcpu none +sbwtdio none +K true +P 250000"  # it spins on nobody's core
@@ -255,6 +287,9 @@ Ready = fun Wait() ->
     end
 end,
 Ready(),
+[{{atomic, ok}} = mnesia:change_table_copy_type(Table, node(), ram_copies)
+    || Table <- mnesia:system_info(tables), Table =/= schema,
+       mnesia:table_info(Table, storage_type) =/= ram_copies],
 [ok = ejabberd_auth:try_register(
     <<"user_", (integer_to_binary(I))/binary>>, <<"{domain}">>,
     <<"password_", (integer_to_binary(I))/binary>>) || I <- lists:seq(1, {accounts})],
@@ -263,7 +298,11 @@ io:format("accounts are ready~n").
 
 
 class Ejabberd(XmppServer):
-    """ejabberd 23.01 in a node without a name: no distribution, no port mapper."""
+    """ejabberd 23.01 in a node without a name: no distribution, no port mapper.
+
+    Its tables are moved into memory: on disk, each message that is archived costs more than the one
+    before it.
+    """
 
     name = "ejabberd"
     package = "ejabberd"
@@ -290,6 +329,10 @@ class Ejabberd(XmppServer):
                 "HOME": str(self.directory),  # where its cookie goes
             },
         )
+
+    @property
+    def ports(self) -> set[int]:
+        return {*super().ports, self.certificate_port}
 
     def log(self) -> str:
         logs = self.directory.glob("logs/*.log")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from amoc_gevent.engine.home import short_enough
 from amoc_gevent.errors import AmocError, UsageError
 
 ANSWER_S = 60.0
@@ -42,7 +43,8 @@ class Control:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(patience)
         try:
-            connection.connect(str(self.path))
+            with short_enough(self.path) as name:
+                connection.connect(name)
         except OSError as error:
             connection.close()
             reason = error.strerror or str(error)

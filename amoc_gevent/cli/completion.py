@@ -3,11 +3,15 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from amoc_gevent.cli.verbs import STRATEGIES, flags_of, verbs
+from amoc_gevent.cli.verbs import flags_of, verbs
 from amoc_gevent.core.options import OPTIONS
-from amoc_gevent.core.plan import ON_USER_ERROR
+from amoc_gevent.core.plan import ON_NODE_LOSS, ON_USER_ERROR, STRATEGIES
 
-VALUES = {"--strategy": STRATEGIES, "--on-user-error": ON_USER_ERROR}
+VALUES: dict[str, tuple[str, ...]] = {
+    "--strategy": STRATEGIES,
+    "--on-user-error": ON_USER_ERROR,
+    "--on-node-loss": ON_NODE_LOSS,
+}
 """What an option may be."""
 
 

@@ -15,6 +15,7 @@ from amoc_gevent import clock
 from amoc_gevent.cli.client import Control
 from amoc_gevent.cli.prompt import steer
 from amoc_gevent.engine.child import command_line, environment
+from amoc_gevent.engine.home import socket_parent
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
 
 START_S = 15.0
@@ -32,8 +33,8 @@ def console(workers: int | None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amoc-console-")))
-        control = Control(directory / "control")
+        made = tempfile.TemporaryDirectory(prefix="amoc-console-", dir=socket_parent())
+        control = Control(Path(stack.enter_context(made)) / "control")
         engine = _start_engine(control.path, workers or len(os.sched_getaffinity(0)))
         stack.callback(_end_engine, engine)
         _wait_until_it_answers(control, engine)

@@ -74,6 +74,8 @@ def master(
     told = start(home, "master", [*where, *(["--insecure"] if insecure else [])])
     plans, reports = told["endpoints"]
     click.echo(f"the master runs, pid {told['pid']}: plan at {plans}, reports at {reports}")
+    if told["run"] is not None:
+        click.echo(f"it goes on with run {told['run']}")
 
 
 class Asked(NamedTuple):
@@ -90,7 +92,8 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
 
     A run that goes on then is left as it is, for the next master to go on with.
     """
-    from amoc_gevent.cli.service import MasterService  # noqa: PLC0415  # the daemon's alone:
+    from amoc_gevent.cli.diary import Diary  # noqa: PLC0415  # the daemon's alone:
+    from amoc_gevent.cli.service import MasterService  # noqa: PLC0415
     from amoc_gevent.engine.control import ControlServer  # noqa: PLC0415  # it loads gevent
     from amoc_gevent.engine.daemon import Daemon  # noqa: PLC0415
     from amoc_gevent.engine.health import raise_descriptor_limit  # noqa: PLC0415
@@ -102,17 +105,21 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
     ):
         raise_descriptor_limit()
         where = composed.endpoints
+        diary = Diary(composed)
         service = MasterService(composed)
         services = {
             **service.services,
             **daemon.services(lambda force: _may_end(composed, force=force)),
         }
+        run = composed.run.id if composed.run is not None and composed.run.active else None
         describe = services["daemon"]
-        services["daemon"] = lambda r: {**describe(r), "endpoints": where}  # type: ignore[dict-item]
+        services["daemon"] = lambda r: {**describe(r), "endpoints": where, "run": run}  # type: ignore[dict-item]
         server = ControlServer(home.socket("master"), service.handle, services)
-        daemon.ready(f"plan at {where[0]}, reports at {where[1]}")
+        goes_on = f", going on with run {run}" if run is not None else ""
+        daemon.ready(f"plan at {where[0]}, reports at {where[1]}{goes_on}")
         daemon.wait()
         server.close()
+        diary.close()
 
 
 @contextmanager

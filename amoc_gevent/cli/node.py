@@ -129,7 +129,8 @@ def _serve(
                 **daemon.services(lambda force: _may_end(composed, force=force)),
             }
             server = ControlServer(home.socket("node"), no_command, services)
-            daemon.ready(f"{name}, {workers} workers, for the master {where.host}")
+            of = f"{workers} worker{'' if workers == 1 else 's'}"
+            daemon.ready(f"{name}, {of}, for the master {where.host}")
             daemon.wait()
             composed.leave(LEAVE_PATIENCE_S)
             server.close()

@@ -8,6 +8,7 @@ from amoc_gevent.cli.asking import carry_out
 from amoc_gevent.cli.client import Control
 from amoc_gevent.cli.verbs import Asked, verbs
 from amoc_gevent.engine.home import Home
+from amoc_gevent.errors import EXIT_INTERRUPTED
 
 
 def master_of(home: Home) -> Control:
@@ -29,7 +30,12 @@ def _shell(verb: str) -> click.Command:
 
     def callback(**given: Any) -> int:
         asked: Asked = click.get_current_context().invoke(inner, **given)
-        return carry_out(asked, _daemon_of(Home.current(), verb))
+        try:
+            return carry_out(asked, _daemon_of(Home.current(), verb))
+        except KeyboardInterrupt:
+            goes_on = " the run goes on, `amoc stop` ends it" if verb == "do" else ""
+            click.echo(f"amoc: not waited for;{goes_on}".rstrip(";"), err=True)
+            return EXIT_INTERRUPTED
 
     return click.Command(verb, params=inner.params, callback=callback, help=inner.help)
 

@@ -6,13 +6,13 @@ The engine knows no output, so whoever puts the two together renders here.
 import io
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.text import Text
 
 from amoc_gevent import clock
-from amoc_gevent.core.commands import Command, Do, Nodes, Runs, Set, Status, Summary
+from amoc_gevent.core.commands import Command, Runs, Status, Summary
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.wire import command_of
 from amoc_gevent.engine.control import Service
@@ -31,9 +31,6 @@ AFTER_THE_SECOND = 0.25
 SIZES = {"width": (20, 1000, 100), "height": (5, 1000, 24)}
 """The least, the most and what is taken where a request does not say."""
 
-QUIET = (Status, Nodes, Runs, Summary)
-"""Commands that change nothing, and are not logged."""
-
 
 class MasterService:
     """The requests that `master` answers."""
@@ -43,29 +40,34 @@ class MasterService:
         self.services: dict[str, Service] = {"watch": self._watch, "summary": self._summary}
 
     def handle(self, command: Command) -> dict[str, object]:
-        """Carry out one command; each that changes something is a line of the log."""
-        if isinstance(command, QUIET):
-            return self._master.handle(command)
+        """Carry out one command; one that is refused is a line of the log."""
         try:
-            result = self._master.handle(command)
+            return self._master.handle(command)
         except AmocError as error:
-            log.info("%s: refused: %s", _in_words(command), error)
+            log.info("%s: refused: %s", type(command).__name__.lower(), error)
             raise
-        told = "done" if isinstance(command, Set) else result
-        log.info("%s: %s", _in_words(command), told)
-        return result
 
     def _summary(self, request: Mapping[str, Any]) -> dict[str, object]:
         """Answer `{"summary": {...}}`, or `{"report": "..."}` where `form` is text."""
         command = command_of(request)
         assert isinstance(command, Summary)  # noqa: S101  # the name of the request
         form = _form(request, ("json", "text"))
-        found = self._master.find_run(command.run)
+        found = self._find_run(command.run)
         if form == "json":
             return {"summary": summary(found)}
         paper = _paper(request)
         print_summary(found, paper)
         return {"report": _taken(paper)}
+
+    def _find_run(self, run: str) -> Run:
+        """Return the run of that name, or the latest. A name that is none is a wrong use."""
+        try:
+            return self._master.find_run(run)
+        except AmocError as error:
+            listed = cast("list[dict[str, Any]]", self._master.handle(Runs())["runs"])
+            if run and all(one["run"] != run for one in listed):
+                raise UsageError(f"there is no run {run}; `runs` lists them") from error
+            raise
 
     def _watch(self, request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
         """Answer once a second until the run has ended, as JSON, as a table or in lines."""
@@ -106,15 +108,6 @@ class _Lines:
         self._written.seek(0)
         self._written.truncate()
         return {"lines": text.splitlines()}
-
-
-def _in_words(command: Command) -> str:
-    """Return a command for the log, without settings: a password may be among them."""
-    if isinstance(command, Do):
-        return f"do {command.scenario} {command.first} {command.last}"
-    if isinstance(command, Set):
-        return f"set {command.name}"
-    return str(command)
 
 
 def _form(request: Mapping[str, Any], known: tuple[str, ...]) -> str:

@@ -31,6 +31,17 @@ def _stop(result: Result) -> str:
     return f"run {result['run']} is {result['status']}" + (" by force" if result["force"] else "")
 
 
+def _paused(result: Result) -> str:
+    state = "is paused: no new users start" if result["paused"] else "starts users again"
+    return f"run {result['run']} {state}"
+
+
+def _rebalance(result: Result) -> str:
+    if not result["moves"]:
+        return f"run {result['run']}: its users are spread evenly already"
+    return f"run {result['run']}: its users are being spread evenly over the nodes"
+
+
 def _plain(result: Result) -> str:
     return "\n".join(f"{name} = {value}" for name, value in result.items())
 
@@ -46,7 +57,8 @@ def _status(result: Result) -> str:
         workers = _counted(result["workers"], "worker")
         where = workers if result["nodes"] == 1 else f"{workers} of {where}"
     elapsed = f"{result['elapsed_s']:g} s"
-    head = f"{result['scenario']} {result['status']}, {elapsed} on {where}"
+    state = result["status"] + (", paused" if result.get("paused") else "")
+    head = f"{result['scenario']} {state}, {elapsed} on {where}"
     rows = [f"{head}; users: {_users(result['users'])}", *_operations(result["operations"])]
     rows += [
         f"failed users: {e['count']} times {e['type']} at {e['place']}" for e in result["errors"]
@@ -59,9 +71,8 @@ def _status(result: Result) -> str:
 def _node_status(result: Result) -> str:
     joined = "joined" if result["joined"] else "waiting for"
     workers = _counted(result["workers"], "worker")
-    return (
-        f"node {result['name']}, {workers}: {joined} master {result['master']}, {result['state']}"
-    )
+    state = _state(result["state"])
+    return f"node {result['name']}, {workers}: {joined} master {result['master']}, {state}"
 
 
 def _users(counts: dict[str, int]) -> str:
@@ -81,24 +92,30 @@ def _operations(operations: dict[str, Result]) -> list[str]:
 def _nodes(result: Result) -> str:
     if not result["nodes"]:
         return "no node has joined: start one with `amoc node --master HOST`"
-    head = ("node", "state", "heard", "workers", *STATES, "CPU", "lag", "clock")
+    head = ("node", "state", "heard", "workers", *STATES, "CPU", "lag", "clock", "host")
     rows: list[Sequence[str]] = [head]
     rows.extend(_node_row(one) for one in result["nodes"])
-    return "\n".join(columns(rows, left=2))
+    return "\n".join(columns(rows, left=2, last_left=True))
 
 
 def _node_row(one: Result) -> Sequence[str]:
     users = one.get("users") or {}
     return (
         str(one["name"]),
-        str(one["state"]),
+        _state(one["state"]),
         _or_dash(one.get("heard_s"), lambda s: f"{s:.1f} s ago"),
         _or_dash(one.get("workers"), str),
         *(format_count(users.get(state, 0)) for state in STATES),
         _or_dash(one.get("cpu"), lambda share: f"{share:.0%}"),
         _or_dash(one.get("lag_us"), format_us),
         _clock(one.get("clock_offset_us"), one.get("clock_bound_us")),
+        str(one.get("place") or "-").partition(":")[0],
     )
+
+
+def _state(state: str) -> str:
+    """Return a node's state towards its run in a word: without users it waits for one."""
+    return "idle" if state == "stopped" else state
 
 
 def _clock(offset: float | None, bound: float | None) -> str:
@@ -178,6 +195,9 @@ _SHOWN: dict[str, Callable[[Result], str]] = {
     "do": _do,
     "add": _add,
     "remove": _remove,
+    "pause": _paused,
+    "resume": _paused,
+    "rebalance": _rebalance,
     "stop": _stop,
     "status": _status,
     "nodes": _nodes,

@@ -12,11 +12,10 @@ import click
 
 from amoc_gevent.cli.params import TEXT, pairs
 from amoc_gevent.core.options import OPTIONS
+from amoc_gevent.core.plan import STRATEGIES
 from amoc_gevent.errors import UsageError
 
 Request = dict[str, Any]
-
-STRATEGIES = ("round-robin", "blocks", "capacity")
 
 
 class Asked(NamedTuple):

@@ -9,7 +9,7 @@ import sys
 import termios
 import tty
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -23,6 +23,7 @@ from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
 OTHER_SCREEN = "\x1b[?1049h\x1b[?25l"
 SCREEN_BACK = "\x1b[?25h\x1b[?1049l"
 HOME, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 HINT = "q leaves, the run goes on"
 SIZE = (100, 24)
 
@@ -71,30 +72,31 @@ def _in_lines(control: Control) -> dict[str, Any] | None:
 
 def _on_terminal(control: Control) -> dict[str, Any] | None:
     """Draw the table until the run ends; return its last part, None when the person left."""
-    with ExitStack() as stack:
-        events = stack.enter_context(_events())
-        stack.enter_context(_screen())
+    with _events() as events:
         while True:
-            part = _until_resized(control, events)
-            if part != RESIZED:
+            with _screen():
+                while (part := _until_disturbed(control, events)) is RESIZED:
+                    pass
+            if part is not SUSPENDED:
                 return part
+            os.kill(os.getpid(), signal.SIGSTOP)  # as Ctrl-Z does, but with the screen given back
 
 
-RESIZED: dict[str, Any] = {}
+RESIZED: dict[str, Any] = {"disturbed": "the terminal has another size"}
+SUSPENDED: dict[str, Any] = {"disturbed": "Ctrl-Z"}
 
 
-def _until_resized(control: Control, events: int) -> dict[str, Any] | None:
-    """Draw for the terminal as wide as it is now; return RESIZED when it is so no more."""
+def _until_disturbed(control: Control, events: int) -> dict[str, Any] | None:
+    """Draw for the terminal as large as it is now, until it is so no more or the run has ended."""
     columns, rows = shutil.get_terminal_size(SIZE)
-    request = {"command": "watch", "form": "table", "width": columns, "height": rows}
+    request = {"command": "watch", "form": "table", "width": columns, "height": rows - 1}
     with control.stream({**request, "colour": has_colour()}) as stream:
         waited = [stream.fileno(), events, *([0] if sys.stdin.isatty() else [])]
         while not stream.ended:
             ready, _, _ = select.select(waited, [], [])
             if events in ready:
-                told = os.read(events, 64)
-                return None if signal.SIGINT in told or signal.SIGTERM in told else RESIZED
-            if 0 in ready and os.read(0, 64) in {b"q", b"Q", b"\x03", b"\x04", b""}:
+                return _told(os.read(events, 64))
+            if 0 in ready and os.read(0, 64) in {b"q", b"Q", b"\x04", b""}:
                 return None
             if stream.fileno() in ready:
                 for part in stream.receive():
@@ -104,9 +106,18 @@ def _until_resized(control: Control, events: int) -> dict[str, Any] | None:
     return None
 
 
+def _told(numbers: bytes) -> dict[str, Any] | None:
+    """Return what signals ask for: to leave, to be suspended, to draw anew."""
+    if signal.SIGINT in numbers or signal.SIGTERM in numbers:
+        return None
+    return SUSPENDED if signal.SIGTSTP in numbers else RESIZED
+
+
 def _draw(lines: list[str], columns: int, rows: int) -> None:
     """Replace what the screen shows; the hint takes the last row."""
     hint = HINT[: columns - 1]
+    if has_colour():
+        hint = f"{DIM}{hint}{PLAIN}"
     shown = [line + REST_OF_LINE for line in [*lines[: rows - 2], "", hint]]
     sys.stdout.write(HOME + "\r\n".join(shown) + REST_OF_SCREEN)
     sys.stdout.flush()
@@ -132,7 +143,7 @@ def _screen() -> Iterator[None]:
 @contextmanager
 def _events() -> Iterator[int]:
     """Return a descriptor from which the numbers of signals are read: a new size, and the end."""
-    numbers = (signal.SIGWINCH, signal.SIGCONT, signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGWINCH, signal.SIGTSTP, signal.SIGINT, signal.SIGTERM)
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     handlers = {number: signal.signal(number, _ignored) for number in numbers}
     before = signal.set_wakeup_fd(writing)

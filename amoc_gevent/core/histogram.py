@@ -7,7 +7,7 @@ Histograms merge by adding buckets, so percentiles are computed from counts and 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 
 PRECISION_BITS = 10
@@ -33,8 +33,8 @@ class Histogram:
 
     __slots__ = ("buckets",)
 
-    def __init__(self, buckets: Mapping[int, int] | None = None) -> None:
-        self.buckets: defaultdict[int, int] = defaultdict(int, buckets or {})
+    def __init__(self, buckets: Mapping[int, int] | Iterable[tuple[int, int]] = ()) -> None:
+        self.buckets: defaultdict[int, int] = defaultdict(int, buckets)
 
     def record(self, value: int) -> None:
         """Count one value; below zero counts as zero."""
@@ -47,8 +47,15 @@ class Histogram:
     def merge(self, other: "Histogram") -> None:
         """Add all of `other`'s counts to this one's."""
         mine = self.buckets
-        for key, count in other.buckets.items():
+        if not mine:
+            mine.update(other.items())
+            return
+        for key, count in other.items():
             mine[key] += count
+
+    def items(self) -> Iterable[tuple[int, int]]:
+        """Return the buckets as pairs of key and count, in no order."""
+        return self.buckets.items()
 
     @property
     def count(self) -> int:
@@ -86,3 +93,31 @@ class Histogram:
                 seen += count
             found.append(midpoint_of(key) if total else 0.0)
         return found
+
+
+class ReadHistogram(Histogram):
+    """A histogram that was read from a message, and is unpacked only where that is wanted.
+
+    Most are merged into another one and thrown away, for which no dictionary is needed.
+    """
+
+    __slots__ = ("_counts", "_keys", "_unpacked")
+
+    def __init__(self, keys: Sequence[int], counts: Sequence[int]) -> None:
+        self._keys = keys
+        self._counts = counts
+        self._unpacked: defaultdict[int, int] | None = None
+
+    @property
+    def buckets(self) -> defaultdict[int, int]:  # type: ignore[override]  # made when asked for
+        """The counts by bucket, which may be added to."""
+        found = self._unpacked
+        if found is None:
+            found = self._unpacked = defaultdict(int, zip(self._keys, self._counts, strict=True))
+        return found
+
+    def items(self) -> Iterable[tuple[int, int]]:
+        """Return the buckets as pairs of key and count, in no order."""
+        if self._unpacked is not None:
+            return self._unpacked.items()
+        return zip(self._keys, self._counts, strict=True)

@@ -23,12 +23,7 @@ def _node(node: NodeView, now: float) -> dict[str, object]:
         "state": "lost" if node.lost else node.state,
         "place": node.place,
         "workers": node.workers,
-        "users": {
-            "waiting": node.users.waiting,
-            "running": node.users.running,
-            "resting": node.users.resting,
-            "done": node.users.done,
-        },
+        "users": node.users.by_state(),
         "heard_s": round(max(0.0, now - node.heard), 1),
         "clock_offset_us": round(node.clock.wall * 1e6) if known else None,
         "clock_bound_us": round(node.clock.bound * 1e6) if known else None,

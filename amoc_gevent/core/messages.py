@@ -38,6 +38,10 @@ class UserCounts:
             self.done + other.done,
         )
 
+    def by_state(self) -> dict[str, int]:
+        """Return the counts by the names of their states."""
+        return {name: getattr(self, name) for name in UserCounts.__slots__}
+
     @property
     def total(self) -> int:
         """All that were ever assigned."""

@@ -51,6 +51,11 @@ class NodeView:
             self.ahead.remove(self.acknowledged)
         return new
 
+    def give_up_gaps(self) -> None:
+        """Wait no more for what is missing before the newest report."""
+        self.acknowledged = max(self.ahead, default=self.acknowledged)
+        self.ahead.clear()
+
     def note(self, report: Report) -> bool:
         """Take over what the node says of itself, unless a later report has said it already.
 

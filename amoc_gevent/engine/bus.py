@@ -17,12 +17,11 @@ import zmq.green as zmq
 
 from amoc_gevent import __version__
 from amoc_gevent.core.messages import MessageError
+from amoc_gevent.engine.home import socket_parent
 from amoc_gevent.errors import AmocError
 
 SEND_BUFFER = 10_000
 PREFIX = "amoc_"
-PARENT_MAX = 72
-"""Bytes of a path: a Unix socket's may have 107 altogether."""
 
 WIRE = f"amoc {__version__}".encode()
 """What each message between machines begins with, after its topic: who speaks, and how."""
@@ -68,7 +67,7 @@ def _mind_the_network(socket: Any) -> None:
     """Notice a dead connection soon, make it anew soon, and take no endless message."""
     socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, SILENCE_MS
     socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS
-    socket.connect_timeout = CONNECT_MS
+    socket.connect_timeout, socket.handshake_ivl = CONNECT_MS, SILENCE_MS
     socket.maxmsgsize = MESSAGE_MAX
 
 
@@ -211,7 +210,7 @@ class SocketDirectory:
     """
 
     def __init__(self) -> None:
-        parent = _parent()
+        parent = socket_parent()
         remove_abandoned(parent)
         made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))
         self._lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
@@ -228,15 +227,6 @@ class SocketDirectory:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-
-def _parent() -> Path:
-    """Return where sockets belong: a writable directory whose path leaves room for their names."""
-    given = (os.environ.get("XDG_RUNTIME_DIR") or "", tempfile.gettempdir())
-    for parent in given:
-        if parent and len(os.fsencode(parent)) <= PARENT_MAX and os.access(parent, os.W_OK):
-            return Path(parent)
-    return Path("/tmp")  # noqa: S108  # mkdtemp makes a directory that only its owner can enter
 
 
 def remove_abandoned(parent: Path) -> None:

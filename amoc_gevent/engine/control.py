@@ -17,6 +17,7 @@ from gevent.server import StreamServer
 
 from amoc_gevent.core.commands import Command
 from amoc_gevent.core.wire import command_of, name_of
+from amoc_gevent.engine.home import short_enough
 from amoc_gevent.errors import AmocError, UsageError
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ class ControlServer:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)
         try:
-            listener.bind(str(path))
+            with short_enough(path) as name:
+                listener.bind(name)
         except OSError as error:
             listener.close()
             raise AmocError(f"no control socket at {path}: {error.strerror or error}") from error

@@ -24,7 +24,14 @@ ACK_S = 0.05
 LEASE_SHARE = 0.8
 """How much of the lease a node is granted; the rest is for ending its users."""
 
+DEAF_S = 1.0
 NAME_MAX = 100
+AHEAD_MAX_S = 60.0
+"""By how much a node's idea of the master's time may be ahead before both know better."""
+
+GAPS_MAX = 10_000
+"""Reports after one that is missing: more than a node keeps, so what is missing never comes."""
+
 REFUSALS_KEPT = 1000
 
 
@@ -71,6 +78,7 @@ class Fleet:
         self._due: dict[str, NodeView] = {}
         self._refused: dict[str, str] = {}
         self.counted = {"refused reports": 0, "repeated reports": 0, "refused nodes": 0}
+        self._looked = clock.monotonic()
         self._loops = [gevent.spawn(self._collect), gevent.spawn(self._acknowledge)]
 
     def close(self) -> None:
@@ -92,6 +100,12 @@ class Fleet:
         name = report.source
         if not 0 < len(name) <= NAME_MAX or "/" in name or not name.isprintable():
             raise MessageError(f"a report of a node named {name[:NAME_MAX]!r}")
+        latest = clock.steady() + AHEAD_MAX_S
+        if not all(0 <= second < latest for second, _ in report.seconds):
+            raise MessageError(f"a report of node {name} about seconds that have not come")
+        known = self.nodes.get(name)
+        if known is not None and len(known.ahead) > GAPS_MAX:
+            known.give_up_gaps()
 
     def _take(self, report: Report) -> None:
         node = self.nodes.get(report.source)
@@ -170,8 +184,15 @@ class Fleet:
                 )
 
     def look(self) -> None:
-        """Find out who was not heard for the lease."""
+        """Find out who was not heard for the lease.
+
+        For as long as this process itself stood still it could hear nobody.
+        """
         now = clock.monotonic()
+        deaf, self._looked = now - self._looked, now
+        if deaf > min(DEAF_S, self.lease / 4):
+            for node in self.nodes.values():
+                node.heard += deaf
         for node in list(self.nodes.values()):
             if not node.lost and now - node.heard > self.lease:
                 node.lost = True

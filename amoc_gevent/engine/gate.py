@@ -15,6 +15,10 @@ log = logging.getLogger(__name__)
 
 ADDRESS = "inproc://zeromq.zap.01"
 KEY_BYTES = 32
+LATER = b"300"
+"""The status of a refusal after which the other side tries again; after 400 it never would, and a
+node whose key is allowed a minute later would have to be started again."""
+
 REFUSED_NAMED = 1000
 """Strangers that are remembered, so that each is named in the log once."""
 
@@ -29,7 +33,6 @@ class Gate:
     def __init__(self, allowed: Callable[[], Mapping[str, str]]) -> None:
         self._allowed = allowed
         self._strangers: set[str] = set()
-        self.refused = 0
         context: Any = zmq.green.Context.instance()
         self._socket: Any = context.socket(zmq.REP)
         self._socket.linger = 0
@@ -55,7 +58,7 @@ class Gate:
         if name:
             return [version, request, b"200", b"OK", name.encode(), b""]
         self._refuse(key or mechanism.decode(errors="replace"), address.decode(errors="replace"))
-        return [version, request, b"400", b"unknown key", b"", b""]
+        return [version, request, LATER, b"unknown key", b"", b""]
 
     def _name_of(self, key: str) -> str:
         try:
@@ -65,7 +68,6 @@ class Gate:
             return ""
 
     def _refuse(self, key: str, address: str) -> None:
-        self.refused += 1
         if key not in self._strangers and len(self._strangers) < REFUSED_NAMED:
             self._strangers.add(key)
             log.warning("refused %s, whose key %s is not allowed: amoc keys allow", address, key)

@@ -4,6 +4,8 @@ Imports nothing that is slow: plain clients look here for the socket they talk t
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -16,6 +18,25 @@ KINDS: tuple[Kind, ...] = ("master", "node")
 
 SOCKET_MAX = 107
 """Bytes of a Unix socket's path (sun_path, without its zero)."""
+
+PARENT_MAX = SOCKET_MAX - 35
+"""Bytes of a directory's path that leave room for a temporary directory and a socket's name."""
+
+
+@contextmanager
+def short_enough(path: Path) -> Iterator[str]:
+    """Yield a name of a Unix socket's `path` that fits into an address, while the block lasts.
+
+    Raises OSError where the directory of a path that is too long is not there.
+    """
+    if len(os.fsencode(path)) <= SOCKET_MAX:
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +52,7 @@ class Home:
         return cls(Path(os.path.abspath(Path(given).expanduser())))  # noqa: PTH100  # links stay
 
     def make(self) -> Self:
-        """Make the directory (mode 0700) where there is none; AmocError where that is impossible.
-
-        A home whose sockets nobody could connect to is refused, too.
-        """
-        socket = self.socket("master")
-        if len(os.fsencode(socket)) > SOCKET_MAX:
-            raise AmocError(
-                f"{socket} is too long for a socket's path ({SOCKET_MAX} bytes): "
-                "choose a shorter AMOC_HOME"
-            )
+        """Make the directory (mode 0700) where there is none; AmocError where that cannot be."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.logs.mkdir(mode=0o700, exist_ok=True)
@@ -74,3 +86,17 @@ class Home:
     def history(self) -> Path:
         """What was typed at prompts."""
         return self.path / "history"
+
+
+def socket_parent() -> Path:
+    """Return where sockets of a passing command belong: a directory to write to, of a short path.
+
+    It is the user's runtime directory or a temporary one; /tmp where their paths are too long.
+    """
+    import tempfile  # noqa: PLC0415  # a plain client has no need of it
+
+    given = (os.environ.get("XDG_RUNTIME_DIR") or "", tempfile.gettempdir())
+    for parent in given:
+        if parent and len(os.fsencode(parent)) <= PARENT_MAX and os.access(parent, os.W_OK):
+            return Path(parent)
+    return Path("/tmp")  # noqa: S108  # mkdtemp makes a directory that only its owner can enter

@@ -97,13 +97,14 @@ def is_loopback(host: str) -> bool:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise UsageError(f"{host} is no address: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{host} is no address: {reason}") from None
     return all(ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_loopback for one in found)
 
 
 def check_master(home: Home, host: str, *, insecure: bool) -> None:
     """Raise UsageError where a master would listen to all without a key to prove who is who."""
-    if insecure or is_loopback(host) or own_keypair(home) is not None:
+    if insecure or own_keypair(home) is not None or is_loopback(host):
         return
     raise UsageError(
         f"--bind {host} without keys lets anyone who reaches it steer this load: "
@@ -113,14 +114,13 @@ def check_master(home: Home, host: str, *, insecure: bool) -> None:
 
 def check_node(home: Home, host: str, *, insecure: bool) -> None:
     """Raise UsageError where a node would run whatever the code somebody at `host` sends it."""
-    if insecure or is_loopback(host):
+    own, master = own_keypair(home), master_key(home)
+    # With keys a name need not be known yet: it may be so once the network is there.
+    if insecure or (own is not None and master is not None) or is_loopback(host):
         return
-    if own_keypair(home) is None:
+    missing = "`amoc keys trust-master KEY` with the master's public key"
+    if own is None:
         missing = "`amoc keys make` here and `amoc keys allow` on the master"
-    elif master_key(home) is None:
-        missing = "`amoc keys trust-master KEY` with the master's public key"
-    else:
-        return
     raise UsageError(
         f"--master {host} without keys runs what anyone in its place sends: "
         f"{missing}, or say --insecure"

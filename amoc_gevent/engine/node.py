@@ -137,7 +137,6 @@ class Node:
         node may have users without hearing it again.
         """
         offset = self._clock()
-        users = self._crew.users
         heard = clock.monotonic() - self.heard
         return {
             "name": self.name,
@@ -151,12 +150,7 @@ class Node:
             "refused": self.refused,
             "clock_offset_us": round(offset.wall * 1e6),
             "clock_bound_us": None if offset.bound == float("inf") else round(offset.bound * 1e6),
-            "users": {
-                "waiting": users.waiting,
-                "running": users.running,
-                "resting": users.resting,
-                "done": users.done,
-            },
+            "users": self._crew.users.by_state(),
         }
 
     def _lease_left(self) -> float:

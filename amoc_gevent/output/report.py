@@ -10,7 +10,7 @@ from amoc_gevent.core.flow import balances, in_sum
 from amoc_gevent.core.messages import Event
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import UserError
-from amoc_gevent.core.units import format_count, format_duration
+from amoc_gevent.core.units import format_count, format_duration, format_us
 from amoc_gevent.output.figures import (
     PERCENTILES,
     errors_by_kind,
@@ -230,6 +230,27 @@ def _event(event: Event, times: int, run: Run, width: int) -> Iterator[Text]:
         yield Text(" " * EVENT_INDENT + crop_end(line, TRACEBACK_WIDTH), "dim")
 
 
+def _clocks(run: Run, width: int) -> Iterator[Text]:
+    """Yield how far the clocks of several nodes are from the master's, and how sure that is."""
+    known = {name: one for name, one in sorted(run.clocks.items()) if one.bound != float("inf")}
+    if len(run.clocks) < 2 or not known:
+        return
+    yield _title("clocks, ahead of the master's")
+    rows: list[list[Cell]] = [
+        [(f"  {name}", ""), (_signed(-one.wall), ""), (f"±{format_us(one.bound * 1e6)}", "dim")]
+        for name, one in known.items()
+    ]
+    yield from grid(rows, width)
+    if run.results.total.flows and len(known) > 1:
+        off = sum(sorted(one.bound for one in known.values())[-2:])
+        text = f"times to delivery between nodes are corrected by this, to ±{format_us(off * 1e6)}"
+        yield from _wrapped(text, width)
+
+
+def _signed(seconds: float) -> str:
+    return f"{'-' if seconds < 0 else '+'}{format_us(abs(seconds) * 1e6)}"
+
+
 def _health(run: Run, width: int) -> Iterator[Text]:
     overloaded = overload_of(run).total
     for number, sentence in enumerate(verdict(run)):
@@ -237,4 +258,14 @@ def _health(run: Run, width: int) -> Iterator[Text]:
         yield from _wrapped(sentence, width, style)
 
 
-SECTIONS = (_head, _operations, _errors, _messages, _user_errors, _values, _events, _health)
+SECTIONS = (
+    _head,
+    _operations,
+    _errors,
+    _messages,
+    _user_errors,
+    _values,
+    _events,
+    _clocks,
+    _health,
+)

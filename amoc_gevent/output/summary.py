@@ -10,7 +10,7 @@ from typing import Any
 from amoc_gevent.clock import iso
 from amoc_gevent.core.flow import balances, in_sum
 from amoc_gevent.core.histogram import Histogram
-from amoc_gevent.core.messages import Event
+from amoc_gevent.core.messages import Clock, Event
 from amoc_gevent.core.plan import Options
 from amoc_gevent.core.results import Row
 from amoc_gevent.core.run import Run
@@ -57,6 +57,7 @@ def summary(run: Run) -> dict[str, Any]:
         "messages": messages(run),
         "errors": [_error(error) for error in user_errors(run)],
         "events": [{"time": iso(e.time), "kind": e.kind, "text": e.text} for e in _in_order(run)],
+        "clocks": {name: _clock(one) for name, one in sorted(run.clocks.items())},
         "health": _health(run),
         "rows": [_row(row, run) for row in rows_of(run)],
     }
@@ -216,6 +217,14 @@ def _error(error: UserError) -> dict[str, Any]:
     }
 
 
+def _clock(one: Clock) -> dict[str, Any]:
+    known = one.bound != float("inf")
+    return {
+        "offset_us": round(one.wall * 1e6) if known else None,
+        "bound_us": round(one.bound * 1e6) if known else None,
+    }
+
+
 def _health(run: Run) -> dict[str, Any]:
     results, overload, rows = run.results, overload_of(run), rows_of(run)
     return {
@@ -249,7 +258,7 @@ def _row(row: Row, run: Run) -> dict[str, Any]:
         "second": row.second,
         "time": iso(row.second),
         "elapsed_s": row.second - int(run.started_at),
-        "users": {name: getattr(row.users, name) for name in type(row.users).__slots__},
+        "users": row.users.by_state(),
         "started": row.started,
         "iterations": row.iterations,
         "failed": row.failed,

@@ -1,5 +1,6 @@
 """Whom a scenario's users log in as, and where: settings that XMPP scenarios have in common."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +41,12 @@ class Accounts:
             "password", "password_{id}", "its password", verify=is_template
         )
         self._sasl = settings.declare("sasl", "", "the SASL mechanism; empty: the strongest")
+        self._cert = settings.declare(
+            "cert",
+            "",
+            "the file of its client certificate and key, for SASL EXTERNAL; empty: none",
+            verify=is_template,
+        )
         self._source = settings.declare(
             "source_address", "", "our addresses, by comma, taken in turn; empty: the system's"
         )
@@ -75,7 +82,10 @@ class Accounts:
     def client(self, user_id: int, **options: Any) -> Client:
         """Return a client for a user, not connected; `options` are the Client's."""
         given = {"sasl": self._sasl.value or None, **options}
-        return Client(self.jid(user_id), self.password(user_id), self.server, **given)
+        server = self.server
+        if self._cert.value:
+            server = replace(server, cert=self._cert.value.format(id=user_id))
+        return Client(self.jid(user_id), self.password(user_id), server, **given)
 
 
 def is_template(text: str) -> tuple[bool, str]:

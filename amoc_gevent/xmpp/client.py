@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element, tostring
 
 import gevent
 
+from amoc_gevent import clock
 from amoc_gevent.xmpp.desk import Handler
 from amoc_gevent.xmpp.errors import Disconnected, XmppTimeout
 from amoc_gevent.xmpp.matching import Matching, compiled
@@ -97,14 +98,22 @@ class Client(Session):
         return outgoing.number
 
     def settle(self, seconds: float) -> None:
-        """Wait `seconds` for what is on the way, as the last thing in a session with tracking.
+        """Listen for what is on the way, as the last thing in a session with tracking.
 
+        It returns when no tracked message has come for so many seconds, or after ten times as many.
         What this user sent before and nobody has received by the end of the run is lost then, not
         on the way any longer.
         """
-        gevent.sleep(seconds)
-        if self._books is not None:
-            self._books.settle()
+        books = self._books
+        if books is None:
+            gevent.sleep(seconds)
+            return
+        now = clock.monotonic()
+        books.heard_at, last = now, now + 10 * seconds
+        while (left := min(books.heard_at + seconds, last) - now) > 0:
+            gevent.sleep(left)
+            now = clock.monotonic()
+        books.settle()
 
     def iq(
         self,

@@ -139,12 +139,16 @@ ledger = Ledger()
 
 
 class Books:
-    """One user's part of the ledger, which its client keeps; `user` is its bare JID."""
+    """One user's part of the ledger, which its client keeps; `user` is its bare JID.
 
-    __slots__ = ("_incoming", "_outgoing", "user")
+    `heard_at` is when the last tracked message came in, in monotonic seconds.
+    """
+
+    __slots__ = ("_incoming", "_outgoing", "heard_at", "user")
 
     def __init__(self, user: str) -> None:
         self.user = user
+        self.heard_at = 0.0
         self._outgoing = ledger.outgoing(user)
         self._incoming = ledger.incoming(user)
 
@@ -180,6 +184,7 @@ class Books:
             self._arrived(message, tracked, delayed=delayed)
 
     def _arrived(self, message: Stanza, tracked: Element, *, delayed: bool) -> None:
+        self.heard_at = message.received_at
         get = tracked.get
         sender, epoch = get("from", ""), get("epoch", "")
         try:

@@ -4,11 +4,17 @@ from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
 from amoc_gevent.errors import UsageError
-from amoc_gevent.transport import Peer, context
+from amoc_gevent.transport import Peer, TransportError, context
 from amoc_gevent.transport.secure import TlsTransport
 from amoc_gevent.xmpp import acknowledging as sm
 from amoc_gevent.xmpp.connection import Connection
-from amoc_gevent.xmpp.errors import AuthenticationError, StreamError, XmppError, XmppTimeout
+from amoc_gevent.xmpp.errors import (
+    AuthenticationError,
+    ConnectionFailed,
+    StreamError,
+    XmppError,
+    XmppTimeout,
+)
 from amoc_gevent.xmpp.names import BIND, FEATURES_TAG, SASL, SESSION, TLS
 from amoc_gevent.xmpp.recording import Step
 from amoc_gevent.xmpp.sasl import Channel, Conversation, Identity
@@ -120,7 +126,10 @@ class Login:
 
     def _shake_hands(self, step: Step, protocols: tuple[str, ...]) -> None:
         server = self._server
-        shared = context(server.verify, server.cert, protocols)
+        try:
+            shared = context(server.verify, server.cert, protocols)
+        except TransportError as error:  # a file that cannot be used
+            raise ConnectionFailed(error) from None
         self._connection.secure(shared, server.timeout)
         step.took(self._connection.transport.tls_us or 0)
 

@@ -13,9 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, tostring
 
+import gevent
+
+from amoc_gevent import clock
 from amoc_gevent.xmpp import forms
 from amoc_gevent.xmpp.client import Client
-from amoc_gevent.xmpp.errors import XmppError
+from amoc_gevent.xmpp.errors import Disconnected, XmppError, XmppTimeout
 from amoc_gevent.xmpp.names import (
     MESSAGE_TAG,
     PUBSUB,
@@ -26,6 +29,9 @@ from amoc_gevent.xmpp.names import (
 )
 from amoc_gevent.xmpp.recording import Step
 from amoc_gevent.xmpp.stanza import Stanza, escaped
+
+PAUSE = 0.05
+"""Seconds between two attempts to make a node."""
 
 _EVENT_TAG = f"{{{PUBSUB_EVENT}}}event"
 _EVENT_ITEM_TAG = f"{{{PUBSUB_EVENT}}}item"
@@ -66,16 +72,28 @@ def ensure(
     *,
     timeout: float | None = None,
 ) -> bool:
-    """Make a node unless there is one, which is no error then; whether it was made."""
+    """Make a node unless there is one, which is no error then; whether it was made.
+
+    Several may do so at the same time. Servers have passing errors then (ejabberd: "Database
+    failure"); those of the type "wait" are tried again until `timeout`, in the one operation
+    "pubsub create".
+    """
     query = f"<pubsub xmlns='{PUBSUB}'>{_creation(node, config)}</pubsub>"
+    deadline = clock.monotonic() + (client.server.timeout if timeout is None else timeout)
     with Step("pubsub create") as step:
-        try:
-            client._ask(step, "set", query, service, timeout)
-        except XmppError as error:
-            if error.condition != "conflict":
+        while True:
+            try:
+                client._ask(step, "set", query, service, deadline - clock.monotonic())
+            except (XmppTimeout, Disconnected):
                 raise
-            return False
-    return True
+            except XmppError as error:
+                if error.condition == "conflict":
+                    return False
+                if error.type != "wait" or clock.monotonic() + PAUSE > deadline:
+                    raise
+                gevent.sleep(PAUSE)
+            else:
+                return True
 
 
 def delete(client: Client, service: str | None, node: str, *, timeout: float | None = None) -> None:

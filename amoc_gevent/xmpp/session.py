@@ -51,6 +51,7 @@ class Session:
         self._acknowledge = acknowledge
         self._acks: Acknowledging | None = None
         self._connection: Connection | None = None
+        self._established = False
         self._ended: BaseException | None = None
         self._desk = Desk(inbox or _INBOX)
         self._wait: Wait | None = None
@@ -66,8 +67,8 @@ class Session:
 
     @property
     def connected(self) -> bool:
-        """Whether the session is there, as far as is known here."""
-        return self._connection is not None
+        """Whether the session is there, as far as is known here; not yet while it is logging in."""
+        return self._established
 
     @property
     def resumable(self) -> bool:
@@ -99,12 +100,14 @@ class Session:
         except BaseException:
             self.kill()
             raise
+        self._established = self._connection is not None
         return self
 
     def reach(self) -> Self:
         """Connect without logging in: a stream, with TLS, on which an account can be registered."""
         self._acks = None
         self._reach()
+        self._established = True
         return self
 
     def resume(self) -> int:
@@ -128,6 +131,7 @@ class Session:
         except BaseException:
             self.kill()
             raise
+        self._established = self._connection is not None
         return len(again)
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
@@ -325,6 +329,7 @@ class Session:
         connection, self._connection = self._connection, None
         if connection is None:
             return
+        self._established = False
         self._ended = error
         if isinstance(error, XmppError):
             error.__traceback__ = None  # else it would hold this client, and grow with each raise

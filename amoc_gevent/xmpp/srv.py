@@ -3,15 +3,25 @@
 import random
 
 import dns.exception
+import dns.name
 import dns.resolver
+from gevent.event import Event
 
 from amoc_gevent import clock
+from amoc_gevent.transport import TransportError
+from amoc_gevent.transport.errors import NAME_NOT_FOUND
+from amoc_gevent.xmpp.errors import ConnectionFailed
 
 KEEP_SECONDS = 60.0
 
 Place = tuple[str, int]
+Records = list[tuple[int, int, Place]]
+"""Priority, weight and place of each server."""
 
-_known: dict[tuple[str, bool], tuple[float, list[tuple[int, int, Place]]]] = {}
+_Key = tuple[str, bool]
+
+_known: dict[_Key, tuple[float, Records | None]] = {}
+_asking: dict[_Key, Event] = {}
 
 
 def places(domain: str, direct: bool, timeout: float) -> list[Place]:
@@ -19,27 +29,55 @@ def places(domain: str, direct: bool, timeout: float) -> list[Place]:
 
     `direct` asks for those of direct TLS. Servers of one priority are shuffled by their weight
     (RFC 2782), anew for each user; the answer is kept for a minute for all users of a worker.
+    Raises ConnectionFailed where DNS says that the domain has no such service.
     """
-    key = (domain, direct)
-    known = _known.get(key)
-    if known is None or known[0] < clock.monotonic():
-        known = _known[key] = (clock.monotonic() + KEEP_SECONDS, _ask(domain, direct, timeout))
-    return _shuffled(known[1])
+    records = _records((domain, direct), timeout)
+    if records is None:
+        raise ConnectionFailed(
+            TransportError(NAME_NOT_FOUND, f"{domain} has no service {_service(direct)} (SRV)")
+        )
+    return _shuffled(records)
 
 
-def _ask(domain: str, direct: bool, timeout: float) -> list[tuple[int, int, Place]]:
-    service = "_xmpps-client._tcp" if direct else "_xmpp-client._tcp"
+def _records(key: _Key, timeout: float) -> Records | None:
+    """Return what is known, or ask; users who want the same at once wait for one answer."""
+    deadline = clock.monotonic() + timeout
+    while (known := _known.get(key)) is None or known[0] < clock.monotonic():
+        left = deadline - clock.monotonic()
+        asked = _asking.get(key)
+        if left <= 0:
+            return []
+        if asked is not None:
+            asked.wait(left)
+            continue
+        asked = _asking[key] = Event()
+        try:
+            found = _ask(*key, left)
+            _known[key] = (clock.monotonic() + KEEP_SECONDS, found)
+        finally:  # who asked may be killed meanwhile; then another one asks
+            del _asking[key]
+            asked.set()
+    return known[1]
+
+
+def _service(direct: bool) -> str:
+    return "_xmpps-client._tcp" if direct else "_xmpp-client._tcp"
+
+
+def _ask(domain: str, direct: bool, timeout: float) -> Records | None:
+    """Ask DNS; None where it says decidedly that there is no such service (RFC 6120 3.2.1)."""
     try:
-        answer = dns.resolver.resolve(f"{service}.{domain}", "SRV", lifetime=timeout)
+        answer = dns.resolver.resolve(f"{_service(direct)}.{domain}", "SRV", lifetime=timeout)
     except dns.exception.DNSException:
         return []  # no records, or nobody to ask: the domain's own address is what is left
     return [
         (one.priority, one.weight, (one.target.to_text(omit_final_dot=True), one.port))
         for one in answer
-    ]
+        if one.target != dns.name.root
+    ] or None
 
 
-def _shuffled(records: list[tuple[int, int, Place]]) -> list[Place]:
+def _shuffled(records: Records) -> list[Place]:
     left = sorted(records, key=lambda record: record[0])
     found = []
     while left:

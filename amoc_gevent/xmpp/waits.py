@@ -54,12 +54,26 @@ class Wait(Timed):
         return result
 
     def finish(self, result: Any) -> None:
-        """Give the waiting greenlet its result, which is raised if it is an exception."""
+        """Give the waiting greenlet its result, which is raised if it is an exception.
+
+        It goes on at once when the hub calls this. When another greenlet does, it goes on soon, for
+        that one has not finished, and nothing would bring it back.
+        """
         if self._result is None:
             self._result = result
-            waiting, self._greenlet = self._greenlet, None
-            if waiting is not None:
-                waiting.switch()
+            if self._greenlet is None:
+                return
+            if getcurrent() is self._hub:
+                self._wake()
+            else:
+                self._hub.loop.run_callback(self._wake)
+
+    def _wake(self) -> None:
+        """Let the greenlet go on, if it is still for this that it waits."""
+        waiting = self._greenlet
+        if waiting is not None and self._result is not None:
+            self._greenlet = None
+            waiting.switch()
 
     def expire(self) -> None:
         """End the wait, unless what it is for has arrived in the meantime."""

@@ -1,5 +1,6 @@
 """The master, with nodes that are played by the test: commands against states, reports, the end."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -10,7 +11,7 @@ import gevent
 import pytest
 
 from amoc_gevent import clock
-from amoc_gevent.core.commands import Add, Do, Remove, Set, Status, Stop
+from amoc_gevent.core.commands import Add, Do, Pause, Rebalance, Remove, Resume, Set, Status, Stop
 from amoc_gevent.core.messages import (
     Ack,
     Event,
@@ -22,11 +23,14 @@ from amoc_gevent.core.messages import (
     decode_plan,
     encode,
 )
-from amoc_gevent.core.plan import UNRELEASED, Options, Plan, Proposal, Removal
+from amoc_gevent.core.placement import shares_of
+from amoc_gevent.core.plan import UNRELEASED, Options, Plan, Proposal, Removal, delayed
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import Snapshot
+from amoc_gevent.engine import fleet as fleet_module
 from amoc_gevent.engine.bus import Listener, Pusher, SocketDirectory
-from amoc_gevent.engine.master import ID_MAX, Master
+from amoc_gevent.engine.master import ID_MAX, NO_LEASE, Master
+from amoc_gevent.engine.store import Store
 from amoc_gevent.engine.topics import PLAN, ack_topic
 from amoc_gevent.errors import AmocError, UsageError
 from tests.engine.crowd import until
@@ -41,6 +45,8 @@ class PlayedNode:
         self.plans: list[Plan] = []
         self.sequence = 0
         self.obeys = False
+        self.life, self.place = "life", "here"
+        self.users = UserCounts()
         self.acks: list[Ack] = []
         self._plans = Listener(sockets.endpoint("plans"), (PLAN, ack_topic(name)))
         self._reports = Pusher(sockets.endpoint("reports"))
@@ -63,7 +69,8 @@ class PlayedNode:
         self.sequence += 1
         said = {"run": self.plan.run, "plan_version": self.plan.version, "workers": 2, **more}
         said.setdefault("sent", clock.monotonic())
-        return Report(self.name, "life", self.sequence, state=state, **said)
+        said.setdefault("place", self.place)
+        return Report(self.name, self.life, self.sequence, state=state, **said)
 
     def send(self, report: Report) -> None:
         self._reports.push(encode(report))
@@ -83,12 +90,30 @@ class PlayedNode:
 class Stage:
     """A master and its played nodes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, lease: float = NO_LEASE, store: Store | None = None
+    ) -> None:
         self.sockets = SocketDirectory()
-        self.master = Master(self.sockets.endpoint("plans"), self.sockets.endpoint("reports"))
+        self._lease = lease
+        self._start_master(store)
         self.nodes: list[PlayedNode] = []
         self.scenario = directory / "played.py"
         self.scenario.write_text("def init():\n    pass\n\n\ndef start(user_id):\n    pass\n")
+
+    def _start_master(self, store: Store | None) -> None:
+        self._store = store
+        plans, reports = self.sockets.endpoint("plans"), self.sockets.endpoint("reports")
+        self.master = Master(plans, reports, lease=self._lease, store=store)
+
+    def replace_master(self, store: Store) -> None:
+        """Have the master end, and another one begin."""
+        self._end_master()
+        self._start_master(store)
+
+    def _end_master(self) -> None:
+        self.master.close()
+        if self._store is not None:
+            self._store.close()
 
     def join(self, name: str = "a") -> PlayedNode:
         """Have a node join."""
@@ -126,7 +151,7 @@ class Stage:
     def close(self) -> None:
         for node in self.nodes:
             node.close()
-        self.master.close()
+        self._end_master()
         self.sockets.close()
 
 
@@ -581,3 +606,309 @@ def test_what_happened_to_a_run_is_told_in_its_events(stage: Stage) -> None:
         ("set", "user_rate = 5/s"),
         ("stop", "gently"),
     ]
+
+
+# Nodes that come, go and are lost
+
+
+@pytest.fixture
+def leased(tmp_path: Path) -> Iterator[Stage]:
+    """A master that waits for a silent node for 0.4 s, with a run store."""
+    found = Stage(tmp_path, lease=0.4, store=Store(tmp_path / "runs.db"))
+    yield found
+    found.close()
+
+
+def talking(stage: Stage, *names: str) -> Any:
+    """Have nodes report again and again, so that they are not lost."""
+
+    def talk() -> None:
+        while True:
+            for node in stage.nodes:
+                if node.name in names:
+                    node.say(users=node.users)
+            gevent.sleep(0.05)
+
+    return gevent.spawn(talk)
+
+
+def test_users_of_a_silent_node_are_moved_to_the_others(leased: Stage) -> None:
+    run = leased.running("a", "b", "c")
+    talk = talking(leased, "a", "c")
+    until(lambda: leased.master.nodes["b"].lost, "the loss of b")
+    (move,) = run.plan.moves
+    assert (move.source, sorted(move.heirs), move.first) == ("b", ["a", "c"], 0)
+    assert move.start > run.started_at
+    events = [event for event in run.events if event.kind == "node-lost"]
+    assert [event.text for event in events] == [
+        "node b was not heard for its lease; its users start on the others"
+    ]
+    talk.kill()
+
+
+def test_a_lost_node_that_is_heard_again_has_nobody_until_the_next_batch(leased: Stage) -> None:
+    run = leased.running("a", "b")
+    talk = talking(leased, "a")
+    until(lambda: run.plan.moves, "the loss of b")
+    leased.nodes[1].say()
+    until(lambda: not leased.master.nodes["b"].lost)
+    assert [e.text for e in run.events if e.kind == "node-back"] == ["node b is heard again"]
+    assert shares_of(run.plan, "b")["b"] == []
+    talk.kill()
+    both = talking(leased, "a", "b")
+    leased.master.handle(Add(4))
+    assert {*run.plan.batches[-1].nodes} == {"a", "b"}
+    both.kill()
+
+
+def test_where_users_shall_be_kept_a_lost_node_keeps_them(leased: Stage) -> None:
+    run = leased.running("a", "b", options=Options(user_rate=100.0, on_node_loss="keep"))
+    talk = talking(leased, "a")
+    until(lambda: leased.master.nodes["b"].lost)
+    assert run.plan.moves == ()
+    assert run.events[-1].text.endswith("its users wait for it")
+    talk.kill()
+
+
+def test_users_of_a_lost_node_are_counted_as_waiting(leased: Stage) -> None:
+    run = leased.running("a", "b", last=10)
+    for node in leased.nodes:
+        node.users = UserCounts(running=5)
+    talk = talking(leased, "a", "b")
+    until(lambda: status_users(leased)["running"] == 10)
+    talk.kill()
+    talk = talking(leased, "a")
+    until(lambda: leased.master.nodes["b"].lost)
+    assert status_users(leased) == {"waiting": 5, "running": 5, "resting": 0, "done": 0}
+    assert run.status == "running"
+    talk.kill()
+
+
+def test_a_node_that_comes_back_as_a_new_process_starts_its_users_anew(leased: Stage) -> None:
+    run = leased.running("a", "b")
+    talk = talking(leased, "a")
+    leased.nodes[1].life = "next"
+    leased.nodes[1].sequence = 0
+    leased.nodes[1].say("stopped", ended=((2, 2),))
+    until(lambda: run.plan.moves)
+    (move,) = run.plan.moves
+    assert (move.source, move.heirs) == ("b", ("b",))
+    talk.kill()
+
+
+def test_a_second_node_of_a_name_is_refused_while_the_first_is_heard(leased: Stage) -> None:
+    leased.running("a")
+    talk = talking(leased, "a")
+    other = PlayedNode("a", leased.sockets)
+    other.life, other.place = "other", "elsewhere"
+    until(lambda: other.say("stopped") or (other.acks and other.acks[-1].refused))
+    assert other.acks[-1].incarnation == "other"
+    assert "is here already" in other.acks[-1].refused
+    assert leased.master.nodes["a"].incarnation == "life"
+    assert leased.master.counted["refused nodes"] == 1
+    other.close()
+    talk.kill()
+
+
+def test_a_node_that_leaves_gives_its_users_away_at_once(leased: Stage) -> None:
+    run = leased.running("a", "b")
+    leased.nodes[1].say("stopped", left=True)
+    until(lambda: run.plan.moves)
+    assert [(move.source, move.heirs) for move in run.plan.moves] == [("b", ("a",))]
+    assert "b" not in leased.master.nodes
+    assert run.events[-1].kind == "node-left"
+
+
+def test_a_granted_lease_ends_before_the_master_gives_users_away(leased: Stage) -> None:
+    node = leased.join("a")
+    until(lambda: node.acks)
+    assert 0 < node.acks[-1].lease < 0.4
+
+
+@pytest.mark.parametrize(
+    ("name", "strange"),
+    [("", True), ("x" * 101, True), ("a/b", True), ("a\nb", True), ("ok", False)],
+)
+def test_a_node_of_a_strange_name_is_refused(stage: Stage, name: str, strange: bool) -> None:
+    node = PlayedNode(name, stage.sockets)
+    node.say("stopped")
+    until(lambda: stage.master.counted["refused reports"] or stage.master.nodes)
+    assert bool(stage.master.counted["refused reports"]) is strange
+    node.close()
+
+
+# Where users are placed
+
+
+def test_the_chosen_nodes_take_users_in_the_order_given(stage: Stage) -> None:
+    for name in "abc":
+        stage.join(name)
+    run = stage.do(nodes=("c", "a"))
+    assert run.plan.batches[0].nodes == ("c", "a")
+    assert run.workers == 4
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"nodes": ("a", "z")}, "there is no node z; there are a, b"),
+        ({"nodes": ("a", "a")}, "nodes a, a: each one once"),
+        ({"strategy": "random"}, "there is no strategy random; there are round-robin, blocks, cap"),
+    ],
+)
+def test_unknown_nodes_and_strategies_are_named(stage: Stage, more: Any, told: str) -> None:
+    stage.join("a")
+    stage.join("b")
+    with pytest.raises(UsageError, match=told):
+        stage.do(**more)
+    assert stage.master.run is None
+
+
+def test_by_capacity_workers_count(stage: Stage) -> None:
+    stage.join("a")
+    big = PlayedNode("b", stage.sockets)
+    stage.nodes.append(big)
+    big.say("stopped", workers=6)
+    until(lambda: "b" in stage.master.nodes)
+    run = stage.do(strategy="capacity")
+    assert sorted(run.plan.batches[0].nodes) == ["a"] * 2 + ["b"] * 6
+
+
+def test_a_late_node_takes_part_from_the_next_add_on(stage: Stage) -> None:
+    run = stage.running("a", last=10)
+    stage.join("b")
+    assert [e.kind for e in run.events] == ["start", "node-joined"]
+    stage.master.handle(Add(4))
+    assert run.plan.batches[1].nodes == ("b", "a")
+    stage.master.handle(Add(1, nodes=("b",)))
+    assert run.plan.batches[2].nodes == ("b",)
+
+
+def test_users_are_removed_from_the_nodes_that_are_named(stage: Stage) -> None:
+    run = stage.running("a", "b", last=10)
+    stage.master.handle(Remove(2, nodes=("a",)))
+    assert [[*removal.ids] for removal in run.plan.removals] == [[7, 9]]
+
+
+def test_rebalancing_waits_for_whoever_has_the_users(stage: Stage) -> None:
+    run = stage.running("a", last=10)
+    stage.join("b")
+    first, second_ = stage.nodes
+    stage.master.handle(Rebalance())
+    assert [(m.source, m.heirs, m.start) for m in run.plan.moves] == [("a", ("b",), UNRELEASED)]
+    with pytest.raises(AmocError, match="is still moving users"):
+        stage.master.handle(Rebalance())
+    held = run.plan.version
+    until(lambda: second_.plan.version >= held)
+    second_.say()
+    until(lambda: first.plan.version >= held)
+    assert run.plan.moves[0].start == UNRELEASED
+    first.say()
+    until(lambda: run.plan.moves[0].start != UNRELEASED)
+
+
+def test_rebalancing_what_is_even_moves_nobody(stage: Stage) -> None:
+    run = stage.running("a", "b", last=10)
+    assert stage.master.handle(Rebalance()) == {"run": run.id, "moves": 0}
+
+
+# Pauses
+
+
+def test_users_that_are_added_in_a_pause_start_right_after_it(stage: Stage) -> None:
+    run = stage.running(last=10)
+    gevent.sleep(0.2)
+    stage.master.handle(Pause())
+    with pytest.raises(AmocError, match="is paused already"):
+        stage.master.handle(Pause())
+    stage.master.handle(Add(1))
+    slot = run.plan.batches[1].start
+    assert delayed(slot, run.plan.pauses) == UNRELEASED
+    stage.master.handle(Resume())
+    resumed = clock.steady()
+    starts = delayed(slot, run.plan.pauses)
+    assert resumed - 0.1 <= starts <= resumed + 0.1
+    with pytest.raises(AmocError, match="is not paused"):
+        stage.master.handle(Resume())
+
+
+# A master that is started again
+
+
+def test_a_new_master_goes_on_with_the_run_and_counts_each_report_once(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lease=30.0, store=Store(tmp_path / "runs.db"))
+    run = stage.running("a", "b", comment="why")
+    node = stage.nodes[0]
+    reports = [node.report(seconds=second(1000 + n, 1), ended=((n + 1, n + 1),)) for n in range(4)]
+    for report in reports[:2]:
+        node.send(report)
+    until(lambda: node.acks[-1].sequence == reports[1].sequence, "two to be stored")
+    stage.master.handle(Add(7))
+    stage.replace_master(Store(tmp_path / "runs.db"))
+
+    again = stage.run
+    assert again is not run
+    assert again.plan == run.plan
+    assert (again.comment, again.assigned) == ("why", 17)
+    assert [e.text for e in again.events] == [e.text for e in run.events]
+    assert again.results.total.iterations == 2
+
+    def send_all() -> None:
+        for report in reports:
+            node.send(report)
+
+    until(lambda: send_all() or again.results.total.iterations >= 4)
+    until(lambda: node.acks[-1].sequence == reports[3].sequence)
+    assert again.results.total.iterations == 4
+    assert [*again.ended_ids] == [(1, 4)]
+    assert stage.master.counted["repeated reports"] >= 2
+
+    stage.master.handle(Stop(force=True))
+    for one in stage.nodes:
+        until(lambda one=one: one.plan.status == "stopping")
+        one.say("stopped")
+    assert stage.master.ended.wait(20)
+    stage.close()
+    with Store(tmp_path / "runs.db") as store:
+        assert store.active() is None
+        (line,) = store.list()
+        assert (line.run, line.status, line.users, line.comment) == (run.id, "finished", 17, "why")
+        assert store.load(run.id).results.total.iterations == 4
+
+
+def test_what_was_not_stored_is_not_acknowledged(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs.db")
+    stage = Stage(tmp_path, lease=30.0, store=store)
+    run = stage.running("a")
+    node = stage.nodes[0]
+    until(lambda: node.acks and node.acks[-1].sequence == node.sequence)
+    locked = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    locked.execute("BEGIN IMMEDIATE")
+    store._db.execute("PRAGMA busy_timeout = 1")
+    before = node.sequence
+    node.say(seconds=second(1000, 5))
+    until(lambda: run.results.total.iterations == 5)
+    until(lambda: node.acks[-1].sent > 0 and stage.master._keeper._unwritten)
+    assert node.acks[-1].sequence == before
+    locked.execute("ROLLBACK")
+    locked.close()
+    until(lambda: node.acks[-1].sequence == node.sequence)
+    stage.close()
+    with Store(tmp_path / "runs.db") as again:
+        assert again.load(run.id).results.total.iterations == 5
+
+
+def test_nodes_are_not_lost_because_the_master_stood_still(
+    leased: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leased.join("a")
+    node = leased.master.nodes["a"]
+    fleet = leased.master._fleet
+    now = clock.monotonic()
+    monkeypatch.setattr(fleet_module.clock, "monotonic", lambda: now + 10.0)
+    fleet.look()
+    assert not node.lost
+    for step in range(12):
+        monkeypatch.setattr(fleet_module.clock, "monotonic", lambda at=step: now + 10 + at * 0.05)
+        fleet.look()
+    assert node.lost

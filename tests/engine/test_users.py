@@ -14,7 +14,7 @@ from amoc_gevent import clock, user
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import UserCounts
 from amoc_gevent.core.placement import Share
-from amoc_gevent.core.plan import Batch
+from amoc_gevent.core.plan import Batch, Removal
 from tests.engine.crowd import AT_ONCE, Crowd, until
 
 
@@ -461,3 +461,70 @@ def test_running_users_are_asked_to_end_by_a_gentle_removal_and_by_a_stop() -> N
     assert crowd.counts.running == 3
     crowd.users.stop(force=False)
     until(lambda: sorted(asked) == [1, 2, 3, 4, 5])
+
+
+# Users that are moved to another worker, and pauses
+
+
+def test_users_that_depart_end_at_once_whatever_they_do() -> None:
+    gate = Event()
+    crowd = Crowd(lambda user_id: gate.wait() if user_id in {2, 4} else None)
+    crowd.add(4)
+    crowd.add(4, delay=3600)
+    until(lambda: crowd.rounds.total() == 4)
+    crowd.users.depart(3, 6)
+    assert crowd.users.departing
+    assert crowd.counts == UserCounts(waiting=2, running=1, resting=1, done=0)
+    until(lambda: not crowd.users.departing, "user 4 to be gone")
+    assert crowd.counts == UserCounts(waiting=2, running=1, resting=1, done=0)
+    assert crowd.users.take_ended() == ()
+    assert crowd.errors == []
+
+
+def test_users_that_departed_may_come_back() -> None:
+    gate = Event()
+    crowd = Crowd(lambda _user_id: gate.wait())
+    batch = crowd.add(3)
+    crowd.until_counts(running=3)
+    crowd.users.depart(2, 3)
+    until(lambda: not crowd.users.departing)
+    crowd.users.assign(Share(batch, range(2, 4), 0, resume=clock.monotonic(), pace=0.001))
+    crowd.until_counts(running=3, done=0)
+    assert crowd.rounds == Counter({1: 1, 2: 2, 3: 2})
+
+
+def test_users_that_arrive_by_a_move_keep_its_pace() -> None:
+    crowd = Crowd(nothing)
+    batch = Batch(1, 20, clock.monotonic() - 3600, AT_ONCE, ("here",))
+    begin = clock.monotonic() + 0.02
+    crowd.users.forget(IdSet([(1, 4)]))
+    crowd.users.assign(Share(batch, range(1, 21), 0, resume=begin, pace=0.005))
+    crowd.until_counts(resting=16, done=4)
+    started = crowd.started_at
+    assert sorted(started) == list(range(5, 21))
+    assert all(at >= begin + k * 0.005 for k, (_, at) in enumerate(sorted(started.items())))
+
+
+def test_in_a_pause_nobody_starts_and_after_it_the_others_do_in_their_turn() -> None:
+    crowd = Crowd(nothing, repeat_interval=0.001)
+    batch = crowd.add(10, rate=100)
+    until(lambda: len(crowd.started_at) >= 3)
+    begin = clock.monotonic()
+    crowd.users.keep_time(0.0, ((begin, float("inf")),))
+    there, rounds = set(crowd.started_at), crowd.rounds.total()
+    until(lambda: crowd.rounds.total() > rounds + 20, "those that had started to go on")
+    assert set(crowd.started_at) == there
+    end = clock.monotonic()
+    crowd.users.keep_time(0.0, ((begin, end),))
+    until(lambda: len(crowd.started_at) == 10)
+    late = [one for one in range(1, 11) if one not in there]
+    assert all(crowd.started_at[one] >= batch.slot(one) + end - begin for one in late)
+
+
+def test_every_second_user_is_removed_by_a_removal_of_that_step() -> None:
+    crowd = Crowd(nothing)
+    crowd.add(6)
+    crowd.add(6, delay=3600)
+    crowd.until_counts(resting=6)
+    crowd.users.remove(Removal(2, 10, force=False, step=2))
+    assert crowd.counts == UserCounts(waiting=4, running=0, resting=3, done=5)

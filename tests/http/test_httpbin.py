@@ -10,6 +10,7 @@ import requests
 from requests.auth import HTTPDigestAuth
 
 from amoc_gevent import http, metrics
+from tests.names import without_addresses
 
 ALIKE = {"User-Agent": "alike", "Accept-Encoding": "gzip, deflate, br"}
 TOLD = ("content-type", "etag", "location", "allow", "x-more", "content-range", "www-authenticate")
@@ -145,7 +146,8 @@ CASES: list[Case] = [
 
 def name_of(case: Case) -> str:
     method, path, arguments = case
-    return f"{method} {path} {' '.join(f'{k}={str(v)[:40]}' for k, v in arguments.items())}".strip()
+    given = (f"{k}={without_addresses(v)[:40]}" for k, v in arguments.items())
+    return f"{method} {path} {' '.join(given)}".strip()
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)

@@ -11,6 +11,7 @@ from requests.auth import HTTPDigestAuth
 
 from amoc_gevent import http as amoc_http
 from amoc_gevent.http.requests_savings import parse_headers
+from tests.names import without_addresses
 
 HEADS = [
     b"\r\n",
@@ -99,7 +100,7 @@ SESSIONS = {
 
 
 @pytest.mark.parametrize("has", SESSIONS)
-@pytest.mark.parametrize("asked", REQUESTS, ids=str)
+@pytest.mark.parametrize("asked", REQUESTS, ids=without_addresses)
 def test_a_request_is_prepared_as_requests_prepares_it(asked, has, monkeypatch):
     monkeypatch.setattr("urllib3.filepost.choose_boundary", lambda: "boundary")
     with requests.Session() as theirs, amoc_http.RequestsSession() as ours:

@@ -5,7 +5,8 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Self
 
 import psutil
 import pytest
@@ -18,8 +19,10 @@ class Amoc:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.sockets = directory / "sockets"
-        self.sockets.mkdir(mode=0o700)
+        self._place = TemporaryDirectory(
+            prefix="amoc-test-", dir="/tmp"
+        )  # a socket's path is short
+        self.sockets = Path(self._place.name)
         self.summary_path = directory / "summary.json"
         self._started: list[Process] = []
 
@@ -96,11 +99,17 @@ class Amoc:
         """End what still runs."""
         for process in self._started:
             process.stop()
+        self._place.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 @pytest.fixture
 def amoc(tmp_path: Path) -> Iterator[Amoc]:
     """The command line, in a directory of the test's own."""
-    found = Amoc(tmp_path)
-    yield found
-    found.stop()
+    with Amoc(tmp_path) as found:
+        yield found

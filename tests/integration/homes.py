@@ -24,6 +24,7 @@ class Daemons:
     def __init__(self, amoc: Amoc) -> None:
         self.amoc = amoc
         self.home = Home(amoc.directory / "home")
+        self.key = ""
 
     def master(self, *options: object) -> str:
         """Start a master in the background on free ports; return what was said."""

@@ -6,6 +6,7 @@ import sys
 import termios
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from gevent import subprocess
@@ -191,6 +192,16 @@ def test_what_is_typed_while_a_command_is_carried_out_comes_after_it(
     terminal.expect(b"mine running")
     assert terminal.wait() == 0
     assert list(amoc.sockets.iterdir()) == []
+
+
+def test_a_long_path_of_temporary_files_keeps_nobody_from_the_console(
+    amoc: Amoc, tmp_path: Path
+) -> None:
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    code, said = piped(amoc, "status", env={"TMPDIR": str(long), "XDG_RUNTIME_DIR": str(long)})
+    assert code == 0, said
+    assert "idle" in said
 
 
 def test_an_init_that_raises_is_shown_with_its_traceback(amoc: Amoc) -> None:

@@ -19,11 +19,12 @@ from tests.integration.homes import ANY_PORT, Daemons, daemons_of
 from tests.servers import ROOT, listening_socket, wait_for
 
 SCENARIO = """
-from amoc_gevent import user
+from amoc_gevent import metrics, user
 
 
 def start(user_id):
-    user.sleep(0.05)
+    with metrics.operation("work"):
+        user.sleep(0.05)
 """
 
 
@@ -42,6 +43,16 @@ def test_a_master_answers_when_its_start_returns(daemons: Daemons) -> None:
     assert daemons.home.path.stat().st_mode & 0o777 == 0o700
     assert daemons.home.socket("master").stat().st_mode & 0o777 == 0o600
     assert os.getsid(told["pid"]) != os.getsid(0)
+
+
+def test_a_home_may_be_deeper_than_a_sockets_address_is_long(amoc: Amoc) -> None:
+    deep = amoc.directory / ("d" * 120)
+    env = {"AMOC_HOME": str(deep)}
+    code, said = amoc.run("master", *ANY_PORT, env=env)
+    assert code == 0, said
+    assert amoc.run("status", env=env)[1].startswith("idle, 0 nodes")
+    assert amoc.run("shutdown", env=env)[0] == 0
+    assert not (deep / "master.sock").exists()
 
 
 def test_a_node_says_that_it_joined_and_answers_status(daemons: Daemons) -> None:
@@ -101,7 +112,7 @@ def test_a_start_that_fails_says_why_with_the_last_lines(daemons: Daemons, amoc:
 def test_a_home_that_cannot_be_used_is_one_line(amoc: Amoc) -> None:
     file = amoc.directory / "file"
     file.write_text("")
-    for home, why in ((file / "home", "Not a directory"), (Path("/" + "x" * 120), "too long")):
+    for home, why in ((file / "home", "Not a directory"), (Path("/proc/home"), "No such file")):
         code, said = amoc.run("master", *ANY_PORT, env={"AMOC_HOME": str(home)})
         assert code == 1
         assert why in said
@@ -144,7 +155,7 @@ def test_hup_reopens_the_log(daemons: Daemons) -> None:
     before = moved.read_text()
 
     daemons.amoc.run("add", 1)  # refused, and logged
-    wait_for(lambda: "Add(count=1" in log.read_text(), what="a line of the new log")
+    wait_for(lambda: "add: refused: there is no run" in log.read_text(), what="a new line")
     assert moved.read_text() == before
     assert log.stat().st_mode & 0o077 == 0
 
@@ -160,6 +171,49 @@ def test_a_signal_ends_a_daemon_and_its_files(
     daemons.expect_end(kind)
     assert daemons.log(kind).splitlines()[-2].endswith(f"INFO {kind} ends: {number.name}")
     assert daemons.log(kind).splitlines()[-1].endswith(f"INFO {kind} ended")
+
+
+def test_a_run_outlives_the_master_that_was_told_to_end(daemons: Daemons, amoc: Amoc) -> None:
+    path = amoc.scenario(SCENARIO)
+    daemons.master()
+    ports = [end.rpartition(":")[2] for end in daemons.describe()["endpoints"]]
+    daemons.node()
+    run = daemons.json("do", path, 1, 5, "--repeat-interval", "100ms")["run"]
+    before = daemons.json("status")["operations"]
+    daemons.kill(signal.SIGTERM)
+    daemons.expect_end("master")
+
+    said = daemons.good("master", "--port", ports[0], "--reports-port", ports[1])
+    assert said.endswith(f"\nit goes on with run {run}\n")
+    status = daemons.json("status")
+    assert (status["run"], status["status"]) == (run, "running")
+    wait_for(lambda: daemons.json("status")["operations"] != before, what="news of the run")
+    daemons.good("stop")
+    assert [one["status"] for one in daemons.json("runs")["runs"]] == ["finished"]
+
+
+def test_the_log_tells_of_a_run_in_lines_without_values(daemons: Daemons, amoc: Amoc) -> None:
+    path = amoc.scenario(
+        "from amoc_gevent import settings, user\n\n"
+        "token = settings.declare('token', 'public', 'what opens doors', update=True)\n\n\n"
+        "def start(user_id):\n    user.sleep(0.05)\n"
+    )
+    daemons.master()
+    daemons.node()
+    run = daemons.json("do", path, 1, 5, "--set", "token=open-sesame")["run"]
+    daemons.good("set", "token", "open-barley")
+    daemons.good("add", 2)
+    daemons.good("stop")
+    wait_for(lambda: f"run {run} finished" in daemons.log(), what="the last line of the run")
+    told = [line.partition(" INFO ")[2] for line in daemons.log().splitlines()]
+    assert [line.removeprefix(f"run {run}") for line in told[:-1] if run in line] == [
+        ": start: mine with users 1 to 5",
+        ": set: token",
+        ": add: 2 users, 6 to 7",
+        ": stop: gently",
+    ]
+    assert re.fullmatch(rf"run {run} finished after \d+\.\d s, 0 operations", told[-1])
+    assert "open-" not in daemons.log()
 
 
 def test_a_node_that_ends_takes_its_workers_with_it(daemons: Daemons, amoc: Amoc) -> None:

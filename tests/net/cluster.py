@@ -78,7 +78,7 @@ class Cluster:
         for host in (self.master, *self.nodes):
             if self.pids.get(host.name) not in host.pids():
                 self.start_master() if host is self.master else self.start_node(host)
-        wait_for(lambda: len(self.present()) == len(NODES), 30, "all nodes to be heard")
+        self.until_present(*NODES)
 
     def kill(self, host: Host) -> float:
         """Kill the daemon of a host with -9; return when it was gone."""
@@ -120,6 +120,17 @@ class Cluster:
         """Return what the master says of the nodes that it hears, in the order of their joining."""
         told: list[dict[str, Any]] = self._ask("nodes")["nodes"]
         return [node for node in told if node["state"] != "lost"]
+
+    def until_present(self, *names: str, timeout: float = 30.0) -> None:
+        """Wait until the master hears these nodes, and no others."""
+
+        def heard() -> bool:
+            return {node["name"] for node in self.present()} == {*names}
+
+        try:
+            wait_for(heard, timeout, f"{', '.join(names)} to be heard")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; nodes: {self._ask('nodes')['nodes']}") from None
 
     def _hears(self, name: str) -> bool:
         return name in [node["name"] for node in self.present()]

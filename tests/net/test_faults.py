@@ -93,10 +93,10 @@ def test_a_nodes_link_is_down_for_longer_than_the_lease(cluster: Cluster) -> Non
     node.link_down()
     back(cluster, clock.monotonic() + 0.5)
     assert not cluster.users_at(node)
-    assert len(cluster.present()) == 2
+    cluster.until_present("n2", "n3")
     node.link_up()
     healed = clock.monotonic()
-    wait_for(lambda: len(cluster.present()) == 3, 20, "the node to be heard again")
+    cluster.until_present("n1", "n2", "n3")
     back(cluster, healed)
     cluster.amoc("rebalance")
     in_thirds(cluster)
@@ -111,11 +111,11 @@ def test_a_node_that_hears_no_master_lets_its_users_go_before_others_take_them(
     node.cut_off(cluster.master)
     parted = clock.monotonic()
     assert cluster.users_at(node)
-    wait_for(lambda: len(cluster.present()) == 2, LEASE_S + 5, "the node to be lost")
+    cluster.until_present("n1", "n3")
     cluster.target.until_back(USERS, clock.monotonic(), parted + LEASE_S + 5 - clock.monotonic())
     assert not cluster.users_at(node)
     node.heal()
-    wait_for(lambda: len(cluster.present()) == 3, 20, "the node to be heard again")
+    cluster.until_present("n1", "n2", "n3")
     back(cluster, clock.monotonic())
     assert_each_counts_once(cluster)
 
@@ -134,15 +134,15 @@ def test_the_masters_link_is_down_for_less_than_the_lease(cluster: Cluster) -> N
 
 def test_the_master_is_killed_and_started_again(cluster: Cluster) -> None:
     before, run = places(cluster), cluster.status()["run"]
-    counted = cluster.status()["operations"]["GET /check"]["count"]
+    told = wait_for(lambda: cluster.status()["operations"].get("GET /check"), what="a report")
     died = cluster.kill(cluster.master)
     back(cluster, died + 0.5)
     cluster.start_master()
-    wait_for(lambda: len(cluster.present()) == 3, 20, "the nodes to be heard again")
+    cluster.until_present("n1", "n2", "n3")
     back(cluster, clock.monotonic())
     status = cluster.status()
     assert (status["run"], status["status"]) == (run, "running")
-    assert status["operations"]["GET /check"]["count"] >= counted
+    assert status["operations"]["GET /check"]["count"] >= told["count"]
     assert places(cluster) == before
     assert_each_counts_once(cluster)
 
@@ -163,7 +163,7 @@ def test_a_proxy_between_a_node_and_the_master_stalls(cluster: Cluster) -> None:
         cluster.stall_proxy()
         back(cluster, clock.monotonic())
     assert places(cluster) == before
-    assert len(cluster.present()) == 3
+    cluster.until_present("n1", "n2", "n3")
     assert_each_counts_once(cluster)
 
 

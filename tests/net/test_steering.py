@@ -4,6 +4,13 @@ import pytest
 
 from tests.net.cluster import HOSTS, Cluster
 from tests.net.conftest import Plug
+from tests.servers import wait_for
+
+
+def users_by_node(cluster: Cluster) -> list[int]:
+    """How many users are there, as the nodes say themselves."""
+    users = [node["users"] for node in cluster.present()]
+    return [one["running"] + one["resting"] for one in users]
 
 
 @pytest.mark.timeout(240)
@@ -21,6 +28,7 @@ def test_users_are_where_round_robin_puts_them_and_each_request_counts_once(plug
     cluster.until_placed({user: in_turn[user] for user in range(1, 351)})
     cluster.amoc("remove", 50, "--force")
     cluster.until_placed({user: in_turn[user] for user in range(1, 301)})
+    wait_for(lambda: users_by_node(cluster) == [100, 100, 100], what="100 users on each node")
     users = cluster.status()["users"]
     assert (users["running"] + users["resting"], users["done"]) == (300, 100)
 

@@ -6,7 +6,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from amoc_gevent.core.messages import Event, Failure
+from amoc_gevent.core.flow import Flow
+from amoc_gevent.core.messages import Clock, Event, Failure
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import UserError
 from amoc_gevent.output.report import TRACEBACK_WIDTH, print_summary
@@ -139,3 +140,20 @@ def test_an_endless_line_of_a_traceback_is_cropped() -> None:
     run = run_of("finished", ended_after=1.0)
     run.results.total.add_error(UserError("E", "a.py:1", "m", "T" * 9000, 1, START, START))
     assert max(map(len, printed(run).splitlines())) == TRACEBACK_WIDTH + 2
+
+
+def test_the_clocks_of_several_nodes_and_what_they_mean_for_deliveries() -> None:
+    run = full_run()
+    run.clocks = {"a": Clock(5.0, -0.0025, 0.0004), "b": Clock(5.0, 0.0001, 0.0006)}
+    text = printed(run)
+    assert line_with(text, "  a  ") == ["a", "+2.50", "ms", "±400", "µs"]
+    assert line_with(text, "  b  ") == ["b", "-100", "µs", "±600", "µs"]
+    assert "times to delivery" not in text
+    run.results.total.flows["a@x b@x 1"] = Flow(sent=1, delivered=1, highest=1)
+    assert "times to delivery between nodes are corrected by this, to ±1.00 ms" in printed(run)
+
+
+def test_the_clock_of_one_node_is_not_worth_a_word() -> None:
+    run = full_run()
+    run.clocks = {"local": Clock(5.0, -0.0025, 0.0004)}
+    assert "clocks" not in printed(run)

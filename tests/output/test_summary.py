@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from amoc_gevent.core.messages import Event, Failure
+from amoc_gevent.core.messages import Clock, Event, Failure
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.output.summary import check_writable, summary, write
 from tests.output.runs import LONG_NAME, START, add, full_run, measured, run_of
@@ -17,7 +17,7 @@ def test_it_has_exactly_the_documented_sections() -> None:
     found = summary(full_run())
     assert list(found) == [
         "schema", "run", "users", "operations", "counters", "gauges", "histograms", "messages",
-        "errors", "events", "health", "rows",
+        "errors", "events", "clocks", "health", "rows",
     ]  # fmt: skip
     assert found["schema"] == 1
 
@@ -241,3 +241,12 @@ def test_half_a_surrogate_pair_is_escaped_rather_than_a_failure(tmp_path: Path) 
     path = tmp_path / "x.json"
     write(run, path)
     assert json.loads(path.read_text(encoding="utf-8"))["run"]["comment"] == "by \udcff"
+
+
+def test_the_clocks_of_nodes_are_told_with_their_bounds() -> None:
+    run = full_run()
+    run.clocks = {"b": Clock(5.0, -0.0025, 0.0004), "a": Clock()}
+    assert summary(run)["clocks"] == {
+        "a": {"offset_us": None, "bound_us": None},
+        "b": {"offset_us": -2500, "bound_us": 400},
+    }

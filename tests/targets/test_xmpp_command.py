@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.servers import Authority, Process, fetch
-from tests.slix import LoginError, client, online, visit
+from tests.slix import LoginError, client, on_a_loop, online, visit
 
 AMOC = [sys.executable, "-m", "amoc_gevent", "demo", "xmpp", "--port", "0"]
 
@@ -91,7 +91,7 @@ def test_two_slixmpp_clients_talk_and_the_fault_that_was_asked_for_is_counted(
         return heard
 
     with process:
-        assert asyncio.run(talk()) == ["0", "1", "3", "4"]
+        assert on_a_loop(talk) == ["0", "1", "3", "4"]
         counts = json.loads(fetch(f"{page}/count"))
     assert (counts["messages"]["received"], counts["messages"]["dropped"]) == (6, 2)
     assert (counts["logins"], counts["connections"]) == (2, 2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import gevent
 import pytest
@@ -156,6 +157,20 @@ def test_a_certificate_of_an_unknown_authority(xmpp_server: XmppServer, tls: str
     fails(one, "xmpp tls", kind)
 
 
+@pytest.mark.parametrize("option", ["verify", "cert"])
+def test_a_certificate_file_that_is_not_there_or_none(
+    ca: Authority, option: str, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no certificate")
+    with DemoServer(context=ca.server_context()) as server:
+        host, port = server.address
+        for file, kind in (("missing", "unreadable"), (broken, "unusable")):
+            there = xmpp.Server(host, port, timeout=10, **{option: str(file)})
+            one = xmpp.Client("user_1@localhost", "password_1", there)
+            fails(one, "xmpp tls", f"TLS: {kind} certificate file")
+
+
 def test_a_server_without_starttls() -> None:
     with DemoServer() as server:
         error = fails(
@@ -247,6 +262,14 @@ def speaks(sock: object, text: str) -> None:
     stays_silent(sock)
 
 
+def test_a_document_type_is_refused_before_its_entities_are_more_than_they_look() -> None:
+    bomb = "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;'>]>"
+    for piece in (0, 1):
+        start = HEADER.replace("<stream:stream", f"{bomb}<stream:stream")
+        with Scripted(says([f"{start}<stream:features>&b;</stream:features>"], piece=piece)) as it:
+            fails(client(it.port), "xmpp stream", "stream error: restricted-xml")
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -329,6 +352,16 @@ def test_a_server_that_takes_nothing_ends_a_send_in_time() -> None:
         with pytest.raises(xmpp.XmppTimeout, match="no room to send"):
             send_much(one)
         one.kill()
+
+
+def test_a_server_that_never_says_goodbye_is_left_in_time() -> None:
+    with Scripted(says(LOGIN, after=" ")) as server:
+        one = client(server.port).connect(presence=False)
+        with gevent.Timeout(10):
+            one.close(0.05)
+        assert not one.connected
+        assert connections_to(server.port) == 0
+    assert errors() == {}
 
 
 def send_much(one: xmpp.Client) -> None:

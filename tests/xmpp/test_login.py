@@ -1,8 +1,11 @@
 """Getting in to Prosody and ejabberd: every kind of connection, every mechanism."""
 
+import gevent
 import pytest
+from gevent import socket
 
 from amoc_gevent import metrics, xmpp
+from tests.servers import listening_socket
 from tests.xmpp_servers import XmppServer
 
 
@@ -22,10 +25,11 @@ def where(server: XmppServer, tls: str = "starttls", **options) -> xmpp.Server:
 @pytest.mark.parametrize("tls", ["none", "starttls", "direct"])
 def test_two_users_talk(xmpp_server: XmppServer, tls: str) -> None:
     there = where(xmpp_server, tls)
-    with (
-        xmpp.Client(xmpp_server.jid(1), xmpp_server.password(1), there) as one,
-        xmpp.Client(xmpp_server.jid(2), xmpp_server.password(2), there) as two,
-    ):
+    one, two = (
+        xmpp.Client(xmpp_server.jid(number), xmpp_server.password(number), there)
+        for number in xmpp_server.take(2)
+    )
+    with one, two:
         one.send_message(two.jid, 'what\'s <up> & "so"?')
         message = two.wait_for("message", 5)
         assert (message.body, message.sender, message.type) == (
@@ -50,3 +54,17 @@ def test_each_mechanism_that_the_server_has_lets_a_user_in(
         with client:
             client.ping()
     assert not client.connected
+
+
+def test_a_client_is_not_connected_before_it_is_logged_in() -> None:
+    with listening_socket() as listener:
+        port = listener.getsockname()[1]
+        client = xmpp.Client("user_1@localhost", "password_1", xmpp.Server("127.0.0.1", port))
+        connecting = gevent.spawn(client.connect)
+        server = socket.socket(fileno=listener.detach()).accept()[0]
+        assert server.recv(1024).startswith(b"<?xml")  # it waits for the stream to open
+        assert not client.connected
+        client.kill()
+        with pytest.raises(xmpp.Disconnected, match="closed here"):
+            connecting.get(timeout=5)
+        server.close()

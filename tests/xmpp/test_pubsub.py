@@ -6,7 +6,10 @@ import pytest
 
 from amoc_gevent import metrics, xmpp
 from amoc_gevent.xmpp import pubsub
+from tests.transport.scripted import Scripted
+from tests.xmpp import talking
 from tests.xmpp.clients import fresh, online
+from tests.xmpp.talking import LOGIN, says
 from tests.xmpp_servers import XmppServer
 
 
@@ -127,3 +130,38 @@ def test_a_node_is_ensured_once_and_that_it_is_there_is_no_error(xmpp_server: Xm
         assert raised.value.condition == "forbidden"
     created = metrics.recorder.take().operations["pubsub create"]
     assert (created.count, created.errors) == (3, 1)
+
+
+NODE_BUSY = (
+    "<iq type='error' id='{id}'><error type='wait'><internal-server-error "
+    "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
+)
+CONFLICT = NODE_BUSY.replace("wait", "cancel").replace("internal-server-error", "conflict")
+MADE = "<iq type='result' id='{id}'/>"
+
+
+@pytest.mark.parametrize(("last", "is_new"), [(MADE, True), (CONFLICT, False)])
+def test_a_passing_error_while_a_node_is_ensured_is_tried_again(last: str, is_new: bool) -> None:
+    with Scripted(says((*LOGIN, NODE_BUSY, NODE_BUSY, last))) as server:
+        one = talking.client(server.port).connect(presence=False)
+        assert pubsub.ensure(one, "pubsub.localhost", "node") is is_new
+        one.kill()
+    created = metrics.recorder.take().operations["pubsub create"]
+    assert (created.count, created.errors) == (1, 0)
+
+
+def test_an_error_that_does_not_pass_is_raised_in_time() -> None:
+    with Scripted(says((*LOGIN, *[NODE_BUSY] * 20))) as server:
+        one = talking.client(server.port).connect(presence=False)
+        with pytest.raises(xmpp.XmppError, match="internal-server-error"):
+            pubsub.ensure(one, "pubsub.localhost", "node", timeout=0.2)
+        one.kill()
+    created = metrics.recorder.take().operations["pubsub create"]
+    assert created.error_groups == {"internal-server-error": 1}
+
+
+def test_a_connection_that_is_gone_ends_the_attempts() -> None:
+    with Scripted(says((*LOGIN, NODE_BUSY), then=talking.closes)) as server:
+        one = talking.client(server.port).connect(presence=False)
+        with pytest.raises(xmpp.Disconnected):
+            pubsub.ensure(one, "pubsub.localhost", "node")

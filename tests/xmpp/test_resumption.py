@@ -29,10 +29,16 @@ def client(server: XmppServer, number: int, **options: object) -> xmpp.Client:
     )
 
 
+def newcomers(server: XmppServer, count: int) -> Iterator[xmpp.Client]:
+    """Clients of accounts that nobody has used, so that nothing waits for them."""
+    return (client(server, number) for number in server.take(count))
+
+
 def test_what_was_sent_while_the_receiver_was_cut_off_comes_with_its_resumption(
     xmpp_server: XmppServer,
 ) -> None:
-    with client(xmpp_server, 11) as one, client(xmpp_server, 12) as two:
+    one, two = newcomers(xmpp_server, 2)
+    with one, two:
         assert one.resumable
         assert two.resumable
         jid = two.jid
@@ -54,7 +60,8 @@ def test_what_was_sent_while_the_receiver_was_cut_off_comes_with_its_resumption(
 def test_what_the_server_had_not_acknowledged_is_sent_again_and_comes_once(
     xmpp_server: XmppServer,
 ) -> None:
-    with client(xmpp_server, 13) as one, client(xmpp_server, 14) as two:
+    one, two = newcomers(xmpp_server, 2)
+    with one, two:
         one.send_tracked(two.jid, "arrives")
         assert two.wait_for("message", 10).body == "arrives"
         for number in range(3):
@@ -72,7 +79,8 @@ def test_what_the_server_had_not_acknowledged_is_sent_again_and_comes_once(
 def test_sending_into_a_cut_connection_takes_the_stanza_or_says_that_it_did_not(
     xmpp_server: XmppServer,
 ) -> None:
-    with client(xmpp_server, 15) as one, client(xmpp_server, 16) as two:
+    one, two = newcomers(xmpp_server, 2)
+    with one, two:
         one.kill()
         with pytest.raises(xmpp.Disconnected, match="closed here"):
             one.send_tracked(two.jid, "not taken")
@@ -84,14 +92,16 @@ def test_sending_into_a_cut_connection_takes_the_stanza_or_says_that_it_did_not(
 
 
 def test_the_server_acknowledges_so_little_is_kept(xmpp_server: XmppServer) -> None:
-    with client(xmpp_server, 17) as one:
+    (one,) = newcomers(xmpp_server, 1)
+    with one:
         for number in range(100):
             one.send_message(one.jid, str(number))
         wait_for(lambda: gevent.sleep(0.01) or one.unacknowledged < 10, what="acknowledgements")
 
 
 def test_a_session_that_was_closed_is_no_longer_there_to_resume(xmpp_server: XmppServer) -> None:
-    one = client(xmpp_server, 18).connect()
+    (one,) = newcomers(xmpp_server, 1)
+    one.connect()
     one.close()
     assert not one.resumable
     with pytest.raises(UsageError, match="no session to resume"):
@@ -101,7 +111,8 @@ def test_a_session_that_was_closed_is_no_longer_there_to_resume(xmpp_server: Xmp
 def test_a_session_that_the_server_has_forgotten_is_a_named_error(
     xmpp_server: XmppServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with client(xmpp_server, 19) as one:
+    (one,) = newcomers(xmpp_server, 1)
+    with one:
         one.kill()
         monkeypatch.setattr(one._acks, "id", "nobody-knows-this")
         with pytest.raises(xmpp.XmppError) as raised:
@@ -117,7 +128,7 @@ def test_a_session_that_the_server_has_forgotten_is_a_named_error(
 def test_30_percent_of_200_connections_are_cut_in_mid_chat_and_nothing_is_lost(
     xmpp_server: XmppServer,
 ) -> None:
-    numbers = range(101, 301)
+    numbers = xmpp_server.take(200)
     clients = {number: client(xmpp_server, number, inbox=xmpp.Inbox(0)) for number in numbers}
     logins = [gevent.spawn(one.connect) for one in clients.values()]
     gevent.joinall(logins, timeout=60, raise_error=True)

@@ -64,8 +64,8 @@ def test_who_is_refused_is_subscribed_to_nothing(xmpp_server: XmppServer) -> Non
     with newcomers(xmpp_server, 2) as (one, two):
         here = roster.fetch(one)
         roster.subscribe(one, two.bare)
-        two.on(roster.asks, lambda asked: roster.refuse(two, asked.sender))
         here.wait(lambda known: known[two.bare].pending, 5)
+        roster.refuse(two, two.wait_for(roster.asks, 5).sender)
         here.wait(lambda known: not known[two.bare].pending, 5)
         assert here[two.bare].subscription == "none"
 

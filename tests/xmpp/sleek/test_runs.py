@@ -15,9 +15,8 @@ from tests.xmpp_servers import XmppServer
 @pytest.fixture
 def amoc(tmp_path: Path) -> Iterator[Amoc]:
     """The command line, in a directory of the test's own."""
-    found = Amoc(tmp_path)
-    yield found
-    found.stop()
+    with Amoc(tmp_path) as found:
+        yield found
 
 
 def archived(server: XmppServer, number: int, others: int) -> int:
@@ -39,8 +38,8 @@ def archived(server: XmppServer, number: int, others: int) -> int:
 def test_the_shipped_scenario_counts_what_the_server_does(
     amoc: Amoc, xmpp_server: XmppServer
 ) -> None:
-    first, last, messages = 101, 106, 3
-    before = [archived(xmpp_server, user, user - 1) for user in range(first + 1, last + 1, 2)]
+    users, messages = xmpp_server.take(6), 3
+    first, last = users[0], users[-1]
     summary = amoc.load(
         *("xmpp_sleek", first, last, "--repeat-num", 1, "--user-rate", "50/s"),
         *("--set", f"port={xmpp_server.tls_port}", "--set", "tls=direct"),
@@ -57,9 +56,8 @@ def test_the_shipped_scenario_counts_what_the_server_does(
     assert operations["answer"]["count"] == pairs * messages
     assert summary["counters"]["messages_said"] == pairs * messages
     assert summary["counters"]["messages_answered"] == pairs * messages
-    after = [archived(xmpp_server, user, user - 1) for user in range(first + 1, last + 1, 2)]
-    gained = [new - old for new, old in zip(after, before, strict=True)]
-    assert gained == [messages * 2 + 1] * pairs  # said, answered, and bye
+    kept = [archived(xmpp_server, user, user - 1) for user in users[1::2]]
+    assert kept == [messages * 2 + 1] * pairs  # said, answered, and bye
 
 
 TOGETHER = """
@@ -69,6 +67,7 @@ from amoc_gevent.xmpp import sleek
 
 port = settings.declare("port", 0, "the server")
 relay = settings.declare("relay", 0, "what keeps back the request for the roster")
+first = settings.declare("first", 0, "the user who waits; the next answers, the one after talks")
 waiting, there = AsyncResult(), AsyncResult()
 
 
@@ -83,7 +82,7 @@ def log_in(user_id, port, heard):
 
 
 def start(user_id):
-    (waits, answers, talks)[user_id - 121](user_id)
+    (waits, answers, talks)[user_id - first.value](user_id)
 
 
 def waits(user_id):
@@ -113,10 +112,10 @@ def talks(user_id):
     xmpp = log_in(user_id, port.value, lambda xmpp, message: pong.set(message["body"]))
     waiting.get(timeout=20)
     there.get(timeout=20)
-    xmpp.send_message(mto="user_122@localhost/run", mbody="ping", mtype="chat")
+    xmpp.send_message(mto=f"user_{user_id - 1}@localhost/run", mbody="ping", mtype="chat")
     assert pong.get(timeout=20) == "pong"
     metrics.counter("chats_meanwhile").add()
-    xmpp.send_message(mto="user_121@localhost/run", mbody="enough", mtype="chat")
+    xmpp.send_message(mto=f"user_{user_id - 2}@localhost/run", mbody="enough", mtype="chat")
     xmpp.disconnect(wait=True)
 """
 
@@ -124,10 +123,11 @@ def talks(user_id):
 def test_a_user_that_waits_for_a_silent_server_keeps_nobody_from_chatting(
     amoc: Amoc, xmpp_server: XmppServer
 ) -> None:
-    path = amoc.scenario(TOGETHER)
+    path, users = amoc.scenario(TOGETHER), xmpp_server.take(3)
     with Relay(xmpp_server.port, kept=b"jabber:iq:roster") as relay:
         summary = amoc.load(
-            *(path, 121, 123, "--workers", 1, "--user-rate", "100/s", "--repeat-num", 1),
+            *(path, users[0], users[-1], "--workers", 1, "--repeat-num", 1),
+            *("--user-rate", "100/s", "--set", f"first={users[0]}"),
             *("--set", f"port={xmpp_server.port}", "--set", f"relay={relay.address[1]}"),
         )
     assert relay.held == 1

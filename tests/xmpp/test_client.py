@@ -1,0 +1,268 @@
+"""The client's verbs, held against Prosody, ejabberd and servers that follow a script."""
+
+from xml.etree.ElementTree import Element, SubElement
+
+import gevent
+import pytest
+from gevent.event import Event
+from slixmpp import Message
+
+from amoc_gevent import clock, metrics, xmpp
+from amoc_gevent.errors import UsageError
+from tests.rounds import as_user
+from tests.servers import wait_for
+from tests.transport.scripted import Scripted, stays_silent
+from tests.xmpp.clients import newcomers, online
+from tests.xmpp.talking import LOGIN, client, says
+from tests.xmpp_servers import XmppServer
+
+INFO = "http://jabber.org/protocol/disco#info"
+
+
+def messages(count: int) -> str:
+    """So many messages, one after the other."""
+    return "".join(f"<message><body>{number}</body></message>" for number in range(count))
+
+
+def bodies(one: xmpp.Client, count: int) -> list[str | None]:
+    """The bodies of the next messages."""
+    return [one.wait_for("message", 5).body for _ in range(count)]
+
+
+def test_all_that_can_be_sent_arrives_as_it_is(xmpp_server: XmppServer) -> None:
+    with online(xmpp_server, 1, 2) as (one, two):
+        element = Element("{jabber:client}message", to=two.jid)
+        SubElement(element, "{jabber:client}body").text = "an <element>"
+        slix = Message()
+        slix["to"], slix["body"] = two.jid, "a stanza of slixmpp's"
+        for item in (
+            f"<message to='{two.jid}'><body>ä text</body></message>",
+            f"<message to='{two.jid}'><body>some bytes</body></message>".encode(),
+            element,
+            slix,
+        ):
+            one.send(item)
+        expected = ["ä text", "some bytes", "an <element>", "a stanza of slixmpp's"]
+        assert bodies(two, 4) == expected
+        with pytest.raises(UsageError, match="int cannot be sent: str, bytes, an Element"):
+            one.send(7)
+
+
+def test_a_stanza_becomes_slixmpps_only_when_that_is_asked_for(xmpp_server: XmppServer) -> None:
+    with online(xmpp_server, 1, 2) as (one, two):
+        one.send_message(two.jid, "hello", id="x&y")
+        made = two.stanza(two.wait_for("message", 5))
+        assert isinstance(made, Message)
+        assert (made["body"], made["from"].full, made["id"]) == ("hello", one.jid, "x&y")
+        with pytest.raises(UsageError, match="is no stanza"):
+            two.stanza(Element("{urn:x}y"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind", "condition"),
+    [
+        ("<ping xmlns='urn:xmpp:ping'/>", "get", None),
+        (f"<query xmlns='{INFO}'/>", "get", None),
+        ("<query xmlns='urn:nobody:knows'/>", "get", "service-unavailable"),
+        ("<query xmlns='urn:nobody:knows'/>", "set", "service-unavailable"),
+        ("<ping xmlns='urn:xmpp:ping'/>", "set", "service-unavailable"),
+    ],
+)
+def test_requests_are_answered_while_the_user_sleeps(
+    xmpp_server: XmppServer, request_: str, kind: str, condition: str | None
+) -> None:
+    with online(xmpp_server, 1, 2) as (one, two):
+        if condition is None:
+            answer = one.iq(request_, to=two.jid, type=kind)
+            assert answer.sender == two.jid
+            if INFO in request_:
+                found = {child.get("var") for child in answer[0]}
+                assert {INFO, "urn:xmpp:ping"} <= found
+        else:
+            with pytest.raises(xmpp.XmppError) as raised:
+                one.iq(request_, to=two.jid, type=kind)
+            assert (raised.value.condition, raised.value.type) == (condition, "cancel")
+
+
+def test_a_request_without_content_is_a_bad_one() -> None:
+    heard: list[bytes] = []
+
+    def asks(sock) -> None:
+        heard.append(sock.recv(65536))
+        stays_silent(sock)
+
+    empty = "<iq type='get' id='e' from='a@localhost'/><iq type='result' id='stray'/>"
+    with Scripted(says(LOGIN, asks, after=empty)) as server:
+        one = client(server.port).connect(presence=False)
+        wait_for(lambda: heard, what="the answer")
+        assert (
+            b"<iq type='error' id='e' to='a@localhost'><error type='modify'><bad-requ" in heard[0]
+        )
+        one.kill()
+
+
+def test_a_handler_of_requests_answers_them_itself(xmpp_server: XmppServer) -> None:
+    with online(xmpp_server, 1, 2) as (one, two):
+
+        def answers(asked: xmpp.Stanza) -> None:
+            gevent.sleep(0.01)  # it may block
+            two.send(
+                f"<iq type='result' to='{asked.sender}' id='{asked.id}'><a xmlns='urn:a'/></iq>"
+            )
+
+        two.on("{urn:question}q", answers)
+        assert one.iq("<q xmlns='urn:question'/>", to=two.jid)[0].tag == "{urn:a}a"
+        with pytest.raises(xmpp.XmppError, match="service-unavailable"):
+            one.iq("<q xmlns='urn:other'/>", to=two.jid)
+
+
+def test_what_is_waited_for_is_chosen_by_name_child_or_function(xmpp_server: XmppServer) -> None:
+    with online(xmpp_server, 1, 2) as (one, two):
+        one.send_message(two.jid, "plain")
+        one.send_message(two.jid, "special", extra="<x xmlns='urn:x'/>")
+        one.send_message(two.jid, "last")
+        one.send_presence(two.jid, status="<here>")
+        assert two.wait_for("{urn:x}x", 5).body == "special"
+        assert two.wait_for(lambda stanza: stanza.body == "last", 5).type == "chat"
+        directed = two.wait_for(lambda s: s.name == "presence" and s.sender == one.jid, 5)
+        assert directed.findtext("{*}status") == "<here>"
+        assert two.wait_for("message", 5).body == "plain"
+        with pytest.raises(UsageError, match="match='massage': message, presence, iq"):
+            two.wait_for("massage", 5)
+
+
+def test_waiting_in_vain_ends_in_time(xmpp_server: XmppServer) -> None:
+    with online(xmpp_server, 1) as (one,):
+        with pytest.raises(xmpp.XmppTimeout, match=r"time-out: no message within 0\.02 s"):
+            one.wait_for("message", 0.02)
+        one.ping()
+
+
+def test_a_stanza_knows_when_the_kernel_had_it_not_when_it_was_read(
+    xmpp_server: XmppServer,
+) -> None:
+    with online(xmpp_server, 1, 2) as (one, two):
+        one.send_message(two.jid, "sent before")
+        two.wait_for("message", 5)
+        one.send_message(two.jid, "while nobody read")
+        busy_until = clock.monotonic() + 0.3
+        while clock.monotonic() < busy_until:
+            pass
+        assert two.wait_for("message", 5).received_at < busy_until
+
+
+def test_handlers_run_in_the_order_of_the_stanzas_and_may_block() -> None:
+    heard: list[str | None] = []
+    with Scripted(says(LOGIN, after=messages(20) + "<presence/>")) as server:
+        one = client(server.port)
+
+        def slow(message: xmpp.Stanza) -> None:
+            gevent.sleep(0)
+            heard.append(message.body)
+
+        one.on("message", slow)
+        one.connect(presence=False)
+        one.wait_for("presence", 5)
+        wait_for(lambda: len(heard) == 20, what="the handlers")
+        one.kill()
+    assert heard == [str(number) for number in range(20)]
+
+
+def test_an_exception_in_a_handler_is_the_users() -> None:
+    with Scripted(says(LOGIN, after=messages(1))) as server:
+
+        def start() -> None:
+            failed = Event()
+            with client(server.port) as one:
+
+                def fails(_: xmpp.Stanza) -> None:
+                    failed.set()
+                    raise ValueError("the handler's")
+
+                one.on("message", fails)
+                failed.wait(5)
+                one.kill()
+
+        _, error = as_user(1, start)
+    assert isinstance(error, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept", "dropped"),
+    [
+        (xmpp.Inbox(3), ["7", "8", "9"], 7),
+        (xmpp.Inbox(3, "drop-newest"), ["0", "1", "2"], 7),
+        (xmpp.Inbox(10, "disconnect"), [str(number) for number in range(10)], 0),
+        (xmpp.Inbox(0), [], 0),
+    ],
+)
+def test_an_inbox_keeps_what_its_rule_says(rule: xmpp.Inbox, kept: list[str], dropped: int) -> None:
+    with Scripted(says(LOGIN, after=messages(10))) as server:
+        one = xmpp.Client("user_1@localhost", "p", client(server.port).server, inbox=rule)
+        one.connect(presence=False)
+        stanzas = metrics.recorder.snapshot.counters
+        wait_for(lambda: stanzas.get("xmpp stanzas received", 0) >= 12, what="all of them")
+        assert bodies(one, len(kept)) == kept
+        with pytest.raises(xmpp.XmppTimeout):
+            one.wait_for("message", 0.01)
+        one.kill()
+    assert metrics.recorder.snapshot.counters.get("xmpp stanzas dropped", 0) == dropped
+
+
+def test_an_inbox_that_is_to_disconnect_does_so_when_it_is_full() -> None:
+    with Scripted(says(LOGIN, after=messages(4))) as server:
+        rule = xmpp.Inbox(3, "disconnect")
+        one = xmpp.Client("user_1@localhost", "p", client(server.port).server, inbox=rule)
+        one.connect(presence=False)
+        wait_for(lambda: not one.connected, what="the end of the connection")
+        assert bodies(one, 3) == ["0", "1", "2"], "what it has can still be read"
+        with pytest.raises(xmpp.Disconnected, match="inbox overflow"):
+            one.wait_for("message", 5)
+
+
+@pytest.mark.parametrize("wrong", [{"size": -1}, {"overflow": "explode"}])
+def test_an_inbox_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        xmpp.Inbox(**wrong)
+
+
+def test_a_user_who_is_killed_leaves_without_goodbye_and_one_who_closes_says_it(
+    xmpp_server: XmppServer,
+) -> None:
+    said: list[bytes] = []
+    with newcomers(xmpp_server, 1) as (one,):
+        xmpp.observe(lambda direction, data: said.append(direction.encode() + data))
+        one.close()
+        one.connect()
+        one.kill()
+        xmpp.observe(None)
+    goodbyes = [data for data in said if b"</stream:stream>" in data]
+    assert [data[:1] for data in goodbyes] == [b">", b"<"], "ours and the server's"
+
+
+@pytest.mark.parametrize("wrong", ["", "@localhost", "user@", "a@b@"])
+def test_what_is_no_jid_is_refused_at_once(wrong: str) -> None:
+    with pytest.raises(UsageError, match="is no JID"):
+        xmpp.Client(wrong, "p")
+
+
+def test_a_client_that_is_connected_cannot_be_so_again(xmpp_server: XmppServer) -> None:
+    with online(xmpp_server, 1) as (one,):
+        with pytest.raises(UsageError, match="is connected already"):
+            one.connect()
+        one.ping()
+
+
+def test_a_message_to_who_is_away_is_delivered_late_and_its_time_is_not_counted(
+    ejabberd: XmppServer,
+) -> None:
+    with newcomers(ejabberd, 2) as (one, two):
+        two.close()
+        one.send_tracked(two.bare, "for later")
+        one.ping()
+        two.connect()
+        assert two.wait_for("message", 5).body == "for later"
+    taken = metrics.recorder.take()
+    assert (taken.counters["messages sent"], taken.counters["messages delivered"]) == (1, 1)
+    assert taken.counters["messages delayed"] == 1
+    assert "xmpp message delivery" not in taken.operations
