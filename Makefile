@@ -76,7 +76,8 @@ stop: $(VENV)/.installed ## End master and nodes; FORCE=1 a run that goes on, to
 
 test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
 	@missing=; for pair in nginx:nginx-light prosody:prosody ejabberdctl:ejabberd ip:iproute2 \
-	        iptables:iptables carbon-cache:graphite-carbon graphite-manage:graphite-web; do \
+	        iptables:iptables carbon-cache:graphite-carbon graphite-manage:graphite-web \
+	        sshd:openssh-server; do \
 	    $(HAS_SBIN) $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	[ -z "$$missing" ] || bash .ci/packages $$missing || true

@@ -89,7 +89,7 @@ MASTER = "[amoc-master]\nm\n"
         (MASTER + "[amoc:var]\n", r"hosts.ini:3: there is no section \[amoc:var\]"),
         (
             MASTER + "[amoc-nodes]\nn amoc_worker=2\n",
-            ":4: .*amoc_wrkers, did you mean amoc_workers",
+            ":4: .*, did you mean amoc_workers",
         ),
         (MASTER + "[amoc-nodes]\nn amoc_workers=two\n", ":4: amoc_workers is a whole number"),
         (MASTER + "[amoc-nodes]\nn amoc_workers=0\n", ":4: amoc_workers is a whole number"),
