@@ -1,6 +1,7 @@
 """`amoc hosts`: prepares the machines of hosts.ini, deploys to them and looks after them."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -151,10 +152,11 @@ def attach(path: Path) -> int:
     master = inventory.read(path).master
     user = master["amoc_user"]
     login = master["ansible_user"] or "root"
-    env = ["env", f"AMOC_HOME={master['amoc_home']}"]
-    words = [*env, f"{master['amoc_install_dir']}/bin/amoc", "attach"]
+    amoc = f"{master['amoc_install_dir']}/bin/amoc"
+    words = ["env", shlex.quote(f"AMOC_HOME={master['amoc_home']}"), shlex.quote(amoc), "attach"]
     if user not in {"root", login}:
-        words = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", *words]
+        group = f'"$(id -g {user})"'
+        words = ["setpriv", "--reuid", user, "--regid", group, "--init-groups", *words]
     if login not in {"root", user}:
         words = ["sudo", "-n", *words]
     with connections() as ssh:

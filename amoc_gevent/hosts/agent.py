@@ -293,14 +293,9 @@ def _as_user(task, command, text=None):
     env = dict(os.environ, AMOC_HOME=task["home"], PYTHONDONTWRITEBYTECODE="")
     env["PATH"] = os.path.dirname(python_of(task["python"])) + ":" + env.get("PATH", os.defpath)
     if task["user"] != "root" and os.geteuid() == 0:
-        command = [
-            "setpriv",
-            "--reuid",
-            task["user"],
-            "--regid",
-            task["user"],
-            "--init-groups",
-        ] + command
+        found = pwd.getpwnam(task["user"])
+        ids = ["--reuid", str(found.pw_uid), "--regid", str(found.pw_gid), "--init-groups"]
+        command = ["setpriv"] + ids + command
         env["HOME"] = task["home"]
     return run(command, env=env, input=text, cwd=task["home"])
 

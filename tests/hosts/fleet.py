@@ -35,6 +35,7 @@ class Fleet:
         self.key = self.desk.directory / "id"
         self.inventory = self.desk.directory / "hosts.ini"
         self.extra: dict[str, str] = {}
+        self.user = "root"
         self.daemons: dict[str, Process] = {}
         _keygen(self.key)
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd wants to shut itself in
@@ -83,7 +84,7 @@ class Fleet:
                     "ansible_user=root",
                     f"ansible_ssh_private_key_file={self.key}",
                     f"ansible_ssh_common_args=-F none -o UserKnownHostsFile={known}",
-                    "amoc_user=root",
+                    f"amoc_user={self.user}",
                     "amoc_keep_sysctls=fs. net.core.",  # the whole machine's
                     "amoc_workers=1\n",
                 ]

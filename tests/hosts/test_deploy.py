@@ -1,16 +1,21 @@
 """`make prepare`, `make deploy` and their like, on machines with a real sshd."""
 
 import json
+import os
+import pwd
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from gevent import subprocess
 
 from tests.hosts.fleet import Fleet
+from tests.net.conftest import plugged
 from tests.net.network import Host
 from tests.servers import wait_for
 
@@ -239,3 +244,28 @@ def test_the_doctor_examines_all_nodes_and_whether_they_reach_the_master(fleet: 
         process = fleet.desk.start(amoc)
         assert process.wait(120) == 0, process.said()
         assert "nothing will break at 20 users" in process.said()
+
+
+def test_the_daemons_are_of_the_user_whom_hosts_ini_names(release: Path) -> None:
+    found = pwd.getpwnam("nobody")
+    with (
+        tempfile.TemporaryDirectory(prefix="amoc-") as directory,  # which others can enter
+        plugged(["desk", "master", "n1"], Path(directory)) as net,
+    ):
+        Path(directory).chmod(0o755)
+        fleet = Fleet(net, ["n1"], release)
+        for host in fleet.machines:
+            os.chown(host.temporary, found.pw_uid, found.pw_gid)
+        fleet.user = "nobody"
+        fleet.write()
+
+        assert joined(fleet.good("deploy")) == {"n1"}
+
+        for host, kind in zip(fleet.machines, ("master", "node"), strict=True):
+            pid = int((host.home / f"{kind}.pid").read_text().split()[0])
+            assert psutil.Process(pid).uids().effective == found.pw_uid
+            assert (host.home / "keys/own.secret").stat().st_uid == found.pw_uid
+        assert "idle" in fleet.good("attach", text="status\n")
+        assert "0 changed, 2 as they were" in fleet.good("deploy")
+        fleet.good("stop")
+        fleet.end()
