@@ -433,7 +433,6 @@ def facts(task, _data):
         "ports": high - low + 1,
         "reuses_ports": _read_sysctl("net.ipv4.tcp_tw_reuse") == "1",
         "synchronised": _synchronised(),
-        "python": "%d.%d" % sys.version_info[:2],
         "commit": _commit(_amoc(task)) if "install_dir" in task else None,
         "unreachable": [_unreachable(*place) for place in task.get("reach", ())],
     }
