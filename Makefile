@@ -10,10 +10,20 @@ HTTPBIN := httpbin==0.10.4
 RELEASED := setup.py pyproject.toml deploy/release.py deploy/launch.py \
     $(wildcard $(shell git rev-parse --git-path logs/HEAD 2>/dev/null)) \
     $(shell find amoc_gevent scenarios -type f -not -name '*.pyc')
+HOSTS ?= hosts.ini
+RELEASE ?= dist/amoc
+LIMIT ?=
+LINES ?= 20
+CHECK ?=
+FORCE ?=
+ON_HOSTS = $(BIN)/amoc hosts
+CHOSEN = --inventory '$(HOSTS)' --limit '$(LIMIT)'
+CHECKED = $(if $(CHECK),--check)
 HAS_SBIN := PATH="$$PATH:/usr/sbin" command -v
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-xmpp release test check bench clean
+.PHONY: help run run-xmpp release prepare unprepare deploy status attach logs stop test check bench \
+    clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1         \2/p' $(MAKEFILE_LIST) \
@@ -43,9 +53,31 @@ run-xmpp: $(VENV)/.installed ## Have 200 users chat through the demo XMPP server
 
 release: dist/amoc ## Make dist/amoc, one file that runs where Python is and nothing else
 
+prepare: $(RELEASE) ## Prepare the machines of HOSTS=hosts.ini; LIMIT=a,b these; CHECK=1 changes nothing
+	@$(ON_HOSTS) prepare --release '$(RELEASE)' $(CHOSEN) $(CHECKED)
+
+unprepare: $(VENV)/.installed ## Undo what prepare did
+	@$(ON_HOSTS) unprepare $(CHOSEN) $(CHECKED)
+
+deploy: $(RELEASE) ## Copy the release to them, and have master and nodes run
+	@$(ON_HOSTS) deploy --release '$(RELEASE)' $(CHOSEN) $(CHECKED)
+
+status: $(VENV)/.installed ## Show what runs on them
+	@$(ON_HOSTS) status $(CHOSEN)
+
+attach: $(VENV)/.installed ## Steer the master's run from a prompt there
+	@$(ON_HOSTS) attach --inventory '$(HOSTS)'
+
+logs: $(VENV)/.installed ## Show the last LINES=20 of their logs
+	@$(ON_HOSTS) logs $(CHOSEN) --lines $(LINES)
+
+stop: $(VENV)/.installed ## End master and nodes; FORCE=1 a run that goes on, too
+	@$(ON_HOSTS) stop $(CHOSEN) $(CHECKED) $(if $(FORCE),--force)
+
 test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
 	@missing=; for pair in nginx:nginx-light prosody:prosody ejabberdctl:ejabberd ip:iproute2 \
-	        iptables:iptables carbon-cache:graphite-carbon graphite-manage:graphite-web; do \
+	        iptables:iptables carbon-cache:graphite-carbon graphite-manage:graphite-web \
+	        sshd:openssh-server; do \
 	    $(HAS_SBIN) $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	[ -z "$$missing" ] || bash .ci/packages $$missing || true

@@ -29,6 +29,7 @@ def main():
         os.execv(sys.executable, [sys.executable, "-S", *sys.argv])  # noqa: S606
     if platform.machine() != MACHINE:
         fail("this machine is %s" % platform.machine())
+    os.environ["AMOC_RELEASE"] = os.path.abspath(sys.argv[0])
     try:
         os.environ.setdefault("SHIV_ROOT", place())
         import _bootstrap  # noqa: PLC0415  # shiv's, beside this module in the archive

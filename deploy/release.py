@@ -38,6 +38,9 @@ def main(target: Path) -> None:
         _install(stage)
         for own in ("amoc_gevent", "scenarios"):
             shutil.copytree(ROOT / own, stage / own, ignore=GENERATED)
+        (stage / "deploy").mkdir()
+        for unit in (ROOT / "deploy").glob("*.service"):
+            shutil.copy(unit, stage / "deploy")
         stamp = commit() or "no commit"
         (stage / "amoc_gevent/COMMIT").write_text(f"{stamp}\n")
         _pack(stage, target)

@@ -1,13 +1,15 @@
 """Fixtures for all tests: real servers, started once and ended for sure."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gevent import subprocess
 
 from amoc_gevent.targets.http import DemoServer
 from tests.graphite_servers import Carbon, GraphiteWeb
-from tests.servers import Authority, Demo, Httpbin, MissingServerError, Nginx
+from tests.servers import ROOT, Authority, Demo, Httpbin, MissingServerError, Nginx
 from tests.xmpp_servers import Ejabberd, Prosody, XmppServer
 
 
@@ -126,3 +128,18 @@ def graphite_web(carbon: Carbon) -> Iterator[GraphiteWeb]:
         pytest.fail(str(missing), pytrace=False)
     yield server
     server.process.stop()
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The release of this checkout."""
+    target = tmp_path_factory.mktemp("release") / "amoc"
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "deploy/release.py"), str(target)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return target

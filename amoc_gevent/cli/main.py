@@ -44,6 +44,8 @@ COMMANDS = {
     "summary": Lazy("amoc_gevent.cli.remote:summary", "Show what a run did."),
     "shutdown": Lazy("amoc_gevent.cli.shutdown:shutdown", "End the master and the node."),
     "keys": Lazy("amoc_gevent.cli.keys:keys", "Make and list the keys of machines."),
+    "doctor": Lazy("amoc_gevent.cli.doctor:doctor", "Say what will break at so many users."),
+    "hosts": Lazy("amoc_gevent.cli.hosts:hosts", "Prepare and deploy to many machines."),
     "try": Lazy("amoc_gevent.cli.try_:try_", "Run a scenario once for one user, in detail."),
     "scenarios": Lazy("amoc_gevent.cli.scenarios:scenarios", "List the scenarios."),
     "describe": Lazy("amoc_gevent.cli.scenarios:describe", "Show a scenario and its settings."),

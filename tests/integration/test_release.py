@@ -57,21 +57,6 @@ python3 -c 'import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read()
 """
 
 
-@pytest.fixture(scope="session")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The release of this checkout."""
-    target = tmp_path_factory.mktemp("release") / "amoc"
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "deploy/release.py"), str(target)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return target
-
-
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory that another user can enter, with a space in its name and an empty home."""

@@ -1,0 +1,150 @@
+"""`amoc doctor`: what breaks first at so many users of a scenario, here or on all machines."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import click
+
+from amoc_gevent.cli.params import DURATION
+from amoc_gevent.core.capacity import Machine, Share, findings, share_of
+from amoc_gevent.core.units import format_count
+from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
+from amoc_gevent.hosts import inventory, tasks
+from amoc_gevent.hosts.probe import FEW, MANY, probe
+from amoc_gevent.hosts.ssh import AGENT, ANSWER, connections
+from amoc_gevent.hosts.work import Outcome, on_all
+
+HERE = "this machine"
+HAS = ("cores", "memory", "descriptors", "ports", "reuses_ports")
+
+
+@click.command()
+@click.argument("scenario")
+@click.argument("users", type=click.IntRange(min=1))
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one a core].")
+@click.option("--hosts", "path", type=click.Path(path_type=Path), help="hosts.ini: all its nodes.")
+@click.option(
+    "--probe-time", type=DURATION, default=5.0, help="How long each of two probes runs [5s]."
+)
+def doctor(
+    scenario: str,
+    users: int,
+    settings: tuple[str, ...],
+    workers: int | None,
+    path: Path | None,
+    probe_time: float,
+) -> int:
+    """Say what will break first when USERS run SCENARIO, and what to do about it.
+
+    Two short runs here, of 1 and of 40 users at most, show what a user takes. That is held against
+    what the machine has, or with --hosts each node, which gets its part of the users. The exit code
+    is 1 when something will break.
+    """
+    counts = (FEW, max(FEW + 1, min(MANY, users)))
+    few, many = (probe(scenario, count, probe_time, settings) for count in counts)
+    share = share_of(few.figures, many.figures)
+    click.echo(_share_line(share))
+    problems = [f"{why}: see `amoc try {scenario}`" for why in [many.trouble] if why]
+    found = _facts_here() if path is None else _facts_there(path)
+    part = -(-users // len(found))
+    for name, facts in found.items():
+        problems += _examine(name, facts, share, part, workers)
+    problems += _differences(
+        {name: facts for name, facts in found.items() if "failed" not in facts}
+    )
+    click.echo()
+    for problem in problems:
+        click.secho(f"will break: {problem}", fg="red")
+    if problems:
+        return EXIT_FAILED
+    click.echo(f"nothing will break at {format_count(users)} users")
+    return EXIT_FINISHED
+
+
+def _share_line(share: Share) -> str:
+    return (
+        f"each user takes {share.memory / 1000:,.0f} KB, {share.descriptors:.1f} descriptors, "
+        f"{share.cpu * 100:.3f} % of a core and {share.connections:.2f} new connections a second; "
+        f"a worker without users {share.base / 1e6:,.0f} MB"
+    )
+
+
+def _examine(
+    name: str, facts: dict[str, Any], share: Share, users: int, workers: int | None
+) -> Iterator[str]:
+    """Write what was found of one machine, and yield what will break there."""
+    click.echo(f"\n{name}, {format_count(users)} users:")
+    if "failed" in facts:
+        click.echo(f"  {facts['failed']}")
+        yield f"{name}: {facts['failed']}"
+        return
+    machine = Machine(**{has: facts[has] for has in HAS})
+    for one in findings(share, machine, users, workers or facts.get("workers") or machine.cores):
+        most = (
+            "any number of users" if one.most == inf else f"{format_count(one.most)} users at most"
+        )
+        needed = f"{format_count(round(one.needed, 2))} of {format_count(round(one.there, 2))}"
+        click.echo(f"  {one.what:<12} {needed} {one.unit}: {most}")
+        if one.breaks(users):
+            yield f"{name}: {one.what}, {needed} {one.unit}, {most}: {one.remedy}"
+    clock = (
+        "synchronised"
+        if facts["synchronised"]
+        else ("not synchronised: times of several machines do not compare; install chrony")
+    )
+    click.echo(f"  {'clock':<12} {clock}")
+    for unreachable in filter(None, facts["unreachable"]):
+        yield f"{name}: {unreachable}: deploy and start the master, and open its ports"
+
+
+def _differences(found: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Yield that machines have different releases, or none."""
+    commits = {name: facts["commit"] for name, facts in found.items() if name != HERE}
+    if len(set(commits.values())) > 1:
+        told = ", ".join(f"{name} {commit or 'none'}" for name, commit in commits.items())
+        yield f"releases differ ({told}): make deploy"
+
+
+def _facts_here() -> dict[str, dict[str, Any]]:
+    """Ask the agent of this machine what it has."""
+    order = json.dumps({"verb": "facts", "size": 0, "check": True})
+    done = subprocess.run(  # noqa: S603  # our own interpreter and agent
+        [sys.executable, str(AGENT)],
+        input=order + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not done.stdout.startswith(ANSWER):
+        raise AmocError(f"this machine cannot be examined: {done.stderr.strip()[-200:]}")
+    found: dict[str, Any] = json.loads(done.stdout.removeprefix(ANSWER))
+    return {HERE: {**found, "cores": len(os.sched_getaffinity(0))}}
+
+
+def _facts_there(path: Path) -> dict[str, dict[str, Any]]:
+    """Ask the agents of all nodes what they have, and whether they reach the master."""
+    machines = inventory.read(path)
+    master = machines.master
+    host = master["amoc_address"] or master.address
+    reach = [(host, int(master[port])) for port in ("amoc_port", "amoc_reports_port")]
+    outcomes = [Outcome(machine) for machine in machines.nodes]
+    with connections() as ssh:
+
+        def ask(one: Outcome) -> None:
+            order = {"verb": "facts", "reach": reach, **tasks.place_of(one.machine)}
+            one.take("facts", ssh.ask(one.machine, order))
+
+        on_all(outcomes, ask)
+    found = {}
+    for one in outcomes:
+        workers = one.machine["amoc_workers"]
+        facts = {"failed": one.failed} if one.failed else one.answers["facts"]
+        found[one.machine.name] = {**facts, "workers": int(workers) if workers else None}
+    return found

@@ -1,0 +1,208 @@
+"""`amoc hosts`: prepares the machines of hosts.ini, deploys to them and looks after them."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from amoc_gevent.engine.places import PACKAGE
+from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
+from amoc_gevent.hosts import inventory, release, tasks
+from amoc_gevent.hosts.deployment import Deployment
+from amoc_gevent.hosts.inventory import Inventory, Machine
+from amoc_gevent.hosts.ssh import Ssh, connections
+from amoc_gevent.hosts.work import Outcome, on_all, summary_line
+
+RELEASE = Path(os.environ.get("AMOC_RELEASE") or PACKAGE.parent / "dist/amoc")
+CHECK = click.option("--check", is_flag=True, help="Change nothing, and show what would change.")
+RELEASED = click.option(
+    "--release",
+    "released",
+    type=click.Path(path_type=Path),
+    default=RELEASE,
+    help="What `make release` made [itself, or dist/amoc].",
+)
+LINES = click.option("--lines", type=click.IntRange(min=1), default=20, help="Of each log [20].")
+
+
+def _on_hosts(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which machines."""
+    limit = click.option("--limit", default="", metavar="NAMES", help="Only these, with commas.")
+    which = click.option(
+        "--inventory",
+        "path",
+        type=click.Path(path_type=Path),
+        default=Path("hosts.ini"),
+        help="Which machines there are [hosts.ini].",
+    )
+    return which(limit(command))
+
+
+@click.group()
+def hosts() -> None:
+    """Prepare, deploy to and look after the machines of hosts.ini, over ssh."""
+
+
+@hosts.command()
+@_on_hosts
+@RELEASED
+@CHECK
+def prepare(path: Path, limit: str, released: Path, check: bool) -> int:
+    """Have limits, sysctls and a user as a load generator wants them."""
+    python = release.read(released).python
+    return _each(path, limit, lambda m: tasks.preparing(m, python, check=check), check=check)
+
+
+@hosts.command()
+@_on_hosts
+@CHECK
+def unprepare(path: Path, limit: str, check: bool) -> int:
+    """Undo what `prepare` did: limits and sysctls are as they were."""
+
+    def undoing(machine: Machine) -> tasks.Task:
+        return {"verb": "unprepare", "check": check, **tasks.place_of(machine)}
+
+    return _each(path, limit, undoing, check=check)
+
+
+@hosts.command()
+@_on_hosts
+@RELEASED
+@CHECK
+def deploy(path: Path, limit: str, released: Path, check: bool) -> int:
+    """Copy release and keys, and have master and nodes run and know each other."""
+    machines = inventory.read(path)
+    chosen, built = machines.limited(limit), release.read(released)
+    with connections() as ssh:
+        outcomes = Deployment(ssh, machines, built, check=check).run(chosen)
+        code = _told(outcomes, check=check)
+        if not check:
+            _show_nodes(ssh, machines)
+    return code
+
+
+@hosts.command()
+@_on_hosts
+def status(path: Path, limit: str) -> int:
+    """Show which release is where and what runs, then the nodes as the master sees them."""
+    machines = inventory.read(path)
+    with connections() as ssh:
+        outcomes = [Outcome(machine) for machine in machines.limited(limit)]
+        on_all(outcomes, lambda one: _look(ssh, one))
+        width = max(len(one.machine.name) for one in outcomes)
+        for one in outcomes:
+            click.echo(f"{one.machine.name:<{width}}  {one.failed or '; '.join(one.notes)}")
+        _show_nodes(ssh, machines)
+    return EXIT_FAILED if any(one.failed for one in outcomes) else EXIT_FINISHED
+
+
+@hosts.command()
+@_on_hosts
+@CHECK
+@click.option("--force", is_flag=True, help="Stop a run that goes on, at once.")
+def stop(path: Path, limit: str, check: bool, force: bool) -> int:
+    """End the daemons; a run that goes on keeps its own."""
+
+    def ending(machine: Machine) -> tasks.Task:
+        place = tasks.place_of(machine)
+        return {"verb": "stop", "check": check, "force": force, "python": _python(), **place}
+
+    return _each(path, limit, ending, check=check)
+
+
+@hosts.command()
+@_on_hosts
+@LINES
+def logs(path: Path, limit: str, lines: int) -> int:
+    """Show the last lines of all logs."""
+    machines = inventory.read(path)
+    with connections() as ssh:
+        outcomes = [Outcome(machine) for machine in machines.limited(limit)]
+
+        def ask(one: Outcome) -> None:
+            order = {"verb": "logs", "lines": lines, **tasks.place_of(one.machine)}
+            one.take("logs", ssh.ask(one.machine, order))
+
+        on_all(outcomes, ask)
+    for one in outcomes:
+        if one.failed:
+            click.echo(f"{one.machine.name}: {one.failed}", err=True)
+            continue
+        for kind, found in one.answers["logs"]["logs"].items():
+            for line in found:
+                click.echo(f"{one.machine.name} {kind}: {line}")
+    return EXIT_FAILED if any(one.failed for one in outcomes) else EXIT_FINISHED
+
+
+@hosts.command()
+@click.option(
+    "--inventory",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("hosts.ini"),
+    help="As above.",
+)
+def attach(path: Path) -> int:
+    """Steer the master's run from a prompt there."""
+    master = inventory.read(path).master
+    user = master["amoc_user"]
+    login = master["ansible_user"] or "root"
+    amoc = f"{master['amoc_install_dir']}/bin/amoc"
+    words = ["env", shlex.quote(f"AMOC_HOME={master['amoc_home']}"), shlex.quote(amoc), "attach"]
+    if user not in {"root", login}:
+        group = f'"$(id -g {user})"'
+        words = ["setpriv", "--reuid", user, "--regid", group, "--init-groups", *words]
+    if login not in {"root", user}:
+        words = ["sudo", "-n", *words]
+    with connections() as ssh:
+        terminal = ["-t"] if sys.stdin.isatty() else []
+        return subprocess.run([*ssh.command(master, *terminal), *words], check=False).returncode
+
+
+def _python() -> str:
+    return "{}.{}".format(*sys.version_info[:2])
+
+
+def _each(path: Path, limit: str, task: Callable[[Machine], tasks.Task], *, check: bool) -> int:
+    """Have one order carried out on each machine, and tell of each."""
+    chosen = inventory.read(path).limited(limit)
+    outcomes = [Outcome(machine) for machine in chosen]
+    with connections() as ssh:
+        on_all(outcomes, lambda one: _ask(ssh, one, task(one.machine)))
+    return _told(outcomes, check=check)
+
+
+def _ask(ssh: Ssh, outcome: Outcome, task: tasks.Task) -> None:
+    outcome.take(task["verb"], ssh.ask(outcome.machine, task))
+
+
+def _told(outcomes: Sequence[Outcome], *, check: bool) -> int:
+    """Write a line for each machine and one for all; return the exit code."""
+    width = max(len(one.machine.name) for one in outcomes)
+    for one in outcomes:
+        click.echo(one.line(width, check=check))
+    click.echo(summary_line(outcomes, check=check))
+    return EXIT_FAILED if any(one.failed for one in outcomes) else EXIT_FINISHED
+
+
+def _look(ssh: Ssh, outcome: Outcome) -> None:
+    """Note which release is there and what runs."""
+    machine = outcome.machine
+    found = outcome.take("look", ssh.ask(machine, {"verb": "look", **tasks.place_of(machine)}))
+    outcome.notes.append(f"release {found['commit']}" if found["release"] else "no release")
+    for kind, told in found["running"].items():
+        outcome.notes.append(f"{kind} runs, pid {told['pid']}" if told else f"no {kind} runs")
+
+
+def _show_nodes(ssh: Ssh, machines: Inventory) -> None:
+    """Write what the master says of its nodes, or why it says nothing."""
+    one = Outcome(machines.master)
+    order = {"verb": "command", "words": ["nodes"], "python": _python()}
+    on_all([one], lambda o: _ask(ssh, o, {**order, **tasks.place_of(o.machine)}))
+    click.echo()
+    click.echo(one.failed or one.answers["command"]["said"].rstrip("\n"))

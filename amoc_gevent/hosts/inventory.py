@@ -1,0 +1,201 @@
+"""hosts.ini: which machines there are and what is known of each, in the form of Ansible's INI.
+
+It reads groups with hosts and their variables, `[group:vars]`, and ranges such as `load[01:50]`.
+Everything that it does not know is an error that names its line.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+from amoc_gevent.errors import UsageError
+
+MASTER, NODES, ALL = "amoc-master", "amoc-nodes", "amoc"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+DEFAULTS = {
+    "ansible_host": "",
+    "ansible_user": "",
+    "ansible_port": "",
+    "ansible_ssh_private_key_file": "",
+    "ansible_ssh_common_args": "",
+    "ansible_python_interpreter": "python3",
+    "ansible_become": "",
+    "amoc_user": "amoc",
+    "amoc_install_dir": "/opt/amoc",
+    "amoc_home": "/var/lib/amoc",
+    "amoc_etc": "/etc",
+    "amoc_workers": "",
+    "amoc_address": "",
+    "amoc_port": "5710",
+    "amoc_reports_port": "5711",
+    "amoc_file_limit": "500000",
+    "amoc_keep_sysctls": "",
+    "amoc_graphite": "",
+    "amoc_graphite_prefix": "",
+    "amoc_graphite_interval": "",
+    "amoc_graphite_events": "",
+}
+"""All variables, and what they are where hosts.ini does not say."""
+
+NUMBERS = {"ansible_port", "amoc_port", "amoc_reports_port", "amoc_workers", "amoc_file_limit"}
+
+_RANGE = re.compile(r"(.*)\[(\d+):(\d+)\](.*)")
+_SECTION = re.compile(r"\[([\w-]+)(?::(\w+))?\]")
+_COMMENT = re.compile(r"""\s[#;][^'"]*$""")
+RANGE_MAX = 1000
+
+
+@dataclass(slots=True)
+class Machine:
+    """One machine: its name, whether it is the master, a node or both, and its variables."""
+
+    name: str
+    groups: set[str] = field(default_factory=set)
+    own: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, variable: str) -> str:
+        return self.own.get(variable) or self.shared.get(variable) or DEFAULTS[variable]
+
+    @property
+    def address(self) -> str:
+        """Where ssh reaches it."""
+        return self["ansible_host"] or self.name
+
+    @property
+    def is_master(self) -> bool:
+        """Whether the master runs there."""
+        return MASTER in self.groups
+
+    @property
+    def is_node(self) -> bool:
+        """Whether a node runs there."""
+        return NODES in self.groups
+
+
+@dataclass(slots=True)
+class Inventory:
+    """The machines of hosts.ini, in its order, the master first."""
+
+    machines: list[Machine]
+
+    @property
+    def master(self) -> Machine:
+        """The one master."""
+        return next(machine for machine in self.machines if machine.is_master)
+
+    @property
+    def nodes(self) -> list[Machine]:
+        """The machines on which a node runs."""
+        return [machine for machine in self.machines if machine.is_node]
+
+    def limited(self, names: str) -> list[Machine]:
+        """Return the machines called so, divided by commas; all of them where `names` is empty."""
+        wanted = [name for name in re.split(r"[,\s]+", names) if name]
+        known = [machine.name for machine in self.machines]
+        for name in wanted:
+            if name not in known:
+                raise UsageError(f"there is no host {name}{_meant(name, known)}")
+        return [machine for machine in self.machines if not wanted or machine.name in wanted]
+
+
+def read(path: Path) -> Inventory:
+    """Read hosts.ini. UsageError names the line of what is wrong."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"{path} cannot be read ({reason}); hosts.ini.example shows one"
+        ) from error
+    machines: dict[str, Machine] = {}
+    shared: dict[str, dict[str, str]] = {MASTER: {}, NODES: {}, ALL: {}}
+    group, kind = "", None
+    for number, line in enumerate(lines, 1):
+        where = f"{path}:{number}"
+        text = line.strip()
+        if not text or text[0] in "#;":
+            continue
+        section = _SECTION.fullmatch(text)
+        if section is not None:
+            group, kind = section[1], section[2]
+            _check_section(group, kind, where)
+        elif kind == "vars":
+            shared[group] |= dict([_variable(text, where)])
+        elif kind == "children":
+            _check_child(text, where)
+        elif group:
+            for machine in _machines(text, where):
+                known = machines.setdefault(machine.name, machine)
+                known.groups.add(group)
+                known.own |= machine.own
+        else:
+            raise UsageError(f"{where}: {text!r} stands before [{MASTER}] and [{NODES}]")
+    return _whole(list(machines.values()), shared, path)
+
+
+def _check_section(group: str, kind: str | None, where: str) -> None:
+    known = (f"{MASTER}", f"{NODES}", f"{ALL}:vars", f"{MASTER}:vars", f"{NODES}:vars")
+    given = f"{group}:{kind}" if kind else group
+    if given not in {*known, f"{ALL}:children"}:
+        raise UsageError(f"{where}: there is no section [{given}]; there are {', '.join(known)}")
+
+
+def _check_child(text: str, where: str) -> None:
+    if text not in {MASTER, NODES}:
+        raise UsageError(f"{where}: [{ALL}:children] has {MASTER} and {NODES}, not {text}")
+
+
+def _machines(text: str, where: str) -> Iterator[Machine]:
+    """Yield the machines of one line: a name or a range of names, then variables."""
+    try:
+        first, *words = shlex.split(text, comments=True)
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from error
+    own = dict(_variable(word, where) for word in words)
+    for name in _names(first, where):
+        if not NAME.fullmatch(name):
+            raise UsageError(f"{where}: {name!r} is no host's name: letters, digits, '.', '_', '-'")
+        yield Machine(name, own=own.copy())
+
+
+def _names(text: str, where: str) -> list[str]:
+    found = _RANGE.fullmatch(text)
+    if found is None:
+        return [text]
+    before, low, high, after = found.groups()
+    if not int(low) <= int(high) < int(low) + RANGE_MAX:
+        raise UsageError(f"{where}: {text}: a range goes upwards, for {RANGE_MAX} hosts at most")
+    return [f"{before}{n:0{len(low)}}{after}" for n in range(int(low), int(high) + 1)]
+
+
+def _variable(text: str, where: str) -> tuple[str, str]:
+    name, equals, value = (part.strip() for part in _COMMENT.sub("", text).partition("="))
+    if not equals or name not in DEFAULTS:
+        raise UsageError(f"{where}: there is no variable {name}{_meant(name, list(DEFAULTS))}")
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        value = value[1:-1]
+    if name in NUMBERS and not (value.isdecimal() and int(value) > 0):
+        raise UsageError(f"{where}: {name} is a whole number above zero, not {value!r}")
+    return name, value
+
+
+def _meant(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, 1)
+    return f", did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+
+
+def _whole(machines: list[Machine], shared: dict[str, dict[str, str]], path: Path) -> Inventory:
+    masters = [machine for machine in machines if machine.is_master]
+    if len(masters) != 1:
+        raise UsageError(f"{path}: [{MASTER}] has one host, not {len(masters)}")
+    if not any(machine.is_node for machine in machines):
+        raise UsageError(f"{path}: [{NODES}] has no host")
+    for machine in machines:
+        of_groups = [shared[group] for group in (MASTER, NODES) if group in machine.groups]
+        machine.shared = {**shared[ALL], **{k: v for found in of_groups for k, v in found.items()}}
+    return Inventory(sorted(machines, key=lambda machine: not machine.is_master))

@@ -1,0 +1,89 @@
+"""What a few users of a scenario take: two short runs with one worker, from their summaries."""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from amoc_gevent.engine.child import command_line, environment
+from amoc_gevent.errors import AmocError
+
+FEW = 1
+MANY = 40
+SPARE_S = 60.0
+
+
+class ProbeError(AmocError):
+    """The users of a probe did not get to run."""
+
+
+class Probe(NamedTuple):
+    """What so many users took together, and what went wrong with them.
+
+    `figures` has users, memory (bytes), descriptors, cpu (cores), connections (new ones a second).
+    """
+
+    figures: dict[str, float]
+    trouble: str
+
+
+def probe(scenario: str, users: int, seconds: float, settings: Sequence[str]) -> Probe:
+    """Run `users` of `scenario` on one worker for `seconds`; ProbeError where it could not run."""
+    sets = [word for given in settings for word in ("--set", given)]
+    with tempfile.TemporaryDirectory(prefix="amoc-doctor-") as directory:
+        target = Path(directory) / "summary.json"
+        words = ["run", scenario, "1", str(users), "--workers", "1", "--user-rate", "100/s"]
+        words += ["--repeat-interval", "1s", "--duration", f"{seconds:g}s", "--quiet"]
+        try:
+            done = subprocess.run(  # noqa: S603  # our own interpreter and arguments
+                command_line(*words, "--summary", str(target), *sets),
+                env=environment(),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds + SPARE_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ProbeError(f"a probe of {users} users did not end in time") from None
+        if done.returncode != 0 or not target.exists():
+            lines = [line for line in done.stderr.splitlines() if line.startswith("amoc: ")]
+            why = lines[-1].removeprefix("amoc: ") if lines else done.stderr.strip()[-200:]
+            raise ProbeError(f"a probe of {users} users failed: {why}")
+        summary = json.loads(target.read_text())
+        return Probe(figures(summary, users), trouble_of(summary))
+
+
+def figures(summary: Mapping[str, Any], users: int) -> dict[str, float]:
+    """Return what a summary says of the worker, with all its users at work."""
+    rows = summary["rows"]
+    busy = [row for row in rows if row["users"]["running"] + row["users"]["resting"] == users]
+    loads = [row["cpu"] for row in (busy or rows)[1:] or rows]
+    operations = summary["operations"].values()
+    connects = (one["phases_us"].get("connect", {"count": 0})["count"] for one in operations)
+    duration = summary["run"]["duration_s"] or 1.0
+    return {
+        "users": float(users),
+        "memory": float(summary["health"]["worst"]["rss"]),
+        "descriptors": float(summary["health"]["worst"]["descriptors"]),
+        "cpu": sum(loads) / len(loads) if loads else 0.0,
+        "connections": max(0.0, sum(connects) - users) / duration,
+    }
+
+
+def trouble_of(summary: Mapping[str, Any]) -> str:
+    """Return what went wrong in a run, with its most frequent kind; "" where nothing did."""
+    operations = summary["operations"].values()
+    groups = [group for one in operations for group in one["error_groups"].items()]
+    if groups:
+        count, errors = (sum(one[name] for one in operations) for name in ("count", "errors"))
+        kind = max(groups, key=lambda group: group[1])[0]
+        return f"{errors} of {count} operations failed, with {kind!r} above all"
+    if summary["errors"]:
+        error = summary["errors"][0]
+        return (
+            f"{summary['users']['failed']} rounds failed, with {error['type']} at {error['place']}"
+        )
+    return ""

@@ -1,0 +1,134 @@
+"""One machine over plain ssh: the agent runs there, from standard input, and answers in JSON.
+
+Nothing is left on the machine but what the agent is asked for. The connection is shared by all
+that is done in one command.
+"""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from amoc_gevent import clock
+from amoc_gevent.errors import AmocError
+from amoc_gevent.hosts.inventory import Machine
+
+AGENT = Path(__file__).with_name("agent.py")
+ANSWER = "amoc-agent-answer "
+OLD_PYTHON = 93
+"""The exit code of a Python on which the agent cannot even be compiled."""
+
+CONNECT_S = 10
+PATIENCE_S = 300.0
+
+BOOT = (
+    "import sys;v=sys.version_info[:2];v<(3,6) and (sys.stderr.write('%d.%d'%v),sys.exit({old}));"
+    "exec(compile(sys.stdin.buffer.read({size}).decode(),'agent','exec'))"
+)
+
+
+class HostError(AmocError):
+    """What went wrong on one machine, in a line."""
+
+
+class Ssh:
+    """Connections to machines; `directory` holds their sockets."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def command(self, machine: Machine, *options: str) -> list[str]:
+        """Return the ssh command that reaches `machine`, without what is to run there."""
+        found = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
+        found += ["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
+        found += ["-o", "StrictHostKeyChecking=accept-new", "-o", "LogLevel=ERROR"]
+        found += ["-o", "ControlMaster=auto", "-o", "ControlPersist=30"]
+        found += ["-o", f"ControlPath={self._directory}/%C"]
+        found += machine["ansible_ssh_common_args"].split()
+        for flag, variable in (
+            ("-l", "ansible_user"),
+            ("-p", "ansible_port"),
+            ("-i", "ansible_ssh_private_key_file"),
+        ):
+            if machine[variable]:
+                found += [
+                    flag,
+                    str(Path(machine[variable]).expanduser())
+                    if flag == "-i"
+                    else machine[variable],
+                ]
+        return [*found, *options, machine.address]
+
+    def ask(self, machine: Machine, task: dict[str, Any], data: bytes = b"") -> dict[str, Any]:
+        """Have the agent do `task` on `machine`; return its answer, with its clock's `offset` (s).
+
+        Raises HostError, in a line, for what kept it from that.
+        """
+        agent = AGENT.read_bytes()
+        boot = BOOT.format(size=len(agent), old=OLD_PYTHON)
+        python = f'{machine["ansible_python_interpreter"]} -c "{boot}"'
+        remote = f"sudo -n {python}" if _becomes(machine) else python
+        order = json.dumps({**task, "size": len(data)}).encode() + b"\n"
+        began = clock.wall()
+        try:
+            done = subprocess.run(
+                [*self.command(machine), remote],
+                input=agent + order + data,
+                capture_output=True,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise HostError(f"no answer within {PATIENCE_S:.0f} s") from None
+        answer = _answer(done.stdout.decode(errors="replace"))
+        if answer is None:
+            raise HostError(_reason(machine, done.returncode, done.stderr.decode(errors="replace")))
+        if "failed" in answer:
+            raise HostError(answer["failed"])
+        middle, half = (began + clock.wall()) / 2, (clock.wall() - began) / 2
+        offset = answer["time"] - middle
+        answer["offset"] = offset if abs(offset) > half + 0.1 else 0.0
+        return answer
+
+
+def _becomes(machine: Machine) -> bool:
+    wanted = machine["ansible_become"].lower()
+    if wanted:
+        return wanted in {"true", "yes", "1"}
+    return machine["ansible_user"] not in {"", "root"}
+
+
+def _answer(said: str) -> dict[str, Any] | None:
+    for line in said.splitlines():
+        if line.startswith(ANSWER):
+            found: dict[str, Any] = json.loads(line.removeprefix(ANSWER))
+            return found
+    return None
+
+
+def _reason(machine: Machine, code: int, said: str) -> str:
+    """Return why there was no answer, from what ssh or the shell there said."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    last = lines[-1] if lines else f"exit code {code}"
+    python = machine["ansible_python_interpreter"]
+    if code == OLD_PYTHON:
+        return f"{python} there is Python {last}, which is too old"
+    if code in {126, 127}:
+        hint = "install Python, or set ansible_python_interpreter"
+        return f"there is no {python} there ({last}): {hint}"
+    if code == 255:
+        return f"ssh: {last.removeprefix('ssh: ').rstrip('.')}"
+    if "password is required" in last:
+        return "sudo wants a password: allow it without, or let ansible_user be root"
+    return last
+
+
+@contextmanager
+def connections() -> Iterator[Ssh]:
+    """Have connections until the end of the block; those that are open end soon after it."""
+    # A socket's path has 107 bytes at most, which other places for temporary files may exceed.
+    with tempfile.TemporaryDirectory(prefix="amoc-ssh-", dir="/tmp") as directory:
+        yield Ssh(Path(directory))

@@ -1,0 +1,112 @@
+"""What the agent is asked to do on each machine, from hosts.ini: orders as data."""
+
+from typing import Any
+
+from amoc_gevent.engine.places import PACKAGE
+from amoc_gevent.hosts.inventory import Machine
+from amoc_gevent.hosts.release import Release
+
+Task = dict[str, Any]
+
+SYSCTLS = (
+    ("fs.file-max", "500000", "least"),
+    ("fs.nr_open", "1048576", "least"),
+    ("net.ipv4.ip_local_port_range", "1024 65535", "is"),
+    ("net.ipv4.tcp_max_syn_backlog", "40000", "least"),
+    ("net.core.somaxconn", "40000", "least"),
+    ("net.core.netdev_max_backlog", "300000", "least"),
+    ("net.ipv4.tcp_fin_timeout", "15", "most"),
+    ("net.ipv4.tcp_tw_reuse", "1", "is"),
+    ("net.ipv4.tcp_keepalive_time", "180", "most"),
+    ("net.ipv4.tcp_keepalive_intvl", "60", "most"),
+    ("net.ipv4.tcp_keepalive_probes", "5", "most"),
+    ("net.core.rmem_max", "134217728", "least"),
+    ("net.core.wmem_max", "134217728", "least"),
+)
+"""Name, value, and what does without a change: that value, or at least or at most as much."""
+
+UNITS = PACKAGE.parent / "deploy"
+
+
+def place_of(machine: Machine) -> Task:
+    """Return what each order says: where things are, and who the daemons are."""
+    return {
+        "user": machine["amoc_user"],
+        "home": machine["amoc_home"],
+        "install_dir": machine["amoc_install_dir"],
+        "etc": machine["amoc_etc"],
+        "kinds": kinds_of(machine),
+    }
+
+
+def kinds_of(machine: Machine) -> list[str]:
+    """Return the daemons that belong there, a node before its master: so they end."""
+    return [*(["node"] if machine.is_node else []), *(["master"] if machine.is_master else [])]
+
+
+def preparing(machine: Machine, python: str, *, check: bool) -> Task:
+    """Return the order to prepare a machine."""
+    keep = machine["amoc_keep_sysctls"].replace(",", " ").split()
+    return {
+        "verb": "prepare",
+        "check": check,
+        "python": python,
+        "file_limit": int(machine["amoc_file_limit"]),
+        "sysctls": SYSCTLS,
+        "keep": keep,
+        **place_of(machine),
+    }
+
+
+def installing(machine: Machine, release: Release, *, check: bool) -> Task:
+    """Return the order to put the release in its place."""
+    return {"verb": "install", "check": check, **released(release), **place_of(machine)}
+
+
+def released(release: Release) -> Task:
+    """Return what an order says of the release."""
+    return {"release": release.sha256, "commit": release.commit, "python": release.python}
+
+
+def starting(
+    machine: Machine, master: Machine, kind: str, release: Release, *, check: bool
+) -> Task:
+    """Return the order to have the daemon of `kind` run."""
+    options = _master_options(machine) if kind == "master" else _node_options(machine, master)
+    return {
+        "verb": "start",
+        "check": check,
+        "kind": kind,
+        "options": options,
+        "unit": _unit(machine, kind),
+        **released(release),
+        **place_of(machine),
+    }
+
+
+def _master_options(machine: Machine) -> list[str]:
+    found = ["--bind", "0.0.0.0"]  # noqa: S104  # only who has a key is heard
+    found += ["--port", machine["amoc_port"], "--reports-port", machine["amoc_reports_port"]]
+    for name in ("graphite", "graphite_prefix", "graphite_interval", "graphite_events"):
+        if machine[f"amoc_{name}"]:
+            found += [f"--{name.replace('_', '-')}", machine[f"amoc_{name}"]]
+    return found
+
+
+def _node_options(machine: Machine, master: Machine) -> list[str]:
+    found = ["--master", master["amoc_address"] or master.address, "--name", machine.name]
+    found += ["--port", master["amoc_port"], "--reports-port", master["amoc_reports_port"]]
+    return found + (["--workers", machine["amoc_workers"]] if machine["amoc_workers"] else [])
+
+
+def _unit(machine: Machine, kind: str) -> str:
+    """Return the unit of a daemon with this machine's places and user."""
+    text = (UNITS / f"amoc-{kind}.service").read_text()
+    home = machine["amoc_home"]
+    if home != "/var/lib/amoc":  # which systemd would make
+        kept = [line for line in text.splitlines() if not line.startswith("StateDirectory")]
+        text = "\n".join(kept).replace("/var/lib/amoc", home) + "\n"
+    text = text.replace("/opt/amoc", machine["amoc_install_dir"]).replace(
+        "/etc/", machine["amoc_etc"] + "/"
+    )
+    return text.replace("User=amoc\n", f"User={machine['amoc_user']}\n")

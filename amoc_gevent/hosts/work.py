@@ -1,0 +1,77 @@
+"""Does something on all machines at once, and tells of each in a line as it is done."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import Any
+
+from amoc_gevent.errors import AmocError
+from amoc_gevent.hosts.inventory import Machine
+
+AT_ONCE = 64
+OFFSET_S = 0.5
+"""By how much a machine's clock may differ before it is worth a word."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one machine: what was changed, what is remarkable, why it failed if it did."""
+
+    machine: Machine
+    changed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failed: str = ""
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def take(self, verb: str, answer: dict[str, Any]) -> dict[str, Any]:
+        """Take over what an answer says of changes, and of the machine's clock."""
+        self.answers[verb] = answer
+        self.changed += answer.get("changed", ())
+        self.notes += answer.get("notes", ())
+        offset = answer.get("offset", 0.0)
+        if abs(offset) > OFFSET_S and not any("clock is" in note for note in self.notes):
+            what = "ahead of" if offset > 0 else "behind"
+            self.notes.append(f"its clock is {abs(offset):.1f} s {what} this machine's")
+        return answer
+
+    def line(self, width: int, *, check: bool) -> str:
+        """Return the machine's line."""
+        if self.failed:
+            word, text = "failed", self.failed
+        elif self.changed:
+            word, text = ("would change" if check else "changed"), ", ".join(self.changed)
+        else:
+            word, text = "ok", "nothing to change"
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"{self.machine.name:<{width}}  {word:<7}  {text}{notes}"
+
+
+Step = Callable[[Outcome], None]
+
+
+def on_all(outcomes: Iterable[Outcome], step: Step) -> None:
+    """Do one step on all machines that have not failed, at once; what it raises fails its own."""
+
+    def one(outcome: Outcome) -> None:
+        try:
+            step(outcome)
+        except AmocError as error:
+            outcome.failed = str(error)
+
+    going = [outcome for outcome in outcomes if not outcome.failed]
+    if not going:
+        return
+    with ThreadPoolExecutor(min(AT_ONCE, len(going))) as pool:
+        for future in as_completed([pool.submit(one, outcome) for outcome in going]):
+            future.result()
+
+
+def summary_line(outcomes: Sequence[Outcome], *, check: bool) -> str:
+    """Return how many machines there were, how many changed, and which ones failed."""
+    failed = [outcome.machine.name for outcome in outcomes if outcome.failed]
+    changed = sum(1 for outcome in outcomes if outcome.changed and not outcome.failed)
+    parts = [f"{changed} {'would change' if check else 'changed'}"]
+    parts.append(f"{len(outcomes) - changed - len(failed)} as they were")
+    parts.append(f"{len(failed)} failed: {', '.join(failed)}" if failed else "none failed")
+    count = len(outcomes)
+    return f"{count} host{'' if count == 1 else 's'}: {', '.join(parts)}"

@@ -1,0 +1,60 @@
+"""`amoc doctor` on this machine: what it measures of a scenario, and its exit code."""
+
+import re
+
+from tests.integration.conftest import Amoc
+from tests.servers import Demo
+
+KEEPING = """
+from amoc_gevent import http, settings, user
+
+url = settings.declare("url", "http://127.0.0.1:1", "the service")
+sessions = {}
+
+
+def start(user_id):
+    session = sessions.setdefault(user_id, http.Session(url.value))
+    session.get("/")
+    sessions.setdefault(-user_id, bytearray(500_000)).extend(b"")
+"""
+
+QUICK = ("--probe-time", "3s")
+
+
+def test_what_will_not_break_is_said_with_each_limit(amoc: Amoc, demo: Demo) -> None:
+    path = amoc.scenario(KEEPING)
+    code, said = amoc.run("doctor", path, 4, *QUICK, "--set", f"url={demo.url}")
+
+    assert code == 0, said
+    assert "nothing will break at 4 users" in said
+    for what in ("descriptors", "ports", "memory", "CPU", "clock"):
+        assert re.search(rf"^  {what} ", said, re.MULTILINE), said
+
+
+def test_what_breaks_is_named_with_its_remedy(amoc: Amoc, demo: Demo) -> None:
+    path = amoc.scenario(KEEPING)
+    code, said = amoc.run("doctor", path, 10_000_000, *QUICK, "--set", f"url={demo.url}")
+
+    assert code == 1
+    took = re.search(r"each user takes ([\d,]+) KB, ([\d.]+) descriptors", said)
+    assert took is not None, said
+    assert 450 < int(took[1].replace(",", "")) < 900
+    assert float(took[2]) == 1.0
+    for what in ("descriptors", "ports", "memory"):
+        assert re.search(rf"^will break: this machine: {what}, .* users at most: ", said, re.M)
+    assert "ip_local_port_range" in said
+
+
+def test_a_target_that_does_not_answer_will_break(amoc: Amoc) -> None:
+    path = amoc.scenario(KEEPING)
+    code, said = amoc.run("doctor", path, 4, *QUICK, "--set", "url=http://127.0.0.1:1")
+    assert code == 1
+    assert re.search(r"will break: \d+ of \d+ operations failed, with 'connection refused'", said)
+
+
+def test_a_scenario_that_cannot_start_is_one_line(amoc: Amoc) -> None:
+    path = amoc.scenario("def start(user_id): pass\n\ndef init():\n    raise ValueError('no')\n")
+    code, said = amoc.run("doctor", path, 4, *QUICK)
+    assert code == 1
+    assert "init raised ValueError: no" in said
+    assert "Traceback" not in said
