@@ -1,5 +1,6 @@
 """Fixtures for all tests: real servers, started once and ended for sure."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,12 @@ from amoc_gevent.targets.http import DemoServer
 from tests.graphite_servers import Carbon, GraphiteWeb
 from tests.servers import ROOT, Authority, Demo, Httpbin, MissingServerError, Nginx
 from tests.xmpp_servers import Ejabberd, Prosody, XmppServer
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell starts what it runs in the background; the commands that are tested would inherit
+    # it, and Ctrl-C is one of the things that are tested.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -65,7 +65,8 @@ class Conductor:
                 self._keeper.event("node-back", f"{words} was started again")
             self._move(run, node.name, (node.name,))
             self._rehome(run)
-        self._keeper.publish()
+        if self._overdue():  # else with its next report: many join at once
+            self._keeper.publish()
 
     def lost(self, node: NodeView) -> None:
         """Give the users of a node that is not heard to the others, unless they shall wait."""

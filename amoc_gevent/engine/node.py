@@ -51,6 +51,7 @@ FIRST_REPORT_S = 0.1
 """How soon a node reports again that was not answered yet: at first an answer finds no listener."""
 
 LEAVE_S = 3.0
+STOOD_STILL_S = 1.0
 LEASE_GRACE_S = 1.0
 """How long after the lease, at most, a worker may take to end its users before it is killed."""
 
@@ -100,6 +101,8 @@ class Node:
         self._leaving = False
         self._forced = False
         self._reported, self._pause = NEVER, FIRST_REPORT_S
+        self._looked = clock.monotonic()
+        self._awake = NEVER
         self._seconds = OpenSeconds()
         self._events: list[Event] = []
         self._refusals = Refusals()
@@ -356,13 +359,17 @@ class Node:
 
     def _do_what_is_due(self) -> None:
         now = clock.monotonic()
+        if now - self._looked > STOOD_STILL_S:
+            self._awake = now
+        self._looked = now
         if now - self._reported >= self._pause:
             self._reported = now
             self._pause = REPORT_S if self._until > NEVER else min(REPORT_S, 2 * self._pause)
             self._send()
         if any(worker.state == "starting" for worker in self._crew.workers):
             self._publish()
-        self._crew.kill_the_deaf(self._until + self._grace)
+        # What stood still with its workers leaves them the time to end by themselves.
+        self._crew.kill_the_deaf(max(self._until, self._awake) + self._grace)
 
     def _event(self, kind: str, text: str) -> None:
         log.warning("%s", text)

@@ -102,11 +102,15 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def master(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> PlayedMaster:
-    """A played master of a node that has no run and reports often."""
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "RESEND_S", 0.05)
     monkeypatch.setattr(node_module, "TICK_S", 0.001)
     monkeypatch.setattr(node_module, "REPORT_S", 0.001)
+
+
+@pytest.fixture
+def master(_hasty: None, stage: Stage) -> PlayedMaster:
+    """A played master of a node that has no run and reports often."""
     return stage.master
 
 

@@ -66,7 +66,7 @@ def test_from_nothing_to_a_cluster_that_runs_a_scenario(fleet: Fleet) -> None:
 def joined(said: str) -> set[str]:
     """Return the nodes of the table that ends what was said."""
     rows = said.rsplit("\n\n", maxsplit=1)[-1].splitlines()[1:]
-    return {row.split()[0] for row in rows if not row.startswith("make: ")}
+    return {row.split()[0] for row in rows if not re.match(r"make(\[\d+\])?: ", row)}
 
 
 class Counting:
