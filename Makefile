@@ -81,7 +81,7 @@ test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
 	    $(HAS_SBIN) $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	[ -z "$$missing" ] || bash .ci/packages $$missing || true
-	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 check: $(VENV)/.check ## Check style, types and the arrows between modules
 	@$(BIN)/ruff check --quiet .

@@ -13,7 +13,6 @@ from tests.graphite_servers import Carbon, GraphiteWeb
 from tests.servers import ROOT, Authority, Demo, Httpbin, MissingServerError, Nginx
 from tests.xmpp_servers import Ejabberd, Prosody, XmppServer
 
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell starts what it runs in the background; the commands that are tested would inherit
     # it, and Ctrl-C is one of the things that are tested.

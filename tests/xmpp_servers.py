@@ -13,6 +13,7 @@ that nobody has had (`take`).
 
 import os
 import shlex
+import shutil
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -309,8 +310,7 @@ class Ejabberd(XmppServer):
     executable = "ejabberdctl"
 
     def _start(self) -> Process:
-        for old in self.directory.glob("spool/*"):
-            old.unlink()
+        shutil.rmtree(self.directory / "spool", ignore_errors=True)  # of an attempt before
         for part in ("spool", "logs"):
             (self.directory / part).mkdir(exist_ok=True)
         config = self.directory / "ejabberd.yml"

@@ -274,7 +274,9 @@ class Node:
             return
         plan = self._plan
         if self._leaving:
-            plan = Plan(plan.version, plan.run, "stopping", force=self._forced)
+            # Workers do what a new version says; nobody else sees these two.
+            version = plan.version + 1 + self._forced
+            plan = Plan(version, plan.run, "stopping", force=self._forced)
         scenario = self._shelf.find(self._plan.scenario, self._plan.code)
         ended = tuple(self._ended_ids) if self._crew.returning else ()
         order = Order(

@@ -297,8 +297,11 @@ def test_a_node_that_leaves_ends_its_users_and_says_so(stage: Stage, tmp_path: P
         master.acknowledge(master.newest.sequence)
 
     until_told(lead, lambda: running(master) == 5)
-    leaving = gevent.spawn(stage.node.leave, 5.0)
+    worker = stage.node._crew.workers[0]
+    leaving = gevent.spawn(stage.node.leave, 60.0)
     until_told(lead, lambda: leaving.dead, "the node to have left")
+    assert worker.process is not None
+    assert worker.process.returncode == 0, "it was told to end, and not killed"
     assert master.newest.left
     assert master.newest.state == "stopped"
     assert not any(worker.alive for worker in stage.node._crew.workers)

@@ -22,6 +22,8 @@ class Terminal:
         if self._child == 0:
             os.chdir(ROOT)
             env = {**environment, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+            for name in ("COLUMNS", "LINES"):  # which say how large another terminal is
+                env.pop(name, None)
             command = [sys.executable, "-m", "amoc_gevent", *arguments]
             os.execve(sys.executable, command, env)
         self.resize(24, 100)

@@ -154,7 +154,7 @@ def test_30_percent_of_200_connections_are_cut_in_mid_chat_and_nothing_is_lost(
         gevent.sleep(0.05)
         return total().delivered == total().sent  # one that was overtaken counts as lost till then
 
-    wait_for(all_there, what="the last messages")
+    wait_for(all_there, 30, "the last messages")
     assert len(cut) == 60
     assert (total().sent, total().delivered) == (200 * rounds, 200 * rounds)
     assert total().lost == 0
