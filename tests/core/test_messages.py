@@ -97,7 +97,8 @@ def test_garbage_is_a_message_error_and_nothing_else(
         decoder(data)
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
+# A text and two numbers are a beat by chance, and no garbage.
+@pytest.mark.parametrize("decoder", [one for one in DECODERS if one is not decode_beat])
 @given(junk)
 def test_wellformed_garbage_is_a_message_error_and_nothing_else(
     decoder: Callable[[bytes], Any], value: object
