@@ -2,7 +2,6 @@
 
 import _socket
 import ssl
-from collections.abc import Callable
 from contextlib import suppress
 
 from amoc_gevent import clock
@@ -72,16 +71,22 @@ class TlsTransport(Transport):
             raise from_os_error(error, self.peer) from None
         return data
 
-    def poll(self, sink: Callable[[bytes], None]) -> None:
-        """Give `sink` what the records that are there carry, as `Transport.poll` does."""
-        super().poll(self._tls.feed)
+    def poll(self) -> bytes:
+        """Return what the records that are there carry, as `Transport.poll` does."""
+        tls = self._tls
+        data = super().poll()
+        if data or self.over:
+            tls.feed(data)
+        found = b""
         try:
-            while (data := self._tls.decrypt(READ_SIZE)) is not None:
-                sink(data)
-                if not data or self.closed:
-                    return
+            while (data := tls.decrypt(READ_SIZE)) is not None:  # type: ignore[assignment]
+                if not data:
+                    self.over = True
+                    break
+                found = found + data if found else data
         except ssl.SSLError as error:
             raise from_os_error(error, self.peer) from None
+        return found
 
     @property
     def session(self) -> ssl.SSLSession | None:

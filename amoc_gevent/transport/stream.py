@@ -11,7 +11,8 @@ import struct
 from collections.abc import Callable
 from weakref import ref
 
-from amoc_gevent import clock, metrics
+from amoc_gevent import clock
+from amoc_gevent.metrics import recorder
 from amoc_gevent.transport.errors import (
     READ_TIMEOUT,
     TOTAL_TIMEOUT,
@@ -48,6 +49,7 @@ class Transport:
         "connect_us",
         "kept",
         "lag",
+        "over",
         "peer",
         "read_timeout",
         "sent",
@@ -63,7 +65,7 @@ class Transport:
         self._send = sock.send
         self.waiter = waiter
         self.peer = peer
-        self.closed = False
+        self.closed = self.over = False
         self.connect_us = 0
         self.tls_us: int | None = None
         self.sent = self.arrived = self.lag = 0.0
@@ -142,27 +144,29 @@ class Transport:
             raise self._late()
         return data
 
-    def follow(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called on the hub whenever there is something to `poll`."""
-        self.waiter.follow(callback)
+    def follow(self, callback: Callable[..., None], *args: object) -> None:
+        """Have `callback(*args)` called on the hub whenever there is something to `poll`."""
+        self.waiter.follow(callback, *args)
 
     def unfollow(self) -> None:
         """Let the greenlet that uses the stream `receive` again."""
         self.waiter.unfollow()
 
-    def poll(self, sink: Callable[[bytes], None]) -> None:
-        """Give `sink` what is there to read, b"" at the end of the stream; it never waits.
+    def poll(self) -> bytes:
+        """Return what is there to read, b"" when that is nothing; it never waits.
 
-        Raises TransportError when the stream is broken.
+        `over` is true once the peer has ended the stream. Raises TransportError when it is broken.
         """
         try:
             data, ancillary, _, _ = self._recvmsg(READ_SIZE, _ANCILLARY_SIZE)
         except BlockingIOError:
-            return
+            return b""
         except OSError as error:
             raise self._broken(error) from None
         self._mark(ancillary)
-        sink(data)
+        if not data:
+            self.over = True
+        return data
 
     def release(self) -> tuple["_socket.socket", Waiter]:
         """Give up socket and waiter to another stream, over the same connection."""
@@ -177,7 +181,7 @@ class Transport:
             lag_ns = clock.wall_ns() - seconds * 1_000_000_000 - ns
             if lag_ns < 0:  # noqa: PLR1730  # max() takes longer; the wall clock was set back
                 lag_ns = 0
-            metrics.recorder.lag(lag_ns // 1000)
+            recorder.lag(lag_ns // 1000)
             self.stamped = True
             self.lag = lag = lag_ns / 1e9
             self.arrived = now - lag

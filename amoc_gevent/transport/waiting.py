@@ -90,10 +90,10 @@ class Waiter(Timed):
         self.unread = False
         self._watcher.start(self._on_readable)
 
-    def follow(self, callback: Callable[[], None]) -> None:
-        """Call `callback` on the hub whenever there is something to read; nobody waits then."""
+    def follow(self, callback: Callable[..., None], *args: object) -> None:
+        """Call `callback(*args)` on the hub whenever there is something to read; nobody waits."""
         self._watcher.stop()
-        self._watcher.start(callback)
+        self._watcher.start(callback, *args)
 
     def unfollow(self) -> None:
         """Let a greenlet wait again."""

@@ -48,11 +48,9 @@ class Client(Session):
         extra: str = "",
     ) -> None:
         """Send a message; `extra` is XML that goes beside the body."""
-        if id is None:
-            self._ids = number = self._ids + 1
-            id = f"{self._prefix}{number}"  # noqa: A001
+        name = self.new_id() if id is None else escaped(id)
         self._send(
-            f"<message to='{escaped(to)}' type='{type}' id='{escaped(id)}'>"
+            f"<message to='{escaped(to)}' type='{type}' id='{name}'>"
             f"<body>{escaped(body)}</body>{extra}</message>".encode()
         )
 
@@ -230,11 +228,12 @@ class Client(Session):
         """
         test = compiled(match)
         desk = self._desk
-        if desk.inbox:
+        if desk.inbox.stanzas:
             found = desk.inbox.take(test)
             if found is not None:
                 return found
-        self._live()
+        if self._connection is None:
+            self._live()
         seconds = self.server.timeout if timeout is None else timeout
         wait = self._borrow()
         wait.begin(test)

@@ -18,17 +18,17 @@ from amoc_gevent.transport import (
     upgrade,
 )
 from amoc_gevent.xmpp.errors import (
+    CLOSED,
     ConnectionFailed,
     Disconnected,
     StreamError,
     XmppError,
     XmppTimeout,
 )
-from amoc_gevent.xmpp.names import STREAM_ERROR_TAG, STREAMS
+from amoc_gevent.xmpp.names import STREAMS
 from amoc_gevent.xmpp.reader import Reader
 from amoc_gevent.xmpp.stanza import escaped
 
-Sink = Callable[[Element], None]
 KEPT_MAX = 1 << 16
 """Bytes that may wait to be sent before whoever sends more has to wait as well."""
 
@@ -48,12 +48,12 @@ def observe(callback: Observer | None) -> None:
 class Connection:
     """A connection and the XML stream on it; `domain` is whom the stream is with.
 
-    `follow` gives every element that comes in to a method of `owner`, on the hub; the owner is
+    `follow` has a method of `owner` called, on the hub, when elements come in; the owner is
     referred to weakly, so that a client nobody holds any longer is collected, and its socket with
     it.
     """
 
-    __slots__ = ("_called", "_reader", "_stanza_max", "domain", "transport")
+    __slots__ = ("_owner", "_reader", "_stanza_max", "domain", "over", "transport")
 
     def __init__(self, peer: Peer, domain: str, timeout: float, stanza_max: int) -> None:
         try:
@@ -63,6 +63,7 @@ class Connection:
         except TransportError as error:
             raise ConnectionFailed(error) from None
         self.domain = domain
+        self.over = ""
         self._stanza_max = stanza_max
         self._reader = Reader(stanza_max)
 
@@ -82,8 +83,8 @@ class Connection:
 
     def follow(self, owner: Any) -> None:
         """Have `owner.readable()` called on the hub whenever there is something to `poll`."""
-        self._called = _Weakly(owner)
-        self.transport.follow(self._called)
+        self._owner = ref(owner)
+        self.transport.follow(_readable, self._owner)
 
     def secure(self, context: ssl.SSLContext, timeout: float) -> None:
         """Agree on TLS with a peer that must have a certificate for the domain (RFC 6120 13.7)."""
@@ -94,31 +95,30 @@ class Connection:
             raise XmppTimeout("TLS hand-shake", timeout) from None
         except TransportError as error:
             raise ConnectionFailed(error) from None
-        self.transport.follow(self._called)
+        self.transport.follow(_readable, self._owner)
 
-    def poll(self, sink: Sink) -> None:
-        """Give `sink` the elements that have arrived; it never waits.
+    def poll(self) -> list[Element]:
+        """Return the elements that have arrived; it never waits.
 
-        Raises Disconnected when the peer is gone, StreamError when it says or sends what ends the
-        stream.
+        `over` names why no more will come, once that is so. Raises Disconnected when the connection
+        is broken, StreamError for what is no XML.
         """
+        transport = self.transport
         try:
-            self.transport.poll(lambda data: self._feed(data, sink))
+            data = transport.poll()
         except TransportError as error:
             raise Disconnected(error.kind) from None
-
-    def _feed(self, data: bytes, sink: Sink) -> None:
+        if transport.over:
+            self.over = CLOSED
         if not data:
-            raise Disconnected
+            return []
         if _observer is not None:
             _observer("<", data)
         reader = self._reader
-        for element in reader.feed(data):
-            if element.tag == STREAM_ERROR_TAG:
-                raise _stream_error(element)
-            sink(element)
+        found = reader.feed(data)
         if reader.ended:
-            raise Disconnected("stream closed")
+            self.over = "stream closed"
+        return found
 
     def push(self, data: bytes) -> None:
         """Send `data` without waiting. Raises Disconnected when that is impossible."""
@@ -142,21 +142,15 @@ class Connection:
         self.transport.close()
 
 
-class _Weakly:
-    """Calls the client of a connection that is readable, if there still is one."""
-
-    __slots__ = ("_owner",)
-
-    def __init__(self, owner: Any) -> None:
-        self._owner = ref(owner)
-
-    def __call__(self) -> None:
-        owner = self._owner()
-        if owner is not None:
-            owner.readable()
+def _readable(owner: Callable[[], Any]) -> None:
+    """Call the client of a connection that is readable, if there still is one."""
+    found = owner()
+    if found is not None:
+        found.readable()
 
 
-def _stream_error(element: Element) -> XmppError:
+def stream_error(element: Element) -> XmppError:
+    """Return what a stream error that came in says."""
     condition, text = "undefined-condition", ""
     for child in element:
         namespace, _, name = child.tag.rpartition("}")

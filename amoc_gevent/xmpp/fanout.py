@@ -33,9 +33,8 @@ class Source:
     def next(self) -> str:
         """Return what goes into the next stanza, which is sent now: a child element as XML."""
         self.number += 1
-        return (
-            f"<told xmlns='{NAMESPACE}' by='{self._key}' n='{self.number}' at='{clock.wall_ns()}'/>"
-        )
+        at = clock.cluster_ns()
+        return f"<told xmlns='{NAMESPACE}' by='{self._key}' n='{self.number}' at='{at}'/>"
 
 
 class Ear:
@@ -72,6 +71,6 @@ class Ear:
         if highest + 1 < number < highest + GAP_MAX:
             count(self._lost, number - highest - 1)
         waited = clock.monotonic() - received_at
-        us = (clock.wall_ns() - at) // 1000 - int(waited * 1e6)
+        us = (clock.cluster_ns() - at) // 1000 - int(waited * 1e6)
         metrics.finished(self._operation, max(0, us), None)
         return True

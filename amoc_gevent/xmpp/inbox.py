@@ -33,36 +33,33 @@ class Inbox:
 
 
 class Queue:
-    """The stanzas in one client's inbox, in the order in which they came."""
+    """The `stanzas` in one client's inbox, in the order in which they came."""
 
-    __slots__ = ("_rule", "_stanzas")
+    __slots__ = ("_rule", "stanzas")
 
     def __init__(self, rule: Inbox) -> None:
         self._rule = rule
-        self._stanzas: deque[Stanza] | None = None  # most clients never need one
-
-    def __len__(self) -> int:
-        return len(self._stanzas or ())
+        self.stanzas: deque[Stanza] | None = None  # most clients never need one
 
     def put(self, stanza: Stanza) -> bool:
         """Keep a stanza; false when the rule is to disconnect instead."""
         if not self._rule.size:
             return True
-        if self._stanzas is None:
-            self._stanzas = deque()
-        if len(self._stanzas) >= self._rule.size:
+        if self.stanzas is None:
+            self.stanzas = deque()
+        if len(self.stanzas) >= self._rule.size:
             if self._rule.overflow == "disconnect":
                 return False
             count(DROPPED)
             if self._rule.overflow == "drop-newest":
                 return True
-            self._stanzas.popleft()
-        self._stanzas.append(stanza)
+            self.stanzas.popleft()
+        self.stanzas.append(stanza)
         return True
 
     def take(self, match: Match) -> Stanza | None:
         """Return the first stanza that matches, and forget it."""
-        stanzas = self._stanzas
+        stanzas = self.stanzas
         if stanzas is not None:
             for stanza in stanzas:
                 if match(stanza):

@@ -1,7 +1,8 @@
 """The delivery ledger of this process: who wrote how often to whom, and what of it arrived.
 
-A tracked message carries its sender, its number and when it was sent in a child element. What this
-process knows goes into the second's snapshot, pair by pair; the master brings senders and receivers
+A tracked message carries its sender, its number and when it was sent in a child element (in one
+attribute of it: each that the receiver parses costs as much as a line of text). What this process
+knows goes into the second's snapshot, pair by pair; the master brings senders and receivers
 of all workers together.
 """
 
@@ -24,6 +25,9 @@ GAP_MAX = 1_000_000
 
 _TAG = f"{{{NAMESPACE}}}tracked"
 _DELAY_TAG = f"{{{DELAY}}}delay"
+_SENT = "sent"
+"""The attribute: sender, epoch, number and time (ns of the master's clock), with spaces between."""
+
 _COPY_TAGS = frozenset({f"{{{CARBONS}}}received", f"{{{CARBONS}}}sent", f"{{{MAM}}}result"})
 
 EPOCH: Final = secrets.token_hex(4)
@@ -35,18 +39,42 @@ def bare(jid: str) -> str:
     return jid.partition("/")[0]
 
 
-class Outgoing:
+class _Counted:
+    """What is counted of a pair, in the snapshot of the second that it is."""
+
+    __slots__ = ("_found", "_key", "_takes")
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._takes = -1
+        self._found: Flow
+
+    def flow(self) -> Flow:
+        """Return where to count now."""
+        recorder = metrics.recorder
+        if self._takes != recorder.takes:
+            self._takes = recorder.takes
+            flows = recorder.snapshot.flows
+            found = flows.get(self._key)
+            if found is None:
+                found = flows[self._key] = Flow()
+            self._found = found
+        return self._found
+
+
+class Outgoing(_Counted):
     """What one user wrote to another, or to a room: `number` is that of the last message.
 
     How many a room hands on only its occupants know, so there they do the counting.
     """
 
-    __slots__ = ("_child", "_key", "number")
+    __slots__ = ("_child", "_room", "number")
 
     def __init__(self, sender: str, to: str, *, room: bool = False) -> None:
-        self._key = "" if room else key_of(sender, to, EPOCH)
+        super().__init__(key_of(sender, to, EPOCH))
+        self._room = room
         self.number = 0
-        self._child = f"<tracked xmlns='{NAMESPACE}' from='{escaped(sender)}' epoch='{EPOCH}' n='"
+        self._child = f"<tracked xmlns='{NAMESPACE}' {_SENT}='{escaped(sender)} {EPOCH} "
 
     def next(self) -> tuple[str, str]:
         """Return the id and the child element of the next message, which is sent now.
@@ -54,36 +82,36 @@ class Outgoing:
         By the id it is known should it come back; not all servers send back the rest.
         """
         number = self.number + 1
-        return f"{EPOCH}.{number}", f"{self._child}{number}' at='{clock.cluster_ns()}'/>"
+        return f"{EPOCH}.{number}", f"{self._child}{number} {clock.cluster_ns()}'/>"
 
     def sent(self) -> None:
         """Count one message more."""
         self.number += 1
-        if self._key:
-            _flow(self._key).sent += 1
+        if not self._room:
+            self.flow().sent += 1
 
     def settle(self) -> None:
         """Note that all was waited for: what has not arrived is lost."""
-        if self._key:
-            flow = _flow(self._key)
+        if not self._room:
+            flow = self.flow()
             flow.settled = max(flow.settled, self.number)
 
     def bounced(self) -> None:
         """Count a message that came back."""
-        if self._key:
-            _flow(self._key).bounced += 1
+        if not self._room:
+            self.flow().bounced += 1
 
 
-class Incoming:
+class Incoming(_Counted):
     """What one user has of another's messages, by number.
 
     In a room they are counted from the first that came: with `before` it, so many had been sent.
     """
 
-    __slots__ = ("_before", "_highest", "_key", "_missing", "_room")
+    __slots__ = ("_before", "_highest", "_missing", "_room")
 
     def __init__(self, key: str, before: int, *, room: bool) -> None:
-        self._key = key
+        super().__init__(key)
         self._before = before
         self._room = room
         self._highest = 0
@@ -93,7 +121,7 @@ class Incoming:
         """Count a message; whether it came for the first time."""
         number -= self._before
         highest = self._highest
-        flow = _flow(self._key)
+        flow = self.flow()
         if number == highest + 1:
             self._highest = number
         elif number > highest:
@@ -123,14 +151,14 @@ class Ledger:
 
     def __init__(self) -> None:
         self._outgoing: dict[str, dict[str, Outgoing]] = {}
-        self._incoming: dict[str, dict[tuple[str, str, str], Incoming]] = {}
+        self._incoming: dict[str, dict[tuple[str, str], Incoming]] = {}
 
     def outgoing(self, sender: str) -> dict[str, Outgoing]:
         """Return what `sender` (a bare JID) wrote, by recipient."""
         return self._outgoing.setdefault(sender, {})
 
-    def incoming(self, receiver: str) -> dict[tuple[str, str, str], Incoming]:
-        """Return what `receiver` (a bare JID) has, by sender, room and epoch."""
+    def incoming(self, receiver: str) -> dict[tuple[str, str], Incoming]:
+        """Return what `receiver` (a bare JID) has, by sender with epoch, and room."""
         return self._incoming.setdefault(receiver, {})
 
 
@@ -185,21 +213,23 @@ class Books:
 
     def _arrived(self, message: Stanza, tracked: Element, *, delayed: bool) -> None:
         self.heard_at = message.received_at
-        get = tracked.get
-        sender, epoch = get("from", ""), get("epoch", "")
         try:
-            number, at = int(get("n", "")), int(get("at", ""))
+            source, counted, sent = tracked.get(_SENT, "").rsplit(" ", 2)
+            number, at = int(counted), int(sent)
         except ValueError:
             return  # nobody of ours wrote that
-        if number < 1 or " " in sender or " " in epoch:
+        if number < 1:
             return
         room = bare(message.get("from", "")) if message.get("type") == "groupchat" else ""
         if room and delayed:
             count(COPIES)  # the room's history
             return
-        key = (sender, room, epoch)
+        key = (source, room)
         incoming = self._incoming.get(key)
         if incoming is None:
+            sender, _, epoch = source.partition(" ")
+            if not sender or not epoch or " " in epoch:
+                return
             to = f"{room}/{self.user}" if room else self.user
             incoming = Incoming(
                 key_of(sender, to, epoch), number - 1 if room else 0, room=bool(room)
@@ -216,11 +246,3 @@ class Books:
             found = self._outgoing.get(bare(message.get("from", "")))
             if found is not None:
                 found.bounced()
-
-
-def _flow(key: str) -> Flow:
-    flows = metrics.recorder.snapshot.flows
-    found = flows.get(key)
-    if found is None:
-        found = flows[key] = Flow()
-    return found

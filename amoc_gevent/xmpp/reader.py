@@ -1,17 +1,106 @@
-"""From bytes to the elements of one stream, by the standard library's C parser."""
+"""From bytes to the elements of one stream, by the standard library's C parser.
+
+A parser and what it has learnt of names are some kilobytes that each stanza touches, so streams
+that stand between two stanzas have none: they share one, which stays in the processor's cache.
+"""
 
 import re
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 from amoc_gevent.xmpp.errors import StreamError
+from amoc_gevent.xmpp.stanza import escaped
 
 STANZA_MAX = 1 << 20
 """Bytes that one stanza may have; servers limit theirs to 256 KB."""
 
+_SHARED_MAX = 16
+"""Kinds of roots whose streams share parsers; a server has one."""
 
 _DECLARATION = re.compile(rb"\s*(?:<\?[^>]*>\s*)*<!")
 """What RFC 6120 11.1 forbids before a stream begins: entities, and how they are declared."""
+
+_ROOT = re.compile(r"<([^\s?!/>]+)")
+
+_GREATER, _SLASH, _BANG, _ASK = b">/!?"
+
+Namespaces = tuple[tuple[str, str], ...]
+"""What a stream's root declares: prefixes and what they stand for."""
+
+Kind = tuple[str, Namespaces]
+"""What a stream's root is called, and what it declares."""
+
+
+class _Parser:
+    """The C parser with what it has found: `ends` as elements end, below a `root` once that came.
+
+    What XMLPullParser does, without its wrappers: the queue is a list, and once the root is known,
+    only the ends of elements are told.
+    """
+
+    __slots__ = ("_feed", "_parser", "ends", "root")
+
+    def __init__(self) -> None:
+        parser: Any = XMLParser(target=TreeBuilder())  # noqa: S314  # expat bounds what entities do
+        self.ends: list[tuple[str, Any]] = []
+        self.root: Element | None = None
+        parser._setevents(self.ends, ("start-ns", "start", "end"))
+        self._parser = parser
+        self._feed = parser.feed
+
+    def parse(self, data: bytes) -> None:
+        """Parse `data`. Raises StreamError for what is no XML."""
+        try:
+            self._feed(data)
+            if not self.ends:
+                self._flush()
+        except ParseError as error:
+            raise StreamError("not-well-formed", f"the server's XML is broken: {error}") from None
+
+    def begin(self) -> Namespaces:
+        """Take the root, if it came, and return what it declares."""
+        declared = []
+        for event, what in self.ends:
+            if event == "start":
+                self.root = what
+                self.ends[:] = [found for found in self.ends if found[0] == "end"]
+                self._parser._setevents(self.ends, ("end",))
+                break
+            declared.append(what)
+        return tuple(sorted(declared))
+
+    def _flush(self) -> None:
+        """Have a parser that waits for more parse what it has (expat 2.6 puts that off)."""
+        flush = getattr(self._parser, "flush", None)
+        if flush is not None:
+            flush()
+
+
+class _Shared:
+    """The `parser` of streams whose roots are of one kind, for one that begins a stanza to take.
+
+    It gets it back after the stanza; others make one of their own in the meantime.
+    """
+
+    __slots__ = ("_root", "parser")
+
+    def __init__(self, name: str, namespaces: Namespaces) -> None:
+        declared = (f" xmlns{':' if to else ''}{to}='{escaped(uri)}'" for to, uri in namespaces)
+        self._root = f"<{name}{''.join(declared)}>".encode()
+        self.parser: _Parser | None = None
+
+    def take(self) -> _Parser:
+        """Return it, or a new one that has read such a root."""
+        found, self.parser = self.parser, None
+        if found is not None:
+            return found
+        made = _Parser()
+        made.parse(self._root)
+        made.begin()
+        return made
+
+
+_shared: dict[Kind, _Shared] = {}
 
 
 class Reader:
@@ -20,38 +109,31 @@ class Reader:
     `header` has the attributes of the root, None before it came; `ended` is true after its end.
     """
 
-    __slots__ = ("_ends", "_limit", "_parser", "_pending", "_prolog", "_root", "ended")
+    __slots__ = ("_limit", "_parser", "_pending", "_prolog", "_shared", "ended", "header")
 
     def __init__(self, limit: int = STANZA_MAX) -> None:
         self._limit = limit
         self._pending = 0
-        self._ends: list[tuple[str, Element]] = []
-        # What XMLPullParser does, without its wrappers: the queue is a list, and once the root is
-        # known, only the ends of elements are told.
-        parser: Any = XMLParser(target=TreeBuilder())  # noqa: S314  # expat bounds what entities do
-        parser._setevents(self._ends, ("start", "end"))
-        self._parser = parser
+        self._parser: _Parser | None = None
+        self._shared: _Shared | None = None
         self._prolog = b""
-        self._root: Element | None = None
+        self.header: dict[str, str] | None = None
         self.ended = False
-
-    @property
-    def header(self) -> dict[str, str] | None:
-        """The attributes of the stream's root."""
-        return None if self._root is None else self._root.attrib
 
     def feed(self, data: bytes) -> list[Element]:
         """Return the elements that `data` completes. Raises StreamError for what is no XML."""
-        ends = self._ends
-        if self._root is None:
-            self._watch(data)
-        try:
-            self._parser.feed(data)
-            if not ends:
-                self._flush()
-        except ParseError as error:
-            raise StreamError("not-well-formed", f"the server's XML is broken: {error}") from None
-        root = self._begin() if self._root is None else self._root
+        shared = self._shared
+        parser = self._parser
+        if parser is None:
+            if data.isspace():
+                return []  # a sign of life
+            self._parser = parser = _Parser() if shared is None else shared.take()
+        if self.header is None:
+            self._begin(parser, data)
+        else:
+            parser.parse(data)
+        ends = parser.ends
+        root = parser.root
         if root is None or not ends:
             self._count(len(data))
             return []
@@ -64,32 +146,32 @@ class Reader:
             self._count(len(data))
         else:
             self._pending = 0
+            if shared is not None and _between(data):
+                self._parser = None
+                shared.parser = parser
         ends.clear()
         if found:
             del root[: len(found)]
         return found
 
-    def _watch(self, data: bytes) -> None:
-        """Let no document type be declared, by which a few bytes could become many."""
+    def _begin(self, parser: _Parser, data: bytes) -> None:
+        """Look for the root, and for whom to share a parser with that has read such a one.
+
+        No document type may be declared before it, by which a few bytes could become many.
+        """
         self._prolog += data
         if _DECLARATION.match(self._prolog):
             raise StreamError("restricted-xml", "the server declares a document type")
-
-    def _begin(self) -> Element | None:
-        """Take the root: of what comes below it, the ends alone are told from now on."""
-        if not self._ends:
-            return None
-        self._root = self._ends[0][1]
-        self._prolog = b""
-        self._ends[:] = [event for event in self._ends if event[0] == "end"]
-        self._parser._setevents(self._ends, ("end",))
-        return self._root
-
-    def _flush(self) -> None:
-        """Have a parser that waits for more parse what it has (expat 2.6 puts that off)."""
-        flush = getattr(self._parser, "flush", None)
-        if flush is not None:
-            flush()
+        parser.parse(data)
+        namespaces = parser.begin()
+        name = _ROOT.search(self._prolog.decode(errors="replace"))
+        if parser.root is not None and name is not None:
+            self.header = parser.root.attrib
+            self._prolog = b""
+            kind = name[1], namespaces
+            if kind not in _shared and len(_shared) < _SHARED_MAX:
+                _shared[kind] = _Shared(*kind)
+            self._shared = _shared.get(kind)
 
     def _count(self, size: int) -> None:
         self._pending += size
@@ -97,3 +179,20 @@ class Reader:
             raise StreamError(
                 "policy-violation", f"a stanza of more than {self._limit} bytes came in"
             )
+
+
+def _between(data: bytes) -> bool:
+    """Whether a parser that has read `data`, and told of an end in it, is within no tag or section.
+
+    A "<" begins a tag here, as it may stand in nothing else but sections, which XMPP does not have.
+    """
+    last = data.rfind(b"<")
+    if last < 0 or data[-1] != _GREATER:
+        return False
+    if data[last + 1] != _SLASH:
+        tag = data[last:]
+        single, double = tag.count(b"'"), tag.count(b'"')
+        if not tag.endswith(b"/>") or single % 2 or double % 2 or (single and double):
+            return False
+    # looking for one byte takes a tenth of the time
+    return (_BANG not in data or b"<!" not in data) and (_ASK not in data or b"<?" not in data)

@@ -12,12 +12,12 @@ from amoc_gevent.xmpp import acknowledging as sm
 from amoc_gevent.xmpp import ledger, login
 from amoc_gevent.xmpp.acknowledging import Acknowledging
 from amoc_gevent.xmpp.answers import answer
-from amoc_gevent.xmpp.connection import Connection
+from amoc_gevent.xmpp.connection import Connection, stream_error
 from amoc_gevent.xmpp.desk import Desk
 from amoc_gevent.xmpp.errors import Disconnected, StreamError, XmppError, XmppTimeout
 from amoc_gevent.xmpp.inbox import Inbox
 from amoc_gevent.xmpp.ledger import Books
-from amoc_gevent.xmpp.names import IQ_TAG, MESSAGE_TAG, STANZA_TAGS
+from amoc_gevent.xmpp.names import IQ_TAG, MESSAGE_TAG, STANZA_TAGS, STREAM_ERROR_TAG
 from amoc_gevent.xmpp.recording import RECEIVED, SENT, Step, count
 from amoc_gevent.xmpp.server import Server
 from amoc_gevent.xmpp.stanza import Stanza, error_of, escaped
@@ -174,12 +174,15 @@ class Session:
         if connection is None:
             return
         try:
-            connection.poll(self._take)
+            for element in connection.poll():
+                self._take(element)
         except BaseException as error:  # the boundary of a connection: its user must hear
             if connection is self._connection:
                 self._end(error)
             if not isinstance(error, Exception):
                 raise
+        if connection.over and connection is self._connection:
+            self._end(Disconnected(connection.over))
 
     def _take(self, element: Element) -> None:
         """Find out whom an element is for."""
@@ -193,7 +196,9 @@ class Session:
         count(RECEIVED)
         if self._acks is not None:
             self._acks.handled += 1
-        stanza = Stanza.of(element, connection.transport.arrived)
+        stanza = Stanza(tag, element.attrib)
+        stanza.extend(element)
+        stanza.received_at = connection.transport.arrived
         kind = stanza.get("type")
         if tag == IQ_TAG and kind in {"result", "error"}:
             asked = self._desk.pending.get(stanza.get("id", ""))
@@ -220,6 +225,8 @@ class Session:
             if tag == sm.ENABLED_TAG:
                 self._acks = made = Acknowledging()
                 made.id = element.get("id") if element.get("resume") in {"true", "1"} else None
+            if tag == STREAM_ERROR_TAG:
+                raise stream_error(element)
             if self._expected is not None:
                 self._expected.finish(element)
 
@@ -271,16 +278,17 @@ class Session:
 
     def _send(self, data: bytes, outgoing: "ledger.Outgoing | None" = None) -> float:
         """Hand a stanza over; return when that was, in monotonic seconds."""
-        connection = self._live()
+        connection = self._connection or self._live()
         if self._acks is not None and data.startswith(_STARTS):
             self._push_kept(self._acks.sent(data))
         else:
             connection.push(data)
-        sent = connection.transport.sent
+        transport = connection.transport
+        sent = transport.sent
         count(SENT)
         if outgoing is not None:
             outgoing.sent()
-        if connection.transport.kept:
+        if transport.kept:
             connection.drain(self.server.timeout)
         return sent
 

@@ -61,10 +61,12 @@ class Wait(Timed):
         """
         if self._result is None:
             self._result = result
-            if self._greenlet is None:
+            waiting = self._greenlet
+            if waiting is None:
                 return
             if getcurrent() is self._hub:
-                self._wake()
+                self._greenlet = None
+                waiting.switch()
             else:
                 self._hub.loop.run_callback(self._wake)
 

@@ -51,3 +51,16 @@ def test_what_nobody_of_ours_wrote_is_not_counted() -> None:
     assert not heard(ear, far.format(1))
     heard(ear, far.format(10**12))
     assert figures() == (1, 0)
+
+
+def test_what_comes_from_another_machine_is_timed_by_the_masters_clock() -> None:
+    metrics.recorder.take()
+    ear, source = Ear("delivery", "lost"), Source()
+    assert not heard(ear, source.next())
+    text = source.next()
+    clock.correct(3.0)
+    try:
+        assert heard(ear, text)
+    finally:
+        clock.correct(0.0)
+    assert metrics.recorder.take().operations["delivery"].latency.min > 2_900_000

@@ -167,10 +167,13 @@ def test_the_history_of_a_room_is_a_copy() -> None:
     "child",
     [
         "<tracked xmlns='urn:amoc:tracking:0'/>",
-        "<tracked xmlns='urn:amoc:tracking:0' from='a' n='x' at='1' epoch='e'/>",
-        "<tracked xmlns='urn:amoc:tracking:0' from='a' n='-1' at='1' epoch='e'/>",
-        "<tracked xmlns='urn:amoc:tracking:0' from='a' n='99999999999' at='1' epoch='e'/>",
-        "<tracked xmlns='urn:amoc:tracking:0' from='a b' n='1' at='1' epoch='e'/>",
+        "<tracked xmlns='urn:amoc:tracking:0' sent='a e x 1'/>",
+        "<tracked xmlns='urn:amoc:tracking:0' sent='a e -1 1'/>",
+        "<tracked xmlns='urn:amoc:tracking:0' sent='a e 99999999999 1'/>",
+        "<tracked xmlns='urn:amoc:tracking:0' sent='a b e 1 1'/>",
+        "<tracked xmlns='urn:amoc:tracking:0' sent='a 1 1'/>",
+        "<tracked xmlns='urn:amoc:tracking:0' sent=' e 1 1'/>",
+        "<tracked xmlns='urn:amoc:tracking:0' sent='a  1 1'/>",
     ],
 )
 def test_what_nobody_of_ours_wrote_is_left_alone(child: str) -> None:
