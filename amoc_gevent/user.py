@@ -127,6 +127,12 @@ class UserGreenlet(greenlet):
         except AttributeError:
             self._told = _TOLD
 
+    def throw_out(self) -> None:
+        """End the round and its helpers here and now; to be called from the hub."""
+        for helper in tuple(self._locals[_KEY].helpers) if hasattr(self, "_locals") else ():
+            helper.throw(gevent.GreenletExit)
+        self.throw(gevent.GreenletExit)
+
     def end_helpers(self) -> BaseException | None:
         """End the round's helpers; return the first exception of one that nobody got.
 

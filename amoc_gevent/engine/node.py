@@ -51,7 +51,7 @@ FIRST_REPORT_S = 0.1
 """How soon a node reports again that was not answered yet: at first an answer finds no listener."""
 
 LEAVE_S = 3.0
-STOOD_STILL_S = 1.0
+STOOD_STILL_S = 0.5
 LEASE_GRACE_S = 1.0
 """How long after the lease, at most, a worker may take to end its users before it is killed."""
 

@@ -7,6 +7,7 @@ user a greenlet. One timer of the hub starts whoever is due, straight from the h
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import gevent
@@ -219,6 +220,30 @@ class Users:
         if force and not self._forced:
             self._forced = True
             self._kill(list(self._running))
+
+    def fence(self) -> None:
+        """End all users before anything else happens; to be called from the hub.
+
+        However many they are, none of them gets a turn meanwhile.
+        """
+        self.stop(force=False)
+        self._forced = True
+        told = list(self._running)
+        for user_id in told:
+            user = self._running.get(user_id)
+            if user is not None and user_id not in self._killed:
+                self._killed.add(user_id)
+                user.throw_out()
+        gevent.spawn_later(self._kill_grace, self._report_stuck, told)
+
+    def cut(self, frame: FrameType | None) -> bool:
+        """Count the user whose round runs in `frame` as killed; return whether there is one."""
+        while frame is not None and frame.f_code is not run_start.__code__:
+            frame = frame.f_back
+        if frame is None or frame.f_locals["user_id"] in self._killed:
+            return False
+        self._killed.add(frame.f_locals["user_id"])
+        return True
 
     def counts(self) -> UserCounts:
         """Return how many users are in each state."""

@@ -37,6 +37,7 @@ from amoc_gevent.engine.bus import Pusher, Subscriber
 from amoc_gevent.engine.collector import Collector
 from amoc_gevent.engine.failures import UserErrors, text_of
 from amoc_gevent.engine.health import HealthMonitor, resident_bytes
+from amoc_gevent.engine.lease import Lease
 from amoc_gevent.engine.loader import Scenario, load
 from amoc_gevent.engine.users import KILL_GRACE_S, Users
 from amoc_gevent.engine.watchdog import Watchdog
@@ -45,8 +46,6 @@ from amoc_gevent.metrics import recorder
 
 log = logging.getLogger(__name__)
 
-
-LEASE_LOOK_S = 1.0
 
 QUIET_S = 1.0
 """Users that block are named at most this often; those between are counted."""
@@ -72,6 +71,7 @@ class _Live:
     scenario: Scenario
     state: object
     users: Users
+    lease: Lease
     health: HealthMonitor
     watchdog: Watchdog
     collector: Collector
@@ -101,7 +101,6 @@ class Worker:
         self._blocked_until = 0.0
         self._blocked_since = 0
         self._users_gone = Flag()
-        self._fenced = False
         self._done: AsyncResult[None] = AsyncResult()
 
     def run(self) -> None:
@@ -172,12 +171,13 @@ class Worker:
         health = HealthMonitor(order.node, self._identity.worker)
         watchdog = Watchdog(self._on_blocked)
         collector = Collector(resident_bytes())
-        live = _Live(scenario, state, users, health, watchdog, collector, {**order.plan.settings})
+        lease = Lease((self._order or order).until, users, lambda: self._fence(users))
+        own = {**order.plan.settings}
+        live = _Live(scenario, state, users, lease, health, watchdog, collector, own)
         self._live = live
         self._state = "ready"
         self._spawn(self._report_each_second, live)
         self._spawn(self._finish_when_gone)
-        self._spawn(self._mind_the_lease, live)
         self._follow(self._order or order, live)
 
     def _fail(self, error: BaseException) -> None:
@@ -196,9 +196,10 @@ class Worker:
     def _follow(self, order: Order, live: _Live) -> None:
         """Make reality match the plan; doing so twice changes nothing."""
         plan, users = order.plan, live.users
+        live.lease.renew(order.until)
         clock.correct(order.clock.wall)
         users.keep_time(order.clock.offset, plan.pauses)
-        if plan.version == live.version or self._fenced:
+        if plan.version == live.version or live.lease.over:
             return
         users.options = plan.options
         self._follow_settings(plan, live)
@@ -226,16 +227,10 @@ class Worker:
             users.assign(share)
         live.shares = own
 
-    def _mind_the_lease(self, live: _Live) -> None:
-        """End all users at once when this node's lease is over: others may have them then."""
-        while self._order is not None:
-            left = self._order.until - clock.monotonic()
-            if left <= 0:
-                break
-            gevent.sleep(min(left, LEASE_LOOK_S))
-        self._fenced = True
+    def _fence(self, users: Users) -> None:
+        """End all users at once, for this node's lease is over: others may have them now."""
         self._event("fenced", f"the master was not heard: worker {self._identity.worker + 1} ended")
-        live.users.stop(force=True)
+        users.fence()
 
     def _follow_settings(self, plan: Plan, live: _Live) -> None:
         """Take over settings that changed, and try the one that is proposed."""
@@ -273,6 +268,7 @@ class Worker:
         live, order, measured = self._live, self._order, None
         if live is not None and order is not None:
             live.watchdog.stop()
+            live.lease.close()
             try:
                 live.scenario.terminate(live.state)
             except ScenarioError as error:
@@ -323,7 +319,7 @@ class Worker:
         self._event("stuck", text)
         log.warning("%s", text)
         stopping = self._order is not None and not self._order.plan.going_on
-        if stopping or self._fenced:
+        if stopping or (self._live is not None and self._live.lease.over):
             self._users_gone.set()
         elif self._live is not None and self._live.users.departing:
             # They run elsewhere as soon as they are gone here, and everybody waits for that.

@@ -1,12 +1,15 @@
 """A node towards its master, which the test plays: reports, acknowledgements, leases, sources."""
 
 import hashlib
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
+from gevent.monkey import get_original
 
 from amoc_gevent import clock
 from amoc_gevent.core.messages import Ack, Beat, Report, decode_report, encode
@@ -15,10 +18,12 @@ from amoc_gevent.core.plan import Batch, Plan
 from amoc_gevent.engine import bus, outbox
 from amoc_gevent.engine import node as node_module
 from amoc_gevent.engine.bus import Publisher, Puller, SocketDirectory
-from amoc_gevent.engine.node import Node
+from amoc_gevent.engine.node import LEASE_GRACE_S, Node
 from amoc_gevent.engine.sources import pack
 from amoc_gevent.engine.topics import BEAT, PLAN, ack_topic, code_topic
 from tests.engine.crowd import until
+
+stand_still: Callable[[float], None] = get_original("time", "sleep")
 
 AHEAD = 1_000_000.0
 """By how much the played master's time is ahead of the machine's monotonic clock."""
@@ -249,6 +254,31 @@ def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
 
     until_told(grant, lambda: running(master) == 5, "the users' return")
     assert stage.said.count("worker began") == began + 1
+
+
+def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
+    stage: Stage, tmp_path: Path
+) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(SCENARIO)
+    master, plan = stage.master, plan_of(path)
+
+    def grant() -> None:
+        master.publish(plan)
+        master.acknowledge(0, lease=2.0)
+
+    until_told(grant, lambda: running(master) == 5, "users under a lease")
+    [worker] = stage.node._crew.workers
+    os.kill(worker.pid, signal.SIGSTOP)
+    stand_still(2.0 + LEASE_GRACE_S + 0.5)
+    os.kill(worker.pid, signal.SIGCONT)
+    until(lambda: not worker.alive, "the end of the worker")
+    assert worker.process is not None
+    assert worker.process.returncode == 0
+    kinds = [event.kind for report in master.reports for event in report.events]
+    assert kinds.count("fenced") == 1
+    counted = sum(s.iterations for report in master.reports for _, s in report.seconds)
+    assert counted == 0  # nobody who was cut has ended a round
 
 
 def test_a_name_that_is_taken_is_said_once_and_runs_nothing(

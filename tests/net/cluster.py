@@ -4,7 +4,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from socket import AF_UNIX, socket
 from typing import Any
 
@@ -118,6 +119,18 @@ class Cluster:
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: pid not in host.pids(), what=f"the end of pid {pid}")
         return clock.monotonic()
+
+    @contextmanager
+    def frozen(self, host: Host) -> Iterator[None]:
+        """Have all processes of a host stand still, in the middle of what they do."""
+        pids = host.pids()
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def worker_pids(self, host: Host) -> list[int]:
         """Return the worker processes of a host's node."""

@@ -155,6 +155,28 @@ def test_the_masters_link_is_down_for_longer_than_the_lease(cluster: Cluster) ->
     assert_each_counts_once(cluster)
 
 
+def test_a_machine_that_stood_still_does_not_go_on_with_users_that_others_have(
+    cluster: Cluster,
+) -> None:
+    """It finds itself beyond its lease in the middle of whatever it did."""
+    node = cluster.nodes[0]
+    workers = cluster.worker_pids(node)
+    with cluster.frozen(node):
+        back(cluster, clock.monotonic() + 0.5)
+        cluster.until_present("n2", "n3")
+    cluster.until_present("n1", "n2", "n3")
+    back(cluster, clock.monotonic())
+    assert not cluster.users_at(node)
+    wait_for(lambda: not {*workers} & {*node.pids()}, what="the end of the workers of before")
+    cluster.amoc("rebalance")
+    wait_for(lambda: len(cluster.users_at(node)) == len(USERS) / 3, what="users there again")
+    ends = [
+        event["text"] for event in cluster.amoc("summary")["events"] if event["kind"] == "fenced"
+    ]
+    assert len(ends) == WORKERS, ends
+    assert_each_counts_once(cluster)
+
+
 def test_the_master_is_killed_and_started_again(cluster: Cluster) -> None:
     before, run = places(cluster), cluster.status()["run"]
     told = wait_for(lambda: cluster.status()["operations"].get("GET /check"), what="a report")
