@@ -146,19 +146,23 @@ class Incoming(_Counted):
         return True
 
 
+Source = str | tuple[str, str]
+"""Whose messages: sender and epoch with a space between, and the room where they came by one."""
+
+
 class Ledger:
     """What a worker's users sent and received; it outlives their connections and rounds."""
 
     def __init__(self) -> None:
         self._outgoing: dict[str, dict[str, Outgoing]] = {}
-        self._incoming: dict[str, dict[tuple[str, str], Incoming]] = {}
+        self._incoming: dict[str, dict[Source, Incoming]] = {}
 
     def outgoing(self, sender: str) -> dict[str, Outgoing]:
         """Return what `sender` (a bare JID) wrote, by recipient."""
         return self._outgoing.setdefault(sender, {})
 
-    def incoming(self, receiver: str) -> dict[tuple[str, str], Incoming]:
-        """Return what `receiver` (a bare JID) has, by sender with epoch, and room."""
+    def incoming(self, receiver: str) -> dict[Source, Incoming]:
+        """Return what `receiver` (a bare JID) has."""
         return self._incoming.setdefault(receiver, {})
 
 
@@ -206,12 +210,20 @@ class Books:
                 delayed = True
             elif tag in _COPY_TAGS and next(element.iter(_TAG), None) is not None:
                 count(COPIES)
-        if message.get("type") == "error":
+        kind = message.get("type")
+        if kind == "error":
             self._bounced(message)
         elif tracked is not None:
-            self._arrived(message, tracked, delayed=delayed)
+            room = bare(message.get("from", "")) if kind == "groupchat" else ""
+            self._arrived(message, tracked, room, delayed)
 
-    def _arrived(self, message: Stanza, tracked: Element, *, delayed: bool) -> None:
+    def _arrived(
+        self,
+        message: Stanza,
+        tracked: Element,
+        room: str,
+        delayed: bool,
+    ) -> None:
         self.heard_at = message.received_at
         try:
             source, counted, sent = tracked.get(_SENT, "").rsplit(" ", 2)
@@ -220,11 +232,10 @@ class Books:
             return  # nobody of ours wrote that
         if number < 1:
             return
-        room = bare(message.get("from", "")) if message.get("type") == "groupchat" else ""
         if room and delayed:
             count(COPIES)  # the room's history
             return
-        key = (source, room)
+        key = (source, room) if room else source
         incoming = self._incoming.get(key)
         if incoming is None:
             sender, _, epoch = source.partition(" ")
