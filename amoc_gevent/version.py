@@ -17,14 +17,22 @@ def described() -> str:
 
 
 def commit() -> str:
-    """Return the commit, with -dirty where files differ from it; "" where none is known."""
+    """Return the commit, with -dirty where files differ from it; "" where none is known.
+
+    That hosts.ini names other machines makes no other amoc.
+    """
     if STAMP.exists():
         return STAMP.read_text().strip()
     if not (PACKAGE.parent / ".git").exists():
         return ""
-    command = ["git", "-C", str(PACKAGE.parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        found = _git("describe", "--always", "--abbrev=12")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!hosts.ini")
     except (OSError, subprocess.CalledProcessError):  # no git here, or one that distrusts the files
         return ""
-    return found.stdout.strip()
+    return f"{found}-dirty" if changed else found
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(PACKAGE.parent), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603

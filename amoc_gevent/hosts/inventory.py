@@ -110,7 +110,8 @@ def read(path: Path) -> Inventory:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"{path} cannot be read ({reason}); hosts.ini.example shows one"
+            f"{path} cannot be read ({reason}); it is to name the machines, as hosts.ini of the "
+            "checkout does"
         ) from error
     machines: dict[str, Machine] = {}
     shared: dict[str, dict[str, str]] = {MASTER: {}, NODES: {}, ALL: {}}

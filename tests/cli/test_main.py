@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import pytest
@@ -70,6 +71,21 @@ def test_the_version_names_the_commit_of_the_checkout() -> None:
     assert found is not None
     assert found[1] == __version__
     assert head.startswith(found[2])
+
+
+def test_a_version_is_dirty_by_what_amoc_is_not_by_whose_machines_it_is_to_use(
+    tmp_path: Path,
+) -> None:
+    finished("git", "clone", "--quiet", str(ROOT), str(tmp_path / "clone"))
+
+    def version_with(changed: str) -> str:
+        with (tmp_path / "clone" / changed).open("a") as file:
+            file.write("\n# changed\n")
+        command = (sys.executable, str(tmp_path / "clone/bin/amoc"), "--version")
+        return finished(*command).stdout.strip()
+
+    assert not version_with("hosts.ini").endswith("-dirty)")
+    assert version_with("setup.py").endswith("-dirty)")
 
 
 def test_amoc_alone_shows_its_help_as_wrong_usage() -> None:

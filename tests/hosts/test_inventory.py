@@ -64,8 +64,8 @@ def test_a_limit_names_some_of_them(tmp_path: Path) -> None:
         inventory.limited("load8.example.org")
 
 
-def test_the_example_is_read(tmp_path: Path) -> None:
-    text = (ROOT / "hosts.ini.example").read_text()
+def test_the_one_that_comes_with_it_is_read(tmp_path: Path) -> None:
+    text = (ROOT / "hosts.ini").read_text()
     assert len(read(written(tmp_path, text)).nodes) == 6
     every = "\n".join(line.removeprefix("#") if line.startswith("#a") else line
                       for line in text.splitlines())  # fmt: skip
@@ -106,5 +106,5 @@ def test_a_mistake_is_a_line_that_names_its_place(tmp_path: Path, text: str, mes
 
 
 def test_a_file_that_is_missing_is_told_where_one_is_shown(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"No such file.*hosts\.ini\.example shows one"):
+    with pytest.raises(UsageError, match=r"No such file.*hosts\.ini of the checkout"):
         read(tmp_path / "hosts.ini")
