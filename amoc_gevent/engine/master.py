@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 PUBLISH_S = 1.0
 SAVE_S = 0.25
-"""How often what was measured is stored; without a store it is in the figures at each tick."""
+"""How often what was measured is stored, and then acknowledged; without a store at each tick."""
 
 TICK_S = 0.05
 SET_TIMEOUT_S = 3.0
@@ -178,7 +178,10 @@ class Master:
         now = clock.monotonic()
         if self._store is None or now - self._saved >= SAVE_S:
             self._saved = now
-            self._keeper.save()
+            try:
+                self._keeper.save()
+            finally:  # whatever happens, nodes that are heard keep their users
+                self._fleet.acknowledge()
         self._tell(now)
 
     def _tell(self, now: float) -> None:
