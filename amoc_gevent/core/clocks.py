@@ -48,10 +48,11 @@ class OffsetEstimate:
         `sent` and `now` are of this machine's clock, the others the master's. What cannot be is
         left out: an answer that took less time altogether than the master had it.
         """
-        way = (now - sent) - (time - received)
+        held = time - received
+        way = (now - sent) - held
         if way >= 0:
             offset = ((received - sent) + (time - now)) / 2
-            self._exchanges.append(Exchange(offset, way / 2, now))
+            self._exchanges.append(Exchange(offset, way / 2 + DRIFT * held, now))
 
     def at(self, now: float) -> tuple[float, float]:
         """Return the offset and its bound, both in seconds; the bound is infinite at first."""

@@ -152,59 +152,93 @@ def _mapping(args: tuple[Any, ...]) -> Reader:
     return read
 
 
-def _packed(histogram: Histogram) -> bytes:
-    """Return a histogram as bytes: the width of its counts, all keys, all counts (little-endian).
+def _packed(histogram: Histogram) -> bytes | list[bytes]:
+    """Return a histogram as pairs of key and count, 16 bits each, or as keys and greater counts.
 
-    A report has dozens of them with dozens of buckets each, and a master a thousand reports a
-    second: this way they are read without a Python step for each bucket.
+    A report has dozens of histograms with dozens of buckets each, and a master a thousand reports a
+    second: this way they are read and merged without a Python step for each bucket.
     """
     buckets = histogram.buckets
-    counts = buckets.values()
-    code = "H" if max(counts, default=0) < 1 << 16 else "Q"
-    return code.encode() + _bytes_of(array("H", buckets)) + _bytes_of(array(code, counts))
+    keys, counts = array("H", buckets), buckets.values()
+    if max(counts, default=0) >= 1 << 16:
+        return [_bytes_of(keys), _bytes_of(array("Q", counts))]
+    pairs = array("H", bytes(4 * len(keys)))
+    pairs[::2], pairs[1::2] = keys, array("H", counts)
+    return _bytes_of(pairs)
 
 
 def _bytes_of(numbers: "array[int]") -> bytes:
+    """Return numbers as bytes, the lowest first."""
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers.tobytes()
 
 
 def _histogram(value: Any) -> Histogram:
-    """Read buckets; a key beyond those of 63 bits would stand for a number without bounds."""
-    if type(value) is not bytes:
+    pairs: list[bytes] = []
+    found = _pairs_or_wide(value, pairs)
+    _check_keys(pairs)
+    return found
+
+
+def _pairs_or_wide(value: Any, unchecked: list[bytes]) -> Histogram:
+    """Read a histogram; the keys of the pairs that are added to `unchecked` may be any."""
+    if type(value) is bytes:
+        if len(value) % 4:
+            raise ValueError(f"a packed histogram of {len(value)} bytes")
+        unchecked.append(value)
+        return ReadHistogram(value)
+    return Histogram(_wide(value))
+
+
+def _check_keys(pairs: list[bytes]) -> None:
+    """Refuse keys beyond those of 63 bits, which would stand for numbers without bounds.
+
+    As the lower byte of the greatest key is 255, the upper ones tell all.
+    """
+    if b"".join(pairs)[1::4].translate(None, _KEY_BYTES):
+        raise ValueError(f"a histogram's bucket is above {BUCKET_MAX}")
+
+
+_KEY_BYTES = bytes(range((BUCKET_MAX >> 8) + 1))
+
+
+def _wide(value: Any) -> dict[int, int]:
+    if type(value) is not list or [*map(type, value)] != [bytes, bytes]:
         raise _wrong(value, "packed histogram")
-    code, width = _CODES.get(value[:1], ("", 0))
-    size, odd = divmod(len(value) - 1, 2 + width)
-    if odd or not code:
-        raise ValueError(f"a packed histogram of {len(value)} bytes that begins {value[:1]!r}")
-    keys, counts = array("H", value[1 : 1 + 2 * size]), array(code, value[1 + 2 * size :])
+    if len(value[0]) % 2 or len(value[1]) != 4 * len(value[0]):
+        raise ValueError(f"a packed histogram of {len(value[0])} and {len(value[1])} bytes")
+    keys, counts = array("H", value[0]), array("Q", value[1])
     if sys.byteorder == "big":
         keys.byteswap()
         counts.byteswap()
-    if keys and max(keys) > BUCKET_MAX:
+    if max(keys, default=0) > BUCKET_MAX:
         raise ValueError(f"a histogram's bucket is above {BUCKET_MAX}")
-    if code == "Q" and max(counts) > NUMBER_MAX:
+    if max(counts, default=0) > NUMBER_MAX:
         raise ValueError(f"a histogram's count is above {NUMBER_MAX}")
-    return ReadHistogram(keys, counts)
+    return dict(zip(keys, counts, strict=True))
 
 
-_CODES = {b"H": ("H", 2), b"Q": ("Q", 8)}
+def _operations(value: Any) -> dict[str, Operation]:
+    """Read all operations of a snapshot, and check the keys of all their histograms at once."""
+    if type(value) is not dict:
+        raise _wrong(value, "map")
+    pairs: list[bytes] = []
+    found = {_text(name): _operation(one, pairs) for name, one in value.items()}
+    _check_keys(pairs)
+    return found
 
 
-def _operation(value: Any) -> Operation:
+def _operation(value: Any, pairs: list[bytes]) -> Operation:
     if type(value) is not list or len(value) != 5:
         raise _wrong(value, "an operation")
     count, interrupted, latency, phases, groups = value
     if type(phases) is not dict:
         raise _wrong(value, "an operation")
-    operation = Operation()
+    operation = Operation(_pairs_or_wide(latency, pairs))
     operation.count, operation.interrupted = _int(count), _int(interrupted)
-    operation.latency = _histogram(latency)
     for name, packed in phases.items():
-        if type(name) is not str:
-            raise _wrong(name, "str")
-        operation.phases[name] = _histogram(packed)
+        operation.phases[_text(name)] = _pairs_or_wide(packed, pairs)
     if groups:
         operation.error_groups = _GROUPS(groups)
         operation.errors = sum(operation.error_groups.values())
@@ -234,7 +268,8 @@ _SPECIAL: dict[Any, Reader] = {
     int: _int,
     float: _float,
     Histogram: _histogram,
-    Operation: _operation,
+    dict[str, Operation]: _operations,
     dict[tuple[str, str], UserError]: _errors,
 }
+_text = _exactly(str)
 _GROUPS = _reader(dict[str, int])

@@ -30,11 +30,13 @@ class OpenSeconds:
 
     def add(self, worker: int, second: int, snapshot: Snapshot, health: tuple[Health, ...]) -> None:
         """Merge what `worker` measured in `second`; the snapshot is not used again."""
+        levels, snapshot.gauges = snapshot.gauges, {}
         found = self._open.get(second)
         if found is None:
-            found = self._open[second] = Second(second)
-        found.levels[worker], snapshot.gauges = snapshot.gauges, {}
-        found.snapshot.merge(snapshot)
+            found = self._open[second] = Second(second, snapshot)
+        else:
+            found.snapshot.merge(snapshot)
+        found.levels[worker] = levels
         found.health.extend(health)
 
     def drop_levels(self, worker: int) -> None:

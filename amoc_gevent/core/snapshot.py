@@ -23,11 +23,11 @@ class Operation:
 
     __slots__ = ("count", "error_groups", "errors", "interrupted", "latency", "phases")
 
-    def __init__(self) -> None:
+    def __init__(self, latency: Histogram | None = None) -> None:
         self.count = 0
         self.errors = 0
         self.interrupted = 0
-        self.latency = Histogram()
+        self.latency = Histogram() if latency is None else latency
         self.phases: dict[str, Histogram] = {}
         self.error_groups: dict[str, int] = {}
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gevent
+import zmq as plain
 import zmq.green as zmq
 
 from amoc_gevent import __version__
@@ -33,6 +35,13 @@ HEARTBEAT_MS = 1000
 SILENCE_MS = 4000
 """A connection on which nothing came for so long is made anew; half a link is none."""
 
+NOW = int(plain.NOBLOCK)
+MORE = int(plain.SNDMORE)
+"""As numbers: the enumeration's take longer to handle than a frame takes to be sent."""
+
+BURST = 100
+"""Reports that are taken in one after the other before something else gets its turn."""
+
 CONNECT_MS = 2000
 RECONNECT_MS = (100, 1000)
 
@@ -50,8 +59,8 @@ class Keys:
     server: bytes = b""
 
 
-def _socket(kind: int, keys: Keys | None = None) -> Any:
-    socket: Any = zmq.Context.instance().socket(kind)
+def _socket(kind: int, keys: Keys | None = None, **how: Any) -> Any:
+    socket: Any = zmq.Context.instance().socket(kind, **how)
     socket.linger = 0
     if keys is not None:
         socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
@@ -63,11 +72,24 @@ def _socket(kind: int, keys: Keys | None = None) -> Any:
     return socket
 
 
-def _mind_the_network(socket: Any) -> None:
+def _mind_the_master(socket: Any) -> None:
     """Notice a dead connection soon, make it anew soon, and take no endless message."""
     socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, SILENCE_MS
     socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS
     socket.connect_timeout, socket.handshake_ivl = CONNECT_MS, SILENCE_MS
+    socket.maxmsgsize = MESSAGE_MAX
+
+
+def _mind_the_nodes(socket: Any) -> None:
+    """Drop dead connections, which those at their other ends make anew, and endless messages.
+
+    That the other end still answers is left to the kernel to ask: ZeroMQ keeps its timers in a list
+    that it goes through for each beat of each of a thousand nodes.
+    """
+    socket.tcp_keepalive, socket.tcp_maxrt = 1, SILENCE_MS
+    socket.tcp_keepalive_idle = socket.tcp_keepalive_cnt = SILENCE_MS // 1000
+    socket.tcp_keepalive_intvl = HEARTBEAT_MS // 1000
+    socket.handshake_ivl = SILENCE_MS
     socket.maxmsgsize = MESSAGE_MAX
 
 
@@ -86,8 +108,9 @@ class Publisher:
     """Publishes to whoever listens at `endpoint`, which has the port in it once it is bound."""
 
     def __init__(self, endpoint: str, keys: Keys | None = None) -> None:
-        self._socket = _socket(zmq.PUB, keys)
-        _mind_the_network(self._socket)
+        # What is published never waits for a listener, so nothing has to wait on the hub.
+        self._socket = _socket(zmq.PUB, keys, socket_class=plain.Socket)
+        _mind_the_nodes(self._socket)
         self.endpoint = _bind(self._socket, endpoint)
 
     def publish(self, data: bytes) -> None:
@@ -96,7 +119,10 @@ class Publisher:
 
     def tell(self, topic: bytes, *frames: bytes) -> None:
         """Send a message to those who listen to `topic`."""
-        self._socket.send_multipart((topic, WIRE, *frames))
+        *before, last = topic, WIRE, *frames
+        for frame in before:
+            self._socket.send(frame, MORE)
+        self._socket.send(last)
 
     def close(self) -> None:
         """Close the socket."""
@@ -126,7 +152,7 @@ class Listener:
 
     def __init__(self, endpoint: str, topics: Iterable[bytes], keys: Keys | None = None) -> None:
         self._socket = _socket(zmq.SUB, keys)
-        _mind_the_network(self._socket)
+        _mind_the_master(self._socket)
         for topic in topics:
             self._socket.subscribe(topic)
         self._socket.ipv6 = True
@@ -159,7 +185,7 @@ class Pusher:
         self._socket = _socket(zmq.PUSH, keys)
         self._socket.linger = int(linger * 1000)
         self._socket.sndhwm = SEND_BUFFER
-        _mind_the_network(self._socket)
+        _mind_the_master(self._socket)
         self._socket.ipv6 = True
         self._socket.connect(endpoint)
 
@@ -177,20 +203,47 @@ class Pusher:
 
 
 class Puller:
-    """Receives the reports sent to `endpoint`, which has the port in it once it is bound."""
+    """Receives the reports sent to `endpoint`, which has the port in it once it is bound.
 
-    def __init__(self, endpoint: str, keys: Keys | None = None) -> None:
+    Those that come while one that was taken in is followed by `rest` seconds are taken in together:
+    that is cheaper than to wake up for each.
+    """
+
+    def __init__(self, endpoint: str, keys: Keys | None = None, rest: float = 0.0) -> None:
         self._socket = _socket(zmq.PULL, keys)
         self._socket.rcvhwm = SEND_BUFFER
-        _mind_the_network(self._socket)
+        _mind_the_nodes(self._socket)
         self.endpoint = _bind(self._socket, endpoint)
+        self._plain: Any = plain.Socket.shadow(self._socket.underlying)
+        self._rest = rest
+        self._burst = 0
 
     def pull(self) -> bytes:
         """Wait for the next report. Raises MessageError for what is none."""
-        frames = _spoken(self._socket.recv_multipart())
+        frames = self._at_hand() or self._rested() or self._socket.recv_multipart()
+        self._burst += 1
+        frames = _spoken(frames)
         if len(frames) != 1:
             raise MessageError(f"a report of {len(frames)} frames")
         return frames[0]
+
+    def _at_hand(self) -> list[bytes]:
+        """Return the next message where one has come and others had their turn, else nothing."""
+        if self._burst >= BURST:
+            return []
+        try:
+            frames = [self._plain.recv(NOW)]
+        except zmq.Again:
+            return []
+        while self._plain.getsockopt(zmq.RCVMORE):
+            frames.append(self._plain.recv(NOW))
+        return frames
+
+    def _rested(self) -> list[bytes]:
+        """Let others have their turn; return what has come by then."""
+        self._burst = 0
+        gevent.sleep(self._rest)
+        return self._at_hand()
 
     def close(self) -> None:
         """Close the socket."""

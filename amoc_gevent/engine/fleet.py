@@ -21,7 +21,6 @@ from amoc_gevent.engine.topics import ack_topic
 
 log = logging.getLogger(__name__)
 
-ACK_S = 0.05
 LEASE_SHARE = 0.8
 """How much of the lease a node is granted; the rest is for ending its users."""
 
@@ -85,11 +84,11 @@ class Fleet:
         self._refused: dict[str, str] = {}
         self.counted = {"refused reports": 0, "repeated reports": 0, "refused nodes": 0}
         self._looked = clock.monotonic()
-        self._loops = [gevent.spawn(self._collect), gevent.spawn(self._acknowledge)]
+        self._collecting = gevent.spawn(self._collect)
 
     def close(self) -> None:
         """Hear no more."""
-        gevent.killall(self._loops)
+        self._collecting.kill()
 
     def _collect(self) -> None:
         while True:
@@ -197,15 +196,14 @@ class Fleet:
                 node.saved = number
                 self._due[name, incarnation] = node
 
-    def _acknowledge(self) -> None:
-        while True:
-            gevent.sleep(ACK_S)
-            due, self._due = self._due, {}
-            for node in due.values():
-                try:
-                    self._tell(node.name, self._ack(node))
-                except Exception:  # the boundary around one node's acknowledgement
-                    log.exception("node %s is not answered", node.name)
+    def acknowledge(self) -> None:
+        """Answer the nodes that have reported, or whose reports are safe, since last time."""
+        due, self._due = self._due, {}
+        for node in due.values():
+            try:
+                self._tell(node.name, self._ack(node))
+            except Exception:  # the boundary around one node's acknowledgement
+                log.exception("node %s is not answered", node.name)
 
     def _ack(self, node: NodeView) -> Ack:
         former = (node.name, node.incarnation) in self._former

@@ -36,9 +36,12 @@ log = logging.getLogger(__name__)
 
 PUBLISH_S = 1.0
 SAVE_S = 0.25
-"""How often what was measured is stored; without a store it is in the figures at each tick."""
+"""How often what was measured is stored, and then acknowledged; without a store at each tick."""
 
 TICK_S = 0.05
+REST_S = 0.005
+"""How long reports may wait for others to be taken in with."""
+
 SET_TIMEOUT_S = 3.0
 NO_LEASE = float("inf")
 ID_MAX = 2**53
@@ -63,7 +66,7 @@ class Master:
         keys: Keys | None = None,
     ) -> None:
         self._publisher = Publisher(plans, keys)
-        self._puller = Puller(reports, keys)
+        self._puller = Puller(reports, keys, REST_S)
         self._store = store
         self.nodes: dict[str, NodeView] = {}
         if store is not None:
@@ -178,7 +181,10 @@ class Master:
         now = clock.monotonic()
         if self._store is None or now - self._saved >= SAVE_S:
             self._saved = now
-            self._keeper.save()
+            try:
+                self._keeper.save()
+            finally:  # whatever happens, nodes that are heard keep their users
+                self._fleet.acknowledge()
         self._tell(now)
 
     def _tell(self, now: float) -> None:

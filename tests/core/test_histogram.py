@@ -1,13 +1,20 @@
 """Histograms against the plain thing they stand for: a sorted list."""
 
 import math
+import struct
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc_gevent.core.histogram import Histogram, bucket_of, midpoint_of
+from amoc_gevent.core.histogram import (
+    PACKED_MAX,
+    Histogram,
+    ReadHistogram,
+    bucket_of,
+    midpoint_of,
+)
 
 HOUR_US = 3_600_000_000
 VALUES = st.integers(0, HOUR_US) | st.integers(0, 5000)
@@ -90,3 +97,38 @@ def test_a_histogram_made_of_buckets_does_not_share_them() -> None:
     buckets = {5: 1}
     Histogram(buckets).record(5)
     assert buckets == {5: 1}
+
+
+def packed_of(values: list[int]) -> bytes:
+    buckets = histogram_of(values).buckets
+    return b"".join(struct.pack("<HH", key, count) for key, count in buckets.items())
+
+
+@given(st.lists(st.tuples(st.lists(VALUES), st.booleans(), st.booleans())))
+def test_packed_ones_merge_as_others_do_whenever_they_are_looked_at(
+    parts: list[tuple[list[int], bool, bool]],
+) -> None:
+    merged, values = ReadHistogram(b""), list[int]()
+    for part, is_packed, looked_at in parts:
+        merged.merge(ReadHistogram(packed_of(part)) if is_packed else histogram_of(part))
+        values += part
+        if looked_at:
+            assert merged.count == len(values)
+    assert merged.buckets == histogram_of(values).buckets
+    assert merged.percentiles([0.5]) == histogram_of(values).percentiles([0.5])
+
+
+def test_a_packed_one_that_was_merged_stays_what_it_was() -> None:
+    one, other = ReadHistogram(packed_of([5])), ReadHistogram(packed_of([5, 7]))
+    one.merge(other)
+    one.record(7)
+    other.record(9)
+    assert (one.buckets, other.buckets) == ({5: 2, 7: 2}, {5: 1, 7: 1, 9: 1})
+
+
+def test_packed_ones_that_nobody_looks_at_do_not_pile_up() -> None:
+    merged, part = ReadHistogram(b""), packed_of([5, 5, 7])
+    for _ in range(2 * PACKED_MAX):
+        merged.merge(ReadHistogram(part))
+        assert len(merged.packed or ()) <= PACKED_MAX
+    assert merged.buckets == {5: 4 * PACKED_MAX, 7: 2 * PACKED_MAX}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from amoc_gevent.core.histogram import Histogram, bucket_of
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import (
     MessageError,
@@ -23,6 +24,7 @@ from amoc_gevent.core.messages import (
 from amoc_gevent.core.placement import own_shares
 from amoc_gevent.core.plan import Options, Plan
 from amoc_gevent.core.results import Results
+from amoc_gevent.core.snapshot import Snapshot
 from tests.messages import ACK, BEAT, ORDER, PLAN, REPORT, full_snapshot, junk, nearly
 
 DECODERS: list[Callable[[bytes], Any]] = [
@@ -80,6 +82,19 @@ def test_what_was_decoded_can_be_recorded_into() -> None:
     found = decode_report(encode(REPORT)).seconds[0][1]
     found.operation("GET /").latency.record(7)
     assert found.operations["GET /"].latency.count == 2
+
+
+@pytest.mark.parametrize("count", [1, (1 << 16) - 1, 1 << 16, 1 << 40])
+def test_histograms_travel_whatever_they_count(count: int) -> None:
+    sent = Snapshot()
+    buckets = {0: 1, 1000: count, bucket_of((1 << 63) - 1): 2}
+    sent.lag = Histogram(buckets)
+    sent.operation("GET /").latency = Histogram(buckets)
+    sent.operation("GET /").phases["tls"] = Histogram(buckets)
+    ((_, found),) = decode_report(encode(replace(REPORT, seconds=((5, sent),)))).seconds
+    operation = found.operations["GET /"]
+    assert found.lag.buckets == operation.latency.buckets == buckets
+    assert operation.phases["tls"].buckets == buckets
 
 
 def test_a_whole_number_where_a_fraction_is_meant_is_one() -> None:
@@ -141,15 +156,25 @@ def test_what_decodes_of_a_spoiled_order_does_a_worker_no_harm(data: bytes) -> N
         ((7, 0), -0.5),
         ((8, 0, 1, 1), {"orders": "7"}),
         ((8, 0, 1, 6), {5: 1}),
-        ((8, 0, 1, 6), b""),
-        ((8, 0, 1, 6), b"X\x05\x00\x01\x00"),
-        ((8, 0, 1, 6), b"H\x05\x00\x01"),
-        ((8, 0, 1, 6), b"H\xff\xff\x01\x00"),
-        ((8, 0, 1, 0, "GET /"), [1, 0, b"H", {}]),
-        ((8, 0, 1, 0, "GET /"), [1.5, 0, b"H", {}, {}]),
-        ((8, 0, 1, 0, "GET /"), [1, 0, b"H", {1: b"H"}, {}]),
-        ((8, 0, 1, 0, "GET /"), [1, 0, b"H", {}, {"timeout": "2"}]),
-        ((8, 0, 1, 0, "GET /"), [1, 0, b"H", {}, []]),
+        ((8, 0, 1, 6), "\x05\x00\x01\x00"),
+        ((8, 0, 1, 6), b"\x05\x00\x01"),
+        ((8, 0, 1, 6), b"\x05\x00\x01\x00\x00\x6e\x01\x00"),
+        ((8, 0, 1, 6), [b"\x05\x00"]),
+        ((8, 0, 1, 6), [b"\x05\x00", 1]),
+        ((8, 0, 1, 6), [b"\x05\x00", bytes(7)]),
+        ((8, 0, 1, 6), [b"\x05\x00\x00", bytes(12)]),
+        ((8, 0, 1, 6), [b"\x00\x6e", bytes(8)]),
+        ((8, 0, 1, 6), [b"\x05\x00", b"\xff" * 8]),
+        ((8, 0, 1, 0), []),
+        ((8, 0, 1, 0), {1: [1, 0, b"", {}, {}]}),
+        ((8, 0, 1, 0, "GET /"), [1, 0, b"", {}]),
+        ((8, 0, 1, 0, "GET /"), [1.5, 0, b"", {}, {}]),
+        ((8, 0, 1, 0, "GET /"), [1, 0, b"\x00\x6e\x01\x00", {}, {}]),
+        ((8, 0, 1, 0, "GET /"), [1, 0, b"", {"tls": b"\x00\x6e\x01\x00"}, {}]),
+        ((8, 0, 1, 0, "GET /"), [1, 0, b"", {"tls": b"\x00"}, {}]),
+        ((8, 0, 1, 0, "GET /"), [1, 0, b"", {1: b""}, {}]),
+        ((8, 0, 1, 0, "GET /"), [1, 0, b"", {}, {"timeout": "2"}]),
+        ((8, 0, 1, 0, "GET /"), [1, 0, b"", {}, []]),
         ((9, 0, 4), "0.5"),
         ((11, 0), [1, 2, 3]),
         ((12,), ["one line"]),

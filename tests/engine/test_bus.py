@@ -94,6 +94,33 @@ def test_what_was_pushed_before_anybody_listened_arrives_in_order(place: Path) -
     sockets.close()
 
 
+def test_others_have_their_turn_while_more_reports_come_than_can_be_taken_in(place: Path) -> None:
+    sockets = SocketDirectory()
+    puller = Puller(sockets.endpoint("reports"))
+    pusher = Pusher(sockets.endpoint("reports"))
+    for _ in range(10 * bus.BURST):
+        assert pusher.push(b"one")
+    assert puller.pull() == b"one"
+    until(lambda: puller._socket.poll(0), "more to be at hand")
+    turns: list[int] = []
+    taken = 0
+
+    def take_turns() -> None:
+        while True:
+            turns.append(taken)
+            gevent.sleep(0)
+
+    other = gevent.spawn(take_turns)
+    with gevent.Timeout(20):
+        for taken in range(1, 10 * bus.BURST):  # noqa: B007  # the other one reads it
+            assert puller.pull() == b"one"
+    other.kill()
+    assert len({turn // bus.BURST for turn in turns}) >= 9
+    pusher.close()
+    puller.close()
+    sockets.close()
+
+
 def test_who_listens_late_gets_the_newest_plan_only(place: Path) -> None:
     sockets = SocketDirectory()
     publisher = bus.Publisher(sockets.endpoint("plans"))

@@ -914,3 +914,16 @@ def test_nodes_are_not_lost_because_the_master_stood_still(
         monkeypatch.setattr(fleet_module.clock, "monotonic", lambda at=step: now + 10 + at * 0.05)
         fleet.look()
     assert node.lost
+
+
+def test_a_report_is_answered_once_and_as_soon_as_it_is_stored(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lease=30.0, store=Store(tmp_path / "runs.db"))
+    stage.running("a")
+    node = stage.nodes[0]
+    until(lambda: node.acks and node.acks[-1].sequence == node.sequence)
+    before = len(node.acks)
+    for number in range(5):
+        node.say(seconds=second(1000 + number, 1))
+        until(lambda: node.acks[-1].sequence == node.sequence)
+    assert len(node.acks) - before == 5
+    stage.close()

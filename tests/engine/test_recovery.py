@@ -67,7 +67,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 def alive(stage: Stage) -> bool:
     """Whether the master still listens, looks and answers."""
-    loops = [stage.master._ticking, *stage.master._fleet._loops]
+    loops = [stage.master._ticking, stage.master._fleet._collecting]
     return not any(loop.dead for loop in loops)
 
 
