@@ -70,14 +70,14 @@ class Child:
         family = [self.process, *self.process.children(recursive=True)]
         return sum(map(_resident_of, family))
 
-    def until(self, condition: Callable[[], bool], what: str) -> None:
+    def until(self, condition: Callable[[], bool], what: str, patience: float = PATIENCE_S) -> None:
         """Poll until `condition` holds; AmocError when the process ends or the time is up."""
-        deadline = clock.monotonic() + PATIENCE_S
+        deadline = clock.monotonic() + patience
         while not condition():
             if self.process.poll() is not None:
                 raise AmocError(f"{self.name} ended before {what}:\n{self.said()}")
             if clock.monotonic() > deadline:
-                raise AmocError(f"{self.name}: not {what} in {PATIENCE_S:g} s:\n{self.said()}")
+                raise AmocError(f"{self.name}: not {what} in {patience:g} s:\n{self.said()}")
             time.sleep(POLL_S)
 
     def wait(self) -> None:
