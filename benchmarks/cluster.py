@@ -12,15 +12,17 @@ from statistics import median
 from typing import Any
 
 from amoc_gevent import clock
-from amoc_gevent.cli.client import Control
+from amoc_gevent.cli.client import Control, UnansweredError
 from amoc_gevent.errors import AmocError
 from benchmarks.machine import ROOT, cores
 from benchmarks.process import Child
+from benchmarks.reports import CALLS, OPERATIONS
 from benchmarks.table import Table, at_most, spread
 
 AMOC = [sys.executable, str(ROOT / "bin/amoc")]
 SCENARIO = ROOT / "benchmarks/scenarios/nothing.py"
 FLEETS = 4
+FEW_CALLS = 10
 RAMP_PATIENCE_S = 240.0
 MB = 1 << 20
 
@@ -45,12 +47,19 @@ class Master:
         self.child = Child([*AMOC, "master", *where], directory, cores()[0])
         socket = directory / "master.sock"
         try:
-            self.child.until(socket.exists, "it listened")
             self.control = Control(socket)
+            self.child.until(self._answers, "it answered")
             self.plans, self.reports = self.ask("daemon")["endpoints"]
         except BaseException:
             self.child.__exit__(None, None, None)
             raise
+
+    def _answers(self) -> bool:
+        try:
+            self.ask("daemon")
+        except UnansweredError:
+            return False
+        return True
 
     def ask(self, command: str, **more: object) -> dict[str, Any]:
         """Return the answer to a command."""
@@ -67,6 +76,11 @@ class Master:
         given = {"scenario": str(SCENARIO), "first": 1, "last": last, **more}
         return self.timed("do", **given)
 
+    def counted(self) -> int:
+        """Return how many calls of all operations it has counted in this run."""
+        operations = self.ask("status")["operations"].values()
+        return sum(operation["count"] for operation in operations)
+
     def until_status(self, wanted: str) -> None:
         """Wait until the run has come so far."""
         self.child.until(lambda: self.ask("status")["status"] == wanted, f"the run was {wanted}")
@@ -75,7 +89,9 @@ class Master:
 class Fleet:
     """Simulated nodes in some processes, and how far all of them are."""
 
-    def __init__(self, stack: ExitStack, master: Master, count: int, play: int = 0) -> None:
+    def __init__(
+        self, stack: ExitStack, master: Master, count: int, *, play: int = 0, calls: int = CALLS
+    ) -> None:
         self._master = master
         self._notes: list[Path] = []
         each = -(-count // FLEETS)
@@ -84,6 +100,7 @@ class Fleet:
             self._notes.append(directory / "notes.json")
             size = min(each, count + 1 - first)
             numbers = [str(first), str(size), str(self._notes[-1]), "--play", str(play)]
+            numbers += ["--calls", str(calls)]
             command = [sys.executable, "-m", "benchmarks.fleet", master.plans, master.reports]
             stack.enter_context(Child([*command, *numbers], directory, cores()[1]))
         self.count = count
@@ -111,6 +128,7 @@ def run(quick: bool) -> Table:
     nodes, seconds, changes, users = (300, 10, 5, 100_000) if quick else (1000, 30, 10, 1_000_000)
     table = Table("cluster: one master process, real sockets on loopback", NOTES, COLUMNS)
     _many_nodes(table, nodes, seconds, changes)
+    _few_calls(table, nodes, seconds)
     _an_hour(table, 20 if quick else 100, HOUR_S // 6 if quick else HOUR_S)
     _many_users(table, users)
     return table
@@ -118,8 +136,9 @@ def run(quick: bool) -> Table:
 
 COLUMNS = ("figure", "of", "measured", "CPU s", "wall s", "bar")
 NOTES = [
-    "Simulated nodes: real messages once a second, 20 operations with two histograms of some 50",
-    f"buckets each; {FLEETS} processes on the other core. There is no peer to compare with.",
+    "Simulated nodes: real messages once a second, 20 operations with two histograms of some 42",
+    f"buckets each, from {CALLS} calls, 1,720 in a report; with {FEW_CALLS} calls some 10 and 400;",
+    f"{FLEETS} processes on the other core. There is no peer to compare with.",
     "An hour: the same reports, as fast as the master takes them; what its memory grew by.",
     "A million users of a scenario that does nothing, on one node; answers of the control socket.",
 ]
@@ -156,9 +175,20 @@ def _many_nodes(table: Table, nodes: int, seconds: int, changes: int) -> None:
         table.add(
             "s until all have a new plan", f"{changes} changes", spread(taken, 2), "", "", bar
         )
-        _steady(table, master, nodes, seconds)
+        _steady(table, master, CALLS, seconds)
+        memory = master.child.resident() / MB
+        table.add("MB of the master", f"{nodes:,} nodes", f"{memory:.0f}", "", "", "")
         master.ask("stop")
         master.until_status("finished")
+
+
+def _few_calls(table: Table, nodes: int, seconds: int) -> None:
+    with _master() as (stack, master):
+        fleet = Fleet(stack, master, nodes, calls=FEW_CALLS)
+        master.child.until(fleet.joined, f"{nodes} nodes had joined")
+        master.start(nodes)
+        master.until_status("running")
+        _steady(table, master, FEW_CALLS, seconds)
 
 
 def _version(master: Master, fleet: Fleet) -> int:
@@ -168,18 +198,17 @@ def _version(master: Master, fleet: Fleet) -> int:
     return known + 1
 
 
-def _steady(table: Table, master: Master, nodes: int, seconds: int) -> None:
-    """Measure what `seconds` of reports cost the master."""
-    used, began = master.child.threads_cpu(), clock.monotonic()
+def _steady(table: Table, master: Master, calls: int, seconds: int) -> None:
+    """Measure what `seconds` of reports cost the master, and how many it took in meanwhile."""
+    used, began, before = master.child.threads_cpu(), clock.monotonic(), master.counted()
     time.sleep(seconds)
     cpu, wall = master.child.threads_cpu() - used, clock.monotonic() - began
+    taken = (master.counted() - before) / (OPERATIONS * calls)
     share = cpu / wall * 100
+    of = f"{taken / wall:,.0f} reports/s of {calls} calls"
     bar = at_most(share, CPU_BAR, " %")
-    table.add(
-        "% of a core", f"{nodes:,} reports/s", f"{share:.1f}", f"{cpu:.2f}", f"{wall:.1f}", bar
-    )
-    memory = master.child.resident() / MB
-    table.add("MB of the master", f"{nodes:,} nodes", f"{memory:.0f}", "", "", "")
+    table.add("% of a core", of, f"{share:.1f}", f"{cpu:.2f}", f"{wall:.1f}", bar)
+    table.add("us of CPU for a report", of, f"{cpu / taken * 1e6:.0f}", "", "", "")
 
 
 def _an_hour(table: Table, nodes: int, seconds: int) -> None:

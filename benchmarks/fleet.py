@@ -1,9 +1,9 @@
 """Simulated nodes in one process: real sockets and real reports, but no workers and no users.
 
 `python -m benchmarks.fleet PLANS REPORTS FIRST COUNT NOTES` simulates the nodes `node-FIRST` and
-following. Each reports once a second; with `--play SECONDS` each reports, once there is a run, the
-seconds before its begin, so many, as fast as the master acknowledges them: none may lie ahead. The
-file NOTES tells how far all of them are.
+following. Each reports once a second, with `--calls` of each operation. With `--play SECONDS` each
+reports, once there is a run, the seconds before its begin, so many, as fast as the master
+acknowledges them: none may lie ahead. The file NOTES tells how far all of them are.
 """
 
 import argparse
@@ -28,11 +28,12 @@ from amoc_gevent.core.messages import (
     encode,
 )
 from amoc_gevent.core.plan import Plan
+from amoc_gevent.core.snapshot import Snapshot
 from amoc_gevent.engine.bus import Listener, Pusher
 from amoc_gevent.engine.health import raise_descriptor_limit
 from amoc_gevent.engine.outbox import Outbox
 from amoc_gevent.engine.topics import BEAT, CODE, PLAN, ack_topic
-from benchmarks.reports import report_of, snapshots, users_of
+from benchmarks.reports import CALLS, report_of, snapshots, users_of
 
 REPORT_S = 1.0
 NOTE_S = 0.05
@@ -56,10 +57,11 @@ def beat_of(data: bytes) -> Beat:
 class SimulatedNode:
     """One node; `heard` hears of each plan that it got, `played` counts seconds it has played."""
 
-    measured = snapshots()
-
-    def __init__(self, number: int, plans: str, reports: str, play: int) -> None:
+    def __init__(
+        self, number: int, plans: str, reports: str, play: int, measured: list[Snapshot]
+    ) -> None:
         self.name = f"node-{number}"
+        self._measured = measured
         self._number = number
         self._play = play
         self._incarnation = uuid.uuid4().hex
@@ -122,7 +124,7 @@ class SimulatedNode:
 
     def _send(self, second: int) -> None:
         running = self.plan.status == "running"
-        one = self.measured[(self._number + second) % len(self.measured)]
+        one = self._measured[(self._number + second) % len(self._measured)]
         report = report_of(
             self.name,
             self._incarnation,
@@ -160,12 +162,14 @@ def main() -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("notes", type=Path)
     parser.add_argument("--play", type=int, default=0, metavar="SECONDS")
+    parser.add_argument("--calls", type=int, default=CALLS, help="of each operation in a second")
     given = parser.parse_args()
     raise_descriptor_limit()
     ended = Event()
     gevent.signal_handler(signal.SIGTERM, ended.set)
+    measured = snapshots(given.calls)
     nodes = [
-        SimulatedNode(number, given.plans, given.reports, given.play)
+        SimulatedNode(number, given.plans, given.reports, given.play, measured)
         for number in range(given.first, given.first + given.count)
     ]
     while not ended.wait(NOTE_S):

@@ -156,8 +156,12 @@ def _packed(histogram: Histogram) -> bytes | list[bytes]:
     """Return a histogram as pairs of key and count, 16 bits each, or as keys and greater counts.
 
     A report has dozens of histograms with dozens of buckets each, and a master a thousand reports a
-    second: this way they are read and merged without a Python step for each bucket.
+    second: this way they are read and merged without a Python step for each bucket. One that was
+    read and stayed alone, as of a node with one worker, is handed on as it came.
     """
+    read = histogram.packed
+    if read is not None and len(read) == 1:
+        return read[0]
     buckets = histogram.buckets
     keys, counts = array("H", buckets), buckets.values()
     if max(counts, default=0) >= 1 << 16:

@@ -97,6 +97,16 @@ def test_histograms_travel_whatever_they_count(count: int) -> None:
     assert operation.phases["tls"].buckets == buckets
 
 
+def test_what_was_decoded_is_handed_on_with_what_was_added_since() -> None:
+    found = decode_report(encode(REPORT))
+    assert encode(found) == encode(REPORT)
+    operation = found.seconds[0][1].operation("GET /")
+    before = dict(operation.latency.buckets)
+    operation.latency.record(7)
+    again = decode_report(encode(found)).seconds[0][1].operation("GET /")
+    assert again.latency.buckets == {**before, 7: before.get(7, 0) + 1}
+
+
 def test_a_whole_number_where_a_fraction_is_meant_is_one() -> None:
     found = decode_plan(encode(Plan(pauses=((5, 6),), options=Options(user_rate=20))))
     assert isinstance(found.pauses[0][0], float)
