@@ -844,7 +844,7 @@ def test_a_new_master_goes_on_with_the_run_and_counts_each_report_once(tmp_path:
     reports = [node.report(seconds=second(1000 + n, 1), ended=((n + 1, n + 1),)) for n in range(4)]
     for report in reports[:2]:
         node.send(report)
-    until(lambda: node.acks[-1].sequence == reports[1].sequence, "two to be stored")
+    until(lambda: node.acks and node.acks[-1].sequence == reports[1].sequence, "two to be stored")
     stage.master.handle(Add(7))
     stage.replace_master(Store(tmp_path / "runs.db"))
 

@@ -424,7 +424,7 @@ def test_a_store_that_cannot_be_written_for_long_costs_no_memory_without_bound(
             until(lambda count=count: run.results.total.iterations == count)
             stored.master._keeper.save()
         assert len(stored.master._keeper._parts) <= 4
-    until(lambda: node_.acks[-1].sequence == node_.sequence, "all to be stored")
+    until(lambda: node_.acks and node_.acks[-1].sequence == node_.sequence, "all to be stored")
     stored.replace_master(Store(tmp_path / "runs.db"))
     assert stored.run.results.total.iterations == 8
 
