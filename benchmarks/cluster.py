@@ -184,11 +184,15 @@ def _many_nodes(table: Table, nodes: int, seconds: int, changes: int) -> None:
 
 def _few_calls(table: Table, nodes: int, seconds: int) -> None:
     with _master() as (stack, master):
-        fleet = Fleet(stack, master, nodes, calls=FEW_CALLS)
-        master.child.until(fleet.joined, f"{nodes} nodes had joined")
-        master.start(nodes)
-        master.until_status("running")
+        _running(Fleet(stack, master, nodes, calls=FEW_CALLS), master)
         _steady(table, master, FEW_CALLS, seconds)
+
+
+def _running(fleet: Fleet, master: Master) -> None:
+    """Wait until all nodes have joined, and have a run begin on them."""
+    master.child.until(fleet.joined, f"{fleet.count} nodes had joined")
+    master.start(fleet.count)
+    master.until_status("running")
 
 
 def _version(master: Master, fleet: Fleet) -> int:
@@ -214,9 +218,7 @@ def _steady(table: Table, master: Master, calls: int, seconds: int) -> None:
 def _an_hour(table: Table, nodes: int, seconds: int) -> None:
     with _master() as (stack, master):
         fleet = Fleet(stack, master, nodes, play=seconds)
-        master.child.until(fleet.joined, f"{nodes} nodes had joined")
-        master.start(nodes)
-        master.until_status("running")
+        _running(fleet, master)
         sizes: list[float] = []
         began, used = clock.monotonic(), master.child.threads_cpu()
         for quarter in range(1, 5):

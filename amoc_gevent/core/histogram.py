@@ -52,14 +52,10 @@ class Histogram:
         """Add all of `other`'s counts to this one's."""
         mine = self.buckets
         if not mine:
-            mine.update(other.items())
+            mine.update(other.buckets)
             return
-        for key, count in other.items():
+        for key, count in other.buckets.items():
             mine[key] += count
-
-    def items(self) -> Iterable[tuple[int, int]]:
-        """Return the buckets as pairs of key and count, in no order."""
-        return self.buckets.items()
 
     @property
     def packed(self) -> list[bytes] | None:
@@ -142,10 +138,6 @@ class ReadHistogram(Histogram):
     def packed(self) -> list[bytes] | None:
         """The parts of which it consists, where none of it is unpacked."""
         return self._packed if self._unpacked is None else None
-
-    def items(self) -> Iterable[tuple[int, int]]:
-        """Return the buckets as pairs of key and count, in no order."""
-        return self.buckets.items()
 
 
 def _unpack(packed: bytes, buckets: defaultdict[int, int]) -> None:

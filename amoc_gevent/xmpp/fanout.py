@@ -10,8 +10,8 @@ Messages to one user or a room have the ledger; this is for presence, events of 
 import secrets
 from xml.etree.ElementTree import Element
 
-from amoc_gevent import clock, metrics
-from amoc_gevent.xmpp.recording import count
+from amoc_gevent import clock
+from amoc_gevent.xmpp.recording import arrived, count
 from amoc_gevent.xmpp.stanza import Stanza
 
 NAMESPACE = "urn:amoc:fanout:0"
@@ -70,7 +70,5 @@ class Ear:
         self._highest[key] = number
         if highest + 1 < number < highest + GAP_MAX:
             count(self._lost, number - highest - 1)
-        waited = clock.monotonic() - received_at
-        us = (clock.cluster_ns() - at) // 1000 - int(waited * 1e6)
-        metrics.finished(self._operation, max(0, us), None)
+        arrived(self._operation, at, received_at)
         return True

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 from amoc_gevent import clock, metrics
 from amoc_gevent.core.flow import Flow, key_of
 from amoc_gevent.xmpp.names import CARBONS, DELAY, MAM
-from amoc_gevent.xmpp.recording import count
+from amoc_gevent.xmpp.recording import arrived, count
 from amoc_gevent.xmpp.stanza import Stanza, escaped
 
 NAMESPACE = "urn:amoc:tracking:0"
@@ -247,9 +247,7 @@ class Books:
             )
             self._incoming[key] = incoming
         if incoming.arrived(number, delayed=delayed) and not delayed:
-            waited = clock.monotonic() - message.received_at
-            us = (clock.cluster_ns() - at) // 1000 - int(waited * 1e6)
-            metrics.finished(DELIVERY, max(0, us), None)
+            arrived(DELIVERY, at, message.received_at)
 
     def _bounced(self, message: Stanza) -> None:
         epoch, _, number = (message.get("id") or "").partition(".")

@@ -164,10 +164,12 @@ class Reader:
             raise StreamError("restricted-xml", "the server declares a document type")
         parser.parse(data)
         namespaces = parser.begin()
+        if parser.root is None:
+            return
+        self.header = parser.root.attrib
         name = _ROOT.search(self._prolog.decode(errors="replace"))
-        if parser.root is not None and name is not None:
-            self.header = parser.root.attrib
-            self._prolog = b""
+        self._prolog = b""
+        if name is not None:  # else it is in another encoding, and keeps its parser
             kind = name[1], namespaces
             if kind not in _shared and len(_shared) < _SHARED_MAX:
                 _shared[kind] = _Shared(*kind)

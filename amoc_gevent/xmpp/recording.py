@@ -28,6 +28,16 @@ def count(name: str, times: int = 1) -> None:
     counters[name] = counters.get(name, 0) + times
 
 
+def arrived(name: str, at_ns: int, received_at: float) -> None:
+    """Record, as the operation `name`, what was sent at `at_ns` of the master's clock.
+
+    It took until its bytes came in, at `received_at` (monotonic seconds); 0 where a clock is ahead.
+    """
+    waited = clock.monotonic() - received_at
+    us = (clock.cluster_ns() - at_ns) // 1000 - int(waited * 1e6)
+    metrics.finished(name, max(0, us), None)
+
+
 class Step:
     """Times a block as one operation; what the block `took` by the kernel's stamps is what counts.
 

@@ -117,6 +117,15 @@ def test_streams_whose_roots_declare_other_names_are_kept_apart() -> None:
     assert component.ended
 
 
+def test_a_stream_in_another_encoding_is_read_by_a_parser_of_its_own() -> None:
+    text = (ROOT % b"s").decode() + STANZAS[0].decode()
+    reader = Reader()
+    found = reader.feed(text.encode("utf-16"))
+    found += reader.feed(STANZAS[0].decode().encode("utf-16-le"))
+    assert texts(found) == alone([STANZAS[0]] * 2)
+    assert texts(begun(b"other").feed(STANZAS[0])) == alone([STANZAS[0]])
+
+
 def test_a_stanza_that_grows_too_long_is_refused_and_a_sign_of_life_is_none() -> None:
     reader = Reader(limit=1000)
     reader.feed(ROOT % b"s")
