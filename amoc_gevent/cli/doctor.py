@@ -47,12 +47,13 @@ def doctor(
     what the machine has, or with --hosts each node, which gets its part of the users. The exit code
     is 1 when something will break.
     """
+    machines = None if path is None else inventory.read(path)
     counts = (FEW, max(FEW + 1, min(MANY, users)))
     few, many = (probe(scenario, count, probe_time, settings) for count in counts)
     share = share_of(few.figures, many.figures)
     click.echo(_share_line(share))
     problems = [f"{why}: see `amoc try {scenario}`" for why in [many.trouble] if why]
-    found = _facts_here() if path is None else _facts_there(path)
+    found = _facts_here() if machines is None else _facts_there(machines)
     part = -(-users // len(found))
     for name, facts in found.items():
         problems += _examine(name, facts, share, part, workers)
@@ -128,9 +129,8 @@ def _facts_here() -> dict[str, dict[str, Any]]:
     return {HERE: {**found, "cores": len(os.sched_getaffinity(0))}}
 
 
-def _facts_there(path: Path) -> dict[str, dict[str, Any]]:
+def _facts_there(machines: inventory.Inventory) -> dict[str, dict[str, Any]]:
     """Ask the agents of all nodes what they have, and whether they reach the master."""
-    machines = inventory.read(path)
     master = machines.master
     host = master["amoc_address"] or master.address
     reach = [(host, int(master[port])) for port in ("amoc_port", "amoc_reports_port")]

@@ -58,3 +58,10 @@ def test_a_scenario_that_cannot_start_is_one_line(amoc: Amoc) -> None:
     assert code == 1
     assert "init raised ValueError: no" in said
     assert "Traceback" not in said
+
+
+def test_machines_that_cannot_be_read_are_told_before_anything_is_measured(amoc: Amoc) -> None:
+    code, said = amoc.run("doctor", "http_hello", 10, "--hosts", "nowhere/hosts.ini")
+    assert code == 2
+    assert said.startswith("amoc: nowhere/hosts.ini cannot be read")
+    assert len(said.splitlines()) == 1
