@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from signal import SIGKILL
 from statistics import median
 from typing import Any
 
@@ -28,6 +29,8 @@ MB = 1 << 20
 
 JOIN_BAR_S = 30
 CHANGE_BAR_S = 2
+LEASE_S = 10
+REPLACE_BAR_S = 5
 CPU_BAR = 50
 HOUR_S = 3600
 HOUR_BAR_MB = 200
@@ -44,6 +47,7 @@ class Master:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         where = ["--bind", "127.0.0.1", "--port", "0", "--reports-port", "0", "--foreground"]
+        where += ["--lease", f"{LEASE_S}s"]
         self.child = Child([*AMOC, "master", *where], directory, cores()[0])
         socket = directory / "master.sock"
         try:
@@ -94,6 +98,7 @@ class Fleet:
     ) -> None:
         self._master = master
         self._notes: list[Path] = []
+        self._processes: list[Child] = []
         each = -(-count // FLEETS)
         for first in range(1, count + 1, each):
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -102,8 +107,10 @@ class Fleet:
             numbers = [str(first), str(size), str(self._notes[-1]), "--play", str(play)]
             numbers += ["--calls", str(calls)]
             command = [sys.executable, "-m", "benchmarks.fleet", master.plans, master.reports]
-            stack.enter_context(Child([*command, *numbers], directory, cores()[1]))
+            process = Child([*command, *numbers], directory, cores()[1])
+            self._processes.append(stack.enter_context(process))
         self.count = count
+        self.each = each
 
     def notes(self) -> list[dict[str, Any]]:
         """Return what the processes tell that have begun."""
@@ -112,6 +119,12 @@ class Fleet:
     def joined(self) -> bool:
         """Whether the master has heard all nodes and they have heard so."""
         return sum(note["joined"] for note in self.notes()) == self.count
+
+    def lose(self) -> float:
+        """Kill the nodes of one process; return when (monotonic s)."""
+        self._notes.pop()
+        self._processes.pop().end(SIGKILL)
+        return clock.monotonic()
 
     def got_at(self, version: int) -> float:
         """Return when (monotonic s) the last node got this version of the plan; wait for it."""
@@ -178,8 +191,30 @@ def _many_nodes(table: Table, nodes: int, seconds: int, changes: int) -> None:
         _steady(table, master, CALLS, seconds)
         memory = master.child.resident() / MB
         table.add("MB of the master", f"{nodes:,} nodes", f"{memory:.0f}", "", "", "")
+        _many_lost(table, master, fleet)
         master.ask("stop")
         master.until_status("finished")
+
+
+def _many_lost(table: Table, master: Master, fleet: Fleet) -> None:
+    """Measure how long after their lease the users of many dead nodes are the others'."""
+    version = max(int(note["version"]) for note in fleet.notes()) + 1
+    used, due = master.child.threads_cpu(), fleet.lose() + LEASE_S
+    taken = fleet.got_at(version) - due
+    cpu, wall = master.child.threads_cpu() - used, clock.monotonic() - due + LEASE_S
+    of = f"{fleet.each} of {fleet.count:,} nodes"
+    bar = at_most(taken, REPLACE_BAR_S, " s")
+    table.add(
+        "s from a lease's end until others have its users",
+        of,
+        f"{taken:.2f}",
+        f"{cpu:.2f}",
+        f"{wall:.1f}",
+        bar,
+    )
+    lost = sum(node["state"] == "lost" for node in master.ask("nodes")["nodes"])
+    if lost != fleet.each:
+        raise AmocError(f"{lost} nodes are lost, where {fleet.each} were killed")
 
 
 def _few_calls(table: Table, nodes: int, seconds: int) -> None:

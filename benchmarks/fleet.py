@@ -41,14 +41,14 @@ WINDOW = 20
 """Reports that a node which plays has on the way; a real one has two or three."""
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def plan_of(data: bytes) -> tuple[Plan, dict[str, UserCounts]]:
     """Return a plan and who has how many users by it; one node of a process reads it for all."""
     plan = decode_plan(data)
     return plan, users_of(plan)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def beat_of(data: bytes) -> Beat:
     """Return a beat."""
     return decode_beat(data)

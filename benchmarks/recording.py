@@ -32,7 +32,7 @@ class Cost:
 
 
 def run(quick: bool) -> Table:
-    """Measure the three ways to record in turn, then the memory of a worker and of Locust."""
+    """Measure the ways to record in turn, then the memory of a worker and of Locust."""
     rounds, count, seconds = (5, 20_000, 4) if quick else (9, 100_000, 10)
     table = Table(_title(), _notes(rounds, count, seconds), COLUMNS)
     costs = _costs(rounds, count)
@@ -111,7 +111,8 @@ def _notes(rounds: int, count: int, seconds: int) -> list[str]:
     return [
         f"{package('hdrhistogram')}, {package('locust')}",
         f"Operations: median (least-greatest) of {rounds} rounds in turn of {count:,}, the loop",
-        "included; ours and hdrhistogram record latency, first byte and lag, Locust the latency.",
+        "included; ours and hdrhistogram record latency and first byte, Locust the latency. Every",
+        "time that bytes arrive, be it of a request or not, ours records its own lag besides.",
         f"Memory: peak of the worker (of Locust's process); {EACH:,} requests of each name, spread",
         f"over {seconds} s; ours sends its snapshot each second.",
     ]

@@ -50,7 +50,7 @@ PLAN = Plan(
     settings={"url": "http://x"},
     options=Options(5.0, 0.0, 3, "stop", 1.0),
     batches=(Batch(1, 10, 99.5, 2.0, ("a", "b")), Batch(11, 11, UNRELEASED, 2.0, ("b",))),
-    moves=(Move("b", ("a", "c"), 3, 120.5, 2.0, 1, ((2, 2),)),),
+    moves=(Move(("b", "d"), ("a", "c"), 3, 120.5, 2.0, 1, ((2, 2),)),),
     removals=(Removal(9, 10, force=True), Removal(1, 7, force=False, step=2)),
     pauses=((110.0, 112.5), (130.0, UNRELEASED)),
 )

@@ -38,16 +38,12 @@ class Share:
         )
 
 
-def ranges_of(batch: Batch, node: str) -> list[range]:
-    """Return the ids that `node` takes of a batch: round robin, or one block."""
-    nodes = batch.nodes
-    at = [place for place, name in enumerate(nodes) if name == node]
+def _ids_at(batch: Batch, place: int) -> range:
+    """Return the ids that the node at this place takes of a batch: round robin, or one block."""
+    first, size, n = batch.first, batch.size, len(batch.nodes)
     if batch.strategy == "blocks":
-        size, n = batch.size, len(nodes)
-        blocks = [range(batch.first + p * size // n, batch.first + (p + 1) * size // n) for p in at]
-        return [block for block in blocks if block]
-    found = [range(batch.first + place, batch.last + 1, len(nodes)) for place in at]
-    return [ids for ids in found if ids]
+        return range(first + place * size // n, first + (place + 1) * size // n)
+    return range(first + place, batch.last + 1, n)
 
 
 class Placement:
@@ -59,9 +55,9 @@ class Placement:
 
     def place(self, batch: Batch) -> None:
         """Give each node its ids; workers take turns, going on where the last batch ended."""
-        for node, shares in self.shares.items():
-            for ids in ranges_of(batch, node):
-                shares.append(Share(batch, ids, self._turn(node, len(ids))))
+        for place, node in enumerate(batch.nodes):
+            if node in self.shares and (ids := _ids_at(batch, place)):
+                self.shares[node].append(Share(batch, ids, self._turn(node, len(ids))))
 
     def _turn(self, node: str, count: int) -> int:
         before = self._turns[node]
@@ -69,29 +65,32 @@ class Placement:
         return -before
 
     def move(self, move: Move) -> None:
-        """Take users from one node and give them to the heirs.
+        """Take users from some nodes and give them to the heirs.
 
-        Those that the node itself waits for, as who has them has not let go, are waited for there.
+        Those that a node itself waits for, as who has them has not let go, are waited for there.
         """
-        kept: list[Share] = []
         got: list[tuple[str, Share]] = []
         before = 0
-        for share in self.shares[move.source]:
-            stays = _count_below(share.ids, move.first)
-            if stays:
-                kept.append(replace(share, ids=share.ids[:stays]))
-            gone = share.ids[stays:]
-            held = max(move.start, share.resume) == UNRELEASED
-            for place, heir in enumerate(move.heirs):
-                begin = (place - before) % len(move.heirs)
-                ids = gone[begin :: len(move.heirs)]
-                if ids and heir in self.shares:
-                    resume = UNRELEASED if held else move.start + (before + begin) / move.rate
-                    pace = len(move.heirs) / move.rate
-                    turn = self._turn(heir, len(ids))
-                    got.append((heir, Share(share.batch, ids, turn, resume, pace)))
-            before += len(gone)
-        self.shares[move.source] = kept
+        for source in move.sources:
+            heirs = move.heirs or (source,)
+            known = [(place, heir) for place, heir in enumerate(heirs) if heir in self.shares]
+            kept: list[Share] = []
+            for share in self.shares[source]:
+                stays = _count_below(share.ids, move.first)
+                if stays:
+                    kept.append(replace(share, ids=share.ids[:stays]))
+                gone = share.ids[stays:]
+                held = max(move.start, share.resume) == UNRELEASED
+                for place, heir in known:
+                    begin = (place - before) % len(heirs)
+                    ids = gone[begin :: len(heirs)]
+                    if ids:
+                        resume = UNRELEASED if held else move.start + (before + begin) / move.rate
+                        pace = len(heirs) / move.rate
+                        turn = self._turn(heir, len(ids))
+                        got.append((heir, Share(share.batch, ids, turn, resume, pace)))
+                before += len(gone)
+            self.shares[source] = kept
         for heir, share in got:
             self.shares[heir].append(share)
 
@@ -145,7 +144,7 @@ def _begins_with(longer: Share, share: Share) -> bool:
 def shares_of(plan: Plan, nodes: Iterable[str]) -> dict[str, list[Share]]:
     """Return what each of `nodes` has of a plan now."""
     wanted = {*nodes}
-    placement = Placement(wanted | {move.source for move in plan.moves})
+    placement = Placement(wanted.union(*(move.sources for move in plan.moves)))
     for made in _in_order(plan):
         if isinstance(made, Batch):
             placement.place(made)
@@ -239,13 +238,20 @@ def _runs_of(ids: list[int], *, force: bool) -> Iterator[Removal]:
 
 
 def moves_to_heirs(
-    plan: Plan, source: str, heirs: tuple[str, ...], ended: IdSet, start: float
+    plan: Plan, sources: Iterable[str], heirs: tuple[str, ...], ended: IdSet, start: float
 ) -> tuple[Move, ...]:
-    """Return the move of all that `source` has to `heirs`, in turn; none where it has nothing."""
-    if not heirs or not shares_of(plan, (source,))[source]:
+    """Return the move of all that `sources` have to `heirs`, in turn; none where they have nothing.
+
+    Without heirs each source keeps its own, who start anew.
+    """
+    sources = sorted(sources)
+    shares = shares_of(plan, sources)
+    having = tuple(source for source in sources if shares[source])
+    if not having:
         return ()
+    needed = heirs[: sum(len(share.ids) for source in having for share in shares[source])]
     rate, batches = plan.options.user_rate, len(plan.batches)
-    return (Move(source, heirs, 0, start, rate, batches, tuple(ended)),)
+    return (Move(having, needed, 0, start, rate, batches, tuple(ended)),)
 
 
 def rebalancing(plan: Plan, nodes: tuple[str, ...], ended: IdSet) -> tuple[Move, ...]:
@@ -280,7 +286,7 @@ def rebalancing(plan: Plan, nodes: tuple[str, ...], ended: IdSet) -> tuple[Move,
 
 def _rebalancing_move(plan: Plan, source: str, heir: str, first: int, ended: IdSet) -> Move:
     rate, batches = plan.options.user_rate, len(plan.batches)
-    return Move(source, (heir,), first, UNRELEASED, rate, batches, tuple(ended))
+    return Move((source,), (heir,), first, UNRELEASED, rate, batches, tuple(ended))
 
 
 def _present_in(ids: range, gone: IdSet) -> int:
@@ -293,7 +299,7 @@ def release_moves(plan: Plan, ended: IdSet, start: float) -> Plan:
     Users in `ended` have ended meanwhile, wherever they were.
     """
     gone = gone_from(plan, ended)
-    placement = Placement({move.source for move in plan.moves})
+    placement = Placement({source for move in plan.moves for source in move.sources})
     moves: list[Move] = []
     for made in _in_order(plan):
         if isinstance(made, Batch):
@@ -303,7 +309,9 @@ def release_moves(plan: Plan, ended: IdSet, start: float) -> Plan:
         if move.start == UNRELEASED:
             move = replace(move, start=start, ended=tuple(ended))
             leaving = (
-                s.ids[_count_below(s.ids, move.first) :] for s in placement.shares[move.source]
+                share.ids[_count_below(share.ids, move.first) :]
+                for source in move.sources
+                for share in placement.shares[source]
             )
             start += sum(_present_in(ids, gone) for ids in leaving) / move.rate
         placement.move(move)

@@ -64,14 +64,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Users of one node, those with ids from `first` on, that others take over in turn.
+    """Users of some nodes, those with ids from `first` on, that others take over in turn.
 
-    So it is when a node was lost, when one returns as a new process (then it is its own heir), and
-    when users are spread anew. They start at `rate` a second from `start` on, but for those in
-    `ended`, which have ended by themselves. `batches` were there before it: those have been moved.
+    So it is when nodes were lost, when some return as new processes (then there are no heirs: each
+    keeps its own), and when users are spread anew. They start at `rate` a second from `start` on,
+    but for those in `ended`, which have ended by themselves. `batches` were there before it: those
+    have been moved.
     """
 
-    source: str
+    sources: tuple[str, ...]
     heirs: tuple[str, ...]
     first: int
     start: float
@@ -81,8 +82,8 @@ class Move:
 
     def __post_init__(self) -> None:
         sound = self.rate > 0 and not isnan(self.start) and self.batches >= 0
-        if not self.heirs or not sound:
-            raise ValueError(f"a move from {self.source} to {self.heirs} at {self.rate} a second")
+        if not self.sources or not sound:
+            raise ValueError(f"a move from {self.sources} to {self.heirs} at {self.rate} a second")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,15 @@
 """The course of a run: what the nodes say and what is due take it from status to status."""
 
 import logging
+from dataclasses import replace
 
 from gevent.event import Event as Flag
 
 from amoc_gevent import clock
 from amoc_gevent.core.messages import MessageError, Report, UserCounts
 from amoc_gevent.core.nodes import NodeView
-from amoc_gevent.core.placement import (
-    moves_to_heirs,
-    release_moves,
-)
-from amoc_gevent.core.plan import UNRELEASED, undelayed
+from amoc_gevent.core.placement import moves_to_heirs, release_moves
+from amoc_gevent.core.plan import UNRELEASED, Plan, undelayed
 from amoc_gevent.core.run import Run
 from amoc_gevent.engine.keeper import Keeper
 from amoc_gevent.engine.refusals import Refusals
@@ -33,6 +31,9 @@ class Conductor:
         self._since = clock.steady()
         self._complaint = ""
         self._uncounted = False
+        self._unhomed = False
+        self._unhomed_since = 0.0
+        self._restarted: set[str] = set()
         self.ended = Flag()
 
     @property
@@ -43,6 +44,8 @@ class Conductor:
     def begin(self, run: Run) -> None:
         """Take up a new run."""
         self._refusals = Refusals()
+        self._unhomed = False
+        self._restarted.clear()
         self.ended.clear()
         self.count_users(run)
 
@@ -63,8 +66,8 @@ class Conductor:
                 self._keeper.event("node-joined", text)
             else:
                 self._keeper.event("node-back", f"{words} was started again")
-            self._move(run, node.name, (node.name,))
-            self._rehome(run)
+            self._to_home()
+            self._restarted.add(node.name)
         if self._overdue():  # else with its next report: many join at once
             self._keeper.publish()
 
@@ -78,12 +81,12 @@ class Conductor:
         text = f"node {node.name} was not heard for its lease"
         if run.plan.options.on_node_loss == "keep":
             then = "its users wait for it"
-        elif not self._heirs(run):
+        elif not self._able():
             then = "its users wait for any node"
         else:
             then = "its users start on the others"
         self._keeper.event("node-lost", f"{text}; {then}")
-        self._rehome(run)
+        self._to_home()
 
     def back(self, node: NodeView) -> None:
         """Note that a lost node is heard again: what it kept of its reports counts."""
@@ -91,7 +94,7 @@ class Conductor:
         run = self._going_on()
         if run is not None:
             self._keeper.event("node-back", f"node {node.name} is heard again")
-            self._rehome(run)
+            self._to_home()
 
     def left(self, node: NodeView) -> None:
         """Give the users of a node that has ended them to the others."""
@@ -100,7 +103,7 @@ class Conductor:
         if run is not None:
             self._uncounted = True
             self._keeper.event("node-left", f"node {node.name} left; its users start on the others")
-            self._rehome(run)
+            self._to_home()
 
     def refused(self, error: MessageError) -> None:
         """Note a report that cannot be read: its figures are missing."""
@@ -135,8 +138,12 @@ class Conductor:
 
     def _overdue(self) -> bool:
         """Whether the plan may be published again: the more nodes, the less often."""
-        pause = max(0.1, len(self._nodes) / 1000)
-        return clock.monotonic() - self._keeper.published >= pause
+        return clock.monotonic() - self._keeper.published >= max(0.1, self._pause)
+
+    @property
+    def _pause(self) -> float:
+        """Seconds to wait before so many nodes are told something, for there may be more to tell."""
+        return len(self._nodes) / 1000
 
     # Users
 
@@ -149,29 +156,42 @@ class Conductor:
         if run.users.running != before:
             self._progressed = clock.steady()
 
-    def _heirs(self, run: Run) -> tuple[str, ...]:
-        """Return the nodes that can take over users, the one with the fewest first."""
-        able = [n for n in self.present if n.state != "failed"]
-        able.sort(key=lambda n: n.users.total if n.run == run.id else 0)
-        return tuple(node.name for node in able)
+    def _to_home(self) -> None:
+        if not self._unhomed:
+            self._unhomed, self._unhomed_since = True, clock.monotonic()
 
-    def _rehome(self, run: Run) -> None:
-        """Move the users of all nodes that can have none any more to those that can."""
-        present = {node.name for node in self.present}
-        placed = {name for batch in run.plan.batches for name in batch.nodes}
-        placed |= {name for move in run.plan.moves for name in move.heirs}
-        for name in sorted(placed - present):
-            node = self._nodes.get(name)
-            waits = node is not None and node.lost and run.plan.options.on_node_loss == "keep"
-            if not waits:
-                self._move(run, name, self._heirs(run))
+    def _able(self) -> list[NodeView]:
+        """Return the nodes that can take over users."""
+        return [node for node in self.present if node.state != "failed"]
 
-    def _move(self, run: Run, source: str, heirs: tuple[str, ...]) -> None:
-        """Move all users of a node that has let go of them."""
-        start = undelayed(clock.steady() + LEAD_S, run.plan.pauses)
-        moves = moves_to_heirs(run.plan, source, heirs, run.ended_ids, start)
-        if moves:
-            self._keeper.change(run, moves=(*run.plan.moves, *moves))
+    def home(self, run: Run) -> None:
+        """Have all users start somewhere whose nodes can have them no more, or began anew.
+
+        That is one move for all nodes that were lost since last time, however many they are.
+        """
+        if not self._unhomed:
+            return
+        restarted, self._restarted, self._unhomed = self._restarted, set(), False
+        able = sorted(self._able(), key=lambda n: n.users.total if n.run == run.id else 0)
+        heirs = tuple(node.name for node in able)
+        plan = self._moved(run, run.plan, restarted, ())
+        if heirs:
+            plan = self._moved(run, plan, self._homeless(plan), heirs)
+        if plan is not run.plan:
+            self._keeper.change(run, moves=plan.moves)
+
+    def _homeless(self, plan: Plan) -> set[str]:
+        """Return the nodes that users were given to and that can have none, unless they wait."""
+        placed = _named(plan) - {node.name for node in self.present}
+        if plan.options.on_node_loss == "keep":
+            placed -= {node.name for node in self._nodes.values() if node.lost}
+        return placed
+
+    def _moved(self, run: Run, plan: Plan, sources: set[str], heirs: tuple[str, ...]) -> Plan:
+        """Return the plan in which these nodes, which have let go of their users, have none."""
+        start = undelayed(clock.steady() + LEAD_S, plan.pauses)
+        moves = moves_to_heirs(plan, sources, heirs, run.ended_ids, start)
+        return replace(plan, moves=(*plan.moves, *moves)) if moves else plan
 
     @property
     def moving(self) -> bool:
@@ -180,7 +200,8 @@ class Conductor:
 
     def _release_moves(self, run: Run) -> None:
         """Have users start where they were moved to, once their last nodes have let go of them."""
-        sources = {move.source for move in run.plan.moves if move.start == UNRELEASED}
+        unreleased = [move for move in run.plan.moves if move.start == UNRELEASED]
+        sources = {source for move in unreleased for source in move.sources}
         holding = (node for node in self.present if node.name in sources)
         if not any(node.behind(run.plan) for node in holding):
             start = undelayed(clock.steady() + LEAD_S, run.plan.pauses)
@@ -202,6 +223,9 @@ class Conductor:
         run = self._going_on()
         if run is None:
             return
+        # Others may be lost with those that are; a new process waits for the word what is its own.
+        if self._restarted or clock.monotonic() - self._unhomed_since >= self._pause:
+            self.home(run)
         if self._uncounted:
             self.count_users(run)
         now = clock.steady()
@@ -223,9 +247,8 @@ class Conductor:
 
     def _involved(self, run: Run) -> list[NodeView]:
         """Return the nodes that have users of the run, as far as they are heard."""
-        names = {name for batch in run.plan.batches for name in batch.nodes}
-        heirs = {name for move in run.plan.moves for name in move.heirs}
-        return [node for node in self.present if node.name in names | heirs]
+        names = _named(run.plan)
+        return [node for node in self.present if node.name in names]
 
     def _all_ended(self, run: Run) -> bool:
         """Whether every user ended, and not all of them because they were removed."""
@@ -250,3 +273,10 @@ class Conductor:
         self._keeper.change(run, status=run.final_status)
         self._keeper.save(checkpoint=True)
         self.ended.set()
+
+
+def _named(plan: Plan) -> set[str]:
+    """Return the nodes that were ever given users."""
+    return {name for made in plan.batches for name in made.nodes} | {
+        name for move in plan.moves for name in move.heirs
+    }

@@ -273,6 +273,7 @@ class Master:
         run = self._active()
         if run.status == "stopping":
             raise AmocError(f"run {run.id} is stopping")
+        self._conductor.home(run)  # what is given to a node from now on is not of its last life
         return run
 
     def _add(self, command: commands.Add) -> dict[str, object]:

@@ -282,10 +282,10 @@ def moved(draw: st.DrawFn) -> tuple[Plan, int]:
             batches += (Batch(first, first + size - 1, 10.0, 5.0, tuple(names), strategy),)
             first += size
         else:
-            source = draw(st.sampled_from(NODES))
-            heirs = tuple(draw(st.permutations(NODES))[: draw(st.integers(1, 3))])
+            sources = tuple(draw(st.permutations(NODES))[: draw(st.integers(1, 3))])
+            heirs = tuple(draw(st.permutations(NODES))[: draw(st.integers(0, 3))])
             above = draw(st.sampled_from([0, first // 2]))
-            moves += (Move(source, heirs, above, 20.0, 5.0, len(batches)),)
+            moves += (Move(sources, heirs, above, 20.0, 5.0, len(batches)),)
     return Plan(batches=batches, moves=moves), draw(st.integers(1, 3))
 
 
@@ -350,7 +350,8 @@ def test_nobody_starts_who_is_waited_for_or_was_given_on_meanwhile(
     before = replace(of, batches=of.batches[: held.batches], moves=of.moves[:at])
     leaving = {
         one
-        for share in shares_of(before, (held.source,))[held.source]
+        for shares in shares_of(before, held.sources).values()
+        for share in shares
         for one in share.ids
         if one >= held.first
     }
@@ -366,14 +367,14 @@ def test_nobody_starts_who_is_waited_for_or_was_given_on_meanwhile(
 
 def test_a_share_of_which_the_end_is_taken_is_gone_on_with() -> None:
     of = plan(batch(1, 10, ("a",)))
-    after = Plan(batches=of.batches, moves=(Move("a", ("b",), 6, 20.0, 5.0, 1),))
+    after = Plan(batches=of.batches, moves=(Move(("a",), ("b",), 6, 20.0, 5.0, 1),))
     going, new = differences(own_shares(of, "a", 2, 0), own_shares(after, "a", 2, 0))
     assert ([*map(list, going)], new) == ([[7, 9]], [])
 
 
 def test_users_of_a_lost_node_start_on_the_others_at_the_runs_rate() -> None:
     of = plan(batch(1, 12, ("a", "b", "c")))
-    moves = moves_to_heirs(of, "b", ("a", "c"), IdSet([(5, 5)]), 500.0)
+    moves = moves_to_heirs(of, {"b"}, ("a", "c"), IdSet([(5, 5)]), 500.0)
     after = Plan(batches=of.batches, moves=moves)
     assert owned(after, "b", 1, 0) == []
     assert owned(after, "a", 1, 0) == [1, 4, 7, 10, 2, 8]
@@ -401,10 +402,34 @@ def test_the_workers_of_an_heir_share_what_it_got_and_when() -> None:
     ]
 
 
-def test_a_node_without_users_or_heirs_moves_nobody() -> None:
+def test_the_users_of_several_nodes_start_at_the_runs_rate_together() -> None:
+    of = plan(batch(1, 12, ("a", "b", "c", "d")))
+    moves = moves_to_heirs(of, {"d", "b", "z"}, ("c", "a"), IdSet(), 500.0)
+    assert [move.sources for move in moves] == [("b", "d")]
+    shares = shares_of(Plan(batches=of.batches, moves=moves), "abcd")
+    assert (shares["b"], shares["d"]) == ([], [])
+    got = {node: [(one.resume, list(one.ids)) for one in shares[node][1:]] for node in "ac"}
+    rate = of.options.user_rate
+    assert got == {
+        "c": [(500.0, [2, 10]), (500.0 + 4 / rate, [8])],
+        "a": [(500.0 + 1 / rate, [6]), (500.0 + 3 / rate, [4, 12])],
+    }
+
+
+def test_without_heirs_each_keeps_its_own_who_start_anew_at_the_runs_rate() -> None:
+    of = plan(batch(1, 6, ("a", "b")))
+    moves = moves_to_heirs(of, ("b", "a"), (), IdSet(), 500.0)
+    shares = shares_of(Plan(batches=of.batches, moves=moves), "ab")
+    rate = of.options.user_rate
+    assert [(one.resume, one.pace, list(one.ids)) for node in "ab" for one in shares[node]] == [
+        (500.0, 1 / rate, [1, 3, 5]),
+        (500.0 + 3 / rate, 1 / rate, [2, 4, 6]),
+    ]
+
+
+def test_a_node_without_users_moves_nobody() -> None:
     of = plan(batch(1, 9, ("a",)))
-    assert moves_to_heirs(of, "b", ("a",), IdSet(), 1.0) == ()
-    assert moves_to_heirs(of, "a", (), IdSet(), 1.0) == ()
+    assert moves_to_heirs(of, {"b"}, ("a",), IdSet(), 1.0) == ()
 
 
 @given(

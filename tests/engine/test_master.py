@@ -637,12 +637,23 @@ def test_users_of_a_silent_node_are_moved_to_the_others(leased: Stage) -> None:
     talk = talking(leased, "a", "c")
     until(lambda: leased.master.nodes["b"].lost, "the loss of b")
     (move,) = run.plan.moves
-    assert (move.source, sorted(move.heirs), move.first) == ("b", ["a", "c"], 0)
+    assert (move.sources, sorted(move.heirs), move.first) == (("b",), ["a", "c"], 0)
     assert move.start > run.started_at
     events = [event for event in run.events if event.kind == "node-lost"]
     assert [event.text for event in events] == [
         "node b was not heard for its lease; its users start on the others"
     ]
+    talk.kill()
+
+
+def test_users_of_nodes_lost_at_once_are_moved_at_once(leased: Stage) -> None:
+    run = leased.running("a", "b", "c", "d", last=8)
+    talk = talking(leased, "a", "d")
+    version = run.plan.version
+    until(lambda: run.plan.moves, "the loss of b and c")
+    (move,) = run.plan.moves
+    assert (move.sources, sorted(move.heirs)) == (("b", "c"), ["a", "d"])
+    assert run.plan.version == version + 1
     talk.kill()
 
 
@@ -692,7 +703,7 @@ def test_a_node_that_comes_back_as_a_new_process_starts_its_users_anew(leased: S
     leased.nodes[1].say("stopped", ended=((2, 2),))
     until(lambda: run.plan.moves)
     (move,) = run.plan.moves
-    assert (move.source, move.heirs) == ("b", ("b",))
+    assert (move.sources, move.heirs) == (("b",), ())
     talk.kill()
 
 
@@ -714,7 +725,7 @@ def test_a_node_that_leaves_gives_its_users_away_at_once(leased: Stage) -> None:
     run = leased.running("a", "b")
     leased.nodes[1].say("stopped", left=True)
     until(lambda: run.plan.moves)
-    assert [(move.source, move.heirs) for move in run.plan.moves] == [("b", ("a",))]
+    assert [(move.sources, move.heirs) for move in run.plan.moves] == [(("b",), ("a",))]
     assert [event.text for event in run.events if event.kind == "node-left"] == [
         "node b left; its users start on the others"
     ]
@@ -797,7 +808,7 @@ def test_rebalancing_waits_for_whoever_has_the_users(stage: Stage) -> None:
     stage.join("b")
     first, second_ = stage.nodes
     stage.master.handle(Rebalance())
-    assert [(m.source, m.heirs, m.start) for m in run.plan.moves] == [("a", ("b",), UNRELEASED)]
+    assert [(m.sources, m.heirs, m.start) for m in run.plan.moves] == [(("a",), ("b",), UNRELEASED)]
     with pytest.raises(AmocError, match="is still moving users"):
         stage.master.handle(Rebalance())
     held = run.plan.version

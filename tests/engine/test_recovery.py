@@ -242,7 +242,7 @@ def test_users_that_are_waited_for_wait_at_the_third_node_too(stored: Stage) -> 
     held = [one for m in run.plan.moves if m.heirs == ("b",) for one in range(m.first, 13)]
     assert held
     b.say("stopped", left=True)
-    until(lambda: any(move.source == "b" for move in run.plan.moves))
+    until(lambda: any(move.sources == ("b",) for move in run.plan.moves))
     assert stored.master._conductor.moving
     for name in "ac":
         for share in own_shares(run.plan, name, 1, 0):
@@ -315,7 +315,8 @@ def test_users_that_nobody_could_take_go_to_the_next_node_that_joins(leased: Sta
     until(lambda: leased.master.nodes["a"].lost)
     leased.join("z")
     talk = talking(leased, "z")
-    assert [(m.source, m.heirs) for m in run.plan.moves] == [("a", ("z",))]
+    until(lambda: run.plan.moves, "the users to be taken over")
+    assert [(m.sources, m.heirs) for m in run.plan.moves] == [(("a",), ("z",))]
     talk.kill()
 
 
@@ -328,7 +329,8 @@ def test_who_ended_at_a_node_that_left_alone_has_ended_when_it_returns(leased: S
     node_.life, node_.sequence = "next", 0
     node_.say("stopped")
     until(lambda: leased.master.nodes["a"].incarnation == "next")
-    assert [(m.heirs, m.ended) for m in run.plan.moves] == [(("a",), ((1, 5),))]
+    until(lambda: run.plan.moves)
+    assert [(m.sources, m.heirs, m.ended) for m in run.plan.moves] == [(("a",), (), ((1, 5),))]
 
 
 def test_a_process_whose_name_another_has_taken_may_have_no_users(stored: Stage) -> None:
