@@ -6,16 +6,18 @@ behind the decoder has to expect garbage. Nothing received is ever evaluated or 
 
 import sys
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from itertools import chain
+from operator import call
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import msgpack
 
 from amoc_gevent.core.histogram import Histogram, ReadHistogram, bucket_of
-from amoc_gevent.core.snapshot import Operation, Snapshot, UserError
+from amoc_gevent.core.snapshot import Operation, ReadSnapshot, Rows, Snapshot, UserError
 
 T = TypeVar("T")
 Reader = Callable[[Any], Any]
@@ -77,7 +79,7 @@ def _reader(kind: Any) -> Reader:
     make: Any = kind
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        return _row([_reader(hints[name]) for name in _names(make)], make)
+        return _row([_reader(hints[name]) for name in _names(make)], _READ_AS.get(make, make))
     make = _GENERIC.get(get_origin(kind))
     return make(get_args(kind)) if make is not None else _exactly(kind)
 
@@ -136,7 +138,7 @@ def _row(readers: list[Reader], make: Callable[..., Any]) -> Reader:
     def read(value: Any) -> Any:
         if len(_list(value)) != len(readers):
             raise ValueError(f"an array of {len(value)} values instead of {len(readers)}")
-        return make(*(reader(one) for reader, one in zip(readers, value, strict=True)))
+        return make(*map(call, readers, value))
 
     return read
 
@@ -179,28 +181,20 @@ def _bytes_of(numbers: "array[int]") -> bytes:
 
 
 def _histogram(value: Any) -> Histogram:
-    pairs: list[bytes] = []
-    found = _pairs_or_wide(value, pairs)
-    _check_keys(pairs)
-    return found
+    if type(value) is not bytes:
+        return Histogram(_wide(value))
+    _check_packed([value])
+    return ReadHistogram(value)
 
 
-def _pairs_or_wide(value: Any, unchecked: list[bytes]) -> Histogram:
-    """Read a histogram; the keys of the pairs that are added to `unchecked` may be any."""
-    if type(value) is bytes:
-        if len(value) % 4:
-            raise ValueError(f"a packed histogram of {len(value)} bytes")
-        unchecked.append(value)
-        return ReadHistogram(value)
-    return Histogram(_wide(value))
-
-
-def _check_keys(pairs: list[bytes]) -> None:
-    """Refuse keys beyond those of 63 bits, which would stand for numbers without bounds.
+def _check_packed(packed: list[bytes]) -> None:
+    """Refuse halves of pairs, and keys beyond those of 63 bits: numbers without bounds.
 
     As the lower byte of the greatest key is 255, the upper ones tell all.
     """
-    if b"".join(pairs)[1::4].translate(None, _KEY_BYTES):
+    if any(length % 4 for length in {*map(len, packed)}):
+        raise ValueError("a packed histogram that ends in the midst of a bucket")
+    if b"".join(packed)[1::4].translate(None, _KEY_BYTES):
         raise ValueError(f"a histogram's bucket is above {BUCKET_MAX}")
 
 
@@ -223,32 +217,50 @@ def _wide(value: Any) -> dict[int, int]:
     return dict(zip(keys, counts, strict=True))
 
 
-def _operations(value: Any) -> dict[str, Operation]:
-    """Read all operations of a snapshot, and check the keys of all their histograms at once."""
+def _operations(value: Any) -> Rows:
+    """Check all operations of a snapshot column by column; they stay rows until they are needed."""
     if type(value) is not dict:
         raise _wrong(value, "map")
-    pairs: list[bytes] = []
-    found = {_text(name): _operation(one, pairs) for name, one in value.items()}
-    _check_keys(pairs)
-    return found
+    rows: list[Any] = [*value.values()]
+    if not rows:
+        return value
+    _all(str, value)
+    _all(list, rows)
+    if {*map(len, rows)} != {5}:
+        raise ValueError("an operation that has not five values")
+    counts, interrupted, latencies, phases, groups = zip(*rows, strict=True)
+    for numbers in (counts, interrupted):
+        _all(int, numbers)
+        _int(min(numbers))
+        _int(max(numbers))
+    _all(dict, phases)
+    names = {*chain.from_iterable(phases)}
+    if names:
+        _all(str, names)
+    histograms = [*latencies, *chain.from_iterable(map(dict.values, phases))]
+    if {*map(type, histograms)} != {bytes}:
+        _read_wide(rows)
+    _check_packed([one for one in histograms if type(one) is bytes])
+    _all(dict, groups)
+    for group in filter(None, groups):
+        _GROUPS(group)
+    return value
 
 
-def _operation(value: Any, pairs: list[bytes]) -> Operation:
-    if type(value) is not list or len(value) != 5:
-        raise _wrong(value, "an operation")
-    count, interrupted, latency, phases, groups = value
-    if type(phases) is not dict:
-        raise _wrong(value, "an operation")
-    operation = Operation(_pairs_or_wide(latency, pairs))
-    operation.count, operation.interrupted = _int(count), _int(interrupted)
-    for name, packed in phases.items():
-        operation.phases[_text(name)] = _pairs_or_wide(packed, pairs)
-    if groups:
-        operation.error_groups = _GROUPS(groups)
-        operation.errors = sum(operation.error_groups.values())
-    elif groups != {}:
-        raise _wrong(groups, "map")
-    return operation
+def _all(kind: type, values: Iterable[Any]) -> None:
+    if {*map(type, values)} != {kind}:
+        wrong = next(value for value in values if type(value) is not kind)
+        raise _wrong(wrong, kind.__name__)
+
+
+def _read_wide(rows: list[list[Any]]) -> None:
+    """Read those histograms of operations that are not packed, where they stand."""
+    for row in rows:
+        if type(row[2]) is not bytes:
+            row[2] = _histogram(row[2])
+        for name, value in row[3].items():
+            if type(value) is not bytes:
+                row[3][name] = _histogram(value)
 
 
 def _errors(value: Any) -> dict[tuple[str, str], UserError]:
@@ -268,6 +280,7 @@ _GENERIC: dict[Any, Callable[[tuple[Any, ...]], Reader]] = {
     dict: _mapping,
     Mapping: _mapping,
 }
+_READ_AS = {Snapshot: ReadSnapshot}
 _SPECIAL: dict[Any, Reader] = {
     int: _int,
     float: _float,
@@ -275,5 +288,4 @@ _SPECIAL: dict[Any, Reader] = {
     dict[str, Operation]: _operations,
     dict[tuple[str, str], UserError]: _errors,
 }
-_text = _exactly(str)
 _GROUPS = _reader(dict[str, int])

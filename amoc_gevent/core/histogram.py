@@ -57,6 +57,10 @@ class Histogram:
         for key, count in other.buckets.items():
             mine[key] += count
 
+    def add(self, packed: bytes) -> None:
+        """Add counts that are packed: for each bucket its key and count, as `ReadHistogram` has."""
+        _unpack(packed, self.buckets)
+
     @property
     def packed(self) -> list[bytes] | None:
         """The packed parts of which it consists; None, for it has buckets."""
@@ -110,8 +114,8 @@ class ReadHistogram(Histogram):
 
     __slots__ = ("_packed", "_unpacked")
 
-    def __init__(self, packed: bytes) -> None:
-        self._packed = [packed]
+    def __init__(self, *packed: bytes) -> None:
+        self._packed = [*packed]
         self._unpacked: defaultdict[int, int] | None = None
 
     @property
@@ -131,6 +135,14 @@ class ReadHistogram(Histogram):
             super().merge(other)
             return
         self._packed += packed
+        self._bound()
+
+    def add(self, packed: bytes) -> None:
+        """Add counts that are packed."""
+        self._packed.append(packed)
+        self._bound()
+
+    def _bound(self) -> None:
         if len(self._packed) > PACKED_MAX:
             _ = self.buckets
 

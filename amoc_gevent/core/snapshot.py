@@ -5,13 +5,17 @@ on its way to the summary.
 """
 
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from amoc_gevent.core.flow import Flow
-from amoc_gevent.core.histogram import Histogram
+from amoc_gevent.core.histogram import Histogram, ReadHistogram
 
 ERROR_GROUPS_MAX = 100
 OPERATIONS_MAX = 10_000
 OTHER = "(other)"
+
+Rows = dict[str, list[Any]]
+"""Operations as a message has them, by name: see `ReadSnapshot`."""
 
 
 class Operation:
@@ -22,12 +26,13 @@ class Operation:
     """
 
     __slots__ = ("count", "error_groups", "errors", "interrupted", "latency", "phases")
+    histogram: ClassVar[type[Histogram]] = Histogram
 
-    def __init__(self, latency: Histogram | None = None) -> None:
+    def __init__(self) -> None:
         self.count = 0
         self.errors = 0
         self.interrupted = 0
-        self.latency = Histogram() if latency is None else latency
+        self.latency = self.histogram()
         self.phases: dict[str, Histogram] = {}
         self.error_groups: dict[str, int] = {}
 
@@ -35,7 +40,7 @@ class Operation:
         """Return the histogram of one part, made when it is new."""
         found = self.phases.get(name)
         if found is None:
-            found = self.phases[name] = Histogram()
+            found = self.phases[name] = self.histogram()
         return found
 
     def fail(self, kind: str, times: int = 1) -> None:
@@ -57,6 +62,13 @@ class Operation:
             self.phase(name).merge(histogram)
         for kind, times in other.error_groups.items():
             self.fail(kind, times)
+
+
+class ReadOperation(Operation):
+    """An operation of messages, whose histograms stay packed until they are asked for."""
+
+    __slots__ = ()
+    histogram = ReadHistogram
 
 
 @dataclass(slots=True)
@@ -109,6 +121,7 @@ class Snapshot:
     iterations: int = 0
     failed: int = 0
     peak: int = 0
+    kind: ClassVar[type[Operation]] = Operation
 
     def operation(self, name: str) -> Operation:
         """Return the operation of this name, made when it is new; beyond 10,000 names, `(other)`.
@@ -121,7 +134,7 @@ class Snapshot:
                 return self.operation(str(name))
             if len(self.operations) >= OPERATIONS_MAX and name != OTHER:
                 return self.operation(OTHER)
-            found = self.operations[name] = Operation()
+            found = self.operations[name] = self.kind()
         return found
 
     def add_error(self, error: UserError) -> None:
@@ -137,8 +150,7 @@ class Snapshot:
 
     def merge(self, other: "Snapshot") -> None:
         """Add all of `other`; gauges of the same name add up."""
-        for name, operation in other.operations.items():
-            self.operation(name).merge(operation)
+        self._merge_operations(other)
         for name, value in other.counters.items():
             self.counters[name] = self.counters.get(name, 0) + value
         for name, gauge in other.gauges.items():
@@ -159,3 +171,60 @@ class Snapshot:
         self.iterations += other.iterations
         self.failed += other.failed
         self.peak += other.peak
+
+    def _merge_operations(self, other: "Snapshot") -> None:
+        for name, operation in other.operations.items():
+            self.operation(name).merge(operation)
+
+
+class ReadSnapshot(Snapshot):
+    """A snapshot as a message brought it: its operations are made only where they are asked for.
+
+    Until then each is a row, from which it can be merged into another such snapshot as well: count,
+    interrupted, latency, phases and error groups, with histograms packed or read.
+    """
+
+    __slots__ = ("_made", "_rows")
+    kind = ReadOperation
+    _made: dict[str, Operation]
+    _rows: Rows
+
+    @property
+    def operations(self) -> dict[str, Operation]:
+        """The operations by name. What is assigned are the rows of a message."""
+        rows, self._rows = self._rows, {}
+        if rows:
+            self._take(rows)
+        return self._made
+
+    @operations.setter
+    def operations(self, rows: Any) -> None:
+        self._made, self._rows = {}, rows
+
+    def _take(self, rows: Rows) -> None:
+        made = self._made
+        for name, (count, interrupted, latency, phases, error_groups) in rows.items():
+            operation = made.get(name)
+            if operation is None:
+                operation = self.operation(name)
+            operation.count += count
+            operation.interrupted += interrupted
+            _add(operation.latency, latency)
+            for phase, histogram in phases.items():
+                _add(operation.phase(phase), histogram)
+            for kind, times in error_groups.items():
+                operation.fail(kind, times)
+
+    def _merge_operations(self, other: Snapshot) -> None:
+        if not isinstance(other, ReadSnapshot) or other._made:
+            super()._merge_operations(other)
+            return
+        _ = self.operations
+        self._take(other._rows)
+
+
+def _add(histogram: Histogram, more: bytes | Histogram) -> None:
+    if isinstance(more, bytes):
+        histogram.add(more)
+    else:
+        histogram.merge(more)

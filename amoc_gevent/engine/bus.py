@@ -31,9 +31,14 @@ WIRE = f"amoc {__version__}".encode()
 MESSAGE_MAX = 64 << 20
 """Bytes of a message; who sends a longer one is cut off."""
 
-HEARTBEAT_MS = 1000
 SILENCE_MS = 4000
 """A connection on which nothing came for so long is made anew; half a link is none."""
+
+HEARTBEAT_MS = SILENCE_MS // 2
+"""How often a node asks, and how long it waits for the answer."""
+
+PROBE_S = 1
+"""How often the kernel asks for a node that was silent for as long."""
 
 NOW = int(plain.NOBLOCK)
 MORE = int(plain.SNDMORE)
@@ -74,7 +79,7 @@ def _socket(kind: int, keys: Keys | None = None, **how: Any) -> Any:
 
 def _mind_the_master(socket: Any) -> None:
     """Notice a dead connection soon, make it anew soon, and take no endless message."""
-    socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, SILENCE_MS
+    socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, HEARTBEAT_MS
     socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS
     socket.connect_timeout, socket.handshake_ivl = CONNECT_MS, SILENCE_MS
     socket.maxmsgsize = MESSAGE_MAX
@@ -88,7 +93,7 @@ def _mind_the_nodes(socket: Any) -> None:
     """
     socket.tcp_keepalive, socket.tcp_maxrt = 1, SILENCE_MS
     socket.tcp_keepalive_idle = socket.tcp_keepalive_cnt = SILENCE_MS // 1000
-    socket.tcp_keepalive_intvl = HEARTBEAT_MS // 1000
+    socket.tcp_keepalive_intvl = PROBE_S
     socket.handshake_ivl = SILENCE_MS
     socket.maxmsgsize = MESSAGE_MAX
 

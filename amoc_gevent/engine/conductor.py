@@ -31,6 +31,7 @@ class Conductor:
         self._since = clock.steady()
         self._complaint = ""
         self._uncounted = False
+        self._counted = 0.0
         self._unhomed = False
         self._unhomed_since = 0.0
         self._restarted: set[str] = set()
@@ -138,18 +139,18 @@ class Conductor:
 
     def _overdue(self) -> bool:
         """Whether the plan may be published again: the more nodes, the less often."""
-        return clock.monotonic() - self._keeper.published >= max(0.1, self._pause)
+        return clock.monotonic() - self._keeper.published >= max(0.1, self.pause)
 
     @property
-    def _pause(self) -> float:
-        """Seconds to wait before so many nodes are told something, for there may be more to tell."""
+    def pause(self) -> float:
+        """Seconds to wait before so many nodes are told something: there may be more to tell."""
         return len(self._nodes) / 1000
 
     # Users
 
     def count_users(self, run: Run) -> None:
         """Sum up what the nodes say of their users."""
-        self._uncounted = False
+        self._uncounted, self._counted = False, clock.monotonic()
         nodes = (node for node in self.present if node.run == run.id)
         before = run.users.running
         run.count_users(sum((node.users for node in nodes), UserCounts()))
@@ -223,11 +224,7 @@ class Conductor:
         run = self._going_on()
         if run is None:
             return
-        # Others may be lost with those that are; a new process waits for the word what is its own.
-        if self._restarted or clock.monotonic() - self._unhomed_since >= self._pause:
-            self.home(run)
-        if self._uncounted:
-            self.count_users(run)
+        self._catch_up(run)
         now = clock.steady()
         if run.failure is not None and run.final_status != "failed":
             self.begin_stop(run, failed=True, force=run.status == "starting")
@@ -244,6 +241,17 @@ class Conductor:
                 self.begin_stop(run)
         elif run.status == "stopping":
             self._advance_stop(run, now)
+
+    def _catch_up(self, run: Run) -> None:
+        """Have users start who are to, and count them; for many nodes once for some time.
+
+        What is a new process's own is told at once: it waits for that.
+        """
+        now = clock.monotonic()
+        if self._restarted or now - self._unhomed_since >= self.pause:
+            self.home(run)
+        if self._uncounted and now - self._counted >= self.pause / 4:
+            self.count_users(run)
 
     def _involved(self, run: Run) -> list[NodeView]:
         """Return the nodes that have users of the run, as far as they are heard."""

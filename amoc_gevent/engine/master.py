@@ -36,7 +36,10 @@ log = logging.getLogger(__name__)
 
 PUBLISH_S = 1.0
 SAVE_S = 0.25
-"""How often what was measured is stored, and then acknowledged; without a store at each tick."""
+"""How often what was measured is stored, and then acknowledged; without a store at each tick.
+
+Of many nodes it is added up less often: each time costs the same, however much has come.
+"""
 
 TICK_S = 0.05
 REST_S = 0.005
@@ -179,7 +182,8 @@ class Master:
         self._fleet.look()
         self._conductor.advance()
         now = clock.monotonic()
-        if self._store is None or now - self._saved >= SAVE_S:
+        due = max(SAVE_S, self._conductor.pause / 2) if self._store is not None else 0.0
+        if now - self._saved >= due:
             self._saved = now
             try:
                 self._keeper.save()
