@@ -635,7 +635,8 @@ def talking(stage: Stage, *names: str) -> Any:
 def test_users_of_a_silent_node_are_moved_to_the_others(leased: Stage) -> None:
     run = leased.running("a", "b", "c")
     talk = talking(leased, "a", "c")
-    until(lambda: leased.master.nodes["b"].lost, "the loss of b")
+    until(lambda: run.plan.moves, "the loss of b")
+    assert leased.master.nodes["b"].lost
     (move,) = run.plan.moves
     assert (move.sources, sorted(move.heirs), move.first) == (("b",), ["a", "c"], 0)
     assert move.start > run.started_at
