@@ -1,5 +1,7 @@
 """Fixtures for all tests: real servers, started once and ended for sure."""
 
+import fcntl
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -138,8 +140,19 @@ def graphite_web(carbon: Carbon) -> Iterator[GraphiteWeb]:
 
 @pytest.fixture(scope="session")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The release of this checkout."""
-    target = tmp_path_factory.mktemp("release") / "amoc"
+    """The release of this checkout, made once for all processes that run tests."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    target = place / "amoc"
+    with (place / "amoc.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            _make_release(target)
+    return target
+
+
+def _make_release(target: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "deploy/release.py"), str(target)],
         check=False,
@@ -148,4 +161,3 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return target

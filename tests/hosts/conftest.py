@@ -13,11 +13,12 @@ NODES = ["n1", "n2"]
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, release: Path) -> Iterator[Fleet]:
-    """A master and two nodes with sshd, and nothing on them yet."""
-    with plugged(["desk", "master", *NODES], tmp_path / "net") as net:
+def fleet(request: pytest.FixtureRequest, tmp_path: Path, release: Path) -> Iterator[Fleet]:
+    """A master and two nodes (or those of the parameter) with sshd, and nothing on them yet."""
+    nodes = getattr(request, "param", NODES)
+    with plugged(["desk", "master", *nodes], tmp_path / "net") as net:
         try:
-            found = Fleet(net, NODES, release)
+            found = Fleet(net, nodes, release)
         except MissingServerError as missing:
             pytest.fail(str(missing), pytrace=False)
         yield found
