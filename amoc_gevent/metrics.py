@@ -43,8 +43,9 @@ class Recorder:
 
         `first_byte_us` is recorded as the phase `first_byte` where it is not negative.
         """
-        operation = self.snapshot.operations.get(name)
-        if operation is None:
+        try:
+            operation = self.snapshot.operations[name]
+        except KeyError:
             operation = self.snapshot.operation(name)
         operation.count += 1
         # Histogram.record written out: the call would cost as much as what it does.
@@ -52,8 +53,9 @@ class Recorder:
         shift = us.bit_length() - 10
         operation.latency.buckets[us if shift <= 0 else (shift << 9) + (us >> shift)] += 1
         if first_byte_us >= 0:
-            phase = operation.phases.get("first_byte")
-            if phase is None:
+            try:
+                phase = operation.phases["first_byte"]
+            except KeyError:
                 phase = operation.phase("first_byte")
             shift = first_byte_us.bit_length() - 10
             key = first_byte_us if shift <= 0 else (shift << 9) + (first_byte_us >> shift)

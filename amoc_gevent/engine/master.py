@@ -35,6 +35,8 @@ from amoc_gevent.errors import AmocError, UsageError
 log = logging.getLogger(__name__)
 
 PUBLISH_S = 1.0
+"""How often nodes hear of the plan, be it that it is the one they have; less often many of them."""
+
 SAVE_S = 0.25
 """How often what was measured is stored, and then acknowledged; without a store at each tick.
 
@@ -194,7 +196,7 @@ class Master:
     def _tell(self, now: float) -> None:
         """Publish the plan again where a node has not got it, and sources that one lacks."""
         present = self._conductor.present
-        if now - self._keeper.published >= PUBLISH_S:
+        if now - self._keeper.published >= max(PUBLISH_S, 2 * self._conductor.pause):
             if any(node.behind(self._keeper.plan) for node in present):
                 self._keeper.publish()
             else:
