@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 import msgpack
 
 from amoc_gevent.core.histogram import Histogram, ReadHistogram, bucket_of
-from amoc_gevent.core.snapshot import Operation, ReadSnapshot, Rows, Snapshot, UserError
+from amoc_gevent.core.snapshot import Operation, OperationRows, ReadSnapshot, Snapshot, UserError
 
 T = TypeVar("T")
 Reader = Callable[[Any], Any]
@@ -57,6 +57,8 @@ def _flat(item: Any) -> object:
         return [item.count, item.interrupted, item.latency, item.phases, item.error_groups]
     if isinstance(item, Histogram):
         return _packed(item)
+    if isinstance(item, int):
+        raise OverflowError(f"{item} has more than 64 bits")
     flat = [getattr(item, name) for name in _names(cast("Any", type(item)))]
     if isinstance(item, Snapshot):
         flat[_ERRORS] = list(item.errors.values())
@@ -217,7 +219,7 @@ def _wide(value: Any) -> dict[int, int]:
     return dict(zip(keys, counts, strict=True))
 
 
-def _operations(value: Any) -> Rows:
+def _operations(value: Any) -> OperationRows:
     """Check all operations of a snapshot column by column; they stay rows until they are needed."""
     if type(value) is not dict:
         raise _wrong(value, "map")

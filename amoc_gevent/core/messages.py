@@ -143,7 +143,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a master says once a second of itself, and with each plan.
+    """What a master says of itself, with each plan and once a second; less often to many nodes.
 
     `life` names this process of it, `time` is its time and `version` that of its plan.
     """

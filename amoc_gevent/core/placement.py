@@ -242,7 +242,8 @@ def moves_to_heirs(
 ) -> tuple[Move, ...]:
     """Return the move of all that `sources` have to `heirs`, in turn; none where they have nothing.
 
-    Without heirs each source keeps its own, who start anew.
+    It names no more heirs than there are users. Without heirs each source keeps its own, who start
+    anew.
     """
     sources = sorted(sources)
     shares = shares_of(plan, sources)

@@ -232,8 +232,9 @@ class Results:
 
         `before` is called with what `add` gets next, so that it can be stored.
         """
-        collected, self._collected = self._collected, {}
-        for second, found in sorted(collected.items()):
+        while self._collected:
+            second = min(self._collected)
+            found = self._collected.pop(second)
             before(second, found.snapshot, found.health, found.users)
             self.add(second, found.snapshot, found.health, found.users)
 

@@ -14,7 +14,7 @@ ERROR_GROUPS_MAX = 100
 OPERATIONS_MAX = 10_000
 OTHER = "(other)"
 
-Rows = dict[str, list[Any]]
+OperationRows = dict[str, list[Any]]
 """Operations as a message has them, by name: see `ReadSnapshot`."""
 
 
@@ -181,13 +181,14 @@ class ReadSnapshot(Snapshot):
     """A snapshot as a message brought it: its operations are made only where they are asked for.
 
     Until then each is a row, from which it can be merged into another such snapshot as well: count,
-    interrupted, latency, phases and error groups, with histograms packed or read.
+    interrupted, latency, phases and error groups, with histograms packed or read. It is made from
+    such rows, and so it can be neither copied nor replaced from its own operations.
     """
 
     __slots__ = ("_made", "_rows")
     kind = ReadOperation
     _made: dict[str, Operation]
-    _rows: Rows
+    _rows: OperationRows
 
     @property
     def operations(self) -> dict[str, Operation]:
@@ -201,7 +202,7 @@ class ReadSnapshot(Snapshot):
     def operations(self, rows: Any) -> None:
         self._made, self._rows = {}, rows
 
-    def _take(self, rows: Rows) -> None:
+    def _take(self, rows: OperationRows) -> None:
         made = self._made
         for name, (count, interrupted, latency, phases, error_groups) in rows.items():
             operation = made.get(name)

@@ -34,11 +34,11 @@ MESSAGE_MAX = 64 << 20
 SILENCE_MS = 4000
 """A connection on which nothing came for so long is made anew; half a link is none."""
 
-HEARTBEAT_MS = SILENCE_MS // 2
-"""How often a node asks, and how long it waits for the answer."""
+HEARTBEAT_MS = 2000
+"""How often a node asks whether the master is there."""
 
 PROBE_S = 1
-"""How often the kernel asks for a node that was silent for as long."""
+"""How often the kernel asks a node that has fallen silent."""
 
 NOW = int(plain.NOBLOCK)
 MORE = int(plain.SNDMORE)
@@ -79,7 +79,7 @@ def _socket(kind: int, keys: Keys | None = None, **how: Any) -> Any:
 
 def _mind_the_master(socket: Any) -> None:
     """Notice a dead connection soon, make it anew soon, and take no endless message."""
-    socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, HEARTBEAT_MS
+    socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, SILENCE_MS
     socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS
     socket.connect_timeout, socket.handshake_ivl = CONNECT_MS, SILENCE_MS
     socket.maxmsgsize = MESSAGE_MAX

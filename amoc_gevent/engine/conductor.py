@@ -19,6 +19,15 @@ log = logging.getLogger(__name__)
 LEAD_S = 0.1
 ABANDON_S = 10.0
 
+SILENT_S = 2.0
+"""Seconds after which a node has missed reports: it sends one in each."""
+
+TOGETHER_S = 1.5
+"""Seconds within which nodes are lost that died at the same time."""
+
+ALL_HOME = float("inf")
+"""Since when there are users to home, where there are none."""
+
 
 class Conductor:
     """Hears of the nodes (`nodes` are those of the master) and moves the keeper's run on."""
@@ -32,9 +41,8 @@ class Conductor:
         self._complaint = ""
         self._uncounted = False
         self._counted = 0.0
-        self._unhomed = False
-        self._unhomed_since = 0.0
-        self._restarted: set[str] = set()
+        self._unhomed_since = clock.monotonic() if self._going_on() is not None else ALL_HOME
+        self._joined: set[str] = set()
         self.ended = Flag()
 
     @property
@@ -45,8 +53,8 @@ class Conductor:
     def begin(self, run: Run) -> None:
         """Take up a new run."""
         self._refusals = Refusals()
-        self._unhomed = False
-        self._restarted.clear()
+        self._unhomed_since = ALL_HOME
+        self._joined.clear()
         self.ended.clear()
         self.count_users(run)
 
@@ -68,12 +76,12 @@ class Conductor:
             else:
                 self._keeper.event("node-back", f"{words} was started again")
             self._to_home()
-            self._restarted.add(node.name)
+            self._joined.add(node.name)
         if self._overdue():  # else with its next report: many join at once
             self._keeper.publish()
 
     def lost(self, node: NodeView) -> None:
-        """Give the users of a node that is not heard to the others, unless they shall wait."""
+        """Note that a node is not heard: the others get its users, unless they shall wait."""
         log.warning("node %s is lost", node.name)
         run = self._going_on()
         if run is None:
@@ -98,7 +106,7 @@ class Conductor:
             self._to_home()
 
     def left(self, node: NodeView) -> None:
-        """Give the users of a node that has ended them to the others."""
+        """Note that a node has ended its users: the others get them."""
         log.info("node %s left", node.name)
         run = self._going_on()
         if run is not None:
@@ -143,7 +151,7 @@ class Conductor:
 
     @property
     def pause(self) -> float:
-        """Seconds to wait before so many nodes are told something: there may be more to tell."""
+        """Seconds between two times that so many nodes are told something, or are added up."""
         return len(self._nodes) / 1000
 
     # Users
@@ -158,8 +166,7 @@ class Conductor:
             self._progressed = clock.steady()
 
     def _to_home(self) -> None:
-        if not self._unhomed:
-            self._unhomed, self._unhomed_since = True, clock.monotonic()
+        self._unhomed_since = min(self._unhomed_since, clock.monotonic())
 
     def _able(self) -> list[NodeView]:
         """Return the nodes that can take over users."""
@@ -168,14 +175,15 @@ class Conductor:
     def home(self, run: Run) -> None:
         """Have all users start somewhere whose nodes can have them no more, or began anew.
 
-        That is one move for all nodes that were lost since last time, however many they are.
+        That is one move for all nodes that were lost since last time, however many they are, and
+        one for all that came back as new processes.
         """
-        if not self._unhomed:
+        if self._unhomed_since == ALL_HOME:
             return
-        restarted, self._restarted, self._unhomed = self._restarted, set(), False
+        joined, self._joined, self._unhomed_since = self._joined, set(), ALL_HOME
         able = sorted(self._able(), key=lambda n: n.users.total if n.run == run.id else 0)
         heirs = tuple(node.name for node in able)
-        plan = self._moved(run, run.plan, restarted, ())
+        plan = self._moved(run, run.plan, joined, ())
         if heirs:
             plan = self._moved(run, plan, self._homeless(plan), heirs)
         if plan is not run.plan:
@@ -189,7 +197,10 @@ class Conductor:
         return placed
 
     def _moved(self, run: Run, plan: Plan, sources: set[str], heirs: tuple[str, ...]) -> Plan:
-        """Return the plan in which these nodes, which have let go of their users, have none."""
+        """Return the plan in which the heirs have the users of these nodes, which let go of them.
+
+        Without heirs each node has its own, who start anew.
+        """
         start = undelayed(clock.steady() + LEAD_S, plan.pauses)
         moves = moves_to_heirs(plan, sources, heirs, run.ended_ids, start)
         return replace(plan, moves=(*plan.moves, *moves)) if moves else plan
@@ -245,13 +256,19 @@ class Conductor:
     def _catch_up(self, run: Run) -> None:
         """Have users start who are to, and count them; for many nodes once for some time.
 
-        What is a new process's own is told at once: it waits for that.
+        Nodes that died together are lost within the second in which each would have reported: as
+        long as more are silent, they are waited for. A new process is told at once what is its own.
         """
         now = clock.monotonic()
-        if self._restarted or now - self._unhomed_since >= self.pause:
+        waited = now - self._unhomed_since
+        if self._joined or waited >= TOGETHER_S or (waited >= self.pause and not self._silent(now)):
             self.home(run)
         if self._uncounted and now - self._counted >= self.pause / 4:
             self.count_users(run)
+
+    def _silent(self, now: float) -> bool:
+        """Whether nodes have missed reports that are not lost yet."""
+        return any(now - node.heard > SILENT_S for node in self.present)
 
     def _involved(self, run: Run) -> list[NodeView]:
         """Return the nodes that have users of the run, as far as they are heard."""
@@ -275,6 +292,7 @@ class Conductor:
             self._keeper.change(run, force=True)
 
     def _end(self, run: Run) -> None:
+        self.count_users(run)
         run.ended_at = clock.steady()
         self._keeper.save()
         run.results.close_all()

@@ -113,8 +113,11 @@ class Fleet:
         if not 0 < len(name) <= NAME_MAX or "/" in name or not name.isprintable():
             raise MessageError(f"a report of a node named {name[:NAME_MAX]!r}")
         latest = clock.steady() + AHEAD_MAX_S
-        if not all(0 <= second < latest for second, _ in report.seconds):
+        seconds = [second for second, _ in report.seconds]
+        if not all(0 <= second < latest for second in seconds):
             raise MessageError(f"a report of node {name} about seconds that have not come")
+        if len({*seconds}) < len(seconds):
+            raise MessageError(f"a report of node {name} that has a second twice")
         known = self.nodes.get(name)
         if known is not None and len(known.ahead) > GAPS_MAX:
             known.give_up_gaps()

@@ -139,6 +139,8 @@ class Master:
         """Save what there is, and close the sockets. The run goes on without a master."""
         self._ticking.kill()
         self._fleet.close()
+        if self.run is not None and self.run.active:
+            self._conductor.home(self.run)  # the next master knows the processes that have joined
         self._keeper.save()
         self._publisher.close()
         self._puller.close()
@@ -184,14 +186,18 @@ class Master:
         self._fleet.look()
         self._conductor.advance()
         now = clock.monotonic()
-        due = max(SAVE_S, self._conductor.pause / 2) if self._store is not None else 0.0
-        if now - self._saved >= due:
+        if self._store is None or now - self._saved >= self._save_pause:
             self._saved = now
             try:
                 self._keeper.save()
             finally:  # whatever happens, nodes that are heard keep their users
                 self._fleet.acknowledge()
         self._tell(now)
+
+    @property
+    def _save_pause(self) -> float:
+        """Seconds between two times: the nodes' leases are renewed by what is answered then."""
+        return max(SAVE_S, min(self._conductor.pause / 2, self._fleet.lease / 8))
 
     def _tell(self, now: float) -> None:
         """Publish the plan again where a node has not got it, and sources that one lacks."""

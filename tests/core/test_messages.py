@@ -40,7 +40,8 @@ def seen(report: Report) -> Results:
     """Return what a master makes of a report's measurements, down to the rows."""
     results = Results()
     for second, snapshot in report.seconds:
-        results.add(second, snapshot, report.health, report.users)
+        results.collect(second, snapshot, report.health, report.users)
+    results.settle(lambda *_: None)
     results.close_all()
     return results
 
@@ -204,6 +205,41 @@ def test_each_value_of_a_report_must_be_of_its_type(at: tuple[int, ...], value: 
     for step in at[:-1]:
         place = place[step]
     place[at[-1]] = value
+    with pytest.raises(MessageError, match="not a report: "):
+        decode_report(msgpack.packb(whole))
+
+
+GOOD = [1, 0, b"\x05\x00\x01\x00", {"tls": b""}, {}]
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        ((0,), True),
+        ((0,), 2**53 + 1),
+        ((1,), -(2**53) - 1),
+        ((1,), 1.0),
+        ((2,), [b"\x05\x00", 1]),
+        ((2,), b"\x05\x00\x01\x00\x05"),
+        ((2,), b"\x00\x6e\x01\x00"),
+        ((3,), []),
+        ((3,), {1: b""}),
+        ((3,), {"tls": [b"\x05\x00", 1]}),
+        ((4,), {1: 2}),
+        ((4,), {"x": True}),
+        ((4,), None),
+        ((), [*GOOD, 1]),
+        ((), "row"),
+    ],
+)
+def test_one_wrong_row_among_good_ones_is_found(at: tuple[int, ...], value: object) -> None:
+    whole = msgpack.unpackb(encode(REPORT), strict_map_key=False)
+    rows = {"a": [*GOOD], "b": [*GOOD], "c": [*GOOD]}
+    if at:
+        rows["b"][at[0]] = value
+    else:
+        rows["b"] = value  # type: ignore[assignment]
+    whole[8][0][1][0] = rows
     with pytest.raises(MessageError, match="not a report: "):
         decode_report(msgpack.packb(whole))
 

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amoc_gevent.core import snapshot as snapshot_module
+from amoc_gevent.core.codec import decode, encode
 from amoc_gevent.core.snapshot import (
     ERROR_GROUPS_MAX,
     OPERATIONS_MAX,
@@ -86,6 +88,50 @@ def test_merging_leaves_the_merged_one_as_it_was_and_shares_nothing(
     total.merge(a)
     total.merge(b)
     assert facts(b) == before
+
+
+def as_read(snapshot: Snapshot, *, looked_at: bool = False) -> Snapshot:
+    """Return a snapshot as a message brings it, perhaps after somebody has seen its operations."""
+    found = decode(Snapshot, encode(snapshot))
+    if looked_at:
+        assert found.operations.keys() == snapshot.operations.keys()
+    return found
+
+
+WAYS = st.sampled_from(["plain", "read", "looked at"])
+
+
+@given(st.lists(st.tuples(snapshots(), WAYS, st.booleans()), min_size=1, max_size=5))
+def test_what_was_read_merges_like_what_was_measured(
+    parts: list[tuple[Snapshot, str, bool]],
+) -> None:
+    expected, found = Snapshot(), as_read(Snapshot())
+    for snapshot, way, is_large in parts:
+        if is_large:  # counts that are not packed in 16 bits
+            snapshot.operation("GET /").latency.buckets[7] += 1 << 16
+        expected.merge(snapshot)
+        part = snapshot if way == "plain" else as_read(snapshot, looked_at=way == "looked at")
+        before = facts(as_read(snapshot))
+        found.merge(part)
+        assert facts(part) == before
+    assert facts(found) == facts(expected)
+    assert facts(as_read(found)) == facts(expected)
+
+
+def test_operations_that_were_read_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    total = as_read(Snapshot())
+    monkeypatch.setattr(snapshot_module, "OPERATIONS_MAX", 3)
+    for part in range(3):
+        one = Snapshot()
+        for number in range(2):
+            one.operation(f"GET /{part}.{number}").count = 1
+        total.merge(as_read(one))
+    assert {name: one.count for name, one in total.operations.items()} == {
+        "GET /0.0": 1,
+        "GET /0.1": 1,
+        "GET /1.0": 1,
+        OTHER: 3,
+    }
 
 
 def test_error_kinds_of_an_operation_are_bounded_and_none_is_lost() -> None:

@@ -29,6 +29,7 @@ from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import Snapshot
 from amoc_gevent.engine import fleet as fleet_module
 from amoc_gevent.engine.bus import Listener, Pusher, SocketDirectory
+from amoc_gevent.engine.conductor import Conductor
 from amoc_gevent.engine.master import ID_MAX, NO_LEASE, Master
 from amoc_gevent.engine.store import Store
 from amoc_gevent.engine.topics import PLAN, ack_topic
@@ -658,6 +659,32 @@ def test_users_of_nodes_lost_at_once_are_moved_at_once(leased: Stage) -> None:
     talk.kill()
 
 
+def test_users_of_nodes_lost_one_after_the_other_are_moved_together(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lease=3.0)
+    run = stage.running("a", "b", "c", last=6)
+    talk, longer = talking(stage, "a"), talking(stage, "c")
+    since = clock.monotonic()
+    until(lambda: clock.monotonic() > since + 0.5, "c to be heard for longer than b")
+    longer.kill()
+    until(lambda: run.plan.moves, "the loss of both")
+    assert [move.sources for move in run.plan.moves] == [("b", "c")]
+    talk.kill()
+    stage.close()
+
+
+def test_of_a_run_of_many_nodes_the_last_counts_are_the_last(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stage.running("a", "b")
+    monkeypatch.setattr(Conductor, "pause", 1000.0)
+    stage.master.handle(Stop())
+    for node in stage.nodes:
+        until(lambda node=node: node.plan.status == "stopping")
+        node.say("stopped", users=UserCounts(done=5))
+    until(lambda: run.status == "finished")
+    assert run.users == UserCounts(done=10)
+
+
 def test_a_lost_node_that_is_heard_again_has_nobody_until_the_next_batch(leased: Stage) -> None:
     run = leased.running("a", "b")
     talk = talking(leased, "a")
@@ -705,6 +732,10 @@ def test_a_node_that_comes_back_as_a_new_process_starts_its_users_anew(leased: S
     until(lambda: run.plan.moves)
     (move,) = run.plan.moves
     assert (move.sources, move.heirs) == (("b",), ())
+    acks = leased.nodes[1].acks
+    until(lambda: any(ack.incarnation == "next" and ack.lease for ack in acks), "a lease")
+    version = run.plan.version
+    assert all(a.version >= version for a in acks if a.incarnation == "next" and a.lease)
     talk.kill()
 
 

@@ -320,6 +320,20 @@ def test_users_that_nobody_could_take_go_to_the_next_node_that_joins(leased: Sta
     talk.kill()
 
 
+def test_a_process_that_joined_in_a_masters_last_moment_starts_its_users_anew(
+    stored: Stage, tmp_path: Path
+) -> None:
+    run = stored.running("a", "b")
+    late = stored.nodes[1]
+    late.life, late.sequence = "next", 0
+    stored.master._ticking.kill()
+    late.say("stopped")
+    until(lambda: stored.master.nodes["b"].incarnation == "next")
+    stored.replace_master(Store(tmp_path / "runs.db"))
+    assert stored.run.id == run.id
+    assert [(move.sources, move.heirs) for move in stored.run.plan.moves] == [(("b",), ())]
+
+
 def test_who_ended_at_a_node_that_left_alone_has_ended_when_it_returns(leased: Stage) -> None:
     run = leased.running("a", last=10)
     node_ = leased.nodes[0]

@@ -79,8 +79,9 @@ def test_500_users_over_tls_lose_nothing_on_prosody_and_ejabberd(
         users = server.take(500)
         with Amoc(place) as amoc:
             return amoc.load(
-                "xmpp_chat", users[0], users[-1], "--user-rate", "50/s", "--duration", "60s",
-                "--workers", 1, "--set", f"port={server.port}", "--set", f"verify={server.ca}",
+                "xmpp_chat", users[0], users[-1], "--user-rate", "25/s", "--duration", "60s",
+                "--workers", 1, "--set", "interval=2s",
+                "--set", f"port={server.port}", "--set", f"verify={server.ca}",
                 "--set", "sasl=SCRAM-SHA-1", "--stop-timeout", "60s", "--set", "linger=10s",
                 patience=180,
             )  # fmt: skip
