@@ -220,7 +220,6 @@ class ReadSnapshot(Snapshot):
         if not isinstance(other, ReadSnapshot) or other._made:
             super()._merge_operations(other)
             return
-        _ = self.operations
         self._take(other._rows)
 
 
