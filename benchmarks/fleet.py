@@ -55,7 +55,7 @@ def beat_of(data: bytes) -> Beat:
 
 
 class SimulatedNode:
-    """One node; `heard` hears of each plan that it got, `played` counts seconds it has played."""
+    """One node: `got_at` is when it got its `plan`, `played` counts seconds it has played."""
 
     def __init__(
         self, number: int, plans: str, reports: str, play: int, measured: list[Snapshot]

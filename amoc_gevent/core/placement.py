@@ -74,25 +74,31 @@ class Placement:
         for source in move.sources:
             heirs = move.heirs or (source,)
             known = [(place, heir) for place, heir in enumerate(heirs) if heir in self.shares]
-            kept: list[Share] = []
-            for share in self.shares[source]:
-                stays = _count_below(share.ids, move.first)
-                if stays:
-                    kept.append(replace(share, ids=share.ids[:stays]))
-                gone = share.ids[stays:]
+            for share in self._taken(source, move.first):
                 held = max(move.start, share.resume) == UNRELEASED
                 for place, heir in known:
                     begin = (place - before) % len(heirs)
-                    ids = gone[begin :: len(heirs)]
+                    ids = share.ids[begin :: len(heirs)]
                     if ids:
                         resume = UNRELEASED if held else move.start + (before + begin) / move.rate
                         pace = len(heirs) / move.rate
                         turn = self._turn(heir, len(ids))
                         got.append((heir, Share(share.batch, ids, turn, resume, pace)))
-                before += len(gone)
-            self.shares[source] = kept
+                before += len(share.ids)
         for heir, share in got:
             self.shares[heir].append(share)
+
+    def _taken(self, source: str, first: int) -> list[Share]:
+        """Take the users from `first` on from a node, and return them."""
+        kept: list[Share] = []
+        taken: list[Share] = []
+        for share in self.shares[source]:
+            stays = _count_below(share.ids, first)
+            if stays:
+                kept.append(replace(share, ids=share.ids[:stays]))
+            taken.append(replace(share, ids=share.ids[stays:]))
+        self.shares[source] = kept
+        return taken
 
 
 def _count_below(ids: range, first: int) -> int:
