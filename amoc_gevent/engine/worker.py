@@ -97,6 +97,7 @@ class Worker:
         self._events: list[Event] = []
         self._failure: Failure | None = None
         self._sequence = 0
+        self._peak = (-1, 0)  # the second that was last told of, and its peak
         self._beginning: Any = None
         self._blocked_until = 0.0
         self._blocked_since = 0
@@ -281,7 +282,11 @@ class Worker:
 
     def _measured(self, second: int, live: _Live) -> tuple[int, Snapshot, Health]:
         snapshot, users = recorder.take(), live.users.counts()
-        snapshot.peak = max(snapshot.peak, users.present)
+        peak = max(snapshot.peak, users.present)
+        # Peaks of one second are added up, and this one may have been told of before, in part.
+        told = self._peak[1] if self._peak[0] == second else 0
+        self._peak = second, max(told, peak)
+        snapshot.peak = max(0, peak - told)
         health = live.health.take(second, snapshot.lag)
         live.collector.check(health.rss, users.running)
         return second, snapshot, health
