@@ -7,7 +7,7 @@ import httptools
 from amoc_gevent.http import coding
 from amoc_gevent.http.bodies import Body
 from amoc_gevent.http.errors import INCOMPLETE, INVALID, TOO_LARGE, InvalidResponse
-from amoc_gevent.http.heads import Head, head_of
+from amoc_gevent.http.heads import Head, head_of, known
 from amoc_gevent.http.response import Response
 from amoc_gevent.http.target import Target
 from amoc_gevent.transport import Transport, TransportError
@@ -60,10 +60,8 @@ class Connection:
 
         Raises TransportError for the stream's faults, InvalidResponse for the peer's.
         """
-        stream, reply = self.stream, self._reply
-        parts: list[bytes] = []
-        reply.parts = parts
-        reply.complete = reply.surplus = self.heard = self.reusable = False
+        stream = self.stream
+        self.heard = self.reusable = False
         broken = None
         try:
             stream.send(wire)
@@ -79,16 +77,17 @@ class Connection:
             raise broken or TransportError(CLOSED, stream.peer)
         self.heard = True
         end = data.find(_END)
-        if end < 0 or data[9:10] == b"1" or data[:5] != b"HTTP/":
-            data, end = self._final_head(data)
-        if target.method == "HEAD":
-            self._feed_head_only(data, end)
+        head = known(data[:end])
+        if (
+            head is not None
+            and len(data) - end - len(_END) == head.length
+            and end > 0
+            and target.method != "HEAD"
+        ):
+            content, whole = data[end + len(_END) :], True
         else:
-            self._feed(data)
-        head = head_of(data[:end])
-        if not reply.complete:
-            self._read_rest(head, len(data) - end, limit)
-        content = parts[0] if len(parts) == 1 else b"".join(parts)
+            head, content, whole = self._parse(data, end, target.method == "HEAD", limit)
+        self.reusable = whole and not (head.closes or broken)
         if head.codings or len(content) > limit:
             content = self._decode(content, head, limit)
         response = Response(target, head, content)
@@ -98,12 +97,37 @@ class Connection:
         response.total_us = total_us if total_us > 0 else 0
         if not self.used:
             self._add_connecting(response)
-        self.reusable = not (head.closes or reply.surplus or broken) and reply.complete
         return response
 
     def close(self) -> None:
         """Close the stream."""
         self.stream.close()
+
+    def _parse(
+        self, data: bytes, end: int, head_only: bool, limit: int
+    ) -> tuple[Head, bytes, bool]:
+        """Read on to the end of a response; return its head, its body as sent, and a verdict.
+
+        That is whether the response had an end of its own that nothing came after.
+        """
+        reply = self._reply
+        parts: list[bytes] = []
+        reply.parts = parts
+        reply.complete = reply.surplus = False
+        if end < 0 or data[9:10] == b"1" or data[:5] != b"HTTP/":
+            data, end = self._final_head(data)
+        if head_only:
+            self._feed_head_only(data, end)
+        else:
+            self._feed(data)
+        head = head_of(data[:end])
+        if not reply.complete:
+            self._read_rest(head, len(data) - end, limit)
+        content = parts[0] if len(parts) == 1 else b"".join(parts)
+        whole = reply.complete and not reply.surplus
+        if whole and head.sized and not head_only:
+            head.length = len(content)
+        return head, content, whole
 
     def _renew(self) -> None:
         self._reply = _Reply()

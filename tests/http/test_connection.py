@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from amoc_gevent.http import InvalidResponse
+from amoc_gevent.http import InvalidResponse, heads
 from amoc_gevent.http.connection import Connection
 from amoc_gevent.http.target import Route, Target
 from amoc_gevent.http.urls import split
@@ -137,3 +137,69 @@ def test_a_head_whose_lines_end_without_a_cr_is_invalid_before_the_stream_ends(
     pieces: list[bytes], target: Target
 ) -> None:
     assert exchange(pieces, target) == ("invalid response",)
+
+
+SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5"
+CODED = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5"
+CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"
+BODIES = [
+    b"hello",
+    b"HELLO",
+    b"hell",
+    b"hello!",
+    b"helloHTTP/1.1 200 OK\r\n",
+    b"5\r\nhello\r\n0\r\n\r\n",
+]
+
+
+def learnt(head: bytes, body: bytes) -> int:
+    """Let a response tell of its head, and forget all others; return the length that is known."""
+    heads._kept.clear()
+    exchange([head + b"\r\n\r\n" + body])
+    return heads._kept[head].length
+
+
+@pytest.mark.parametrize("target", [GET, HEAD])
+@pytest.mark.parametrize("head", [SIZED, CODED, CLOSING, CHUNKED, b"HTTP/1.1 200 OK", SIZED[:-1]])
+@pytest.mark.parametrize("first", BODIES)
+@given(body=st.sampled_from(BODIES), cuts=CUTS)
+def test_that_a_head_is_known_changes_nothing(head, first, target, body, cuts):
+    pieces = pieces_of(head + b"\r\n\r\n" + body, cuts)
+    heads._kept.clear()
+    unknown = exchange(pieces, target)
+    heads._kept.clear()
+    exchange([head + b"\r\n\r\n" + first])
+    assert exchange(pieces, target) == unknown
+
+
+def test_a_whole_response_with_a_known_head_needs_no_parser(monkeypatch):
+    assert learnt(SIZED, b"hello") == 5
+    monkeypatch.setattr(Connection, "_parse", None)
+    assert exchange([SIZED + b"\r\n\r\nHELLO"])[:2] == (200, b"HELLO")
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (SIZED, b"hello!"),
+        (CHUNKED, b"5\r\nhello\r\n0\r\n\r\n"),
+        (b"HTTP/1.1 200 OK", b"hello"),
+        (b"HTTP/1.1 204 No Content", b""),
+    ],
+)
+def test_only_a_response_that_content_length_ended_tells_a_length(head, body):
+    assert learnt(head, body) == -1
+
+
+def test_the_answer_to_head_tells_no_length():
+    heads._kept.clear()
+    exchange([SIZED + b"\r\n\r\n"], HEAD)
+    assert heads._kept[SIZED].length == -1
+
+
+def test_the_first_byte_of_the_end_of_a_known_head_is_not_taken_for_its_end():
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 33"
+    assert learnt(head, b"x" * 33) == len(head) - 2
+    pieces = [head + b"\r", b"\n\r\n" + b"y" * 33]
+    assert exchange(pieces)[:2] == (200, b"y" * 33)
