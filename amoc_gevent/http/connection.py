@@ -86,7 +86,8 @@ class Connection:
         ):
             content, whole = data[end + len(_END) :], True
         else:
-            head, content, whole = self._parse(data, end, target.method == "HEAD", limit)
+            head_only = target.method == "HEAD"
+            head, content, whole = self._parse(data, end, head, head_only, limit)
         self.reusable = whole and not (head.closes or broken)
         if head.codings or len(content) > limit:
             content = self._decode(content, head, limit)
@@ -104,11 +105,12 @@ class Connection:
         self.stream.close()
 
     def _parse(
-        self, data: bytes, end: int, head_only: bool, limit: int
+        self, data: bytes, end: int, seen: Head | None, head_only: bool, limit: int
     ) -> tuple[Head, bytes, bool]:
         """Read on to the end of a response; return its head, its body as sent, and a verdict.
 
-        That is whether the response had an end of its own that nothing came after.
+        That is whether the response had an end of its own that nothing came after. What a head says
+        of the body's length is noted once it has been `seen` before: most may never come again.
         """
         reply = self._reply
         parts: list[bytes] = []
@@ -116,16 +118,17 @@ class Connection:
         reply.complete = reply.surplus = False
         if end < 0 or data[9:10] == b"1" or data[:5] != b"HTTP/":
             data, end = self._final_head(data)
+            seen = known(data[:end])
         if head_only:
             self._feed_head_only(data, end)
         else:
             self._feed(data)
-        head = head_of(data[:end])
+        head = seen or head_of(data[:end])
         if not reply.complete:
             self._read_rest(head, len(data) - end, limit)
         content = parts[0] if len(parts) == 1 else b"".join(parts)
         whole = reply.complete and not reply.surplus
-        if whole and head.sized and not head_only:
+        if seen is not None and whole and head.sized and not head_only:
             head.length = len(content)
         return head, content, whole
 

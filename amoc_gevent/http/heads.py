@@ -5,38 +5,51 @@ means is kept: a look-up by its bytes takes a tenth of the time of reading it, a
 response that begins with it the parser.
 """
 
+import re
+
 from amoc_gevent.http.headers import values
 
 HEADS_KEPT = 256
 KEPT_SIZE = 4096
 """Bytes of a head up to which it is kept."""
 
+_UNUSUAL = re.compile(rb"\n(?i:content-encoding:|set-cookie:|connection:[^\n]*close)").search
+_LENGTH = re.compile(rb"\n(?i:content-length:)").search
+_TRANSFER = re.compile(rb"\n(?i:transfer-encoding:)").search
+_CHUNKED = re.compile(rb"\n(?i:transfer-encoding:[^\n]*chunked)").search
+
 
 class Head:
     """The facts of one head (RFC 9112, 6.3 and 9.3), which is `raw` up to the empty line.
 
-    `framed` tells whether the body's end can be told from the end of the stream, `sized` whether it
-    is Content-Length alone that tells it, `closes` whether the peer closes the connection after it,
-    `codings` is Content-Encoding, "" for none. `length` is how many bytes of body follow, as the
-    parser found in a response that had this head and was not one to HEAD; -1 until then.
+    `closes` tells whether the peer closes the connection after it, `codings` is Content-Encoding,
+    "" for none. `length` is how many bytes of body follow, as the parser found in a response that
+    had this head and was not one to HEAD; -1 until then.
     """
 
-    __slots__ = ("closes", "codings", "framed", "length", "raw", "sets_cookies", "sized", "status")
+    __slots__ = ("closes", "codings", "length", "raw", "sets_cookies", "status")
 
     def __init__(self, raw: bytes) -> None:
-        lowered = raw.lower()
         self.raw = raw
         self.status = int(raw[9:12])
-        measured = b"\ncontent-length:" in lowered
-        transferred = b"\ntransfer-encoding:" in lowered
-        self.framed = measured or (transferred and b"chunked" in lowered)
-        self.sized = measured and not transferred
         self.length = -1
-        self.closes = _closes(lowered)
-        self.sets_cookies = b"\nset-cookie:" in lowered
+        self.closes = self.sets_cookies = False
         self.codings = ""
-        if b"\ncontent-encoding:" in lowered:
+        if _UNUSUAL(raw) or raw[:8] != b"HTTP/1.1":
+            lowered = raw.lower()
+            self.closes = _closes(lowered)
+            self.sets_cookies = b"\nset-cookie:" in lowered
             self.codings = ",".join(values(raw, b"content-encoding"))
+
+    @property
+    def framed(self) -> bool:
+        """Whether the body's end can be told from the end of the stream."""
+        return bool(_LENGTH(self.raw) or _CHUNKED(self.raw))
+
+    @property
+    def sized(self) -> bool:
+        """Whether it is Content-Length alone that tells the body's end."""
+        return bool(_LENGTH(self.raw) and not _TRANSFER(self.raw))
 
 
 def head_of(raw: bytes) -> Head:

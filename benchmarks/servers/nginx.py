@@ -24,6 +24,9 @@ http {{
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location / {{ default_type text/plain; return 200 "{body}"; }}
+        location /unlike/ {{
+            default_type text/plain; add_header X-Request-Id $request_id; return 200 "{body}";
+        }}
         location = /status {{ stub_status; }}
     }}
 }}
@@ -31,7 +34,10 @@ http {{
 
 
 class Nginx:
-    """One worker of nginx on the server's core; `requests` is its own count of what it answered."""
+    """One worker of nginx on the server's core; `requests` is its own count of what it answered.
+
+    Below `url` the answers of a second have one head, below `unlike` no two heads are alike.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._asked = 0
@@ -47,6 +53,7 @@ class Nginx:
             else:
                 break
         self.url = f"http://127.0.0.1:{self.port}"
+        self.unlike = f"{self.url}/unlike"
 
     def __enter__(self) -> Self:
         return self
