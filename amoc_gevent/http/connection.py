@@ -7,7 +7,7 @@ import httptools
 from amoc_gevent.http import coding
 from amoc_gevent.http.bodies import Body
 from amoc_gevent.http.errors import INCOMPLETE, INVALID, TOO_LARGE, InvalidResponse
-from amoc_gevent.http.heads import Head, head_of, known
+from amoc_gevent.http.heads import Head, head_of, kept
 from amoc_gevent.http.response import Response
 from amoc_gevent.http.target import Target
 from amoc_gevent.transport import Transport, TransportError
@@ -77,20 +77,15 @@ class Connection:
             raise broken or TransportError(CLOSED, stream.peer)
         self.heard = True
         end = data.find(_END)
-        head = known(data[:end])
-        if (
-            head is not None
-            and len(data) - end - len(_END) == head.length
-            and end > 0
-            and target.method != "HEAD"
-        ):
+        head = kept(data[:end]) if end > 0 else None
+        head_only = target.method == "HEAD"
+        if head is not None and head.length == len(data) - end - len(_END) and not head_only:
             content, whole = data[end + len(_END) :], True
         else:
-            head_only = target.method == "HEAD"
             head, content, whole = self._parse(data, end, head, head_only, limit)
-        self.reusable = whole and not (head.closes or broken)
         if head.codings or len(content) > limit:
             content = self._decode(content, head, limit)
+        self.reusable = whole and not (head.closes or broken)
         response = Response(target, head, content)
         first_us, total_us = int((first - sent) * 1e6), int((stream.arrived - sent) * 1e6)
         # below 0 when the wall clock was set forward between the bytes' arrival and their pick-up
@@ -107,18 +102,15 @@ class Connection:
     def _parse(
         self, data: bytes, end: int, seen: Head | None, head_only: bool, limit: int
     ) -> tuple[Head, bytes, bool]:
-        """Read on to the end of a response; return its head, its body as sent, and a verdict.
+        """Read a response to its end; return its head, its body as sent, and whether it was whole.
 
-        That is whether the response had an end of its own that nothing came after. What a head says
-        of the body's length is noted once it has been `seen` before: most may never come again.
+        A whole one has an end of its own, after which nothing came. What a head tells of the body's
+        length is noted once it has been `seen` before: most may never come again.
         """
         reply = self._reply
-        parts: list[bytes] = []
-        reply.parts = parts
         reply.complete = reply.surplus = False
         if end < 0 or data[9:10] == b"1" or data[:5] != b"HTTP/":
             data, end = self._final_head(data)
-            seen = known(data[:end])
         if head_only:
             self._feed_head_only(data, end)
         else:
@@ -126,10 +118,11 @@ class Connection:
         head = seen or head_of(data[:end])
         if not reply.complete:
             self._read_rest(head, len(data) - end, limit)
+        parts, reply.parts = reply.parts, []
         content = parts[0] if len(parts) == 1 else b"".join(parts)
         whole = reply.complete and not reply.surplus
-        if seen is not None and whole and head.sized and not head_only:
-            head.length = len(content)
+        if whole and not head_only and seen is not None and not seen.asked:
+            seen.learn(len(content))
         return head, content, whole
 
     def _renew(self) -> None:

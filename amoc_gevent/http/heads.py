@@ -13,7 +13,9 @@ HEADS_KEPT = 256
 KEPT_SIZE = 4096
 """Bytes of a head up to which it is kept."""
 
-_UNUSUAL = re.compile(rb"\n(?i:content-encoding:|set-cookie:|connection:[^\n]*close)").search
+_UNUSUAL = re.compile(
+    rb"\n(?i:content-encoding:|set-cookie:|(?:proxy-)?connection:[^\n]*close)"
+).search
 _LENGTH = re.compile(rb"\n(?i:content-length:)").search
 _TRANSFER = re.compile(rb"\n(?i:transfer-encoding:)").search
 _CHUNKED = re.compile(rb"\n(?i:transfer-encoding:[^\n]*chunked)").search
@@ -23,38 +25,40 @@ class Head:
     """The facts of one head (RFC 9112, 6.3 and 9.3), which is `raw` up to the empty line.
 
     `closes` tells whether the peer closes the connection after it, `codings` is Content-Encoding,
-    "" for none. `length` is how many bytes of body follow, as the parser found in a response that
-    had this head and was not one to HEAD; -1 until then.
+    "" for none. `length` is how many bytes of body follow where Content-Length tells it, -1 until
+    it is `asked`.
     """
 
-    __slots__ = ("closes", "codings", "length", "raw", "sets_cookies", "status")
+    __slots__ = ("asked", "closes", "codings", "length", "raw", "sets_cookies", "status")
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self.status = int(raw[9:12])
         self.length = -1
-        self.closes = self.sets_cookies = False
+        self.asked = self.closes = self.sets_cookies = False
         self.codings = ""
         if _UNUSUAL(raw) or raw[:8] != b"HTTP/1.1":
             lowered = raw.lower()
             self.closes = _closes(lowered)
             self.sets_cookies = b"\nset-cookie:" in lowered
-            self.codings = ",".join(values(raw, b"content-encoding"))
+            if b"\ncontent-encoding:" in lowered:
+                self.codings = ",".join(values(raw, b"content-encoding"))
 
     @property
     def framed(self) -> bool:
         """Whether the body's end can be told from the end of the stream."""
         return bool(_LENGTH(self.raw) or _CHUNKED(self.raw))
 
-    @property
-    def sized(self) -> bool:
-        """Whether it is Content-Length alone that tells the body's end."""
-        return bool(_LENGTH(self.raw) and not _TRANSFER(self.raw))
+    def learn(self, length: int) -> None:
+        """Note what the parser found in a response with this head that was not one to HEAD."""
+        self.asked = True
+        if _LENGTH(self.raw) and not _TRANSFER(self.raw):
+            self.length = length
 
 
 def head_of(raw: bytes) -> Head:
     """Return the facts of a head. Raises ValueError when it has no status."""
-    found = known(raw)
+    found = kept(raw)
     if found is None:
         found = Head(raw)
         if len(raw) <= KEPT_SIZE:
@@ -66,7 +70,7 @@ def head_of(raw: bytes) -> Head:
 
 _kept: dict[bytes, Head] = {}
 
-known = _kept.get
+kept = _kept.get
 """The facts of a head that is kept, else None."""
 
 
@@ -74,6 +78,6 @@ def _closes(lowered: bytes) -> bool:
     persistent = lowered.startswith(b"http/1.1")
     if (b"close" if persistent else b"keep-alive") not in lowered:
         return not persistent
-    tokens = ",".join(values(lowered, b"connection")).split(",")
-    names = {token.strip() for token in tokens}
+    fields = values(lowered, b"connection") + values(lowered, b"proxy-connection")  # as the parser
+    names = {token.strip() for token in ",".join(fields).split(",")}
     return "close" in names or not (persistent or "keep-alive" in names)

@@ -1,5 +1,6 @@
 """Whatever bytes come, in whatever pieces: a response or an error of the family."""
 
+import gzip
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, cast
@@ -139,73 +140,145 @@ def test_a_head_whose_lines_end_without_a_cr_is_invalid_before_the_stream_ends(
     assert exchange(pieces, target) == ("invalid response",)
 
 
-SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5"
-CODED = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5"
-CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5"
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"
-BODIES = [
-    b"hello",
-    b"HELLO",
-    b"hell",
-    b"hello!",
-    b"helloHTTP/1.1 200 OK\r\n",
-    b"5\r\nhello\r\n0\r\n\r\n",
+OK = b"HTTP/1.1 200 OK"
+SIZED = OK + b"\r\nContent-Length: 5"
+HEADS = [
+    OK,
+    SIZED,
+    SIZED[:-1],
+    OK + b"\r\nTransfer-Encoding: chunked",
+    SIZED + b"\r\nConnection: close",
+    SIZED + b"\r\nContent-Encoding: gzip",
+    SIZED + b"\r\nUpgrade: x\r\nConnection: upgrade",
+    b"HTTP/1.0 200 OK\r\nContent-Length: 5",
+    b"HTTP/1.1 204 No Content\r\nContent-Length: 5",
+    b"HTTP/1.1 103 Early Hints\r\n\r\n" + SIZED,
 ]
+BODIES = [b"hello", b"HELLO", b"", b"hell", b"hello!", b"helloHTTP/1.1 200 OK\r\n"]
+BODIES += [b"5\r\nhello\r\n0\r\n\r\n", b"hello\r\n"]
 
 
-def learn(head: bytes, body: bytes) -> None:
+def learn(head: bytes, body: bytes, target: Target = GET) -> None:
     """Let a response tell of its head, which is asked when that comes again; no other is known."""
     heads._kept.clear()
     for _ in range(2):
-        exchange([head + b"\r\n\r\n" + body])
+        exchange([head + b"\r\n\r\n" + body], target)
 
 
-def learnt(head: bytes, body: bytes) -> int:
+def learnt(head: bytes, body: bytes, target: Target = GET) -> int:
     """Return the length of the body that is known of a head after this response."""
-    learn(head, body)
+    learn(head, body, target)
     return heads._kept[head].length
 
 
-@pytest.mark.parametrize("target", [GET, HEAD])
-@pytest.mark.parametrize("head", [SIZED, CODED, CLOSING, CHUNKED, b"HTTP/1.1 200 OK", SIZED[:-1]])
-@pytest.mark.parametrize("first", BODIES)
-@given(body=st.sampled_from(BODIES), cuts=CUTS)
-def test_that_a_head_is_known_changes_nothing(head, first, target, body, cuts):
-    pieces = pieces_of(head + b"\r\n\r\n" + body, cuts)
+@pytest.mark.parametrize("head", HEADS)
+@given(
+    bodies=st.tuples(st.sampled_from(BODIES), st.sampled_from(BODIES)),
+    targets=st.tuples(st.sampled_from([GET, HEAD]), st.sampled_from([GET, HEAD])),
+    cuts=CUTS,
+)
+def test_that_a_head_is_known_changes_nothing(head, bodies, targets, cuts):
+    pieces = pieces_of(head + b"\r\n\r\n" + bodies[1], cuts)
     heads._kept.clear()
-    unknown = exchange(pieces, target)
-    learn(head, first)
-    assert exchange(pieces, target) == unknown
+    unknown = exchange(pieces, targets[1])
+    learn(head, bodies[0], targets[0])
+    assert exchange(pieces, targets[1]) == unknown
 
 
-def test_a_whole_response_with_a_known_head_needs_no_parser(monkeypatch):
-    assert learnt(SIZED, b"hello") == 5
-    monkeypatch.setattr(Connection, "_parse", None)
-    assert exchange([SIZED + b"\r\n\r\nHELLO"])[:2] == (200, b"HELLO")
+def test_a_whole_response_needs_the_parser_twice_for_its_head(monkeypatch):
+    parsed = []
+    heads._kept.clear()
+    parse = Connection._parse
+    monkeypatch.setattr(Connection, "_parse", lambda *args: parsed.append(1) or parse(*args))
+    for body in (b"first", b"again", b"third", b"and 4"):
+        assert exchange([SIZED + b"\r\n\r\n" + body])[1] == body
+    assert len(parsed) == 2
+    assert heads._kept[SIZED].length == 5
 
 
 @pytest.mark.parametrize(
-    ("head", "body"),
+    ("head", "body", "length"),
     [
-        (SIZED, b"hello!"),
-        (CHUNKED, b"5\r\nhello\r\n0\r\n\r\n"),
-        (b"HTTP/1.1 200 OK", b"hello"),
-        (b"HTTP/1.1 204 No Content", b""),
+        (SIZED, b"hello", 5),
+        (SIZED, b"hello!", -1),
+        (OK + b"\r\nTransfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n", -1),
+        (OK, b"hello", -1),
+        (b"HTTP/1.1 204 No Content", b"", -1),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500", b"", 0),
     ],
 )
-def test_only_a_response_that_content_length_ended_tells_a_length(head, body):
-    assert learnt(head, body) == -1
+def test_only_a_response_that_content_length_ended_tells_a_length(head, body, length):
+    assert learnt(head, body) == length
 
 
 def test_the_answer_to_head_tells_no_length():
-    heads._kept.clear()
-    for _ in range(2):
-        exchange([SIZED + b"\r\n\r\n"], HEAD)
-    assert heads._kept[SIZED].length == -1
+    assert learnt(SIZED, b"", HEAD) == -1
+
+
+def test_a_length_beside_another_framing_is_none():
+    both = heads.Head(SIZED + b"\r\nTransfer-Encoding: x")
+    both.learn(5)
+    assert both.length == -1
 
 
 def test_the_first_byte_of_the_end_of_a_known_head_is_not_taken_for_its_end():
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 33"
+    head = OK + b"\r\nContent-Length: 33"
     assert learnt(head, b"x" * 33) == len(head) - 2
     pieces = [head + b"\r", b"\n\r\n" + b"y" * 33]
     assert exchange(pieces)[:2] == (200, b"y" * 33)
+
+
+@pytest.mark.parametrize(
+    ("head", "reusable"),
+    [
+        (SIZED, True),
+        (SIZED + b"\r\nConnection: close", False),
+        (SIZED + b"\r\nProxy-Connection: close", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 5", False),
+    ],
+)
+def test_a_known_head_says_whether_its_connection_lasts(head, reusable):
+    assert learnt(head, b"hello") == 5
+    assert exchange([head + b"\r\n\r\nHELLO"])[3] is reusable
+
+
+def test_an_answer_with_a_known_head_on_a_broken_stream_is_the_last():
+    class Resets(Bytes):
+        def send(self, data: bytes) -> None:
+            raise TransportError("connection reset")
+
+    assert learnt(SIZED, b"hello") == 5
+    connection = Connection(cast("Transport", Resets([SIZED + b"\r\n\r\nHELLO"])))
+    assert connection.exchange(GET, GET.wire, None, 10_000).content == b"HELLO"
+    assert not connection.reusable
+
+
+def test_a_coded_body_with_a_known_head_is_decoded_within_the_limit():
+    body = gzip.compress(b"a" * 9_000)
+    head = OK + b"\r\nContent-Encoding: gzip\r\nContent-Length: %d" % len(body)
+    assert learnt(head, body) == len(body)
+    assert exchange([head + b"\r\n\r\n" + body])[1] == b"a" * 9_000
+    connection = Connection(cast("Transport", Bytes([head + b"\r\n\r\n" + body])))
+    with pytest.raises(InvalidResponse):
+        connection.exchange(GET, GET.wire, None, 8_999)
+    assert not connection.reusable
+
+
+def test_answers_with_and_without_known_heads_follow_one_another_on_a_connection():
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nchunk\r\n0\r\n\r\n"
+    learn(SIZED, b"hello")
+    plain = [SIZED + b"\r\n\r\n" + body for body in (b"one..", b"two..", b"three")]
+    answers = [chunked, plain[0], chunked, plain[1], SIZED + b"\r\n\r\n", plain[2], chunked]
+    targets = [GET, GET, GET, GET, HEAD, GET, GET]
+    connection = Connection(cast("Transport", Bytes(answers)))
+    bodies = []
+    for target in targets:
+        bodies.append(connection.exchange(target, target.wire, None, 10_000).content)
+        assert connection.reusable
+    assert bodies == [b"chunk", b"one..", b"chunk", b"two..", b"", b"three", b"chunk"]
+
+
+def test_a_connection_does_not_hold_the_body_of_an_answer_that_is_gone():
+    connection = Connection(cast("Transport", Bytes([SIZED + b"\r\n\r\nhello"])))
+    assert connection.exchange(GET, GET.wire, None, 10_000).content == b"hello"
+    assert connection._reply.parts == []

@@ -76,6 +76,8 @@ def test_values_are_sent_as_latin_1_or_else_as_utf_8():
         (b"HTTP/1.1 200 OK\r\nConnection: x, close", True),
         (b"HTTP/1.1 200 OK\r\nConnection: keep-alive", False),
         (b"HTTP/1.1 200 OK\r\nX-Door: close", False),
+        (b"HTTP/1.1 200 OK\r\nProxy-Connection: close", True),
+        (b"HTTP/1.0 200 OK\r\nproxy-connection: keep-alive", False),
         (b"HTTP/1.0 200 OK", True),
         (b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive", False),
         (b"HTTP/1.0 200 OK\r\nX: keep-alive", True),
@@ -93,6 +95,7 @@ def test_a_head_says_whether_the_connection_lasts(head, closes):
         (b"HTTP/1.1 200 OK\r\ncontent-length:0", True),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked", True),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip", False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nX: chunked", False),
         (b"HTTP/1.1 200 OK\r\nX-Content-Length: 5", False),
     ],
 )
