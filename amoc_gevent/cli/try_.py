@@ -15,6 +15,8 @@ from amoc_gevent.cli.params import pairs
 from amoc_gevent.core.units import format_us
 from amoc_gevent.engine.catalogue import find
 from amoc_gevent.engine.loader import Scenario, load, place_of, trimmed_traceback
+from amoc_gevent.engine.users import run_start
+from amoc_gevent.engine.watchdog import Watchdog
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_INTERRUPTED
 from amoc_gevent.http import Exchange
 from amoc_gevent.user import UserGreenlet
@@ -85,25 +87,31 @@ def _end() -> None:
 
 def _start(scenario: Scenario, state: object, user_id: int) -> BaseException | None:
     """Run one round in a user's greenlet; return what it raised."""
-    raised: list[BaseException] = []
+    raised: list[BaseException | None] = []
+
+    def start(user_id: int) -> None:
+        scenario.start(*((user_id, state) if scenario.has_state else (user_id,)))
 
     def one_round() -> None:
-        try:
-            scenario.start(*((user_id, state) if scenario.has_state else (user_id,)))
-        except BaseException as error:  # noqa: BLE001  # a scenario may raise anything
-            raised.append(error)
-        helper_raised = greenlet.end_helpers()
-        if helper_raised is not None:
-            raised.append(helper_raised)
+        raised.append(run_start(start, user_id))
+        raised.append(greenlet.end_helpers())
         done.set()
 
     done = Flag()
     greenlet = UserGreenlet(one_round, gevent.get_hub())
     greenlet.user_id = user_id
     gevent.signal_handler(signal.SIGINT, _interrupted, greenlet)
+    watchdog = Watchdog(_show_blocked)
     gevent.get_hub().loop.run_callback(greenlet.switch)
     done.wait()
-    return raised[0] if raised else None
+    gevent.idle()  # what the watchdog saw last is still to be shown
+    watchdog.stop()
+    return next((error for error in raised if error is not None), None)
+
+
+def _show_blocked(user_id: int, seconds: float, stack: str) -> None:
+    click.echo(f"user {user_id} did not yield for more than {seconds * 1000:.0f} ms at", err=True)
+    click.echo(stack.rstrip(), err=True)
 
 
 def _show_exchange(exchange: Exchange, *, headers: bool) -> None:

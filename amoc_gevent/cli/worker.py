@@ -1,6 +1,7 @@
 """`amoc worker`, which a node starts for itself: one process that holds users."""
 
 import ctypes
+import faulthandler
 import logging
 import os
 import signal
@@ -31,6 +32,7 @@ def worker(orders: str, reports: str, index: int, incarnation: int, parent: int)
     _end_with(parent, Path(orders.removeprefix("ipc://")).parent)
     _leave_signals_to_the_master()
     raise_descriptor_limit()
+    faulthandler.register(signal.SIGQUIT, all_threads=False)  # its node asks where it stands
     logging.basicConfig(
         level=os.environ.get("AMOC_LOG", "WARNING"),
         format=f"%(asctime)s worker {index + 1} %(levelname)s %(message)s",

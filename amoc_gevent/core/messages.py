@@ -59,7 +59,8 @@ class Health:
 
     `cpu` is the share of one core, `timer_lag_us` the longest that a timer fired late and
     `pickup_lag_us` the longest that arrived bytes waited to be read, `rss` in bytes;
-    `clock_step_s` is by how much the wall clock was stepped, in seconds.
+    `clock_step_s` is by how much the wall clock was stepped, in seconds. Of a worker that told
+    nothing of the second its node says that it is `silent`, with the silence so far as its lag.
     """
 
     node: str
@@ -73,6 +74,7 @@ class Health:
     descriptors: int
     descriptor_limit: int
     clock_step_s: float = 0.0
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

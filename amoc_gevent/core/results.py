@@ -116,7 +116,7 @@ def marks_of(health: Iterable[Health]) -> tuple[str, ...]:
     """Return what was wrong with the generator: lag above 50 ms, CPU above 90 %, a clock step."""
     found = set()
     for one in health:
-        if lag_of(one) > LAG_LIMIT_US:
+        if one.silent or lag_of(one) > LAG_LIMIT_US:
             found.add("lag")
         if one.cpu > CPU_LIMIT:
             found.add("cpu")
@@ -251,6 +251,9 @@ class Results:
         self.total.merge(snapshot)
         snapshot.gauges, snapshot.flows = levels, {}
         for one in health:
+            if one.silent:
+                self.health.setdefault((one.node, one.worker), one)
+                continue
             self.health[one.node, one.worker] = one
             for name in self.worst:
                 self.worst[name] = max(self.worst[name], getattr(one, name))

@@ -39,6 +39,10 @@ class OpenSeconds:
         found.levels[worker] = levels
         found.health.extend(health)
 
+    def note(self, second: int, health: Health) -> None:
+        """Note how a worker fared that told nothing of `second`; its levels stay what they were."""
+        self._open.setdefault(second, Second(second)).health.append(health)
+
     def drop_levels(self, worker: int) -> None:
         """Forget the levels of a worker that died: what they told of is gone with it."""
         self._levels.pop(worker, None)

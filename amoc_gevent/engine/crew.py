@@ -6,7 +6,7 @@ from collections.abc import Callable
 import gevent
 
 from amoc_gevent import clock
-from amoc_gevent.core.messages import Failure, Report, State, UserCounts
+from amoc_gevent.core.messages import Failure, Health, Report, State, UserCounts
 from amoc_gevent.engine.process import WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -16,9 +16,10 @@ START_AGAIN_S = 1.0
 STOP_GRACE_S = 4.0
 LAST_REPORT_S = 1.0
 TICK_S = 0.1
-WHAT_A_DEATH_COSTS = (
-    "it is started again and its users return; what it had not reported (1 s at most) is lost"
-)
+SILENT_S = 3
+WHAT_A_DEATH_COSTS = "it is started again and its users return; what it had not reported is lost"
+
+SILENCE = f"has not reported for {SILENT_S} s: one call holds it, or it was stopped"
 
 
 class Crew:
@@ -140,6 +141,7 @@ class Crew:
         worker.plan_version = report.plan_version
         for second, _ in report.seconds:
             worker.last_second = max(worker.last_second, second)
+        worker.health = next(iter(report.health), worker.health)
         if report.failure is not None and self.failure is None:
             self.failure = report.failure
         if before == "starting" and report.state == "ready" and worker.incarnation > 1:
@@ -171,6 +173,24 @@ class Crew:
     def last_second(self) -> int | None:
         """Return the last second that all workers that are ready have reported."""
         return min((w.last_second for w in self.workers if w.state == "ready"), default=None)
+
+    def silence(self, node: str, through: float, second: int) -> list[Health]:
+        """Return how those fared that told nothing of seconds up to `through`; it is `second` now.
+
+        One that is silent for long is named, and asked where it stands.
+        """
+        found: list[Health] = []
+        for worker in self.workers:
+            if worker.state != "ready":
+                continue
+            if not worker.since:
+                worker.since = worker.accounted = second
+            missed = worker.silence(node, int(through))
+            found += missed
+            if any(one.timer_lag_us == SILENT_S * 1_000_000 for one in missed):
+                self._on_event("silent", f"worker {worker.index + 1} (pid {worker.pid}) {SILENCE}")
+                worker.say_where()
+        return found
 
     def kill_the_deaf(self, until: float) -> None:
         """Kill workers that do not end by force, and all that are there after `until`.

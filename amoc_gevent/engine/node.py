@@ -317,13 +317,19 @@ class Node:
     def _whole_through(self) -> float:
         """Return the last second that all workers have reported, or that is old enough."""
         last = self._crew.last_second()
-        now = int(clock.monotonic() + self._offset.at(clock.monotonic())[0])
-        return float("inf") if last is None else max(last, now - SECOND_GRACE)
+        return float("inf") if last is None else max(last, self._second() - SECOND_GRACE)
+
+    def _second(self) -> int:
+        """Return which second it is by the master's time."""
+        now = clock.monotonic()
+        return int(now + self._offset.at(now)[0])
 
     def _send(self) -> None:
         """Send one report with all that is complete, and keep it until it is acknowledged."""
-        seconds = self._seconds.take(self._whole_through())
-        crew = self._crew
+        crew, through = self._crew, self._whole_through()
+        for silent in crew.silence(self.name, through, self._second()):
+            self._seconds.note(silent.second, silent)
+        seconds = self._seconds.take(through)
         gone = self._leaving and crew.state in {"stopped", "failed"}
         report = Report(
             source=self.name,

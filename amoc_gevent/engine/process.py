@@ -3,17 +3,19 @@
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import gevent
 from gevent.subprocess import DEVNULL, PIPE, STDOUT, Popen
 
 from amoc_gevent import clock
-from amoc_gevent.core.messages import State, UserCounts
+from amoc_gevent.core.messages import Health, State, UserCounts
 from amoc_gevent.engine import child
 
 QUICK_DEATH_S = 5.0
 BACKOFF_MAX_S = 10.0
+SILENT_MAX = 10
+"""Seconds of a silence that are told of at once, at most: older ones have their rows already."""
 
 
 @dataclass(slots=True, eq=False)
@@ -22,7 +24,8 @@ class WorkerProcess:
 
     `early_deaths` counts those in a row that came before it was ready; `progressed` is when its
     number of running users last changed. It is `outlawed` when it was killed because its node may
-    have no users.
+    have no users. `health` is the last that it told of itself, in its second `last_second`. It must
+    report from the second `since` on (0: not yet), and is accounted for up to `accounted`.
     """
 
     index: int
@@ -37,6 +40,9 @@ class WorkerProcess:
     state: State = "starting"
     users: UserCounts = field(default_factory=UserCounts)
     last_second: int = 0
+    since: int = 0
+    accounted: int = 0
+    health: Health | None = None
     plan_version: int = 0
 
     def start(
@@ -51,7 +57,7 @@ class WorkerProcess:
         `on_exit` is called, in a greenlet of its own, when it has ended.
         """
         self.state, self.killed, self.outlawed = "starting", False, False
-        self.plan_version = 0
+        self.plan_version = self.since = 0
         self.started = clock.monotonic()
         numbers = map(str, (self.index, self.incarnation, os.getpid()))
         command = child.command_line("worker", orders, reports, *numbers)
@@ -86,6 +92,29 @@ class WorkerProcess:
         if self.process is not None and self.alive:
             self.killed = True
             self.process.kill()
+
+    def silence(self, node: str, through: int) -> list[Health]:
+        """Return how it fared in the seconds up to `through` of which it told nothing."""
+        told = max(self.last_second, self.accounted)
+        self.accounted = max(told, through)
+        heard = max(self.last_second, self.since)
+        last = self.health or Health(node, self.index, 0, self.pid, 0.0, 0, 0, 0, 0, 0)
+        return [
+            replace(
+                last,
+                second=second,
+                timer_lag_us=(second - heard) * 1_000_000,
+                pickup_lag_us=0,
+                clock_step_s=0.0,
+                silent=True,
+            )
+            for second in range(max(told, through - SILENT_MAX) + 1, through + 1)
+        ]
+
+    def say_where(self) -> None:
+        """Have it write where its code stands, which it does even in the midst of one long call."""
+        if self.process is not None and self.alive:
+            self.process.send_signal(signal.SIGQUIT)
 
     def end_in_words(self) -> str:
         """Say how the process ended."""

@@ -2,8 +2,10 @@
 
 gevent cannot take the processor from a user. The thread sees that the hub's beat is late, samples
 the main thread's stack, and where it finds the same round of the same user again and again, warns
-after 100 ms with id and stack. After `limit` seconds it sends this process a signal whose handler
-runs in that user's greenlet and raises UserBlocked there, so that the other users go on.
+after 100 ms with id and stack. One call that keeps the interpreter's lock keeps the thread waiting
+as well: then the round that it finds afterwards had made that call, if this process was busy all
+the time. After `limit` seconds it sends this process a signal whose handler runs in that user's
+greenlet and raises UserBlocked there, so that the other users go on.
 """
 
 import signal
@@ -25,6 +27,9 @@ from amoc_gevent.engine.users import run_start
 WARN_S = 0.1
 BEAT_S = 0.02
 LIMIT_S = 2.0
+BUSY = 0.5
+"""The share of a core that a call takes that computes; a process that was stopped takes none."""
+
 STACK_LINES = 6
 
 _sleep = get_original("time", "sleep")
@@ -84,15 +89,19 @@ class Watchdog:
 
     def _watch(self) -> None:
         """In the thread: follow one suspect at a time, for as long as the beat stays out."""
+        now, used = clock.monotonic(), clock.cpu_ns()
         while self._running:
+            due, busy = now + BEAT_S, used
             _sleep(BEAT_S)
-            now = clock.monotonic()
+            now, used = clock.monotonic(), clock.cpu_ns()
+            held_up = now - due > WARN_S and (used - busy) / 1e9 > BUSY * (now - due)
             sample = self._sample() if now - self._beat > 2 * BEAT_S else None
             if sample is None:
                 self._suspect = None
             elif self._suspect is None or self._suspect.round != sample.round:
-                self._suspect = _Suspect(sample.round, max(now - BEAT_S, self._beat))
-            else:
+                since = due if held_up else now - BEAT_S
+                self._suspect = _Suspect(sample.round, max(since, self._beat))
+            if sample is not None and self._suspect is not None:
                 self._judge(self._suspect, now - self._suspect.since, sample)
 
     def _judge(self, suspect: _Suspect, held: float, sample: _Sample) -> None:

@@ -81,7 +81,7 @@ def _workers(run: Run) -> str:
     if not lost:
         return ""
     times = "once" if lost == 1 else f"{lost} times"
-    return f"A worker was lost {times}: up to a second of its figures is missing each time."
+    return f"A worker was lost {times}: its figures since its last report are missing each time."
 
 
 def _descriptors(run: Run) -> str:

@@ -129,6 +129,27 @@ def test_a_worker_that_stood_still_marks_all_seconds_that_it_missed() -> None:
     assert [row.marks for row in results.rows] == [("lag",), ("lag",), ("lag",), ()]
 
 
+def test_a_silent_worker_marks_each_second_and_stays_as_it_was() -> None:
+    results = Results()
+    add(results, 100, Snapshot(), [health(100), health(100, worker=1, cpu=0.5)])
+    for second in range(101, 104):
+        silent = health(second, worker=1, timer_lag_us=(second - 100) * 1_000_000, silent=True)
+        add(results, second, Snapshot(), [health(second), silent])
+    add(results, 104, Snapshot(), [health(104)])
+    results.close_all()
+    assert [row.marks for row in results.rows] == [(), ("lag",), ("lag",), ("lag",), ()]
+    assert results.rows[3].lag_us == 3_000_000
+    last = results.health[health().node, 1]
+    assert (last.second, last.cpu) == (100, 0.5)
+
+
+def test_a_worker_that_was_silent_from_the_first_is_known() -> None:
+    results = Results()
+    for second in (100, 101):
+        add(results, second, Snapshot(), [health(second, silent=True)])
+    assert results.health[health().node, 0].second == 100
+
+
 def test_bytes_that_waited_long_by_a_stepped_clock_are_no_stall() -> None:
     results = Results()
     stepped = health(100, pickup_lag_us=3_600_000_000, clock_step_s=3600.0)

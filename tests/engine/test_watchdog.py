@@ -93,6 +93,54 @@ def test_a_user_that_blocks_for_a_moment_is_named_and_not_ended(watched: Watched
     assert crowd.errors == []
 
 
+def one_call_of(seconds: float) -> Callable[[], object]:
+    """Return a call that keeps the interpreter's lock for about so long."""
+    steps, took = 100_000, 0.0
+    while took < seconds:
+        steps *= 2
+        began = clock.monotonic()
+        sum(range(steps))
+        took = clock.monotonic() - began
+    return lambda: sum(range(steps))
+
+
+def test_a_user_that_blocks_in_one_call_is_named_afterwards(watched: Watched) -> None:
+    call = one_call_of(0.4)
+
+    def start(user_id: int) -> None:
+        gevent.sleep(0.1)  # the watchdog's thread is at work by then
+        if user_id == 2:
+            call()
+            gevent.sleep(0.05)
+
+    crowd = Crowd(start)
+    watched.begin(limit=60.0)
+    crowd.add(3)
+    crowd.until_counts(resting=3)
+    until(lambda: watched.warnings)
+    assert watched.named == [2]
+    assert "call()" in watched.warnings[0][2]
+    assert crowd.errors == []
+
+
+def test_a_process_that_stood_still_blames_no_user(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "cpu_ns", lambda: 0)  # as of one that was stopped meanwhile
+    call = one_call_of(0.4)
+
+    def start(_user_id: int) -> None:
+        gevent.sleep(0.1)
+        call()
+        gevent.sleep(0.1)
+
+    crowd = Crowd(start)
+    watched.begin(limit=60.0)
+    crowd.add(1)
+    crowd.until_counts(resting=1)
+    assert watched.named == []
+
+
 def test_a_user_that_swallows_its_end_is_told_again(watched: Watched) -> None:
     caught: list[str] = []
 

@@ -84,6 +84,14 @@ def test_ctrl_c_is_one_line(amoc: Amoc) -> None:
     assert process.said() == "begun\namoc: interrupted\n"
 
 
+def test_a_user_that_does_not_yield_is_named_and_ended(amoc: Amoc) -> None:
+    source = "def init():\n    pass\n\n\ndef start(i):\n    while True:\n        i += 1\n"
+    code, said = amoc.run("try", amoc.scenario(source), 7)
+    assert code == 1
+    assert "user 7 did not yield for more than 1" in said
+    assert "start raised UserBlocked at " in said
+
+
 def test_a_session_that_listens_is_asked_to_end_by_ctrl_c_and_its_xml_is_shown(
     amoc: Amoc, tmp_path: Path
 ) -> None:
