@@ -27,8 +27,8 @@ from amoc_gevent.engine.users import run_start
 WARN_S = 0.1
 BEAT_S = 0.02
 LIMIT_S = 2.0
-BUSY = 0.5
-"""The share of a core that a call takes that computes; a process that was stopped takes none."""
+BUSY = 0.25
+"""The share of a core that a call that computes takes at least; what stands still takes none."""
 
 STACK_LINES = 6
 

@@ -94,13 +94,13 @@ def test_a_user_that_blocks_for_a_moment_is_named_and_not_ended(watched: Watched
 
 
 def one_call_of(seconds: float) -> Callable[[], object]:
-    """Return a call that keeps the interpreter's lock for about so long."""
-    steps, took = 100_000, 0.0
-    while took < seconds:
+    """Return a call that keeps the interpreter's lock for so much CPU time, or twice that."""
+    steps, took = 100_000, 0
+    while took < seconds * 1e9:
         steps *= 2
-        began = clock.monotonic()
+        began = clock.cpu_ns()
         sum(range(steps))
-        took = clock.monotonic() - began
+        took = clock.cpu_ns() - began
     return lambda: sum(range(steps))
 
 
@@ -126,8 +126,8 @@ def test_a_user_that_blocks_in_one_call_is_named_afterwards(watched: Watched) ->
 def test_a_process_that_stood_still_blames_no_user(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clock, "cpu_ns", lambda: 0)  # as of one that was stopped meanwhile
     call = one_call_of(0.4)
+    monkeypatch.setattr(clock, "cpu_ns", lambda: 0)  # as of one that was stopped meanwhile
 
     def start(_user_id: int) -> None:
         gevent.sleep(0.1)
