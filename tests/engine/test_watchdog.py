@@ -104,8 +104,11 @@ def one_call_of(seconds: float) -> Callable[[], object]:
     return lambda: sum(range(steps))
 
 
-def test_a_user_that_blocks_in_one_call_is_named_afterwards(watched: Watched) -> None:
+def test_a_user_that_blocks_in_one_call_is_named_afterwards(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     call = one_call_of(0.4)
+    monkeypatch.setattr(clock, "cpu_ns", clock.monotonic_ns)  # busy, whatever else runs here
 
     def start(user_id: int) -> None:
         gevent.sleep(0.1)  # the watchdog's thread is at work by then
