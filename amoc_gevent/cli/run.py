@@ -22,7 +22,13 @@ from amoc_gevent.core.run import Run
 from amoc_gevent.engine.health import descriptor_warning, raise_descriptor_limit
 from amoc_gevent.engine.local import LocalCluster
 from amoc_gevent.engine.master import Master
-from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, ScenarioError, UsageError
+from amoc_gevent.errors import (
+    EXIT_FAILED,
+    EXIT_FINISHED,
+    AmocError,
+    ScenarioError,
+    UsageError,
+)
 from amoc_gevent.output.graphite.follower import Graphite
 from amoc_gevent.output.graphite.target import Target
 from amoc_gevent.output.lines import Lines
@@ -228,8 +234,8 @@ def _conclude(done: Run, console: Console, summary: Path | None, *, quiet: bool)
     failure = done.failure
     if failure is not None and failure.usage:
         raise UsageError(failure.message)
-    if summary is not None:
-        write(done, summary)
+    unwritten = _unwritten(done, summary)
+    lost = False
     if not quiet and (done.started_at or failure is None):
         try:
             if done.started_at:
@@ -238,7 +244,21 @@ def _conclude(done: Run, console: Console, summary: Path | None, *, quiet: bool)
                 click.echo("stopped before any user started")
         except OSError as error:
             _mute(error)
-            return EXIT_FAILED
+            lost = True
+    if unwritten is not None:
+        click.echo(f"amoc: {unwritten}", err=True)
+    if lost:
+        return EXIT_FAILED
     if failure is not None:
         raise ScenarioError(failure.message, failure.detail)
-    return EXIT_FINISHED if done.status == "finished" else EXIT_FAILED
+    return EXIT_FINISHED if done.status == "finished" and unwritten is None else EXIT_FAILED
+
+
+def _unwritten(done: Run, summary: Path | None) -> AmocError | None:
+    """Write the summary, if one was asked for; return why it cannot be, for after the report."""
+    try:
+        if summary is not None:
+            write(done, summary)
+    except AmocError as error:
+        return error
+    return None

@@ -268,6 +268,25 @@ def test_a_closed_pipe_does_not_lose_the_summary(amoc: Amoc) -> None:
     assert amoc.summary()["users"]["started"] == 4
 
 
+@pytest.mark.parametrize("place", ["/dev/full", "{gone}/s.json"])
+def test_a_summary_that_cannot_be_written_does_not_take_the_report_with_it(
+    amoc: Amoc, tmp_path: Path, place: str
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    init = f"def init():\n    os.rmdir({str(gone)!r})\n"
+    path = amoc.scenario(f"import os\n\n\ndef start(i):\n    pass\n\n\n{init}")
+
+    code, said = amoc.run(
+        *("run", path, 1, 2, *FAST, "--repeat-num", 1, "--workers", 1),
+        *("--summary", place.format(gone=gone)),
+    )
+
+    assert code == 1
+    assert "rounds      2, of which 0 failed" in said
+    assert said.splitlines()[-1].startswith("amoc: the summary cannot be written to")
+
+
 @pytest.mark.parametrize("ready", [r"^starting", r"^init runs"], ids=["at once", "in init"])
 def test_an_interrupt_before_the_first_user_is_one_line(amoc: Amoc, ready: str) -> None:
     path = amoc.scenario(
