@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Protocol
 
 import click
 import gevent
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from amoc_gevent import clock
 from amoc_gevent.cli.graphite import graphite_options
@@ -21,6 +22,7 @@ from amoc_gevent.core.plan import ON_USER_ERROR, Options
 from amoc_gevent.core.run import Run
 from amoc_gevent.engine.health import descriptor_warning, raise_descriptor_limit
 from amoc_gevent.engine.local import LocalCluster
+from amoc_gevent.engine.logs import log_level
 from amoc_gevent.engine.master import Master
 from amoc_gevent.errors import (
     EXIT_FAILED,
@@ -128,12 +130,13 @@ def run(
         duration=duration,
         comment=comment,
     )
-    console = Console(stderr=False)
-    logging.basicConfig(level=os.environ.get("AMOC_LOG", "ERROR"), format="amoc: %(message)s")
+    logging.basicConfig(level=log_level("ERROR"), format="amoc: %(message)s")
+    console = _output()
     warning = descriptor_warning(last - first + 1, workers, raise_descriptor_limit())
     if warning is not None:
         click.echo(f"amoc: warning: {warning}", err=True)
-    lost = False
+    lost = sys.__stdout__ is None  # it was closed before we began
+    quiet = quiet or lost
     with LocalCluster(workers, _printer(console)) as cluster:
         master = cluster.master
         _stop_on_signals(master)
@@ -155,6 +158,14 @@ def run(
     return EXIT_FAILED if lost else code
 
 
+def _output() -> Console:
+    """Return standard output; COLUMNS=0 says as little of its size as nonsense does."""
+    console = Console()
+    if not (console.width and console.height):
+        console.size = ConsoleDimensions(*shutil.get_terminal_size())
+    return console
+
+
 def _followed(target: Target | None, watched: Run, say: Callable[[str], None]) -> Graphite | None:
     """Send the run to Graphite, if one was named; `say` prints a line."""
     if target is None:
@@ -168,7 +179,8 @@ def _mute(error: OSError) -> None:
     """Write no more to what was closed: a pipe, or with a terminal both outputs."""
     streams = (sys.stdout,) if isinstance(error, BrokenPipeError) else (sys.stdout, sys.stderr)
     for stream in streams:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _rate(user_rate: float | None, interarrival: float | None) -> float:

@@ -12,6 +12,7 @@ import pytest
 from amoc_gevent import settings
 from amoc_gevent.engine import loader
 from amoc_gevent.engine.loader import Scenario, load, place_of, trimmed_traceback
+from amoc_gevent.engine.places import shown
 from amoc_gevent.errors import ScenarioError, UsageError
 
 GOOD = '''\
@@ -450,3 +451,13 @@ def test_a_cause_is_shown_trimmed_too(here: Workspace) -> None:
     trace = trimmed_traceback(raised_by(scenario), scenario)
     assert "direct cause" in trace
     assert trace.endswith("ValueError: no x")
+
+
+def test_a_path_is_shown_where_the_working_directory_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert shown("/scenarios/shop.py") == "/scenarios/shop.py"

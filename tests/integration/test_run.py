@@ -268,6 +268,36 @@ def test_a_closed_pipe_does_not_lose_the_summary(amoc: Amoc) -> None:
     assert amoc.summary()["users"]["started"] == 4
 
 
+def test_an_output_that_was_closed_before_is_as_one_that_is_closed(amoc: Amoc) -> None:
+    path = amoc.scenario("def start(i): pass\n")
+    command = (
+        f"exec {sys.executable} -m amoc_gevent run {path} 1 4 --user-rate 100 --repeat-num 1"
+        f" --summary {amoc.summary_path} >&-"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=amoc.directory,
+        env=amoc.environment(),
+        stderr=subprocess.PIPE,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert amoc.summary()["users"]["started"] == 4
+
+
+@pytest.mark.parametrize("columns", ["0", "1"])
+def test_a_terminal_that_claims_no_width_gets_the_report_too(amoc: Amoc, columns: str) -> None:
+    path = amoc.scenario("def start(i): pass\n")
+
+    code, said = amoc.run(
+        *("run", path, 1, 2, *FAST, "--repeat-num", 1, "--workers", 1), env={"COLUMNS": columns}
+    )
+
+    assert (code, "Traceback" in said) == (0, False)
+    assert "rounds      2" in said
+
+
 @pytest.mark.parametrize("place", ["/dev/full", "{gone}/s.json"])
 def test_a_summary_that_cannot_be_written_does_not_take_the_report_with_it(
     amoc: Amoc, tmp_path: Path, place: str
