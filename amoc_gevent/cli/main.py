@@ -61,7 +61,8 @@ EPILOG = """\b
 Exit codes:
   0  finished
   1  the run failed, or a daemon refused what was asked
-  2  wrong usage: a command, an option, a setting; nothing was started"""
+  2  wrong usage: a command, an option, a setting; nothing was started
+  130  Ctrl-C, where there was no run to stop"""
 
 
 class Amoc(click.Group):

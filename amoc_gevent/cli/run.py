@@ -27,6 +27,7 @@ from amoc_gevent.engine.master import Master
 from amoc_gevent.errors import (
     EXIT_FAILED,
     EXIT_FINISHED,
+    EXIT_INTERRUPTED,
     AmocError,
     ScenarioError,
     UsageError,
@@ -61,7 +62,8 @@ goes away, the run goes on as with --quiet and the exit code is 1.
 Exit codes:
   0  finished
   1  the run failed
-  2  wrong usage: a command, an option, a setting; nothing was started"""
+  2  wrong usage: a command, an option, a setting; nothing was started
+  130  Ctrl-C came before the run began"""
 )
 @click.argument("scenario")
 @click.argument("first", type=click.IntRange(min=1))
@@ -137,10 +139,13 @@ def run(
         click.echo(f"amoc: warning: {warning}", err=True)
     lost = sys.__stdout__ is None  # it was closed before we began
     quiet = quiet or lost
+    signals = _Signals()
     with LocalCluster(workers, _printer(console)) as cluster:
         master = cluster.master
-        _stop_on_signals(master)
+        if signals.came:
+            return EXIT_INTERRUPTED
         master.handle(command)
+        signals.stop(master)
         watched = master.run
         assert watched is not None  # noqa: S101  # its `do` was just answered
         graph = _followed(graphite, watched, _printer(console))
@@ -207,17 +212,28 @@ def _printer(console: Console) -> Callable[[str], None]:
     return on_output
 
 
-def _stop_on_signals(master: Master) -> None:
-    """Have the first signal stop the run gently and the second one by force."""
-    seen: list[int] = []
+class _Signals:
+    """Counts the signals that `came`; the first stops the run gently, the second one by force."""
 
-    def on_signal(number: int) -> None:
-        seen.append(number)
-        if master.run is not None and master.run.active:
-            master.handle(Stop(force=len(seen) > 1))
+    def __init__(self) -> None:
+        self.came = 0
+        self._master: Master | None = None
+        for number in STOP_SIGNALS:
+            gevent.signal_handler(number, self._on_signal)
 
-    for number in STOP_SIGNALS:
-        gevent.signal_handler(number, on_signal, number)
+    def stop(self, master: Master) -> None:
+        """Have them stop this master's run, those too that came while it began."""
+        self._master = master
+        if self.came:
+            self._stop()
+
+    def _on_signal(self) -> None:
+        self.came += 1
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._master is not None and self._master.run is not None and self._master.run.active:
+            self._master.handle(Stop(force=self.came > 1))
 
 
 def _watch(master: Master, console: Console, *, quiet: bool) -> None:

@@ -268,6 +268,50 @@ def test_a_closed_pipe_does_not_lose_the_summary(amoc: Amoc) -> None:
     assert amoc.summary()["users"]["started"] == 4
 
 
+def test_an_interrupt_while_it_imports_is_quiet(amoc: Amoc) -> None:
+    process = amoc.start("run", amoc.scenario("def start(i): pass\n"), 1, 2)
+    loaded = Path(f"/proc/{process.pid}/maps")
+    wait_for(lambda: "/gevent/" in loaded.read_text(), what="the import of gevent")
+
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+
+    assert process.wait() in {-signal.SIGINT, 130}
+    assert process.said() == ""
+    amoc.assert_nothing_left(process)
+
+
+INTERRUPTED_BEFORE_THE_RUN = """
+from gevent import monkey
+monkey.patch_all()
+import os, signal, sys
+from amoc_gevent.cli import main, run
+
+class Interrupted(run.LocalCluster):
+    def _wait_for_node(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        super()._wait_for_node()
+
+run.LocalCluster = Interrupted
+main.main()
+"""
+
+
+def test_an_interrupt_before_the_run_begins_starts_nothing(amoc: Amoc) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", INTERRUPTED_BEFORE_THE_RUN),
+            *("run", amoc.scenario("def start(i): pass\n"), "1", "2"),
+        ],
+        cwd=amoc.directory,
+        env=amoc.environment(),
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+    assert list(amoc.sockets.iterdir()) == []
+
+
 def test_an_output_that_was_closed_before_is_as_one_that_is_closed(amoc: Amoc) -> None:
     path = amoc.scenario("def start(i): pass\n")
     command = (
