@@ -20,6 +20,7 @@ from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs
 from amoc_gevent.core.commands import Do, Stop
 from amoc_gevent.core.plan import ON_USER_ERROR, Options
 from amoc_gevent.core.run import Run
+from amoc_gevent.engine.catalogue import find
 from amoc_gevent.engine.health import descriptor_warning, raise_descriptor_limit
 from amoc_gevent.engine.local import LocalCluster
 from amoc_gevent.engine.logs import log_level
@@ -124,7 +125,7 @@ def run(
     rate = _rate(user_rate, interarrival)
     workers = workers or len(os.sched_getaffinity(0))
     command = Do(
-        scenario,
+        str(find(scenario).resolve()),
         first,
         last,
         settings=pairs(settings),

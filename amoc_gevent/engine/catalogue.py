@@ -45,6 +45,8 @@ def find(name_or_path: str, directories: Sequence[Path] | None = None) -> Path:
             if module is not None:
                 return module
     module = _module_at(Path(name_or_path).expanduser())
+    if module is None and Path(name_or_path).expanduser().is_file():
+        raise UsageError(f"{name_or_path} is no Python file: a scenario is x.py or x/__init__.py")
     if module is None:
         raise UsageError(_nothing(name_or_path, places))
     return module
@@ -67,7 +69,7 @@ def listing(directories: Sequence[Path] | None = None) -> list[Listed]:
 
 def _module_at(path: Path) -> Path | None:
     for candidate in (path, path / "__init__.py", path.with_name(path.name + ".py")):
-        if candidate.is_file():
+        if candidate.suffix == ".py" and candidate.is_file():
             return candidate
     return None
 

@@ -226,6 +226,13 @@ def test_users_begin_at_one_and_the_lowest_comes_first(stage: Stage, first: int,
     assert stage.master.run is None
 
 
+def test_a_run_of_no_duration_is_refused(stage: Stage) -> None:
+    stage.join()
+    with pytest.raises(UsageError, match="duration 0s: a run lasts longer than 0"):
+        stage.do(duration=0.0)
+    assert stage.master.run is None
+
+
 @pytest.mark.parametrize("command", [Add(0), Add(-1), Add(10**30), Remove(0), Remove(-5)])
 def test_numbers_of_users_are_sensible(stage: Stage, command: Add | Remove) -> None:
     run = stage.running()
