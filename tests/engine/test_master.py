@@ -546,6 +546,10 @@ def test_a_stop_becomes_one_by_force_when_its_time_is_over(stage: Stage) -> None
     assert not run.plan.force
     until(lambda: node.plan.status == "stopping" and node.plan.force)
     assert run.active
+    assert [event.text for event in run.events if event.kind == "stop"] == [
+        "gently",
+        "by force: users had not ended within 50ms",
+    ]
     node.say("stopped")
     assert stage.master.ended.wait(20)
     assert run.status == "finished"
@@ -560,6 +564,8 @@ def test_a_second_stop_by_force_does_not_wait(stage: Stage) -> None:
         "force": True,
     }
     until(lambda: stage.nodes[0].plan.force)
+    stage.master.handle(Stop(force=True))
+    assert [event.text for event in run.events if event.kind == "stop"] == ["gently", "by force"]
 
 
 def test_a_gentle_stop_does_not_take_back_a_forced_one(stage: Stage) -> None:

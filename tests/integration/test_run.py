@@ -131,6 +131,8 @@ def test_a_forced_stop_counts_what_it_cut_apart(
     assert process.wait() == 0, process.said()
     operation = amoc.summary()["operations"]["slow"]
     assert (operation["count"], operation["errors"], operation["interrupted"]) == (0, 0, 8)
+    stops = [event["text"] for event in amoc.summary()["events"] if event["kind"] == "stop"]
+    assert [text.partition(":")[0] for text in stops] == ["gently", "by force"]
     amoc.assert_nothing_left(process)
 
 
