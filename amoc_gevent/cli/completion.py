@@ -16,10 +16,14 @@ VALUES: dict[str, tuple[str, ...]] = {
 
 
 class Words(NamedTuple):
-    """Where names come from: `scenarios()`, and `named("nodes")` or `named("runs")`."""
+    """Where names come from: `scenarios()`, and `named("nodes")` or `named("runs")`.
+
+    `settings(scenario)` are the settings of a scenario; of "" those that the run's can change.
+    """
 
     scenarios: Callable[[], list[str]]
     named: Callable[[str], list[str]]
+    settings: Callable[[str], list[str]]
 
 
 def candidates(text: str, words: Words) -> tuple[int, list[str]]:
@@ -45,6 +49,8 @@ def _next(before: list[str], begun: str, words: Words) -> list[str]:
         return flags_of(before[0])
     if before[-1] in VALUES:
         return [*VALUES[before[-1]]]
+    if before[0] == "do" and before[-1] == "--set":
+        return [f"{name}=" for name in words.settings(before[1])]
     if len(before) == 1 and before[0] in _SECOND:
         return _SECOND[before[0]](words)
     return [] if before[0] == "do" and len(before) < 4 else flags_of(before[0])
@@ -53,6 +59,6 @@ def _next(before: list[str], begun: str, words: Words) -> list[str]:
 _SECOND: dict[str, Callable[[Words], list[str]]] = {
     "do": lambda words: words.scenarios(),
     "summary": lambda words: words.named("runs"),
-    "set": lambda _: [*OPTIONS],
+    "set": lambda words: [*OPTIONS, *words.settings("")],
     "help": lambda _: [*verbs.commands],
 }

@@ -16,6 +16,7 @@ from amoc_gevent.cli.client import Control
 from amoc_gevent.cli.prompt import steer
 from amoc_gevent.engine.child import command_line, environment
 from amoc_gevent.engine.home import socket_parent
+from amoc_gevent.engine.logs import log_level
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
 
 START_S = 15.0
@@ -30,6 +31,7 @@ def console(workers: int | None) -> int:
     What the scenario logs and prints appears above the prompt. Ctrl-D ends the run and leaves.
     Lines can be piped in; the exit code is then 1 if one of them failed.
     """
+    log_level("WARNING")  # or the engine, which logs, would not start
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     with ExitStack() as stack:

@@ -15,6 +15,7 @@ from amoc_gevent.core.commands import Stop
 from amoc_gevent.engine.control import ControlServer
 from amoc_gevent.engine.health import raise_descriptor_limit
 from amoc_gevent.engine.local import LocalCluster
+from amoc_gevent.engine.logs import log_level
 
 
 @click.command(hidden=True)
@@ -22,7 +23,7 @@ from amoc_gevent.engine.local import LocalCluster
 @click.argument("workers", type=int)
 def console_engine(path: Path, workers: int) -> None:
     """Answer commands at the Unix socket PATH until standard input closes."""
-    logging.basicConfig(level=os.environ.get("AMOC_LOG", "WARNING"), format="amoc: %(message)s")
+    logging.basicConfig(level=log_level("WARNING"), format="amoc: %(message)s")
     os.environ.setdefault("AMOC_LOG", "INFO")  # of the workers: each user's failure is shown
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the prompt is the prompt's
     raise_descriptor_limit()

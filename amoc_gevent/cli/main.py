@@ -3,6 +3,7 @@
 A command's module is imported when it is called, so that `amoc --help` answers at once.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -60,7 +61,8 @@ EPILOG = """\b
 Exit codes:
   0  finished
   1  the run failed, or a daemon refused what was asked
-  2  wrong usage: a command, an option, a setting; nothing was started"""
+  2  wrong usage: a command, an option, a setting; nothing was started
+  130  Ctrl-C, where there was no run to stop"""
 
 
 class Amoc(click.Group):
@@ -104,6 +106,8 @@ class Amoc(click.Group):
     ) -> NoReturn:
         """Run the command line and exit with its code; a command may return one, None is 0."""
         extra.pop("standalone_mode", None)
+        if sys.stdout is None:  # it was closed before we began
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  # as it would be, until the end
         try:
             code = super().main(args, prog_name, standalone_mode=False, **extra)
             sys.stdout.flush()
@@ -113,10 +117,8 @@ class Amoc(click.Group):
             code = _failed(error)
         except (click.Abort, KeyboardInterrupt):
             code = EXIT_INTERRUPTED
-        except BrokenPipeError:
-            # What reads our output has gone, which is its right; nothing may be flushed at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = EXIT_FAILED
+        except OSError as error:
+            code = _told(error)
         sys.exit(code if isinstance(code, int) else EXIT_FINISHED)
 
 
@@ -139,6 +141,33 @@ def _failed(error: AmocError) -> int:
     if detail := getattr(error, "detail", ""):
         click.echo(detail, err=True)
     return error.exit_code
+
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+def _told(error: OSError) -> int:
+    """Write in a line what the place where we run lacks; any other error is a defect, and raised.
+
+    A reader of our output that has gone was free to go. Nothing more is flushed at exit.
+    """
+    if isinstance(error, FileNotFoundError) and not _has_working_directory():
+        click.echo("amoc: the working directory is gone: change to one that exists", err=True)
+        return EXIT_FAILED
+    if error.errno in NO_ROOM and error.filename is None:
+        click.echo(f"amoc: what was to be written cannot be: {error.strerror}", err=True)
+    elif not isinstance(error, BrokenPipeError):
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_FAILED
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109  # Path.cwd is the same, and pathlib is not needed here
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _show_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:

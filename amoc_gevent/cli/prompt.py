@@ -13,7 +13,7 @@ from amoc_gevent.cli.asking import carry_out
 from amoc_gevent.cli.client import Control
 from amoc_gevent.cli.completion import Words, candidates
 from amoc_gevent.cli.verbs import asked_by
-from amoc_gevent.engine.catalogue import listing
+from amoc_gevent.engine.catalogue import declared, find, listing
 from amoc_gevent.engine.home import Home
 from amoc_gevent.errors import AmocError
 
@@ -77,7 +77,8 @@ def _prompted(control: Control) -> Iterator[str]:
             start, found = candidates(document.text_before_cursor, words)
             return [Completion(one, start_position=-start) for one in found]
 
-    words = Words(lambda: [found.name for found in listing()], _asked_names(control))
+    names = _asked_names(control)
+    words = Words(lambda: [found.name for found in listing()], names, _settings(control))
     session: PromptSession[str] = PromptSession(
         history=FileHistory(str(Home.current().make().history)), completer=Names()
     )
@@ -121,3 +122,17 @@ def _asked_names(control: Control) -> Callable[[str], list[str]]:
         return [str(one["name" if verb == "nodes" else "run"]) for one in result[verb]]
 
     return names
+
+
+def _settings(control: Control) -> Callable[[str], list[str]]:
+    """Return what reads a scenario's settings in its file, where there is one here."""
+
+    def settings(scenario: str) -> list[str]:
+        try:
+            status = {} if scenario else control.ask({"command": "status"}, patience=COMPLETION_S)
+            found = declared(find(scenario or str(status.get("scenario", ""))))
+        except AmocError:
+            return []
+        return [name for name, changes in found.items() if changes or scenario]
+
+    return settings

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Protocol
 
 import click
 import gevent
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from amoc_gevent import clock
 from amoc_gevent.cli.graphite import graphite_options
@@ -19,10 +20,19 @@ from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs
 from amoc_gevent.core.commands import Do, Stop
 from amoc_gevent.core.plan import ON_USER_ERROR, Options
 from amoc_gevent.core.run import Run
+from amoc_gevent.engine.catalogue import find
 from amoc_gevent.engine.health import descriptor_warning, raise_descriptor_limit
 from amoc_gevent.engine.local import LocalCluster
+from amoc_gevent.engine.logs import log_level
 from amoc_gevent.engine.master import Master
-from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, ScenarioError, UsageError
+from amoc_gevent.errors import (
+    EXIT_FAILED,
+    EXIT_FINISHED,
+    EXIT_INTERRUPTED,
+    AmocError,
+    ScenarioError,
+    UsageError,
+)
 from amoc_gevent.output.graphite.follower import Graphite
 from amoc_gevent.output.graphite.target import Target
 from amoc_gevent.output.lines import Lines
@@ -53,7 +63,8 @@ goes away, the run goes on as with --quiet and the exit code is 1.
 Exit codes:
   0  finished
   1  the run failed
-  2  wrong usage: a command, an option, a setting; nothing was started"""
+  2  wrong usage: a command, an option, a setting; nothing was started
+  130  Ctrl-C came before the run began"""
 )
 @click.argument("scenario")
 @click.argument("first", type=click.IntRange(min=1))
@@ -114,7 +125,7 @@ def run(
     rate = _rate(user_rate, interarrival)
     workers = workers or len(os.sched_getaffinity(0))
     command = Do(
-        scenario,
+        str(find(scenario).resolve()),
         first,
         last,
         settings=pairs(settings),
@@ -122,16 +133,20 @@ def run(
         duration=duration,
         comment=comment,
     )
-    console = Console(stderr=False)
-    logging.basicConfig(level=os.environ.get("AMOC_LOG", "ERROR"), format="amoc: %(message)s")
+    logging.basicConfig(level=log_level("ERROR"), format="amoc: %(message)s")
+    console = _output()
     warning = descriptor_warning(last - first + 1, workers, raise_descriptor_limit())
     if warning is not None:
         click.echo(f"amoc: warning: {warning}", err=True)
-    lost = False
+    lost = sys.__stdout__ is None  # it was closed before we began
+    quiet = quiet or lost
+    signals = _Signals()
     with LocalCluster(workers, _printer(console)) as cluster:
         master = cluster.master
-        _stop_on_signals(master)
+        if signals.came:
+            return EXIT_INTERRUPTED
         master.handle(command)
+        signals.stop(master)
         watched = master.run
         assert watched is not None  # noqa: S101  # its `do` was just answered
         graph = _followed(graphite, watched, _printer(console))
@@ -149,6 +164,14 @@ def run(
     return EXIT_FAILED if lost else code
 
 
+def _output() -> Console:
+    """Return standard output; COLUMNS=0 says as little of its size as nonsense does."""
+    console = Console()
+    if not (console.width and console.height):
+        console.size = ConsoleDimensions(*shutil.get_terminal_size())
+    return console
+
+
 def _followed(target: Target | None, watched: Run, say: Callable[[str], None]) -> Graphite | None:
     """Send the run to Graphite, if one was named; `say` prints a line."""
     if target is None:
@@ -162,7 +185,8 @@ def _mute(error: OSError) -> None:
     """Write no more to what was closed: a pipe, or with a terminal both outputs."""
     streams = (sys.stdout,) if isinstance(error, BrokenPipeError) else (sys.stdout, sys.stderr)
     for stream in streams:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _rate(user_rate: float | None, interarrival: float | None) -> float:
@@ -189,17 +213,28 @@ def _printer(console: Console) -> Callable[[str], None]:
     return on_output
 
 
-def _stop_on_signals(master: Master) -> None:
-    """Have the first signal stop the run gently and the second one by force."""
-    seen: list[int] = []
+class _Signals:
+    """Counts the signals that `came`; the first stops the run gently, the second one by force."""
 
-    def on_signal(number: int) -> None:
-        seen.append(number)
-        if master.run is not None and master.run.active:
-            master.handle(Stop(force=len(seen) > 1))
+    def __init__(self) -> None:
+        self.came = 0
+        self._master: Master | None = None
+        for number in STOP_SIGNALS:
+            gevent.signal_handler(number, self._on_signal)
 
-    for number in STOP_SIGNALS:
-        gevent.signal_handler(number, on_signal, number)
+    def stop(self, master: Master) -> None:
+        """Have them stop this master's run, those too that came while it began."""
+        self._master = master
+        if self.came:
+            self._stop()
+
+    def _on_signal(self) -> None:
+        self.came += 1
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._master is not None and self._master.run is not None and self._master.run.active:
+            self._master.handle(Stop(force=self.came > 1))
 
 
 def _watch(master: Master, console: Console, *, quiet: bool) -> None:
@@ -228,8 +263,8 @@ def _conclude(done: Run, console: Console, summary: Path | None, *, quiet: bool)
     failure = done.failure
     if failure is not None and failure.usage:
         raise UsageError(failure.message)
-    if summary is not None:
-        write(done, summary)
+    unwritten = _unwritten(done, summary)
+    lost = False
     if not quiet and (done.started_at or failure is None):
         try:
             if done.started_at:
@@ -238,7 +273,21 @@ def _conclude(done: Run, console: Console, summary: Path | None, *, quiet: bool)
                 click.echo("stopped before any user started")
         except OSError as error:
             _mute(error)
-            return EXIT_FAILED
+            lost = True
+    if unwritten is not None:
+        click.echo(f"amoc: {unwritten}", err=True)
+    if lost:
+        return EXIT_FAILED
     if failure is not None:
         raise ScenarioError(failure.message, failure.detail)
-    return EXIT_FINISHED if done.status == "finished" else EXIT_FAILED
+    return EXIT_FINISHED if done.status == "finished" and unwritten is None else EXIT_FAILED
+
+
+def _unwritten(done: Run, summary: Path | None) -> AmocError | None:
+    """Write the summary, if one was asked for; return why it cannot be, for after the report."""
+    try:
+        if summary is not None:
+            write(done, summary)
+    except AmocError as error:
+        return error
+    return None

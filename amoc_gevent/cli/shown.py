@@ -16,7 +16,7 @@ def shown(verb: str, result: Result) -> str:
 
 
 def _do(result: Result) -> str:
-    return f"run {result['run']}: {format_count(result['users'])} users"
+    return f"run {result['run']}: {_counted(result['users'], 'user')}"
 
 
 def _add(result: Result) -> str:
@@ -24,7 +24,7 @@ def _add(result: Result) -> str:
 
 
 def _remove(result: Result) -> str:
-    return f"removed {result['removed']} users"
+    return f"removed {_counted(result['removed'], 'user')}"
 
 
 def _stop(result: Result) -> str:
@@ -61,7 +61,8 @@ def _status(result: Result) -> str:
     head = f"{result['scenario']} {state}, {elapsed} on {where}"
     rows = [f"{head}; users: {_users(result['users'])}", *_operations(result["operations"])]
     rows += [
-        f"failed users: {e['count']} times {e['type']} at {e['place']}" for e in result["errors"]
+        f"failed users: {_counted(e['count'], 'time')} {e['type']} at {e['place']}"
+        for e in result["errors"]
     ]
     if result["failure"]:
         rows.append(f"failed: {result['failure']}")

@@ -192,6 +192,14 @@ def watch() -> Request:
     return {"command": "watch"}
 
 
+ABOUT = {
+    "help": "help [VERB]\n\n  Show the verbs, or more of one.",
+    "exit": "exit\n\n  Leave the prompt, as quit and Ctrl-D do.",
+    "quit": "quit\n\n  Leave the prompt, as exit and Ctrl-D do.",
+}
+"""What help says of the words of the prompt that ask nothing of the run."""
+
+
 def asked_by(line: str) -> Asked | str:
     """Return what `line` asks for: a request, or a text of help.
 
@@ -203,6 +211,8 @@ def asked_by(line: str) -> Asked | str:
         raise UsageError(f"{line!r}: {error}") from error
     if words and words[0] == "help":
         words = [*words[1:2], "--help"]
+    if words and words[0] in ABOUT:
+        return ABOUT[words[0]]
     if words == ["--help"]:
         rows = [f"  {name:<9} {command.get_short_help_str(70)}" for name, command in _verbs()]
         return "\n".join([*rows, "  help VERB says more; exit or Ctrl-D leaves"])

@@ -12,6 +12,7 @@ from gevent.monkey import get_original
 
 from amoc_gevent.engine import bus
 from amoc_gevent.engine.health import raise_descriptor_limit
+from amoc_gevent.engine.logs import log_level
 from amoc_gevent.engine.worker import Identity, Worker
 
 PR_SET_PDEATHSIG = 1
@@ -34,7 +35,7 @@ def worker(orders: str, reports: str, index: int, incarnation: int, parent: int)
     raise_descriptor_limit()
     faulthandler.register(signal.SIGQUIT, all_threads=False)  # its node asks where it stands
     logging.basicConfig(
-        level=os.environ.get("AMOC_LOG", "WARNING"),
+        level=log_level("WARNING"),
         format=f"%(asctime)s worker {index + 1} %(levelname)s %(message)s",
     )
     Worker(Identity(index, incarnation), orders, reports).run()

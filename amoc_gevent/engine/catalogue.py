@@ -45,6 +45,8 @@ def find(name_or_path: str, directories: Sequence[Path] | None = None) -> Path:
             if module is not None:
                 return module
     module = _module_at(Path(name_or_path).expanduser())
+    if module is None and Path(name_or_path).expanduser().is_file():
+        raise UsageError(f"{name_or_path} is no Python file: a scenario is x.py or x/__init__.py")
     if module is None:
         raise UsageError(_nothing(name_or_path, places))
     return module
@@ -65,9 +67,35 @@ def listing(directories: Sequence[Path] | None = None) -> list[Listed]:
     return [found[name] for name in sorted(found)]
 
 
+def declared(path: Path) -> dict[str, bool]:
+    """Return the settings that the module at `path` declares itself: name, and may it be changed.
+
+    It is read, not run: names that are no plain text, and those of other modules, are not in it.
+    """
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    found: dict[str, bool] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(attr="declare") | ast.Name(id="declare"),
+                args=[ast.Constant(value=str(name)), *_],
+                keywords=keywords,
+            ):
+                update = [keyword.value for keyword in keywords if keyword.arg == "update"]
+                found[name] = any(not _is_false(value) for value in update)
+    return found
+
+
+def _is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
+
+
 def _module_at(path: Path) -> Path | None:
-    for candidate in (path, path / "__init__.py", path.with_name(path.name + ".py")):
-        if candidate.is_file():
+    for candidate in (path, path / "__init__.py", path.parent / f"{path.name}.py"):
+        if candidate.suffix == ".py" and candidate.is_file():
             return candidate
     return None
 

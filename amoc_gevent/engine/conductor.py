@@ -11,6 +11,7 @@ from amoc_gevent.core.nodes import NodeView
 from amoc_gevent.core.placement import moves_to_heirs, release_moves
 from amoc_gevent.core.plan import UNRELEASED, Plan, undelayed
 from amoc_gevent.core.run import Run
+from amoc_gevent.core.units import format_duration
 from amoc_gevent.engine.keeper import Keeper
 from amoc_gevent.engine.refusals import Refusals
 
@@ -228,6 +229,8 @@ class Conductor:
         if run.status != "stopping":
             run.stopping_at = clock.steady()
             self._keeper.event("stop", "by force" if force else "gently")
+        elif force and not run.plan.force:
+            self._keeper.event("stop", "by force")
         self._keeper.change(run, status="stopping", force=force or run.plan.force)
 
     def advance(self) -> None:
@@ -289,6 +292,8 @@ class Conductor:
             )
             self._end(run)
         elif not run.plan.force and now > by_force_at:
+            patience = format_duration(run.plan.options.stop_timeout)
+            self._keeper.event("stop", f"by force: users had not ended within {patience}")
             self._keeper.change(run, force=True)
 
     def _end(self, run: Run) -> None:

@@ -21,6 +21,7 @@ from gevent.event import Event as Flag
 
 from amoc_gevent import __version__, clock
 from amoc_gevent.engine.home import Home, Kind
+from amoc_gevent.engine.logs import log_level
 from amoc_gevent.engine.pidfile import PidFile
 from amoc_gevent.errors import AmocError
 
@@ -51,8 +52,7 @@ class Daemon:
         self._home.make()
         if self._log_file is not None:
             _write_to(self._log_file)
-        level = os.environ.get("AMOC_LOG", "INFO")
-        logging.basicConfig(level=level, format=FORMAT, stream=sys.stderr)
+        logging.basicConfig(level=log_level("INFO"), format=FORMAT, stream=sys.stderr)
         self._pid_file = PidFile(self._home.pid_file(self._kind), self._kind)
         # What a process that was killed has left; the claim says that nobody listens there.
         self._home.socket(self._kind).unlink(missing_ok=True)

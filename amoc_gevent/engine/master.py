@@ -22,6 +22,7 @@ from amoc_gevent.core.placement import next_slot, pattern, rebalancing, removals
 from amoc_gevent.core.plan import STRATEGIES, UNRELEASED, Batch, Plan, Proposal, Strategy, undelayed
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.status import status_of
+from amoc_gevent.core.units import format_duration
 from amoc_gevent.engine.bus import Keys, Publisher, Puller
 from amoc_gevent.engine.catalogue import find
 from amoc_gevent.engine.conductor import LEAD_S, Conductor
@@ -229,6 +230,9 @@ class Master:
                 f"users {command.first} to {command.last}: they begin at 1, the lowest first, "
                 f"and end at {ID_MAX}"
             )
+        if command.duration is not None and command.duration <= 0:
+            text = format_duration(command.duration)
+            raise UsageError(f"duration {text}: a run lasts longer than 0; without one, until stop")
         strategy = _strategy(command.strategy)
         chosen = self._chosen(command.nodes)
         path = find(command.scenario)

@@ -16,7 +16,10 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 def shown(path: Path | str) -> str:
     """Return `path` as people name it: relative where it lies below the working directory."""
-    return _shown(str(path), Path.cwd())
+    try:
+        return _shown(str(path), Path.cwd())
+    except FileNotFoundError:  # the working directory was removed: nothing lies below it
+        return str(path)
 
 
 @lru_cache(4096)

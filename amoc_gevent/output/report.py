@@ -24,6 +24,9 @@ from amoc_gevent.output.operations import OperationLine, operations_table, sum_l
 from amoc_gevent.output.verdict import counted, verdict
 
 MAX_WIDTH = 100
+MIN_WIDTH = 20
+"""Columns below which nothing can be laid out: the terminal breaks the lines."""
+
 ERROR_GROUPS_SHOWN = 10
 TRACEBACKS_SHOWN = 3
 EVENTS_SHOWN = 10
@@ -35,7 +38,7 @@ TRACEBACK_WIDTH = 300
 
 def print_summary(run: Run, console: Console) -> None:
     """Print the report of a run that has ended, at most 100 columns wide."""
-    width = min(console.width, MAX_WIDTH)
+    width = min(max(console.width, MIN_WIDTH), MAX_WIDTH)
     for section in SECTIONS:
         lines = [*section(run, width)]
         if lines:

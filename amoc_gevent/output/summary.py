@@ -118,8 +118,8 @@ def write(run: Run, path: Path) -> None:
     A path that is no regular file, such as /dev/stdout, is written to and not replaced.
     """
     text = text_of(summary(run))
-    target = path.resolve()
     try:
+        target = path.resolve()
         if _is_special(target):
             target.write_text(text, encoding="utf-8", errors=UNWRITABLE)
         else:

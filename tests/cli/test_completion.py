@@ -7,6 +7,7 @@ from amoc_gevent.cli.completion import Words, candidates
 WORDS = Words(
     lambda: ["http_hello", "http_shop", "xmpp_chat"],
     lambda verb: {"nodes": ["east", "west", "wide"], "runs": ["5f0c", "7a11"]}[verb],
+    lambda scenario: {"http_shop": ["url", "think"], "": ["think"]}.get(scenario, []),
 )
 
 
@@ -27,6 +28,11 @@ WORDS = Words(
         ("remove 5 --f", 3, ["--force"]),
         ("summary ", 0, ["5f0c", "7a11"]),
         ("set user", 4, ["user_rate"]),
+        ("set th", 2, ["think"]),
+        ("set ur", 2, []),
+        ("do http_shop 1 10 --set ", 0, ["url=", "think="]),
+        ("do http_shop 1 10 --set think=1s --set u", 1, ["url="]),
+        ("do --set ", 0, []),
         ("help sum", 3, ["summary"]),
         ("nonsense ", 0, []),
     ],

@@ -156,6 +156,38 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("arguments", ["describe http_shop", "--help", "--version"])
+def test_a_full_disk_is_one_line(arguments: str) -> None:
+    done = finished("bash", "-c", f"{sys.executable} -m amoc_gevent {arguments} >/dev/full")
+    said = "amoc: what was to be written cannot be: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_an_output_that_was_closed_before_is_no_traceback() -> None:
+    done = finished("bash", "-c", f"{sys.executable} -m amoc_gevent scenarios >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", ["scenarios", "describe http_shop", "run http_shop 1 2"])
+def test_a_working_directory_that_is_gone_is_one_line(tmp_path: Path, arguments: str) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f"cd {gone} && rmdir {gone} && {sys.executable} -m amoc_gevent {arguments}"
+    done = finished("env", f"PYTHONPATH={ROOT}", "bash", "-c", command)
+    said = "amoc: the working directory is gone: change to one that exists\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+@pytest.mark.parametrize("arguments", ["run http_shop 1 2", "console", "master"])
+def test_a_level_of_the_log_that_there_is_not_is_one_line(tmp_path: Path, arguments: str) -> None:
+    places = (f"PYTHONPATH={ROOT}", f"AMOC_HOME={tmp_path}", "AMOC_LOG=bogus")
+    done = finished("env", *places, sys.executable, "-m", "amoc_gevent", *arguments.split())
+    assert done.returncode == (1 if arguments == "master" else 2)
+    (line,) = done.stderr.splitlines()
+    known = "DEBUG, INFO, WARNING, ERROR, CRITICAL"
+    assert line.endswith(f"AMOC_LOG: there is no level bogus; there are {known}")
+
+
 @pytest.mark.parametrize("name", ["scenarios", "describe", "status", "attach", "master", "node"])
 def test_plain_clients_run_unpatched(name: str) -> None:
     assert patched(name) == "False"

@@ -44,6 +44,14 @@ RUN = {
 }
 
 
+def test_one_is_one() -> None:
+    error = {"type": "ValueError", "place": "shop.py:3", "count": 1}
+    last = shown("status", {**STATUS, "errors": [error]}).splitlines()[-1]
+    assert shown("do", {"run": "5f0c", "users": 1}) == "run 5f0c: 1 user"
+    assert shown("remove", {"removed": 1}) == "removed 1 user"
+    assert last == "failed users: 1 time ValueError at shop.py:3"
+
+
 @pytest.mark.parametrize(
     ("verb", "result", "text"),
     [

@@ -99,6 +99,14 @@ def test_help_names_every_verb_and_says_more_of_each() -> None:
     assert "--force" in detail
 
 
+@pytest.mark.parametrize("word", ["exit", "quit", "help"])
+def test_help_knows_the_words_of_the_prompt_too(word: str) -> None:
+    said = asked_by(f"help {word}")
+
+    assert isinstance(said, str)
+    assert said.startswith(word)
+
+
 def test_completion_knows_the_options_of_a_verb() -> None:
     assert "--force" in flags_of("remove")
     assert "--user-rate" in flags_of("do")

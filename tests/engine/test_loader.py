@@ -11,7 +11,9 @@ import pytest
 
 from amoc_gevent import settings
 from amoc_gevent.engine import loader
+from amoc_gevent.engine.catalogue import declared
 from amoc_gevent.engine.loader import Scenario, load, place_of, trimmed_traceback
+from amoc_gevent.engine.places import shown
 from amoc_gevent.errors import ScenarioError, UsageError
 
 GOOD = '''\
@@ -450,3 +452,34 @@ def test_a_cause_is_shown_trimmed_too(here: Workspace) -> None:
     trace = trimmed_traceback(raised_by(scenario), scenario)
     assert "direct cause" in trace
     assert trace.endswith("ValueError: no x")
+
+
+def test_settings_are_read_without_running_the_scenario(tmp_path: Path) -> None:
+    path = tmp_path / "shop.py"
+    path.write_text(
+        "from amoc_gevent import settings\n"
+        "from amoc_gevent.settings import declare\n"
+        "url = settings.declare('url', 'http://a', 'the service')\n"
+        "think = declare('think', '1s', 'a pause', type=settings.duration, update=True)\n"
+        "fixed = declare('fixed', 1, 'a number', update=False)\n"
+        "raise ValueError\n"
+    )
+    assert declared(path) == {"url": False, "think": True, "fixed": False}
+    path.write_text("def start(\n")
+    assert declared(path) == {}
+    assert declared(tmp_path / "none.py") == {}
+
+
+def test_a_scenario_without_a_name_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no scenario"):
+        loader.find("")
+
+
+def test_a_path_is_shown_where_the_working_directory_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert shown("/scenarios/shop.py") == "/scenarios/shop.py"

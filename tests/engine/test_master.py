@@ -226,6 +226,13 @@ def test_users_begin_at_one_and_the_lowest_comes_first(stage: Stage, first: int,
     assert stage.master.run is None
 
 
+def test_a_run_of_no_duration_is_refused(stage: Stage) -> None:
+    stage.join()
+    with pytest.raises(UsageError, match="duration 0s: a run lasts longer than 0"):
+        stage.do(duration=0.0)
+    assert stage.master.run is None
+
+
 @pytest.mark.parametrize("command", [Add(0), Add(-1), Add(10**30), Remove(0), Remove(-5)])
 def test_numbers_of_users_are_sensible(stage: Stage, command: Add | Remove) -> None:
     run = stage.running()
@@ -539,6 +546,10 @@ def test_a_stop_becomes_one_by_force_when_its_time_is_over(stage: Stage) -> None
     assert not run.plan.force
     until(lambda: node.plan.status == "stopping" and node.plan.force)
     assert run.active
+    assert [event.text for event in run.events if event.kind == "stop"] == [
+        "gently",
+        "by force: users had not ended within 50ms",
+    ]
     node.say("stopped")
     assert stage.master.ended.wait(20)
     assert run.status == "finished"
@@ -553,6 +564,8 @@ def test_a_second_stop_by_force_does_not_wait(stage: Stage) -> None:
         "force": True,
     }
     until(lambda: stage.nodes[0].plan.force)
+    stage.master.handle(Stop(force=True))
+    assert [event.text for event in run.events if event.kind == "stop"] == ["gently", "by force"]
 
 
 def test_a_gentle_stop_does_not_take_back_a_forced_one(stage: Stage) -> None:

@@ -156,7 +156,9 @@ def test_on_a_terminal_there_is_a_prompt_with_completion(amoc: Amoc, terminal: T
     terminal.expect(b"status")
     terminal.type(b"\t\r")
     terminal.expect(b"idle, 1 node: start a run")
-    terminal.type(b"\x04")
+    terminal.type(b"do http_shop 1 5 --set th")
+    terminal.expect(b"think=")
+    terminal.type(b"\x03\x04")
     assert terminal.wait() == 0
     assert "status" in (amoc.directory / "home/history").read_text()
     assert list(amoc.sockets.iterdir()) == []

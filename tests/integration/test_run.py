@@ -131,6 +131,8 @@ def test_a_forced_stop_counts_what_it_cut_apart(
     assert process.wait() == 0, process.said()
     operation = amoc.summary()["operations"]["slow"]
     assert (operation["count"], operation["errors"], operation["interrupted"]) == (0, 0, 8)
+    stops = [event["text"] for event in amoc.summary()["events"] if event["kind"] == "stop"]
+    assert [text.partition(":")[0] for text in stops] == ["gently", "by force"]
     amoc.assert_nothing_left(process)
 
 
@@ -178,6 +180,8 @@ def test_what_a_scenario_prints_is_seen(amoc: Amoc) -> None:
 
 BAD_INPUT = {
     "no such scenario": (["nope", 1, 2], 2, "there is no scenario nope"),
+    "no Python file": (["/etc/passwd", 1, 2], 2, "/etc/passwd is no Python file: a scenario is"),
+    "no duration": (["{hello}", 1, 2, "--duration", "0s"], 2, "a run lasts longer than 0"),
     "ids the wrong way": (["{hello}", 5, 2], 2, "users 5 to 2"),
     "id zero": (["{hello}", 0, 2], 2, "0"),
     "not a time": (["{hello}", 1, 2, "--duration", "soon"], 2, "'soon' is not a time"),
@@ -266,6 +270,99 @@ def test_a_closed_pipe_does_not_lose_the_summary(amoc: Amoc) -> None:
         assert process.wait(30) == 1, said
     assert said == b""
     assert amoc.summary()["users"]["started"] == 4
+
+
+def test_an_interrupt_while_it_imports_is_quiet(amoc: Amoc) -> None:
+    process = amoc.start("run", amoc.scenario("def start(i): pass\n"), 1, 2)
+    loaded = Path(f"/proc/{process.pid}/maps")
+    wait_for(lambda: "/gevent/" in loaded.read_text(), what="the import of gevent")
+
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+
+    assert process.wait() in {-signal.SIGINT, 130}
+    assert process.said() == ""
+    amoc.assert_nothing_left(process)
+
+
+INTERRUPTED_BEFORE_THE_RUN = """
+from gevent import monkey
+monkey.patch_all()
+import os, signal, sys
+from amoc_gevent.cli import main, run
+
+class Interrupted(run.LocalCluster):
+    def _wait_for_node(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        super()._wait_for_node()
+
+run.LocalCluster = Interrupted
+main.main()
+"""
+
+
+def test_an_interrupt_before_the_run_begins_starts_nothing(amoc: Amoc) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", INTERRUPTED_BEFORE_THE_RUN),
+            *("run", amoc.scenario("def start(i): pass\n"), "1", "2"),
+        ],
+        cwd=amoc.directory,
+        env=amoc.environment(),
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+    assert list(amoc.sockets.iterdir()) == []
+
+
+def test_an_output_that_was_closed_before_is_as_one_that_is_closed(amoc: Amoc) -> None:
+    path = amoc.scenario("def start(i): pass\n")
+    command = (
+        f"exec {sys.executable} -m amoc_gevent run {path} 1 4 --user-rate 100 --repeat-num 1"
+        f" --summary {amoc.summary_path} >&-"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=amoc.directory,
+        env=amoc.environment(),
+        stderr=subprocess.PIPE,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert amoc.summary()["users"]["started"] == 4
+
+
+@pytest.mark.parametrize("columns", ["0", "1"])
+def test_a_terminal_that_claims_no_width_gets_the_report_too(amoc: Amoc, columns: str) -> None:
+    path = amoc.scenario("def start(i): pass\n")
+
+    code, said = amoc.run(
+        *("run", path, 1, 2, *FAST, "--repeat-num", 1, "--workers", 1), env={"COLUMNS": columns}
+    )
+
+    assert (code, "Traceback" in said) == (0, False)
+    assert "rounds      2" in said
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "{gone}/s.json"])
+def test_a_summary_that_cannot_be_written_does_not_take_the_report_with_it(
+    amoc: Amoc, tmp_path: Path, place: str
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    init = f"def init():\n    os.rmdir({str(gone)!r})\n"
+    path = amoc.scenario(f"import os\n\n\ndef start(i):\n    pass\n\n\n{init}")
+
+    code, said = amoc.run(
+        *("run", path, 1, 2, *FAST, "--repeat-num", 1, "--workers", 1),
+        *("--summary", place.format(gone=gone)),
+    )
+
+    assert code == 1
+    assert "rounds      2, of which 0 failed" in said
+    assert said.splitlines()[-1].startswith("amoc: the summary cannot be written to")
 
 
 @pytest.mark.parametrize("ready", [r"^starting", r"^init runs"], ids=["at once", "in init"])

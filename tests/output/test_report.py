@@ -108,6 +108,11 @@ def test_events_of_one_cause_are_one_and_counted() -> None:
     assert "     3s  blocked: user 9 blocked" in text
 
 
+@pytest.mark.parametrize("width", [1, 9])
+def test_a_terminal_too_narrow_for_anything_gets_all_of_it(width: int) -> None:
+    assert printed(full_run(), width).endswith("missing each time.\n")
+
+
 def test_events_are_in_the_order_of_their_times() -> None:
     run = full_run()
     run.events.append(Event(START + 2.0, "worker-back", "earlier, but reported later"))
