@@ -19,6 +19,7 @@ from amoc_gevent.engine.users import run_start
 from amoc_gevent.engine.watchdog import Watchdog
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_INTERRUPTED
 from amoc_gevent.http import Exchange
+from amoc_gevent.output.verdict import counted
 from amoc_gevent.user import UserGreenlet
 
 XML_SHOWN = 2000
@@ -59,7 +60,8 @@ def try_(scenario: str, user_id: int, given: tuple[str, ...], *, headers: bool) 
     for name, gauge in taken.gauges.items():
         click.echo(f"gauge {name} = {gauge.value:g} {gauge.unit}".rstrip())
     for name, (unit, histogram) in taken.histograms.items():
-        click.echo(f"histogram {name}: {histogram.count} values, mean {histogram.mean:g} {unit}")
+        values = counted(histogram.count, "value")
+        click.echo(f"histogram {name}: {values}, mean {histogram.mean:g} {unit}")
     operations = taken.operations.values()
     count, errors = sum(o.count for o in operations), sum(o.errors for o in operations)
     click.echo(f"user {user_id}: {count} operations, {errors} with errors")

@@ -39,7 +39,7 @@ def descriptor_warning(users: int, workers: int, limit: int) -> str | None:
     if wanted <= limit:
         return None
     return (
-        f"{users} users on {workers} workers want {wanted} descriptors each where every user holds "
+        f"{users} users on {workers} worker{'' if workers == 1 else 's'} want {wanted} descriptors each where every user holds "
         f"a connection, but the limit is {limit}: raise it (ulimit -Hn {wanted}), or take more "
         "workers or fewer users"
     )
