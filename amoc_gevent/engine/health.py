@@ -38,8 +38,9 @@ def descriptor_warning(users: int, workers: int, limit: int) -> str | None:
     wanted = -(-users // workers) + RESERVED_DESCRIPTORS
     if wanted <= limit:
         return None
+    where = "1 worker" if workers == 1 else f"{workers} workers"
     return (
-        f"{users} users on {workers} worker{'' if workers == 1 else 's'} want {wanted} descriptors each where every user holds "
+        f"{users} users on {where} want {wanted} descriptors each where every user holds "
         f"a connection, but the limit is {limit}: raise it (ulimit -Hn {wanted}), or take more "
         "workers or fewer users"
     )

@@ -134,5 +134,6 @@ def test_users_beyond_a_workers_descriptors_are_warned_of(
         assert said is None
     else:
         assert said is not None
-        assert said.startswith(f"{users} users on {workers} workers want {wanted} descriptors each")
+        where = "1 worker" if workers == 1 else f"{workers} workers"
+        assert said.startswith(f"{users} users on {where} want {wanted} descriptors each")
         assert f"the limit is {limit}: raise it (ulimit -Hn {wanted})" in said
