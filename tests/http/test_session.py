@@ -190,6 +190,8 @@ def test_a_content_type_or_host_that_is_given_is_the_one_that_is_sent(server, se
         lambda s: s.headers.__setitem__("authorization", "Basic dTpw"),
         lambda s: setattr(s, "headers", {"Authorization": "Basic dTpw"}),
         lambda s: setattr(s, "auth", ("u", "p")),
+        lambda s: setattr(s, "auth", ["u", "p"]),
+        lambda s: setattr(s, "auth", requests.auth.HTTPBasicAuth("u", "p")),
         lambda s: setattr(s, "auth", http.HTTPBasicAuth("u", "p")),
     ],
 )
@@ -221,7 +223,9 @@ def test_memory_for_requests_made_once_is_bounded(server, session):
     [
         (("u", "p"), "/", "Basic dTpw"),
         (("ü", "p:q"), "/", "Basic w7w6cDpx"),
+        (["u", "p"], "/", "Basic dTpw"),
         (http.HTTPBasicAuth("u", "p"), "/", "Basic dTpw"),
+        (requests.auth.HTTPBasicAuth("u", "p"), "/", "Basic dTpw"),
         (None, "http://u:p@{authority}/", "Basic dTpw"),
     ],
 )
@@ -230,6 +234,26 @@ def test_basic_authentication_can_be_given_for_one_request(server, session, auth
     assert sent(server)[1]["authorization"] == header
     session.get("/")
     assert "authorization" not in sent(server)[1]
+
+
+def test_an_authentication_that_is_not_known_is_refused_before_anything_is_sent(server, session):
+    with pytest.raises(UsageError, match="auth= takes"):
+        session.get("/", auth="u:p")
+    with pytest.raises(UsageError, match="auth= takes"):
+        session.auth = "u:p"
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("where", ["session", "request"])
+def test_a_digest_of_requests_is_challenged_once_as_there(httpbin, client, recorded, where):
+    digest = requests.auth.HTTPDigestAuth("user", "secret")
+    with client(httpbin.url) as session:
+        session.auth = digest if where == "session" else None
+        for _ in range(2):
+            auth = digest if where == "request" else None
+            assert session.get("/digest-auth/auth/user/secret", auth=auth, name="digest").ok
+    counts = {name: operation.count for name, operation in recorded().items()}
+    assert counts == {"digest (challenge)": 1, "digest": 2}
 
 
 def test_cookies_of_the_session_and_of_the_request_are_carried(server, session):
