@@ -272,6 +272,35 @@ def test_cookies_of_the_session_and_of_the_request_are_carried(server, session):
     assert (fields["cookie"], fields["content-length"]) == ("a=1", "0")
 
 
+@pytest.mark.parametrize("set_by", ["hand", "server"])
+def test_a_cookie_of_the_request_goes_over_that_of_the_session_as_in_requests(
+    httpbin, client, set_by
+):
+    def carried(made):
+        with made() as session:
+            if set_by == "hand":
+                session.cookies.update({"a": "1", "b": "1"})
+            else:
+                session.get(f"{httpbin.url}/cookies/set/a/1")
+            seen = session.get(f"{httpbin.url}/headers", cookies={"c": "3", "a": "2"}).json()
+            return seen["headers"]["Cookie"]
+
+    assert carried(client) == carried(requests.Session)
+    if set_by == "hand":
+        assert carried(client) == "a=2; b=1; c=3"
+
+
+@pytest.mark.parametrize("raw", [b"\xc3\xbc", b"\xfc", b"\xff\xfe"])
+def test_the_bytes_of_a_cookie_come_back_as_they_were_set(raw):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: a=%b; Path=/\r\n\r\n" % raw
+    with Scripted(always(answer)) as server, http.Session(server.url) as session:
+        session.get("/")
+        session.get("/")
+        session.get("/", cookies={"b": "1"})
+    assert b"\r\nCookie: a=%b\r\n" % raw in server.requests[1]
+    assert b"\r\nCookie: a=%b; b=1\r\n" % raw in server.requests[2]
+
+
 def test_a_cookie_that_a_response_sets_is_carried_by_the_next_request(demo):
     with http.Session(demo.url) as session:
         session.post("/login", data={"user": "u", "password": "p"})
