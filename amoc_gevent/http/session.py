@@ -137,7 +137,11 @@ class Session:
         method = method.upper()
         if not options:
             return self._plain(method, url, name, check)
-        call = self._call(method, url, name, check, options)
+        try:
+            call = self._call(method, url, name, check, options)
+        except RequestError as error:
+            recording.unsent(name, method, url, error.kind)
+            raise
         return self._finish(call, self._send(call))
 
     def close(self) -> None:
@@ -184,7 +188,11 @@ class Session:
         if self._digest is not None or self._times.total != NEVER:
             call = self._call(method, url, name, check, {})
             return self._finish(call, self._send(call))
-        target = template.kept.get((method, url)) or template.target(method, url)
+        try:
+            target = template.kept.get((method, url)) or template.target(method, url)
+        except RequestError as error:
+            recording.unsent(name, method, url, error.kind)
+            raise
         wire = target.wire
         if self.cookies:
             cookie = self.cookies.header(target.route.host, target.path, target.route.secure)
@@ -247,7 +255,11 @@ class Session:
     def _send(self, call: Call) -> Response:
         if self._verdict is not None:
             self._abandon()
-        target, wire, body = call.prepare(self.cookies)
+        try:
+            target, wire, body = call.prepare(self.cookies)
+        except RequestError as error:
+            recording.unsent(call.name, call.method, call.url, error.kind)
+            raise
         name = call.name or target.name
         response = self._pool.exchange(target, wire, body, name, call.limits)
         if response.head.sets_cookies:
