@@ -30,6 +30,12 @@ _DEFAULT_HEADERS = {
     "Accept-Encoding": ACCEPTED,
     "Accept": "*/*",
 }
+_SETTABLE = (
+    "auth, base_url, cert, cookies, headers, max_response_size, source_address, timeout, verify"
+)
+_OF_REQUESTS_ONLY = frozenset(
+    {"adapters", "hooks", "max_redirects", "params", "proxies", "stream", "trust_env"}
+)
 _COMMON = frozenset({"base_url", "timeout", "verify", "cert", "headers", "auth", "source_address"})
 
 
@@ -174,6 +180,8 @@ class Session:
             value = Headers(value)  # type: ignore[arg-type]  # any mapping, as its type says
         elif name == "auth":
             value = auths.read(value)
+        elif name in _OF_REQUESTS_ONLY:
+            raise UsageError(f"http.Session has no {name}; what can be set is {_SETTABLE}")
         object.__setattr__(self, name, value)
         if name in _COMMON:
             object.__setattr__(self, "_template", None)

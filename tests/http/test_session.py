@@ -177,6 +177,25 @@ def test_an_argument_that_there_is_not_is_refused_by_name(server, session):
     assert server.connections == 0
 
 
+def test_an_attribute_that_only_requests_has_is_refused_by_name(session):
+    missing = [name for name in requests.Session.__attrs__ if not hasattr(session, name)]
+    assert {"params", "proxies", "max_redirects", "hooks", "stream", "trust_env"} <= set(missing)
+    for name in missing:
+        with pytest.raises(UsageError, match=f"no {name}; what can be set is auth, base_url, "):
+            setattr(session, name, {})
+
+
+def test_a_subclass_sets_what_it_likes(server):
+    class Shopper(http.Session):
+        def __init__(self, url):
+            super().__init__(url)
+            self.cart = self._seen = 1
+
+    with Shopper(server.url) as session:
+        assert session.get("/").ok
+        assert (session.cart, session._seen) == (1, 1)
+
+
 def test_a_content_type_or_host_that_is_given_is_the_one_that_is_sent(server, session):
     session.post("/", json={}, headers={"content-type": "text/x", "Host": "virtual.example"})
     _, fields, _ = sent(server)
