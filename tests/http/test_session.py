@@ -476,6 +476,8 @@ def test_all_users_share_one_context(ca):
 def test_an_unusable_certificate_file_is_said_in_one_line():
     with (
         http.Session("https://127.0.0.1:1", verify="/no/such/file") as session,
-        pytest.raises(AmocError, match="unreadable certificate file: /no/such/file"),
+        pytest.raises(
+            UsageError, match=r"unreadable certificate file: verify=/no/such/file: No such"
+        ),
     ):
         session.get("/")
