@@ -21,7 +21,7 @@ from amoc_gevent.http.errors import (
     INVALID_HEADER,
     INVALID_URL,
     TOO_MANY_REDIRECTS,
-    RequestError,
+    InvalidURL,
 )
 from amoc_gevent.http.recording import Exchange, Timings, Verdict
 from amoc_gevent.http.requests_savings import Cookies, LeanAdapter, prepared
@@ -146,8 +146,8 @@ class RequestsSession(requests.Session):
         )
         token = _call.set(call)
         try:
-            response = super().request(method, urls.join(self.base_url, url), *args, **options)
-        except (RequestError, *_INVALID) as error:
+            response = super().request(method, self._joined(url), *args, **options)
+        except _INVALID as error:
             if not call.failed:
                 asked = name or f"{method.upper()} {url}"
                 hop = f"{asked} (redirect)" if call.hops else asked
@@ -211,6 +211,13 @@ class RequestsSession(requests.Session):
         """Close the connections; what was still to be judged is recorded by its status."""
         self._abandon()
         super().close()
+
+    def _joined(self, url: str) -> str:
+        """Return `url` below the base. Raises MissingSchema, one of requests' own."""
+        try:
+            return urls.join(self.base_url, url)
+        except InvalidURL as error:
+            raise requests.exceptions.MissingSchema(str(error)) from None
 
     def _abandon(self) -> None:
         verdict, self._verdict = self._verdict, None
