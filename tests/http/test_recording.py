@@ -190,6 +190,7 @@ def test_what_cannot_be_sent_is_recorded_before_it_is_raised(
     ("ask", "name"),
     [
         (lambda session: session.request("A B", "/"), "A B /"),
+        (lambda session: session.request("A\r\nB", "/"), r"A\r\nB /"),
         (lambda session: session.get("/", cookies={"a": "1;2"}), "GET /"),
         (lambda session: session.post("/", headers={"a b": "1"}), "POST /"),
     ],
