@@ -6,6 +6,9 @@ import secrets
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
+
+from amoc_gevent.errors import UsageError
 
 _PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 
@@ -89,13 +92,28 @@ class HTTPDigestAuth:
 
 Auth = tuple[str, str] | HTTPBasicAuth | HTTPDigestAuth | None
 
+_OF_REQUESTS: dict[str, type[HTTPBasicAuth | HTTPDigestAuth]] = {
+    "requests.auth.HTTPBasicAuth": HTTPBasicAuth,
+    "requests.auth.HTTPDigestAuth": HTTPDigestAuth,
+}
 
-def basic(auth: Auth) -> HTTPBasicAuth | None:
-    """Return the basic authentication that `auth` means, None for digest or none."""
-    return (
-        HTTPBasicAuth(*auth)
-        if isinstance(auth, tuple)
-        else (auth if isinstance(auth, HTTPBasicAuth) else None)
+
+def read(given: Any) -> HTTPBasicAuth | HTTPDigestAuth | None:  # what is none is refused
+    """Return what `given` means; those of requests are made ours, without their challenge.
+
+    Raises UsageError for what is neither of the two nor a name and a password, and not None.
+    """
+    if given is None or isinstance(given, HTTPBasicAuth | HTTPDigestAuth):
+        return given
+    kind = type(given)
+    made = _OF_REQUESTS.get(f"{kind.__module__}.{kind.__qualname__}")
+    if made is not None:
+        return made(given.username, given.password)
+    if isinstance(given, tuple | list) and len(given) == 2:
+        return HTTPBasicAuth(*given)
+    raise UsageError(
+        "auth= takes (name, password), HTTPBasicAuth or HTTPDigestAuth, this package's or that "
+        f"of requests, not a {kind.__name__}"
     )
 
 

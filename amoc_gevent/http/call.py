@@ -143,9 +143,8 @@ class Call:
         lines = b""
         if not (self.headers and "Cookie" in self.headers):
             route = target.route
-            jars = [one for one in (jar, self.cookies) if one]
-            found = [one.header(route.host, target.path, route.secure) for one in jars]
-            cookies = b"; ".join(filter(None, found))
+            carried = jar.merged(self.cookies) if self.cookies else jar
+            cookies = carried.header(route.host, target.path, route.secure) if carried else b""
             lines = b"Cookie: %b\r\n" % cookies if cookies else b""
         answer = self.digest.header(target.method, target.uri) if self.digest is not None else None
         return lines if answer is None else lines + encode([("Authorization", answer)])

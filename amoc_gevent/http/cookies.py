@@ -84,7 +84,7 @@ class Cookies(MutableMapping[str, str]):
         if made is None:
             found = [c for c in self._cookies.values() if c.matches(host, path, secure)]
             found.sort(key=lambda c: -len(c.path))
-            made = "; ".join(f"{c.name}={c.value}" for c in found).encode("utf-8")
+            made = b"; ".join(_encoded(c) for c in found)
             if len(self._headers) >= MAX_HEADERS_KEPT:
                 self._headers.clear()
             self._headers[key] = made
@@ -141,6 +141,13 @@ class Cookies(MutableMapping[str, str]):
             made._put(cookie)
         return made
 
+    def merged(self, others: "Cookies") -> "Cookies":
+        """Return an independent copy with `others`, which replace those of the same key."""
+        made = self.copy()
+        for cookie in others._live():
+            made._put(cookie)
+        return made
+
     def _put(self, cookie: Cookie) -> None:
         cookies, key = self._cookies, _key(cookie)
         if cookies.get(key) == cookie:
@@ -194,6 +201,15 @@ def parse(field: str, host: str, path: str) -> Cookie | None:
 
 def _key(cookie: Cookie) -> tuple[str, str, str]:
     return (cookie.domain, cookie.path, cookie.name)
+
+
+def _encoded(cookie: Cookie) -> bytes:
+    """Return a cookie as it is sent: the bytes a server set, as latin-1 gave them, or UTF-8."""
+    text = f"{cookie.name}={cookie.value}"
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode()
 
 
 def _is_under(host: str, domain: str) -> bool:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 INCOMPLETE = "incomplete response"
 INVALID = "invalid response"
+INVALID_URL = "invalid URL"
+INVALID_HEADER = "invalid header"
 TOO_LARGE = "response too large"
 TOO_MANY_REDIRECTS = "too many redirects"
 SCENARIO_TIMEOUT = "scenario time-out"
@@ -59,11 +61,11 @@ class HTTPError(RequestError):
 
 
 class InvalidURL(RequestError):  # noqa: N818
-    """The URL cannot be requested; nothing was sent or recorded."""
+    """The URL cannot be requested; nothing was sent."""
 
 
 class InvalidHeader(RequestError):  # noqa: N818
-    """A method, header or cookie cannot be sent as it is; nothing was sent or recorded."""
+    """A method, header or cookie cannot be sent as it is; nothing was sent."""
 
 
 class JSONDecodeError(RequestError, ValueError):

@@ -91,6 +91,16 @@ def failure(name: str, target: Target, sent: bytes, us: int, kind: str) -> None:
     record(name, Timings(us), kind, exchange)
 
 
+def unsent(name: str | None, method: str, url: str, kind: str) -> None:
+    """Record a request that cannot be sent, under its method and URL where it has no name."""
+    name = name or f"{method} {url}"
+    name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)  # one line of a table
+    exchange = None
+    if _observer is not None:
+        exchange = Exchange(name, method, url, [], Timings(0), kind)
+    record(name, Timings(0), kind, exchange)
+
+
 class Verdict:
     """The record of a response whose content is judged first; it is made exactly once.
 

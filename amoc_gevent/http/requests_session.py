@@ -15,7 +15,14 @@ from requests.auth import HTTPDigestAuth
 from amoc_gevent import clock, metrics
 from amoc_gevent.errors import UsageError
 from amoc_gevent.http import recording, urls
-from amoc_gevent.http.errors import INCOMPLETE, INVALID, TOO_MANY_REDIRECTS
+from amoc_gevent.http.errors import (
+    INCOMPLETE,
+    INVALID,
+    INVALID_HEADER,
+    INVALID_URL,
+    TOO_MANY_REDIRECTS,
+    InvalidURL,
+)
 from amoc_gevent.http.recording import Exchange, Timings, Verdict
 from amoc_gevent.http.requests_savings import Cookies, LeanAdapter, prepared
 from amoc_gevent.transport.errors import (
@@ -39,6 +46,7 @@ class _Call:
     digest: bool
     max_redirects: int
     hops: int = 0
+    failed: bool = False
     verdict: Verdict | None = None
 
 
@@ -46,7 +54,16 @@ _NO_CALL = _Call(None, check=False, follow=False, digest=False, max_redirects=0)
 _call: ContextVar[_Call] = ContextVar("_call", default=_NO_CALL)
 
 
+_INVALID = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidHeader,
+)
+
 _KINDS: list[tuple[type[BaseException] | tuple[type[BaseException], ...], str]] = [
+    (requests.exceptions.InvalidHeader, INVALID_HEADER),
+    (_INVALID, INVALID_URL),
     ((requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError), READ_TIMEOUT),
     (urllib3.exceptions.NameResolutionError, NAME_NOT_FOUND),
     (http.client.RemoteDisconnected, CLOSED),
@@ -129,7 +146,13 @@ class RequestsSession(requests.Session):
         )
         token = _call.set(call)
         try:
-            response = super().request(method, urls.join(self.base_url, url), *args, **options)
+            response = super().request(method, self._joined(url), *args, **options)
+        except _INVALID as error:
+            if not call.failed:
+                asked = name or f"{method.upper()} {url}"
+                hop = f"{asked} (redirect)" if call.hops else asked
+                recording.unsent(hop, method.upper(), url, _kind_of(error))
+            raise
         finally:
             _call.reset(token)
         self._verdict = call.verdict
@@ -189,6 +212,13 @@ class RequestsSession(requests.Session):
         self._abandon()
         super().close()
 
+    def _joined(self, url: str) -> str:
+        """Return `url` below the base. Raises MissingSchema, one of requests' own."""
+        try:
+            return urls.join(self.base_url, url)
+        except InvalidURL as error:
+            raise requests.exceptions.MissingSchema(str(error)) from None
+
     def _abandon(self) -> None:
         verdict, self._verdict = self._verdict, None
         if verdict is not None:
@@ -212,6 +242,7 @@ class _RecordingAdapter(LeanAdapter):
             if not stream:
                 response.content  # noqa: B018  # the last byte is what total means
         except BaseException as error:
+            call.failed = True
             if type(error) is GreenletExit:  # the watchdog's is a subclass, and an error
                 metrics.recorder.interrupted(name)
                 raise

@@ -6,8 +6,9 @@ from typing import Any, Self, Unpack
 
 from amoc_gevent import __version__, clock
 from amoc_gevent.errors import UsageError
+from amoc_gevent.http import auth as auths
 from amoc_gevent.http import bodies, recording, urls
-from amoc_gevent.http.auth import Auth, HTTPDigestAuth, basic
+from amoc_gevent.http.auth import Auth, HTTPBasicAuth, HTTPDigestAuth
 from amoc_gevent.http.bodies import Data
 from amoc_gevent.http.call import OPTIONS, AllOptions, Call, ReadOptions, WriteOptions
 from amoc_gevent.http.coding import ACCEPTED
@@ -29,6 +30,12 @@ _DEFAULT_HEADERS = {
     "Accept-Encoding": ACCEPTED,
     "Accept": "*/*",
 }
+_SETTABLE = (
+    "auth, base_url, cert, cookies, headers, max_response_size, source_address, timeout, verify"
+)
+_OF_REQUESTS_ONLY = frozenset(
+    {"adapters", "hooks", "max_redirects", "params", "proxies", "stream", "trust_env"}
+)
 _COMMON = frozenset({"base_url", "timeout", "verify", "cert", "headers", "auth", "source_address"})
 
 
@@ -57,6 +64,7 @@ class Session:
         self._times = Timeouts()
         self._limits = Limits(self._times.connect, self._times.read)
         self._digest: HTTPDigestAuth | None = None
+        self._digest_of: tuple[object, HTTPDigestAuth] | None = None
         self._headers_version = 0
         self._template: Template | None = None
         self.base_url = base_url
@@ -135,7 +143,11 @@ class Session:
         method = method.upper()
         if not options:
             return self._plain(method, url, name, check)
-        call = self._call(method, url, name, check, options)
+        try:
+            call = self._call(method, url, name, check, options)
+        except RequestError as error:
+            recording.unsent(name, method, url, error.kind)
+            raise
         return self._finish(call, self._send(call))
 
     def close(self) -> None:
@@ -166,6 +178,10 @@ class Session:
     def __setattr__(self, name: str, value: object) -> None:
         if name == "headers" and not isinstance(value, Headers):
             value = Headers(value)  # type: ignore[arg-type]  # any mapping, as its type says
+        elif name == "auth":
+            value = auths.read(value)
+        elif name in _OF_REQUESTS_ONLY:
+            raise UsageError(f"http.Session has no {name}; what can be set is {_SETTABLE}")
         object.__setattr__(self, name, value)
         if name in _COMMON:
             object.__setattr__(self, "_template", None)
@@ -180,7 +196,11 @@ class Session:
         if self._digest is not None or self._times.total != NEVER:
             call = self._call(method, url, name, check, {})
             return self._finish(call, self._send(call))
-        target = template.kept.get((method, url)) or template.target(method, url)
+        try:
+            target = template.kept.get((method, url)) or template.target(method, url)
+        except RequestError as error:
+            recording.unsent(name, method, url, error.kind)
+            raise
         wire = target.wire
         if self.cookies:
             cookie = self.cookies.header(target.route.host, target.path, target.route.secure)
@@ -210,7 +230,7 @@ class Session:
         template = self._template
         if template is None or self.headers.version != self._headers_version:
             template = self._renew_template()
-        auth = get("auth")
+        auth = self._auth(get("auth"))
         verify, cert = get("verify"), get("cert")
         if auth is not None or verify is not None or cert is not None:
             template = self._share(auth, verify, cert)
@@ -231,10 +251,23 @@ class Session:
             digest=auth if isinstance(auth, HTTPDigestAuth) else None if auth else self._digest,
         )
 
+    def _auth(self, given: object) -> HTTPBasicAuth | HTTPDigestAuth | None:
+        """Return what `auth=` means; the same digest of requests, used again, is the same here."""
+        if self._digest_of is not None and self._digest_of[0] is given:
+            return self._digest_of[1]
+        auth = auths.read(given)
+        if isinstance(auth, HTTPDigestAuth) and auth is not given:
+            self._digest_of = given, auth
+        return auth
+
     def _send(self, call: Call) -> Response:
         if self._verdict is not None:
             self._abandon()
-        target, wire, body = call.prepare(self.cookies)
+        try:
+            target, wire, body = call.prepare(self.cookies)
+        except RequestError as error:
+            recording.unsent(call.name, call.method, call.url, error.kind)
+            raise
         name = call.name or target.name
         response = self._pool.exchange(target, wire, body, name, call.limits)
         if response.head.sets_cookies:
@@ -298,9 +331,13 @@ class Session:
         return made
 
     def _share(
-        self, auth: Auth = None, verify: Verify | None = None, cert: Certificate = None
+        self,
+        auth: HTTPBasicAuth | HTTPDigestAuth | None = None,
+        verify: Verify | None = None,
+        cert: Certificate = None,
     ) -> Template:
         """Return the template that this session shares with those that have the same in common."""
+        auth = auth or auths.read(self.auth)
         return Template.of(
             Common(
                 base_url=self.base_url,
@@ -308,6 +345,6 @@ class Session:
                 verify=self.verify if verify is None else verify,
                 cert=cert or self.cert,
                 source=self.source_address,
-                basic=basic(auth or self.auth),
+                basic=auth if isinstance(auth, HTTPBasicAuth) else None,
             )
         )

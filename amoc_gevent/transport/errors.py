@@ -4,7 +4,7 @@ import errno
 import socket
 import ssl
 
-from amoc_gevent.errors import AmocError
+from amoc_gevent.errors import AmocError, UsageError
 
 REFUSED = "connection refused"
 RESET = "connection reset"
@@ -41,6 +41,10 @@ class TransportError(AmocError):
 
 class TransportTimeout(TransportError):  # noqa: N818  # it is one
     """A stream did not connect or answer in time."""
+
+
+class UnusableFile(UsageError, TransportError):  # noqa: N818  # it reads as what it is
+    """A file of certificates or keys is not there, or holds none; the message names it."""
 
 
 def from_os_error(error: OSError, peer: str) -> TransportError:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import certifi
 
-from amoc_gevent.transport.errors import TransportError
+from amoc_gevent.transport.errors import UnusableFile
 
 Verify = bool | str
 Certificate = str | tuple[str, str] | None
@@ -25,7 +25,7 @@ def context(
     `verify` is True (the authorities of the system and those of certifi, which requests trusts),
     False, or the path of a file or folder of authorities. `cert` is the path of the client's
     certificate with its key, or the paths of both. `protocols` are offered by ALPN (RFC 7301).
-    Raises TransportError when a file cannot be used.
+    Raises UnusableFile when a file cannot be used.
     """
     key = (verify, cert, protocols)
     found = _contexts.get(key)
@@ -37,30 +37,47 @@ def context(
 
 
 def _make(verify: Verify, cert: Certificate) -> ssl.SSLContext:
-    try:
-        if isinstance(verify, str):
-            folder = Path(verify).is_dir()
+    if isinstance(verify, str):
+        folder = Path(verify).is_dir()
+        if not folder:
+            _check_readable("verify", verify)
+        try:
             made = ssl.create_default_context(
                 cafile=None if folder else verify, capath=verify if folder else None
             )
-        else:
-            made = ssl.create_default_context()
-            if verify:
-                made.load_verify_locations(certifi.where())
-        if not verify:
-            made.check_hostname = False
-            made.verify_mode = ssl.CERT_NONE
-        if cert is not None:
-            made.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
-    except ssl.SSLError as error:
-        raise TransportError(
-            "TLS: unusable certificate file", f"{verify}, {cert}: {error}"
-        ) from None
-    except OSError as error:
-        raise TransportError(
-            "TLS: unreadable certificate file", f"{verify}, {cert}: {error}"
-        ) from None
+        except ssl.SSLError as error:
+            raise _unusable("verify", verify, error) from None
+    else:
+        made = ssl.create_default_context()
+        if verify:
+            made.load_verify_locations(certifi.where())
+    if not verify:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    if cert is not None:
+        paths = (cert,) if isinstance(cert, str) else cert
+        for path in paths:
+            _check_readable("cert", path)
+        try:
+            made.load_cert_chain(*paths)
+        except ssl.SSLError as error:
+            raise _unusable("cert", ", ".join(paths), error) from None
     return made
+
+
+def _check_readable(argument: str, path: str) -> None:
+    """Open a file, as OpenSSL does not say which of several it could not."""
+    try:
+        Path(path).open("rb").close()
+    except OSError as error:
+        raise UnusableFile(
+            "TLS: unreadable certificate file", f"{argument}={path}: {error.strerror}"
+        ) from None
+
+
+def _unusable(argument: str, paths: str, error: ssl.SSLError) -> UnusableFile:
+    reason = (error.reason or "no certificate with its key").replace("_", " ").lower()
+    return UnusableFile("TLS: unusable certificate file", f"{argument}={paths}: {reason}")
 
 
 class Tls:

@@ -3,8 +3,10 @@
 import secrets
 
 import pytest
+import requests.auth
 
-from amoc_gevent.http.auth import HTTPBasicAuth, HTTPDigestAuth, basic
+from amoc_gevent.errors import UsageError
+from amoc_gevent.http.auth import HTTPBasicAuth, HTTPDigestAuth, read
 
 RFC_7616 = (
     'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm={algorithm}, '
@@ -79,7 +81,29 @@ def test_passwords_are_not_in_what_is_printed():
 
 
 def test_a_pair_is_basic_authentication():
-    assert basic(("Aladdin", "open sesame")) == HTTPBasicAuth("Aladdin", "open sesame")
+    for pair in (("Aladdin", "open sesame"), ["Aladdin", "open sesame"]):
+        assert read(pair) == HTTPBasicAuth("Aladdin", "open sesame")
     assert HTTPBasicAuth("Aladdin", "open sesame").header == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
-    assert basic(HTTPDigestAuth("u", "p")) is None
-    assert basic(None) is None
+    assert read(None) is None
+
+
+def test_that_of_requests_is_made_ours():
+    assert read(requests.auth.HTTPBasicAuth("u", "p")) == HTTPBasicAuth("u", "p")
+    assert read(requests.auth.HTTPDigestAuth("u", "p")) == HTTPDigestAuth("u", "p")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "u:p",
+        "",
+        (),
+        ("u", "p", "q"),
+        {"u": "p"},
+        lambda request: request,
+        requests.auth.HTTPProxyAuth("u", "p"),
+    ],
+)
+def test_what_is_no_authentication_that_we_know_is_refused_in_one_line(given):
+    with pytest.raises(UsageError, match=r"^auth= takes \(name, password\), .*, not a \w+$"):
+        read(given)

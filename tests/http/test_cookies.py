@@ -132,6 +132,13 @@ def test_what_is_set_by_name_goes_to_every_host():
     assert jar.header("any.example", "/x", secure=False) == b"a=1"
 
 
+def test_text_beyond_latin_1_is_sent_as_utf_8_and_leaves_the_other_cookies_as_they_are():
+    jar = Cookies()
+    jar.store([b"a=\xc3\xbc; Path=/".decode("latin-1")], HOST, "/", secure=False)
+    jar["b"] = "\u20ac"
+    assert jar.header(HOST, "/", secure=False) == b"a=\xc3\xbc; b=\xe2\x82\xac"
+
+
 def test_the_jar_is_a_dict():
     jar = Cookies({"a": "1"})
     jar.update({"b": "2"})

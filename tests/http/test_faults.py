@@ -225,4 +225,4 @@ def test_what_cannot_be_sent_is_refused_in_one_line_and_nothing_is_sent(ask, rec
     assert raised.value.kind in {"invalid URL", "invalid header"}
     assert "\n" not in str(raised.value)
     assert server.connections == 0
-    assert recorded() == {}
+    assert only(recorded()) == (1, 1, {raised.value.kind: 1})

@@ -4,6 +4,7 @@ import gc
 
 import gevent
 import pytest
+import requests
 from requests.auth import HTTPDigestAuth
 
 from amoc_gevent import clock, http, metrics
@@ -154,6 +155,61 @@ def test_a_checked_request_that_brings_no_response_is_recorded_once(recorded):
     ):
         session.get("/", check=True)
     assert summary(recorded()) == {"GET /": (1, {"connection refused": 1})}
+
+
+INVALID = [
+    ("/no/base/url", {}, "invalid URL"),
+    ("no-scheme.example/x", {}, "invalid URL"),
+    ("ftp://127.0.0.1/x", {}, "invalid URL"),
+    ("http://", {}, "invalid URL"),
+    ("http://127.0.0.1:port/", {}, "invalid URL"),
+    ("http://127.0.0.1:1/", {"headers": {"X": "a\r\nb"}}, "invalid header"),
+]
+
+
+@pytest.mark.parametrize(("url", "arguments", "kind"), INVALID)
+@pytest.mark.parametrize("more", [{}, {"params": {"a": 1}}])
+def test_what_cannot_be_sent_is_recorded_before_it_is_raised(
+    client, recorded, url, arguments, kind, more
+):
+    seen = []
+    http.observe(seen.append)
+    raised = http.RequestError if client is http.Session else requests.RequestException
+    with client() as session:
+        for name in (None, "mine"):
+            with pytest.raises(raised):
+                session.get(url, name=name, **arguments, **more)
+    assert summary(recorded()) == {f"GET {url}": (1, {kind: 1}), "mine": (1, {kind: 1})}
+    assert [(e.name, e.method, e.url, e.status, e.error) for e in seen] == [
+        (f"GET {url}", "GET", url, None, kind),
+        ("mine", "GET", url, None, kind),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ask", "name"),
+    [
+        (lambda session: session.request("A B", "/"), "A B /"),
+        (lambda session: session.request("A\r\nB", "/"), r"A\r\nB /"),
+        (lambda session: session.get("/", cookies={"a": "1;2"}), "GET /"),
+        (lambda session: session.post("/", headers={"a b": "1"}), "POST /"),
+    ],
+)
+def test_a_method_cookie_or_header_that_cannot_be_sent_is_recorded(ok, recorded, ask, name):
+    with http.Session(ok.url) as session, pytest.raises(http.InvalidHeader):
+        ask(session)
+    assert summary(recorded()) == {name: (1, {"invalid header": 1})}
+
+
+def test_a_redirect_to_what_cannot_be_requested_is_recorded(httpbin, client, recorded):
+    with (
+        client(httpbin.url) as session,
+        pytest.raises((http.InvalidURL, requests.exceptions.InvalidSchema)),
+    ):
+        session.get("/redirect-to", params={"url": "ftp://127.0.0.1/x"})
+    operations = summary(recorded())
+    assert operations.pop("GET /redirect-to") == (1, {})
+    assert list(operations.values()) == [(1, {"invalid URL": 1})]
 
 
 def test_a_forced_stop_in_flight_is_an_interruption_and_no_error(recorded):

@@ -107,7 +107,10 @@ def test_a_redirect_to_where_nobody_can_go_is_refused_after_it_was_recorded(reco
         pytest.raises(http.InvalidURL, match="ftp"),
     ):
         session.get("/a")
-    assert summary(recorded()) == {"GET /a": (1, {})}
+    assert summary(recorded()) == {
+        "GET /a": (1, {}),
+        "GET ftp://elsewhere/": (1, {"invalid URL": 1}),
+    }
 
 
 def test_credentials_go_along_on_the_same_host_and_not_to_another():

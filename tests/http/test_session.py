@@ -177,6 +177,25 @@ def test_an_argument_that_there_is_not_is_refused_by_name(server, session):
     assert server.connections == 0
 
 
+def test_an_attribute_that_only_requests_has_is_refused_by_name(session):
+    missing = [name for name in requests.Session.__attrs__ if not hasattr(session, name)]
+    assert {"params", "proxies", "max_redirects", "hooks", "stream", "trust_env"} <= set(missing)
+    for name in missing:
+        with pytest.raises(UsageError, match=f"no {name}; what can be set is auth, base_url, "):
+            setattr(session, name, {})
+
+
+def test_a_subclass_sets_what_it_likes(server):
+    class Shopper(http.Session):
+        def __init__(self, url):
+            super().__init__(url)
+            self.cart = self._seen = 1
+
+    with Shopper(server.url) as session:
+        assert session.get("/").ok
+        assert (session.cart, session._seen) == (1, 1)
+
+
 def test_a_content_type_or_host_that_is_given_is_the_one_that_is_sent(server, session):
     session.post("/", json={}, headers={"content-type": "text/x", "Host": "virtual.example"})
     _, fields, _ = sent(server)
@@ -190,6 +209,8 @@ def test_a_content_type_or_host_that_is_given_is_the_one_that_is_sent(server, se
         lambda s: s.headers.__setitem__("authorization", "Basic dTpw"),
         lambda s: setattr(s, "headers", {"Authorization": "Basic dTpw"}),
         lambda s: setattr(s, "auth", ("u", "p")),
+        lambda s: setattr(s, "auth", ["u", "p"]),
+        lambda s: setattr(s, "auth", requests.auth.HTTPBasicAuth("u", "p")),
         lambda s: setattr(s, "auth", http.HTTPBasicAuth("u", "p")),
     ],
 )
@@ -221,7 +242,9 @@ def test_memory_for_requests_made_once_is_bounded(server, session):
     [
         (("u", "p"), "/", "Basic dTpw"),
         (("ü", "p:q"), "/", "Basic w7w6cDpx"),
+        (["u", "p"], "/", "Basic dTpw"),
         (http.HTTPBasicAuth("u", "p"), "/", "Basic dTpw"),
+        (requests.auth.HTTPBasicAuth("u", "p"), "/", "Basic dTpw"),
         (None, "http://u:p@{authority}/", "Basic dTpw"),
     ],
 )
@@ -230,6 +253,26 @@ def test_basic_authentication_can_be_given_for_one_request(server, session, auth
     assert sent(server)[1]["authorization"] == header
     session.get("/")
     assert "authorization" not in sent(server)[1]
+
+
+def test_an_authentication_that_is_not_known_is_refused_before_anything_is_sent(server, session):
+    with pytest.raises(UsageError, match="auth= takes"):
+        session.get("/", auth="u:p")
+    with pytest.raises(UsageError, match="auth= takes"):
+        session.auth = "u:p"
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("where", ["session", "request"])
+def test_a_digest_of_requests_is_challenged_once_as_there(httpbin, client, recorded, where):
+    digest = requests.auth.HTTPDigestAuth("user", "secret")
+    with client(httpbin.url) as session:
+        session.auth = digest if where == "session" else None
+        for _ in range(2):
+            auth = digest if where == "request" else None
+            assert session.get("/digest-auth/auth/user/secret", auth=auth, name="digest").ok
+    counts = {name: operation.count for name, operation in recorded().items()}
+    assert counts == {"digest (challenge)": 1, "digest": 2}
 
 
 def test_cookies_of_the_session_and_of_the_request_are_carried(server, session):
@@ -246,6 +289,35 @@ def test_cookies_of_the_session_and_of_the_request_are_carried(server, session):
     session.post("/")
     _, fields, _ = sent(server)
     assert (fields["cookie"], fields["content-length"]) == ("a=1", "0")
+
+
+@pytest.mark.parametrize("set_by", ["hand", "server"])
+def test_a_cookie_of_the_request_goes_over_that_of_the_session_as_in_requests(
+    httpbin, client, set_by
+):
+    def carried(made):
+        with made() as session:
+            if set_by == "hand":
+                session.cookies.update({"a": "1", "b": "1"})
+            else:
+                session.get(f"{httpbin.url}/cookies/set/a/1")
+            seen = session.get(f"{httpbin.url}/headers", cookies={"c": "3", "a": "2"}).json()
+            return seen["headers"]["Cookie"]
+
+    assert carried(client) == carried(requests.Session)
+    if set_by == "hand":
+        assert carried(client) == "a=2; b=1; c=3"
+
+
+@pytest.mark.parametrize("raw", [b"\xc3\xbc", b"\xfc", b"\xff\xfe"])
+def test_the_bytes_of_a_cookie_come_back_as_they_were_set(raw):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: a=%b; Path=/\r\n\r\n" % raw
+    with Scripted(always(answer)) as server, http.Session(server.url) as session:
+        session.get("/")
+        session.get("/")
+        session.get("/", cookies={"b": "1"})
+    assert b"\r\nCookie: a=%b\r\n" % raw in server.requests[1]
+    assert b"\r\nCookie: a=%b; b=1\r\n" % raw in server.requests[2]
 
 
 def test_a_cookie_that_a_response_sets_is_carried_by_the_next_request(demo):
@@ -404,6 +476,8 @@ def test_all_users_share_one_context(ca):
 def test_an_unusable_certificate_file_is_said_in_one_line():
     with (
         http.Session("https://127.0.0.1:1", verify="/no/such/file") as session,
-        pytest.raises(AmocError, match="unreadable certificate file: /no/such/file"),
+        pytest.raises(
+            UsageError, match=r"unreadable certificate file: verify=/no/such/file: No such"
+        ),
     ):
         session.get("/")

@@ -9,6 +9,7 @@ import gevent
 import pytest
 
 from amoc_gevent import clock
+from amoc_gevent.errors import EXIT_USAGE, UsageError
 from amoc_gevent.targets.http import DemoServer
 from amoc_gevent.transport import Peer, TransportError, TransportTimeout, connect, context
 from tests.transport.scripted import Scripted, resets, stays_silent
@@ -115,19 +116,22 @@ def test_contexts_are_shared_by_all_who_want_the_same(ca):
 
 
 @pytest.mark.parametrize(
-    ("verify", "cert", "kind"),
+    ("verify", "cert", "told"),
     [
-        ("/no/such/file", None, "TLS: unreadable certificate file"),
-        (True, "/no/such/file", "TLS: unreadable certificate file"),
-        (__file__, None, "TLS: unusable certificate file"),
-        (True, __file__, "TLS: unusable certificate file"),
+        ("/none", None, "unreadable certificate file: verify=/none: No such file or directory"),
+        (True, "/none", "unreadable certificate file: cert=/none: No such file or directory"),
+        (True, (__file__, "/none"), "unreadable certificate file: cert=/none: No such file"),
+        (__file__, "/none", f"unusable certificate file: verify={__file__}: no certificate"),
+        (True, __file__, f"unusable certificate file: cert={__file__}: no certificate"),
     ],
 )
-def test_a_certificate_file_that_cannot_be_used_is_named(verify, cert, kind):
-    with pytest.raises(TransportError) as raised:
+def test_a_certificate_file_that_cannot_be_used_is_named_alone(verify, cert, told):
+    with pytest.raises(UsageError) as raised:
         context(verify, cert)
-    assert raised.value.kind == kind
-    assert str(cert or verify) in str(raised.value)
+    assert isinstance(raised.value, TransportError)
+    assert str(raised.value).startswith(f"TLS: {told}")
+    assert "\n" not in str(raised.value)
+    assert raised.value.exit_code == EXIT_USAGE
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ class Connection(Handling):
         """Return the worker's context for `ca_certs`, `certfile` and `keyfile`.
 
         As in SleekXMPP, a server's certificate is verified where `ca_certs` is set: to the path of
-        authorities, or True for those of the system. Raises TransportError for an unusable file.
+        authorities, or True for those of the system. Raises UnusableFile for an unusable file.
         """
         cert = (self.certfile, self.keyfile) if self.certfile and self.keyfile else None
         ca = self.ca_certs
