@@ -14,6 +14,7 @@ INVALID_URL = "invalid URL"
 INVALID_HEADER = "invalid header"
 TOO_LARGE = "response too large"
 TOO_MANY_REDIRECTS = "too many redirects"
+UNREPEATABLE = "body cannot be sent again"
 SCENARIO_TIMEOUT = "scenario time-out"
 
 

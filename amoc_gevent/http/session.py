@@ -13,7 +13,12 @@ from amoc_gevent.http.bodies import Data
 from amoc_gevent.http.call import OPTIONS, AllOptions, Call, ReadOptions, WriteOptions
 from amoc_gevent.http.coding import ACCEPTED
 from amoc_gevent.http.cookies import Cookies
-from amoc_gevent.http.errors import TOO_MANY_REDIRECTS, RequestError, TooManyRedirects
+from amoc_gevent.http.errors import (
+    TOO_MANY_REDIRECTS,
+    UNREPEATABLE,
+    RequestError,
+    TooManyRedirects,
+)
 from amoc_gevent.http.headers import Headers, values
 from amoc_gevent.http.pool import Pool
 from amoc_gevent.http.recording import Verdict
@@ -290,11 +295,16 @@ class Session:
                     recording.success(name, response, TOO_MANY_REDIRECTS)
                     raise TooManyRedirects(TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}")
                 recording.success(name, response, None)
-                call, challenged = call.redirected(response), False
+                try:
+                    call, challenged = call.redirected(response), False
+                except RequestError as error:
+                    recording.unsent(call.name, call.method, response.location, error.kind)
+                    raise
             else:
                 break
             if not call.body.replayable:
-                raise RequestError("body cannot be sent again", f"to {call.url}: it was a stream")
+                recording.unsent(call.name, call.method, call.url, UNREPEATABLE)
+                raise RequestError(UNREPEATABLE, f"to {call.url}: it was a stream")
             history.append(response)
             response = self._send(call)
         if history:

@@ -55,12 +55,17 @@ def join(base: str, url: str) -> str:
 
 
 def follow(url: str, location: str) -> str:
-    """Return where `location`, from the response to `url`, leads."""
+    """Return where `location`, from the response to `url`, leads. Raises InvalidURL."""
     try:
         raw = location.encode("latin-1").decode()
     except UnicodeError:
         raw = location
-    return urljoin(url, raw.strip())
+    try:
+        led = urljoin(url, raw.strip())
+        _ = urlsplit(led).port
+    except ValueError as error:
+        raise InvalidURL("invalid URL", f"{raw!r}, from {url}: {error}") from None
+    return led
 
 
 def encode(params: Params) -> str:

@@ -1,5 +1,7 @@
 """Redirects: which method, body and credentials the next request has, and what is recorded."""
 
+import re
+
 import pytest
 import requests
 
@@ -100,16 +102,17 @@ def test_a_chain_without_end_is_an_error_after_30_hops(client, demo, recorded):
     assert demo.counts()["total"] == 31
 
 
-def test_a_redirect_to_where_nobody_can_go_is_refused_after_it_was_recorded(recorded):
+@pytest.mark.parametrize("place", ["ftp://elsewhere/", "http://[x", "http://h:port/"])
+def test_a_redirect_to_where_nobody_can_go_is_refused_after_it_was_recorded(place, recorded):
     with (
-        Scripted(answers(leads("ftp://elsewhere/"))) as server,
+        Scripted(answers(leads(place))) as server,
         http.Session(server.url) as session,
-        pytest.raises(http.InvalidURL, match="ftp"),
+        pytest.raises(http.InvalidURL, match=re.escape(place)),
     ):
         session.get("/a")
     assert summary(recorded()) == {
         "GET /a": (1, {}),
-        "GET ftp://elsewhere/": (1, {"invalid URL": 1}),
+        f"GET {place}": (1, {"invalid URL": 1}),
     }
 
 
@@ -149,7 +152,7 @@ def test_a_cookie_set_by_a_hop_is_carried_by_the_next():
         assert session.cookies["seen"] == "1"
 
 
-def test_a_stream_that_was_read_cannot_be_sent_again_on_307():
+def test_a_stream_that_was_read_cannot_be_sent_again_on_307(recorded):
     with Scripted(answers(leads("/b", "307 Temporary"), OK)) as server:
         with (
             http.Session(server.url) as session,
@@ -157,6 +160,10 @@ def test_a_stream_that_was_read_cannot_be_sent_again_on_307():
         ):
             session.post("/a", data=iter([b"once"]))
         assert len(server.requests) == 1
+        assert summary(recorded()) == {
+            "POST /a": (1, {}),
+            f"POST {server.url}/b": (1, {"body cannot be sent again": 1}),
+        }
 
 
 def test_a_body_is_sent_again_on_307():
