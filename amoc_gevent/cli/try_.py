@@ -106,7 +106,6 @@ def _start(scenario: Scenario, state: object, user_id: int) -> BaseException | N
     watchdog = Watchdog(_show_blocked)
     gevent.get_hub().loop.run_callback(greenlet.switch)
     done.wait()
-    gevent.idle()  # what the watchdog saw last is still to be shown
     watchdog.stop()
     return next((error for error in raised if error is not None), None)
 

@@ -116,7 +116,7 @@ def marks_of(health: Iterable[Health]) -> tuple[str, ...]:
     """Return what was wrong with the generator: lag above 50 ms, CPU above 90 %, a clock step."""
     found = set()
     for one in health:
-        if one.silent or lag_of(one) > LAG_LIMIT_US:
+        if lag_of(one) > LAG_LIMIT_US:
             found.add("lag")
         if one.cpu > CPU_LIMIT:
             found.add("cpu")

@@ -58,6 +58,7 @@ class WorkerProcess:
         """
         self.state, self.killed, self.outlawed = "starting", False, False
         self.plan_version = self.since = 0
+        self.health = None
         self.started = clock.monotonic()
         numbers = map(str, (self.index, self.incarnation, os.getpid()))
         command = child.command_line("worker", orders, reports, *numbers)

@@ -76,16 +76,20 @@ class Watchdog:
         _start_new_thread(self._watch, ())
 
     def stop(self) -> None:
-        """End the thread and the beats."""
+        """End the thread and the beats, and give the warnings that are left."""
         self._running = False
         self._beats.kill()
+        self._give_warnings()
 
     def _keep_beating(self) -> None:
         while self._running:
             self._beat = clock.monotonic()
-            while self._warnings:
-                self._warn(*self._warnings.popleft())
+            self._give_warnings()
             gevent.sleep(BEAT_S)
+
+    def _give_warnings(self) -> None:
+        while self._warnings:
+            self._warn(*self._warnings.popleft())
 
     def _watch(self) -> None:
         """In the thread: follow one suspect at a time, for as long as the beat stays out."""
@@ -98,11 +102,12 @@ class Watchdog:
             sample = self._sample() if now - self._beat > 2 * BEAT_S else None
             if sample is None:
                 self._suspect = None
-            elif self._suspect is None or self._suspect.round != sample.round:
+                continue
+            suspect = self._suspect
+            if suspect is None or suspect.round != sample.round:
                 since = due if held_up else now - BEAT_S
-                self._suspect = _Suspect(sample.round, max(since, self._beat))
-            if sample is not None and self._suspect is not None:
-                self._judge(self._suspect, now - self._suspect.since, sample)
+                suspect = self._suspect = _Suspect(sample.round, max(since, self._beat))
+            self._judge(suspect, now - suspect.since, sample)
 
     def _judge(self, suspect: _Suspect, held: float, sample: _Sample) -> None:
         if held > WARN_S and not suspect.warned:

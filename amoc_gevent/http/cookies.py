@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from amoc_gevent import clock
-from amoc_gevent.http.errors import InvalidHeader
+from amoc_gevent.http.errors import INVALID_HEADER, InvalidHeader
 
 NEVER = float("inf")
 MAX_COOKIES = 3000
@@ -60,7 +60,7 @@ class Cookies(MutableMapping[str, str]):
     def set(self, name: str, value: str, domain: str = "", path: str = "/") -> None:
         """Set a cookie by hand. Raises InvalidHeader for what no header can carry."""
         if not name or _FORBIDDEN(name) or "=" in name or _FORBIDDEN(value):
-            raise InvalidHeader("invalid header", f"no cookie can be {name!r}={value!r}")
+            raise InvalidHeader(INVALID_HEADER, f"no cookie can be {name!r}={value!r}")
         self._put(Cookie(name, value, domain.lstrip(".").lower(), path))
 
     def store(self, fields: list[str], host: str, path: str, secure: bool) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
-from amoc_gevent.http.errors import InvalidHeader
+from amoc_gevent.http.errors import INVALID_HEADER, InvalidHeader
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _FORBIDDEN = re.compile(r"[\r\n\0]").search
@@ -94,9 +94,9 @@ def encode(fields: Iterable[tuple[str, str]]) -> bytes:
     for name, value in fields:
         text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
         if not _NAME(name):
-            raise InvalidHeader("invalid header", f"{name!r} is no name of a header field")
+            raise InvalidHeader(INVALID_HEADER, f"{name!r} is no name of a header field")
         if _FORBIDDEN(text):
-            raise InvalidHeader("invalid header", f"the value of {name} has a line break: {text!r}")
+            raise InvalidHeader(INVALID_HEADER, f"the value of {name} has a line break: {text!r}")
         lines.append(f"{name}: {text}\r\n")
     joined = "".join(lines)
     try:

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from amoc_gevent.http import urls
 from amoc_gevent.http.auth import HTTPBasicAuth
-from amoc_gevent.http.errors import InvalidHeader
+from amoc_gevent.http.errors import INVALID_HEADER, InvalidHeader
 from amoc_gevent.http.headers import Headers, encode
 from amoc_gevent.transport import Certificate, Peer, SourceAddress, Verify, context
 
@@ -136,7 +136,7 @@ class Template:
         Raises InvalidURL and InvalidHeader.
         """
         if not _TOKEN(method):
-            raise InvalidHeader("invalid header", f"{method!r} is no method")
+            raise InvalidHeader(INVALID_HEADER, f"{method!r} is no method")
         parts = urls.split(urls.join(self._common.base_url, url))
         fields = Headers(self._common.fields)
         basic = self._common.basic

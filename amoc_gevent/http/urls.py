@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
-from amoc_gevent.http.errors import InvalidURL
+from amoc_gevent.http.errors import INVALID_URL, InvalidURL
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -45,11 +45,11 @@ def join(base: str, url: str) -> str:
     """Return `url` if it is absolute, else `base` followed by `url`, which begins with "/"."""
     if url.startswith("/") or (base and (not url or url.startswith("?"))):
         if not base:
-            raise InvalidURL("invalid URL", f"{url!r} needs a Session(base_url)")
+            raise InvalidURL(INVALID_URL, f"{url!r} needs a Session(base_url)")
         return base.rstrip("/") + url if url else base
     if "://" not in url:
         raise InvalidURL(
-            "invalid URL", f"{url!r} must begin with http://, https:// or, with a base_url, /"
+            INVALID_URL, f"{url!r} must begin with http://, https:// or, with a base_url, /"
         )
     return url
 
@@ -64,7 +64,7 @@ def follow(url: str, location: str) -> str:
         led = urljoin(url, raw.strip())
         _ = urlsplit(led).port
     except ValueError as error:
-        raise InvalidURL("invalid URL", f"{raw!r}, from {url}: {error}") from None
+        raise InvalidURL(INVALID_URL, f"{raw!r}, from {url}: {error}") from None
     return led
 
 
@@ -99,18 +99,18 @@ def split(url: str) -> Url:
     """Split and percent-encode an absolute URL. Raises InvalidURL, which says what is wrong."""
     bad = _CONTROL(url.strip().replace(" ", "%20"))
     if bad:
-        raise InvalidURL("invalid URL", f"{url!r} has a control character")
+        raise InvalidURL(INVALID_URL, f"{url!r} has a control character")
     try:
         parts = urlsplit(url.strip())
         port = parts.port
         host = _ascii_host(parts.hostname or "")
     except (ValueError, UnicodeError) as error:
-        raise InvalidURL("invalid URL", f"{url!r}: {error}") from None
+        raise InvalidURL(INVALID_URL, f"{url!r}: {error}") from None
     scheme = parts.scheme.lower()
     if scheme not in DEFAULT_PORTS:
-        raise InvalidURL("invalid URL", f"{url!r}: the scheme must be http or https")
+        raise InvalidURL(INVALID_URL, f"{url!r}: the scheme must be http or https")
     if not _HOST(host):
-        raise InvalidURL("invalid URL", f"{url!r} has no host that could be one")
+        raise InvalidURL(INVALID_URL, f"{url!r} has no host that could be one")
     path = requote(_without_dots(parts.path)) or "/"
     target = f"{path}?{requote(parts.query)}" if parts.query else path
     user = None if parts.username is None else unquote(parts.username)

@@ -83,3 +83,15 @@ def test_each_life_has_a_number_of_its_own(now: SimpleNamespace) -> None:
         die(worker, now, 1.0)
         numbers.append(worker.incarnation)
     assert numbers == [1, 2, 3, 4]
+
+
+def test_each_second_that_a_worker_told_nothing_of_is_told_once() -> None:
+    worker = WorkerProcess(1, since=100, accounted=100, last_second=101)
+    assert worker.silence("n", 101) == []
+    (first,) = worker.silence("n", 102)
+    assert (first.node, first.worker, first.second, first.silent) == ("n", 1, 102, True)
+    assert first.timer_lag_us == 1_000_000
+    assert [one.second for one in worker.silence("n", 104)] == [103, 104]
+    worker.last_second = 110
+    assert worker.silence("n", 110) == []
+    assert [one.second for one in worker.silence("n", 1000)] == [*range(991, 1001)]

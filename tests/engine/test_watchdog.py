@@ -126,6 +126,20 @@ def test_a_user_that_blocks_in_one_call_is_named_afterwards(
     assert crowd.errors == []
 
 
+def test_what_is_left_to_warn_of_is_given_when_it_stops(watched: Watched) -> None:
+    def start(_user_id: int) -> None:
+        gevent.sleep(0.1)
+        time.sleep(0.25)
+        assert watched.watchdog is not None
+        watched.watchdog.stop()
+
+    crowd = Crowd(start)
+    watched.begin(limit=60.0)
+    crowd.add(1)
+    crowd.until_counts(resting=1)
+    assert watched.named == [1]
+
+
 def test_a_process_that_stood_still_blames_no_user(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
