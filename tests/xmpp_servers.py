@@ -267,7 +267,9 @@ modules:
   mod_ping: {{}}
   mod_privacy: {{}}
   mod_private: {{}}
-  mod_pubsub: {{host: "pubsub.@HOST@", access_createnode: all, plugins: [flat, pep]}}
+  # who logs in is not told what an earlier test published
+  mod_pubsub: {{host: "pubsub.@HOST@", access_createnode: all, plugins: [flat, pep],
+               default_node_config: {{send_last_published_item: never}}}}
   mod_register: {{ip_access: all, access: all, registration_watchers: []}}
   mod_roster: {{versioning: true}}
   mod_stream_mgmt: {{resume_timeout: 120, max_resume_timeout: 600, max_ack_queue: 10000}}
