@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 class IdSet:
     """Ids as sorted, disjoint, non-adjacent intervals; a million neighbours cost one pair."""
 
-    __slots__ = ("_firsts", "_lasts")
+    __slots__ = ("_firsts", "_lasts", "_size")
 
     def __init__(self, intervals: Iterable[tuple[int, int]] = ()) -> None:
         self._firsts: list[int] = []
         self._lasts: list[int] = []
+        self._size = 0
         for first, last in intervals:
             self.add(first, last)
 
@@ -26,6 +27,9 @@ class IdSet:
         if low < high:
             first = min(first, self._firsts[low])
             last = max(last, self._lasts[high - 1])
+        for at in range(low, high):
+            self._size -= self._lasts[at] - self._firsts[at] + 1
+        self._size += last - first + 1
         self._firsts[low:high] = [first]
         self._lasts[low:high] = [last]
 
@@ -47,7 +51,7 @@ class IdSet:
         return self._lasts[at] if user_id in self else None
 
     def __len__(self) -> int:
-        return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
+        return self._size
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Iterate over the intervals, ascending, as (first, last)."""

@@ -13,8 +13,9 @@ from amoc_gevent.core.results import Results
 class Run:
     """A run: what was asked for, how it stands, what was measured.
 
-    Times are seconds since 1970 of the master's steady clock, 0 while they lie ahead. `clocks` has
-    for each node how its clocks stood to the master's, as it last said.
+    Times are seconds since 1970 of the master's steady clock, 0 while they lie ahead. `ended_ids`
+    are the users that ended by themselves. `clocks` has for each node how its clocks stood to the
+    master's, as it last said.
     """
 
     plan: Plan
@@ -32,6 +33,11 @@ class Run:
     failure: Failure | None = None
     final_status: Status = "finished"
     clocks: dict[str, Clock] = field(default_factory=dict)
+    _gone: IdSet = field(init=False, repr=False)
+    _removals_seen: int = field(init=False, default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        self._gone = IdSet(self.ended_ids)
 
     @property
     def id(self) -> str:
@@ -72,14 +78,40 @@ class Run:
             found.add_range(removal.ids)
         return len(found)
 
-    def count_users(self, reported: UserCounts) -> None:
-        """Take over what the nodes reported, so that the states sum to all who were asked for.
+    def end_users(self, first: int, last: int) -> None:
+        """Note that the users `first` to `last` ended by themselves, as far as they are its own."""
+        first, last = max(first, self.first), min(last, self.plan.highest)
+        self.ended_ids.add(first, last)
+        self._gone.add(first, last)
 
-        Users of whom no node has told wait for one, or for good once the run stops.
+    @property
+    def gone(self) -> int:
+        """How many users ended by themselves or were removed, each once."""
+        for removal in self.plan.removals[self._removals_seen :]:
+            self._gone.add_range(removal.ids)
+        self._removals_seen = len(self.plan.removals)
+        return len(self._gone)
+
+    def count_users(self, reported: UserCounts) -> None:
+        """Count the users by state, from what the nodes `reported`; the states sum to all users.
+
+        Done are only those whose ids ended by themselves or were removed, never those of whom a
+        node says that it has them no more: others may have them by now. The rest waits for a node,
+        and is done once the run stops.
         """
-        unheard = max(0, self.assigned - reported.total)
-        growing = self.status in {"starting", "running"}
-        self.users = reported + UserCounts(**{"waiting" if growing else "done": unheard})
+        running = min(reported.running, self.assigned)
+        resting = min(reported.resting, self.assigned - running)
+        absent = self.assigned - running - resting
+        if self.status in {"starting", "running"}:
+            done = max(0, min(self.gone, absent - reported.waiting))
+        else:
+            done = absent
+        self.users = UserCounts(absent - done, running, resting, done)
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether every user ended, as last counted, and not all of them by being removed."""
+        return self.users.done == self.assigned and self.removed < self.assigned
 
     def elapsed(self, now: float) -> float:
         """Seconds since its first user's slot, up to its end."""

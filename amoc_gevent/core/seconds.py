@@ -44,8 +44,10 @@ class OpenSeconds:
         self._open.setdefault(second, Second(second)).health.append(health)
 
     def drop_levels(self, worker: int) -> None:
-        """Forget the levels of a worker that died: what they told of is gone with it."""
+        """Forget the levels of a worker that ended: what they told of is gone with it."""
         self._levels.pop(worker, None)
+        for found in self._open.values():  # else the last of them would take their place
+            found.levels.pop(worker, None)
 
     @property
     def oldest(self) -> float:

@@ -136,7 +136,7 @@ class Conductor:
             run.clocks[node.name] = node.clock
         self._uncounted = True
         for first, last in report.ended:
-            run.ended_ids.add(first, last)
+            run.end_users(first, last)
         run.events.extend(report.events)
         for second, snapshot in report.seconds:
             health = [one for one in report.health if one.second == second]
@@ -251,7 +251,7 @@ class Conductor:
             if self.moving:
                 self._release_moves(run)
             over = run.duration is not None and now >= run.started_at + run.duration
-            if over or self._all_ended(run):
+            if over or run.all_ended:
                 self.begin_stop(run)
         elif run.status == "stopping":
             self._advance_stop(run, now)
@@ -277,10 +277,6 @@ class Conductor:
         """Return the nodes that have users of the run, as far as they are heard."""
         names = _named(run.plan)
         return [node for node in self.present if node.name in names]
-
-    def _all_ended(self, run: Run) -> bool:
-        """Whether every user ended, and not all of them because they were removed."""
-        return run.users.done == run.assigned and run.removed < run.assigned
 
     def _advance_stop(self, run: Run, now: float) -> None:
         nodes, by_force_at = self.present, run.stopping_at + run.plan.options.stop_timeout

@@ -25,8 +25,8 @@ SILENCE = f"has not reported for {SILENT_S} s: one call holds it, or it was stop
 class Crew:
     """`count` worker processes for one run at a time, reached at `orders` and `reports`.
 
-    `on_event(kind, text)` hears what is worth knowing, `on_death(index)` of a worker that died, and
-    `on_output(line)` what workers write.
+    `on_event(kind, text)` hears what is worth knowing, `on_death(index)` of a worker that died or
+    ended in the midst of the run, and `on_output(line)` what workers write.
     """
 
     def __init__(
@@ -134,6 +134,8 @@ class Crew:
         before, worker.state = worker.state, report.state
         if report.state == "stopped":
             worker.note_stopped(return_later=self._going_on)
+            if self._going_on:
+                self._on_death(worker.index)
         elif report.state == "ready":
             if report.users.running != worker.users.running:
                 worker.progressed = clock.monotonic()

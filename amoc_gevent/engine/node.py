@@ -218,12 +218,24 @@ class Node:
             return
         self.refused = ""
         self._outbox.acknowledge(ack.sequence)
+        self._tell_of_dropped()
         self._offset.exchange(ack.sent, ack.received, ack.time, now)
         plan = self._plan
         if (plan.run, plan.version >= ack.version) == (ack.run, True):
             self._until = max(self._until, ack.sent + ack.lease)
             self._grace = min(LEASE_GRACE_S, ack.lease / 8)
         self._go_on()
+
+    def _tell_of_dropped(self) -> None:
+        """Tell the master, now that it answers, of reports that it will never get.
+
+        Users whose ends were in them will not start again, so it must hear of those once more.
+        """
+        dropped = self._outbox.take_dropped()
+        if dropped:
+            self._ended.extend(self._ended_ids)
+            text = f"node {self.name} dropped {dropped} reports that the master did not answer"
+            self._event("reports-dropped", f"{text}: what was measured in them is missing")
 
     def _take_plan(self, plan: Plan) -> None:
         if plan.run != self._plan.run:
@@ -239,6 +251,7 @@ class Node:
     def _replace_run(self) -> None:
         """End what is left of the last run."""
         self._crew.renew()
+        self._outbox.take_dropped()
         self._seconds = OpenSeconds()
         self._events.clear()
         self._refusals = Refusals()

@@ -32,7 +32,8 @@ class Outbox:
 
     def __init__(self, push: Callable[[bytes], bool]) -> None:
         self._push = push
-        self._kept: deque[_Kept] = deque(maxlen=KEPT_REPORTS)
+        self._kept: deque[_Kept] = deque()
+        self._dropped = 0
         self.sequence = 0
 
     @property
@@ -51,10 +52,18 @@ class Outbox:
         return not self._kept
 
     def send(self, data: bytes) -> None:
-        """Send the next report."""
+        """Send the next report; the oldest is dropped where too many wait for an answer."""
         self.sequence += 1
+        while len(self._kept) >= KEPT_REPORTS:
+            self._kept.popleft()
+            self._dropped += 1
         self._kept.append(_Kept(self.sequence, data, clock.monotonic(), RESEND_S))
         self._push(data)
+
+    def take_dropped(self) -> int:
+        """Return how many reports were dropped since the last call."""
+        dropped, self._dropped = self._dropped, 0
+        return dropped
 
     def acknowledge(self, sequence: int) -> None:
         """Drop the reports up to this number; send some of the others again that went long ago."""

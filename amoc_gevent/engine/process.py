@@ -54,7 +54,8 @@ class WorkerProcess:
     ) -> None:
         """Start a new interpreter; `on_output` gets each line that it writes.
 
-        `on_exit` is called, in a greenlet of its own, when it has ended.
+        `on_exit` is called, in a greenlet of its own, when it has ended and no other was started
+        in its place by then.
         """
         self.state, self.killed, self.outlawed = "starting", False, False
         self.plan_version = self.since = 0
@@ -76,7 +77,8 @@ class WorkerProcess:
 
     def _wait(self, process: "Popen[bytes]", on_exit: Callable[["WorkerProcess"], None]) -> None:
         process.wait()
-        on_exit(self)
+        if self.process is process:  # else the next one was started already
+            on_exit(self)
 
     @property
     def alive(self) -> bool:
@@ -140,12 +142,12 @@ class WorkerProcess:
         return min(BACKOFF_MAX_S, 0.25 * 2**self.quick_deaths) if self.quick_deaths > 1 else 0.0
 
     def note_stopped(self, *, return_later: bool = False) -> None:
-        """Note that it has ended, and its users with it: for good, or they `return_later`."""
+        """Note that it has ended, and its users with it.
+
+        They are done, unless they `return_later`: then nobody knows so far where they will be.
+        """
         self.state = "stopped"
-        total, done = self.users.total, self.users.done
-        self.users = UserCounts(waiting=total - done, done=done)
-        if not return_later:
-            self.users = UserCounts(done=total)
+        self.users = UserCounts() if return_later else UserCounts(done=self.users.total)
 
 
 def _forward(process: "Popen[bytes]", on_output: Callable[[str], None]) -> None:

@@ -129,7 +129,7 @@ class Users:
         self._ended: list[int] = []
         self._departing: set[int] = set()
         self._late_until = 0.0
-        self._stopping = self._forced = False
+        self._stopping = self._forced = self._fenced = False
 
     @property
     def options(self) -> Options:
@@ -224,8 +224,10 @@ class Users:
     def fence(self) -> None:
         """End all users before anything else happens; to be called from the hub.
 
-        However many they are, none of them gets a turn meanwhile.
+        However many they are, none of them gets a turn meanwhile. None of them is done by that:
+        others may have them from now on.
         """
+        self._fenced = True
         self.stop(force=False)
         self._forced = True
         told = list(self._running)
@@ -246,7 +248,9 @@ class Users:
         return True
 
     def counts(self) -> UserCounts:
-        """Return how many users are in each state."""
+        """Return how many users are in each state; once fenced, only those that are still there."""
+        if self._fenced:
+            return UserCounts(running=len(self._running))
         waiting = 0
         for cursor in self._cursors:
             left = cursor.ids[cursor.at :]

@@ -62,6 +62,16 @@ def test_the_level_of_a_worker_that_died_is_gone() -> None:
     assert levels(seconds.take(6)) == [1.0]
 
 
+def test_the_last_level_of_a_worker_that_died_does_not_outlive_it() -> None:
+    """Its last second may be open still when it dies."""
+    seconds = OpenSeconds()
+    seconds.add(1, 5, measured(level=2.0), health(1, 5))
+    seconds.drop_levels(1)
+    for second in (5, 6):
+        seconds.add(0, second, measured(level=1.0), health(0, second))
+    assert levels(seconds.take(6)) == [1.0, 1.0]
+
+
 def test_what_comes_late_is_counted_and_its_level_not_added_to_those_already_sent() -> None:
     seconds = OpenSeconds()
     seconds.add(0, 5, measured(1, 1.0), health(0, 5))

@@ -75,7 +75,7 @@ def test_users_end_when_it_does_and_it_is_not_renewed_again(
     crowd = lease_of(lambda _: gevent.sleep(60))
     crowd.until_all_run(3)
     until(lambda: crowd.ends)
-    assert crowd.counts == UserCounts(done=3)
+    assert crowd.counts == UserCounts()
     crowd.lease.renew(clock.monotonic() + 60.0)
     assert crowd.lease.over
     assert (crowd.ends, crowd.stopped, crowd.errors) == (1, 1, [])
@@ -116,7 +116,7 @@ def test_an_order_that_comes_too_late_does_not_renew_it(lease_of: Callable[..., 
     stand_still(2 * LEASE_S)
     crowd.lease.renew(clock.monotonic() + 60.0)
     until(lambda: crowd.ends)
-    assert crowd.counts.done == 3
+    assert crowd.counts == UserCounts()
 
 
 @pytest.mark.parametrize("lasts", [LEASE_S, 60.0])
@@ -153,7 +153,7 @@ def test_a_signal_finds_the_hub_itself(lease_of: Callable[..., Leased]) -> None:
     os.kill(os.getpid(), signal.SIGCONT)
     until(lambda: crowd.ends)
     gevent.sleep(0.05)
-    assert (crowd.ends, crowd.counts.done) == (1, 3)
+    assert (crowd.ends, crowd.counts) == (1, UserCounts())
 
 
 def test_all_go_at_once_however_many_they_are(lease_of: Callable[..., Leased]) -> None:
@@ -171,7 +171,31 @@ def test_all_go_at_once_however_many_they_are(lease_of: Callable[..., Leased]) -
     crowd.until_all_run(50)
     gevent.get_hub().loop.run_callback(crowd.users.fence)
     until(lambda: crowd.stopped)
-    assert (acts, crowd.counts.done) == ([], 50)
+    assert (acts, crowd.counts) == ([], UserCounts())
+
+
+def test_nobody_is_done_by_it_and_only_who_is_still_there_is_counted(
+    lease_of: Callable[..., Leased],
+) -> None:
+    gate = Event()
+
+    def start(user_id: int) -> None:
+        try:
+            gevent.sleep(0 if user_id == 1 else 60)
+        finally:
+            if user_id == 3:
+                gate.wait()
+
+    crowd = lease_of(start, 60.0)
+    crowd.add(3)
+    crowd.add(1, delay=3600.0)
+    crowd.until_counts(waiting=1, running=2, resting=1)
+    gevent.get_hub().loop.run_callback(crowd.users.fence)
+    until(lambda: crowd.counts == UserCounts(running=1))
+    gate.set()
+    until(lambda: crowd.stopped)
+    assert crowd.counts == UserCounts()
+    assert crowd.users.take_ended() == ()
 
 
 def test_one_that_clings_to_life_is_told_of(lease_of: Callable[..., Leased]) -> None:

@@ -312,9 +312,35 @@ def test_a_run_whose_users_were_all_removed_goes_on(stage: Stage) -> None:
 def test_a_run_ends_when_all_its_users_have(stage: Stage) -> None:
     run = stage.running()
     stage.nodes[0].obeys = True
+    stage.nodes[0].say(users=UserCounts(done=9), ended=((1, 9),))
+    until(lambda: run.users.done == 9)
+    stage.master.handle(Remove(1))
     stage.nodes[0].say(users=UserCounts(done=10))
     assert stage.master.ended.wait(20)
     assert run.status == "finished"
+
+
+def test_users_whom_their_nodes_call_done_and_whose_ids_did_not_end_are_not(stage: Stage) -> None:
+    """A node that was lost may say so of users whom others have by now."""
+    run = stage.running("a", "b")
+    one, other = stage.nodes
+    one.say(users=UserCounts(done=10))
+    other.say(users=UserCounts(running=8, done=12))
+    until(lambda: run.users.running == 8)
+    assert status_users(stage) == {"waiting": 2, "running": 8, "resting": 0, "done": 0}
+    other.say(users=UserCounts(running=10, done=12))
+    until(lambda: run.users.running == 10)
+    other.say(users=UserCounts(running=1, done=12), ended=((2, 10),))
+    until(lambda: run.users.running == 1)
+    assert (run.status, run.users) == ("running", UserCounts(running=1, done=9))
+
+
+@pytest.mark.parametrize("ended", [(-5, 3), (8, 2**52)])
+def test_users_of_other_runs_do_not_end_this_one(stage: Stage, ended: tuple[int, int]) -> None:
+    run = stage.running()
+    stage.nodes[0].say(users=UserCounts(running=10 - 3), ended=(ended,))
+    until(lambda: run.users.done)
+    assert status_users(stage) == {"waiting": 0, "running": 7, "resting": 0, "done": 3}
 
 
 def test_an_option_changes_in_the_plan(stage: Stage) -> None:
@@ -473,7 +499,7 @@ def test_a_report_of_another_run_is_acknowledged_and_not_counted(stage: Stage) -
 def test_users_of_whom_no_worker_told_yet_are_waiting(stage: Stage) -> None:
     stage.running("a", "b")
     assert status_users(stage) == {"waiting": 10, "running": 0, "resting": 0, "done": 0}
-    stage.nodes[0].say(users=UserCounts(1, 2, 1, 1))
+    stage.nodes[0].say(users=UserCounts(1, 2, 1, 1), ended=((1, 1),))
     until(lambda: status_users(stage)["running"] == 2)
     assert status_users(stage) == {"waiting": 6, "running": 2, "resting": 1, "done": 1}
     stage.master.handle(Add(5))

@@ -12,9 +12,10 @@ import pytest
 from gevent.monkey import get_original
 
 from amoc_gevent import clock
-from amoc_gevent.core.messages import Ack, Beat, Report, decode_report, encode
+from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.messages import Ack, Beat, Report, UserCounts, decode_report, encode
 from amoc_gevent.core.nodes import NodeView
-from amoc_gevent.core.plan import Batch, Plan
+from amoc_gevent.core.plan import Batch, Options, Plan
 from amoc_gevent.engine import bus, outbox
 from amoc_gevent.engine import node as node_module
 from amoc_gevent.engine.bus import Publisher, Puller, SocketDirectory
@@ -157,6 +158,7 @@ def test_more_reports_than_are_kept_stop_no_acknowledgement() -> None:
     for _ in range(outbox.KEPT_REPORTS + 10):
         kept.send(b"")
     assert (kept.sequence, kept.oldest) == (outbox.KEPT_REPORTS + 10, 11)
+    assert (kept.take_dropped(), kept.take_dropped()) == (10, 0)
     view = NodeView("here", "life")
     view.is_new(Report("here", "life", kept.sequence, "", "ready", kept.oldest))
     assert view.acknowledged == 10
@@ -247,8 +249,10 @@ def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
     until_told(grant, lambda: running(master) == 5, "users under a lease")
     began = stage.said.count("worker began")
     worker = stage.node._crew.workers[0]
-    until(lambda: master.newest.users.waiting == 5, "the end of all users after the lease")
+    until(lambda: running(master) == 0, "the end of all users after the lease")
     until(lambda: not worker.alive, "the end of the worker")
+    assert all(report.users.done == 0 for report in master.reports)
+    assert master.newest.users == UserCounts()
     assert any(event.kind == "fenced" for report in master.reports for event in report.events)
     assert stage.said.count("worker began") == began
 
@@ -279,6 +283,30 @@ def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
     assert kinds.count("fenced") == 1
     counted = sum(s.iterations for report in master.reports for _, s in report.seconds)
     assert counted == 0  # nobody who was cut has ended a round
+
+
+def test_who_ended_in_reports_that_were_dropped_is_told_of_again(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text("def start(user_id):\n    pass\n\n\ndef init():\n    pass\n")
+    master, plan = stage.master, plan_of(path, options=Options(repeat_num=1))
+
+    def ended(since: int = 0) -> list[tuple[int, int]]:
+        told = [r.ended for r in master.reports if r.sequence > since]
+        return [*IdSet(interval for intervals in told for interval in intervals)]
+
+    until_told(
+        lambda: (master.publish(plan), master.acknowledge(0))[2:],
+        lambda: ended() == [(1, 5)],
+        "the end of all users",
+    )
+    last = master.newest.sequence
+    monkeypatch.setattr(outbox, "KEPT_REPORTS", 1)
+    until(lambda: master.newest.oldest > last, "these reports to be dropped")
+    until_told(lambda: master.acknowledge(0), lambda: ended(last) == [(1, 5)])
+    events = [event for report in master.reports for event in report.events]
+    assert any(event.kind == "reports-dropped" for event in events)
 
 
 def test_a_name_that_is_taken_is_said_once_and_runs_nothing(

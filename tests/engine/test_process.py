@@ -12,7 +12,7 @@ from amoc_gevent.engine.process import BACKOFF_MAX_S, WorkerProcess
 
 
 def ended(code: int) -> Any:
-    return SimpleNamespace(returncode=code, pid=7, poll=lambda: code)
+    return SimpleNamespace(returncode=code, pid=7, poll=lambda: code, wait=lambda: code)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,16 @@ def test_its_users_wait_after_its_death_apart_from_those_that_were_done(
     assert worker.users == UserCounts(waiting=6, done=4)
     worker.note_stopped()
     assert (worker.state, worker.users) == ("stopped", UserCounts(done=10))
+
+
+def test_the_end_of_a_process_that_was_replaced_is_not_the_end_of_the_next() -> None:
+    worker, ends = WorkerProcess(0), []
+    before = SimpleNamespace(wait=lambda: setattr(worker, "process", ended(0)))
+    worker.process = before  # type: ignore[assignment]  # it is played
+    worker._wait(before, ends.append)  # type: ignore[arg-type]
+    assert ends == []
+    worker._wait(worker.process, ends.append)
+    assert ends == [worker]
 
 
 def test_each_life_has_a_number_of_its_own(now: SimpleNamespace) -> None:
