@@ -14,6 +14,7 @@ import psutil
 import pytest
 from gevent import subprocess
 
+from tests import rights
 from tests.hosts.fleet import Fleet
 from tests.net.conftest import plugged
 from tests.net.network import Host
@@ -132,6 +133,7 @@ def test_prepare_keeps_what_was_and_unprepare_brings_it_back(fleet: Fleet) -> No
 @contextmanager
 def full_disk(fleet: Fleet, host: Host) -> Iterator[None]:
     """Have the place of the release be a file system of 2 MB."""
+    rights.MOUNTS.need()
     place = host.directory / "opt"
     place.mkdir()
     subprocess.check_call(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)])
@@ -237,6 +239,7 @@ def test_the_doctor_examines_all_nodes_and_whether_they_reach_the_master(fleet: 
 
 
 def test_the_daemons_are_of_the_user_whom_hosts_ini_names(release: Path) -> None:
+    rights.OTHER_USER.need()
     found = pwd.getpwnam("nobody")
     with (
         tempfile.TemporaryDirectory(prefix="amoc-") as directory,  # which others can enter

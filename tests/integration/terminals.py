@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import psutil
 from gevent.os import forkpty_and_watch, waitpid
 
+from tests import rights
 from tests.servers import ROOT, wait_for
 
 
@@ -16,6 +17,7 @@ class Terminal:
     """`amoc ARGUMENTS` on a terminal of 24 lines and 100 columns."""
 
     def __init__(self, environment: Mapping[str, str], *arguments: str) -> None:
+        rights.PTY.need()
         self.shown = b""
         self._status: int | None = None
         self._child, self._terminal = forkpty_and_watch()
