@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from amoc_gevent.cli.client import Control
+from amoc_gevent.cli.client import Control, understood
 from amoc_gevent.cli.shown import shown
 from amoc_gevent.cli.verbs import Asked, Request
 from amoc_gevent.errors import EXIT_FINISHED, AmocError, ScenarioError, UsageError
@@ -29,8 +29,17 @@ def carry_out(asked: Asked, control: Control) -> int:
     if verb == "watch":
         from amoc_gevent.cli.watch import watch  # noqa: PLC0415  # terminals: one verb needs them
 
-        return watch(control, as_json=asked.as_json)
-    result = control.ask(_PREPARED.get(verb, _as_it_is)(asked))
+        with understood():
+            return watch(control, as_json=asked.as_json)
+    request = _PREPARED.get(verb, _as_it_is)(asked)
+    with understood():
+        _answered(asked, control, control.ask(request))
+    return EXIT_FINISHED
+
+
+def _answered(asked: Asked, control: Control, result: dict[str, Any]) -> None:
+    """Print the answer, when its effect has come where that is waited for."""
+    verb = asked.request["command"]
     if not asked.as_json:
         click.echo(shown(verb, result))
     if asked.wait and verb == "do":
@@ -42,7 +51,6 @@ def carry_out(asked: Asked, control: Control) -> int:
             click.echo(f"run {result['run']} {final}")
     if asked.as_json:
         click.echo(json.dumps(result.get("summary", result), indent=2, ensure_ascii=False))
-    return EXIT_FINISHED
 
 
 def _as_it_is(asked: Asked) -> Request:
@@ -55,12 +63,13 @@ def _with_its_path(asked: Asked) -> Request:
     Where there is none, the name may say something to the daemon.
     """
     from amoc_gevent.engine.catalogue import find  # noqa: PLC0415  # one verb needs it
+    from amoc_gevent.engine.places import resolved  # noqa: PLC0415  # the same
 
     try:
         path = find(asked.request["scenario"])
     except UsageError:
         return asked.request
-    return {**asked.request, "scenario": str(path.resolve())}
+    return {**asked.request, "scenario": str(resolved(path))}
 
 
 def _as_text(asked: Asked) -> Request:

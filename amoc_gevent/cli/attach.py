@@ -1,9 +1,11 @@
 """`amoc attach`: a prompt on the master that can be left and come back to."""
 
 import sys
+from typing import Any
 
 import click
 
+from amoc_gevent.cli.client import understood
 from amoc_gevent.cli.prompt import steer
 from amoc_gevent.cli.remote import master_of
 from amoc_gevent.engine.home import Home
@@ -21,14 +23,19 @@ def attach() -> int:
     told = control.ask({"command": "daemon"})
     if not sys.stdin.isatty():
         return EXIT_FINISHED if steer(control) else EXIT_FAILED
-    click.echo(f"attached to the master, pid {told['pid']}; `help` says what there is")
+    click.echo(f"attached to the master, pid {told.get('pid')}; `help` says what there is")
     steer(control)
     try:
-        status = control.ask({"command": "status"})
+        with understood():
+            goes_on = _goes_on(control.ask({"command": "status"}))
     except AmocError as error:
         click.echo(f"detached: {error}")
         return EXIT_FINISHED
-    running = status["status"] in {"starting", "running", "stopping"}
-    goes_on = f": run {status['run']} of {status['scenario']} goes on" if running else ""
     click.echo(f"detached{goes_on}; `amoc attach` comes back")
     return EXIT_FINISHED
+
+
+def _goes_on(status: dict[str, Any]) -> str:
+    if status["status"] not in {"starting", "running", "stopping"}:
+        return ""
+    return f": run {status['run']} of {status['scenario']} goes on"

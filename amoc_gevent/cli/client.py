@@ -75,7 +75,7 @@ class Stream:
         if not data:
             raise UnansweredError("the load generator has ended")
         *lines, self._buffer = (self._buffer + data).split(b"\n")
-        answers = [_result(line) for line in lines]
+        answers = [_result(line + b"\n") for line in lines]
         self.ended = any(not answer.get("more") for answer in answers)
         return [answer["result"] for answer in answers if answer.get("more")]
 
@@ -102,7 +102,28 @@ def _next(lines: Any) -> bytes:
 
 
 def _result(line: bytes) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(line)
-    if not answer["ok"]:
-        raise (UsageError if answer.get("usage") else AmocError)(answer["error"])
+    """Return an answer that has a result; raise what was refused, and for what is no answer."""
+    if not line.endswith(b"\n"):
+        raise UnansweredError("the load generator ended in the middle of its answer")
+    try:
+        answer: dict[str, Any] = json.loads(line)
+        if not answer["ok"]:
+            raise (UsageError if answer.get("usage") else AmocError)(answer["error"])
+        if not isinstance(answer["result"], dict):
+            raise TypeError("its result is no object")  # noqa: TRY301  # as what is missing is told
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise UnansweredError(f"{NONSENSE}: {line[:80]!r}") from error
     return answer
+
+
+NONSENSE = "this amoc cannot read the load generator's answer"
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Raise UnansweredError where, within the block, an answer lacks a part or has a wrong type."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UnansweredError(f"{NONSENSE} ({what}): are both of one release?") from error

@@ -13,7 +13,7 @@ import click
 
 from amoc_gevent import clock
 from amoc_gevent.cli.client import Control
-from amoc_gevent.cli.prompt import steer
+from amoc_gevent.cli.prompt import ToldToEnd, steer
 from amoc_gevent.engine.child import command_line, environment
 from amoc_gevent.engine.home import socket_parent
 from amoc_gevent.engine.logs import log_level
@@ -48,7 +48,7 @@ def console(workers: int | None) -> int:
 
 def _leave(number: int, _frame: object) -> None:
     """End as at the end of input, so that the run ends and nothing is left behind."""
-    sys.exit(128 + number)
+    raise ToldToEnd(128 + number)
 
 
 def _start_engine(path: Path, workers: int) -> "subprocess.Popen[str]":

@@ -15,7 +15,7 @@ from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
 from amoc_gevent.hosts import inventory, release, tasks
 from amoc_gevent.hosts.deployment import Deployment
 from amoc_gevent.hosts.inventory import Inventory, Machine
-from amoc_gevent.hosts.ssh import Ssh, connections
+from amoc_gevent.hosts.ssh import Ssh, becomes_root, connections
 from amoc_gevent.hosts.work import Outcome, on_all, summary_line
 
 RELEASE = Path(os.environ.get("AMOC_RELEASE") or PACKAGE.parent / "dist/amoc")
@@ -150,18 +150,28 @@ def logs(path: Path, limit: str, lines: int) -> int:
 def attach(path: Path) -> int:
     """Steer the master's run from a prompt there."""
     master = inventory.read(path).master
-    user = master["amoc_user"]
-    login = master["ansible_user"] or "root"
+    user, home = master["amoc_user"], master["amoc_home"]
     amoc = f"{master['amoc_install_dir']}/bin/amoc"
-    words = ["env", shlex.quote(f"AMOC_HOME={master['amoc_home']}"), shlex.quote(amoc), "attach"]
-    if user not in {"root", login}:
-        group = f'"$(id -g {user})"'
-        words = ["setpriv", "--reuid", user, "--regid", group, "--init-groups", *words]
-    if login not in {"root", user}:
+    words = ["sh", "-c", ATTACHING, "attach", user, home, amoc]
+    if becomes_root(master) and master["ansible_user"] != user:
         words = ["sudo", "-n", *words]
     with connections() as ssh:
         terminal = ["-t"] if sys.stdin.isatty() else []
-        return subprocess.run([*ssh.command(master, *terminal), *words], check=False).returncode
+        command = [*ssh.command(master, *terminal), shlex.join(words)]
+        return subprocess.run(command, check=False).returncode
+
+
+ATTACHING = """
+user=$1 home=$2 amoc=$3
+id "$user" >/dev/null 2>&1 && [ -x "$amoc" ] && cd "$home" 2>/dev/null ||
+    { echo "amoc is not deployed there for user $user: make prepare deploy" >&2; exit 1; }
+export AMOC_HOME="$home"
+[ "$(id -un)" = "$user" ] && exec "$amoc" attach
+export HOME="$home"
+exec setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups "$amoc" attach
+"""
+"""Attaches as the user whom the daemons are, from their home: that user may enter it, and may not
+enter the directory in which the one who logs in begins."""
 
 
 def _python() -> str:

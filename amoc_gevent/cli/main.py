@@ -4,6 +4,7 @@ A command's module is imported when it is called, so that `amoc --help` answers 
 """
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -108,6 +109,8 @@ class Amoc(click.Group):
         extra.pop("standalone_mode", None)
         if sys.stdout is None:  # it was closed before we began
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  # as it would be, until the end
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be of bytes like no other
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             code = super().main(args, prog_name, standalone_mode=False, **extra)
             sys.stdout.flush()
@@ -144,6 +147,7 @@ def _failed(error: AmocError) -> int:
 
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+BARRED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
 
 
 def _told(error: OSError) -> int:
@@ -156,6 +160,9 @@ def _told(error: OSError) -> int:
         return EXIT_FAILED
     if error.errno in NO_ROOM and error.filename is None:
         click.echo(f"amoc: what was to be written cannot be: {error.strerror}", err=True)
+    elif error.errno in BARRED and error.filename is not None:
+        click.echo(f"amoc: {error.filename}: {error.strerror}", err=True)
+        return EXIT_FAILED
     elif not isinstance(error, BrokenPipeError):
         raise error
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -25,6 +25,7 @@ from amoc_gevent.engine.health import descriptor_warning, raise_descriptor_limit
 from amoc_gevent.engine.local import LocalCluster
 from amoc_gevent.engine.logs import log_level
 from amoc_gevent.engine.master import Master
+from amoc_gevent.engine.places import resolved
 from amoc_gevent.errors import (
     EXIT_FAILED,
     EXIT_FINISHED,
@@ -125,7 +126,7 @@ def run(
     rate = _rate(user_rate, interarrival)
     workers = workers or len(os.sched_getaffinity(0))
     command = Do(
-        str(find(scenario).resolve()),
+        str(resolved(find(scenario))),
         first,
         last,
         settings=pairs(settings),

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from amoc_gevent import settings
-from amoc_gevent.engine import loader
+from amoc_gevent.engine import catalogue, loader
 from amoc_gevent.engine.places import shown
 from amoc_gevent.settings import SettingDescription
 
@@ -19,6 +19,8 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for oth
 def scenarios(as_json: bool) -> None:
     """List the scenarios of ./scenarios with the first line of each docstring."""
     found = loader.listing()
+    for line in catalogue.barred():
+        click.echo(f"amoc: {line}", err=True)
     if as_json:
         rows = [{"name": s.name, "path": shown(s.path), "summary": s.summary} for s in found]
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))

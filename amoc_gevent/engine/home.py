@@ -47,9 +47,24 @@ class Home:
 
     @classmethod
     def current(cls) -> Self:
-        """Return the home that the environment names."""
+        """Return the home that the environment names; AmocError for one that cannot be entered."""
         given = os.environ.get("AMOC_HOME") or "~/.amoc"
-        return cls(Path(os.path.abspath(Path(given).expanduser())))  # noqa: PTH100  # links stay
+        try:
+            home = cls(Path(os.path.abspath(Path(given).expanduser())))  # noqa: PTH100  # links stay
+        except RuntimeError:
+            hint = "there is no such home directory: set AMOC_HOME to a directory"
+            raise AmocError(f"{given}: {hint}") from None
+        home._enter()
+        return home
+
+    def _enter(self) -> None:
+        """Raise AmocError where the directory is there and what it holds cannot be seen."""
+        try:
+            (self.path / "..").stat()
+        except FileNotFoundError:  # it was not made yet
+            return
+        except OSError as error:
+            raise AmocError(f"AMOC_HOME {self.path} cannot be used: {error.strerror}") from error
 
     def make(self) -> Self:
         """Make the directory (mode 0700) where there is none; AmocError where that cannot be."""
@@ -81,6 +96,11 @@ class Home:
     def keys(self) -> Path:
         """The directory of keys."""
         return self.path / "keys"
+
+    @property
+    def traceback(self) -> Path:
+        """The traceback of the latest error at a prompt that was not foreseen."""
+        return self.logs / "prompt.traceback"
 
     @property
     def history(self) -> Path:

@@ -19,8 +19,8 @@ from greenlet import GreenletExit
 from amoc_gevent import settings
 from amoc_gevent.engine import requirements
 from amoc_gevent.engine.catalogue import Listed, find, listing, name_of
-from amoc_gevent.engine.places import belongs, place_of, shown, traceback_from
-from amoc_gevent.errors import AmocError, ScenarioError
+from amoc_gevent.engine.places import belongs, place_of, resolved, shown, traceback_from
+from amoc_gevent.errors import AmocError, ScenarioError, UsageError
 
 __all__ = ["Listed", "Scenario", "find", "listing", "load", "place_of", "trimmed_traceback"]
 
@@ -107,9 +107,10 @@ _imports = _Imports()
 def load(path: Path) -> Scenario:
     """Import the scenario at `path`, which `find` returned, and check its callbacks.
 
-    Settings declared before are forgotten. Raises ScenarioError for all that is wrong with it.
+    Settings declared before are forgotten. Raises ScenarioError for all that is wrong with it,
+    UsageError where its file cannot be read.
     """
-    path = path.resolve()
+    path = resolved(path)
     settings.registry.reset()
     _imports.forget()
     module = _imported(path)
@@ -152,6 +153,8 @@ def _imported(path: Path) -> ModuleType:
         advice = requirements.advice(error.name, path)
         raise ScenarioError(f"{place_of(error, path)}: {advice}") from None
     except BaseException as error:  # noqa: BLE001  # the boundary around the scenario's import
+        if isinstance(error, OSError) and error.filename == str(path):
+            raise UsageError(f"{shown(path)} cannot be read: {error.strerror}") from None
         raise _failure(error, path) from None
     return module
 

@@ -28,6 +28,7 @@ from amoc_gevent.engine.catalogue import find
 from amoc_gevent.engine.conductor import LEAD_S, Conductor
 from amoc_gevent.engine.fleet import Ears, Fleet
 from amoc_gevent.engine.keeper import Keeper
+from amoc_gevent.engine.places import resolved
 from amoc_gevent.engine.sources import pack
 from amoc_gevent.engine.store import Store
 from amoc_gevent.engine.topics import code_topic
@@ -243,7 +244,7 @@ class Master:
             version=self._keeper.version + 1,
             run=uuid.uuid4().hex[:12],
             status="starting",
-            scenario=str(path.resolve()),
+            scenario=str(resolved(path)),
             code=code,
             settings=dict(command.settings),
             options=command.options,

@@ -4,6 +4,7 @@ The scenario's author sees their own lines first and never the engine's. What be
 is its directory, apart from installed packages and amoc itself.
 """
 
+import os
 import sys
 import traceback
 from functools import lru_cache
@@ -14,19 +15,26 @@ PACKAGE = Path(__file__).resolve().parent.parent
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
+def resolved(path: Path | str) -> Path:
+    """Return `path` as an absolute one without links.
+
+    Links in a circle and what may not be read stay as they are, where Path.resolve would raise.
+    """
+    return Path(os.path.realpath(path))
+
+
 def shown(path: Path | str) -> str:
     """Return `path` as people name it: relative where it lies below the working directory."""
     try:
         return _shown(str(path), Path.cwd())
-    except FileNotFoundError:  # the working directory was removed: nothing lies below it
+    except (OSError, ValueError):  # the working directory was removed, or `path` can be none
         return str(path)
 
 
 @lru_cache(4096)
 def _shown(path: str, directory: Path) -> str:
-    resolved = Path(path).resolve()
-    below = resolved.is_relative_to(directory)
-    return str(resolved.relative_to(directory) if below else resolved)
+    found = resolved(path)
+    return str(found.relative_to(directory) if found.is_relative_to(directory) else found)
 
 
 @lru_cache(4096)
@@ -34,7 +42,7 @@ def belongs(filename: str, scenario: Path) -> bool:
     """Say whether source file `filename` is part of the scenario at `scenario`."""
     if filename.startswith("<"):
         return False
-    file, directory = Path(filename).resolve(), scenario.resolve().parent
+    file, directory = resolved(filename), resolved(scenario).parent
     return (
         file.is_relative_to(directory)
         and not file.is_relative_to(PACKAGE)

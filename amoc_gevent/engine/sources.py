@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from amoc_gevent.core import codec
 from amoc_gevent.core.messages import MessageError
-from amoc_gevent.engine.places import shown
+from amoc_gevent.engine.places import resolved, shown
 from amoc_gevent.engine.requirements import FILE
 from amoc_gevent.errors import AmocError, UsageError
 
@@ -31,7 +31,7 @@ def pack(scenario: Path) -> tuple[str, bytes]:
 
     Raises UsageError for one that is too large, or that cannot be read.
     """
-    scenario = scenario.resolve()
+    scenario = resolved(scenario)
     packaged = scenario.name == "__init__.py"
     root = scenario.parent.parent if packaged else scenario.parent
     paths: set[Path] = set()
@@ -79,7 +79,7 @@ def _imported(path: Path) -> set[str]:
     """Return the first parts of the names of the modules that a file imports, wherever it does."""
     try:
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set()  # whoever loads it will say what is wrong
     found: set[str] = set()
     for node in ast.walk(tree):

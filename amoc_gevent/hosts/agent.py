@@ -259,8 +259,16 @@ def _have_home(task):
     home = task["home"]
     os.makedirs(home, mode=0o700, exist_ok=True)
     if task["user"] != "root":
-        found = pwd.getpwnam(task["user"])
+        found = _entry(task["user"])
         os.chown(home, found.pw_uid, found.pw_gid)
+
+
+def _entry(user):
+    """Return what the machine knows of a user; Failed where it knows none."""
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise Failed("there is no user %s: make prepare" % user)
 
 
 def _hash(path):
@@ -293,7 +301,7 @@ def _as_user(task, command, text=None):
     env = dict(os.environ, AMOC_HOME=task["home"], PYTHONDONTWRITEBYTECODE="")
     env["PATH"] = os.path.dirname(python_of(task["python"])) + ":" + env.get("PATH", os.defpath)
     if task["user"] != "root" and os.geteuid() == 0:
-        found = pwd.getpwnam(task["user"])
+        found = _entry(task["user"])
         ids = ["--reuid", str(found.pw_uid), "--regid", str(found.pw_gid), "--init-groups"]
         command = ["setpriv"] + ids + command
         env["HOME"] = task["home"]
@@ -463,6 +471,7 @@ VERBS = {
 
 def main():
     """Carry out the order that comes in."""
+    os.umask(0o022)  # or what is installed here might be of use to root alone
     task = json.loads(sys.stdin.buffer.readline().decode())
     try:
         answer = VERBS[task["verb"]](task, sys.stdin.buffer.read(task["size"]))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from amoc_gevent.engine.child import command_line, environment
-from amoc_gevent.errors import AmocError
+from amoc_gevent.errors import EXIT_USAGE, AmocError, UsageError
 
 FEW = 1
 MANY = 40
@@ -30,7 +30,10 @@ class Probe(NamedTuple):
 
 
 def probe(scenario: str, users: int, seconds: float, settings: Sequence[str]) -> Probe:
-    """Run `users` of `scenario` on one worker for `seconds`; ProbeError where it could not run."""
+    """Run `users` of `scenario` on one worker for `seconds`; ProbeError where it could not run.
+
+    UsageError where there is no such scenario, or a setting is wrong.
+    """
     sets = [word for given in settings for word in ("--set", given)]
     with tempfile.TemporaryDirectory(prefix="amoc-doctor-") as directory:
         target = Path(directory) / "summary.json"
@@ -51,6 +54,8 @@ def probe(scenario: str, users: int, seconds: float, settings: Sequence[str]) ->
         if done.returncode != 0 or not target.exists():
             lines = [line for line in done.stderr.splitlines() if line.startswith("amoc: ")]
             why = lines[-1].removeprefix("amoc: ") if lines else done.stderr.strip()[-200:]
+            if done.returncode == EXIT_USAGE:
+                raise UsageError(why)
             raise ProbeError(f"a probe of {users} users failed: {why}")
         summary = json.loads(target.read_text())
         return Probe(figures(summary, users), trouble_of(summary))

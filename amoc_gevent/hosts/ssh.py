@@ -5,6 +5,7 @@ that is done in one command.
 """
 
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -54,12 +55,10 @@ class Ssh:
             ("-i", "ansible_ssh_private_key_file"),
         ):
             if machine[variable]:
-                found += [
-                    flag,
-                    str(Path(machine[variable]).expanduser())
-                    if flag == "-i"
-                    else machine[variable],
-                ]
+                value = machine[variable]
+                if flag == "-i":  # the home of a user who is not there stays as it is written
+                    value = os.path.expanduser(value)  # noqa: PTH111  # Path's would raise
+                found += [flag, value]
         return [*found, *options, machine.address]
 
     def ask(self, machine: Machine, task: dict[str, Any], data: bytes = b"") -> dict[str, Any]:
@@ -70,7 +69,7 @@ class Ssh:
         agent = AGENT.read_bytes()
         boot = BOOT.format(size=len(agent), old=OLD_PYTHON)
         python = f'{machine["ansible_python_interpreter"]} -c "{boot}"'
-        remote = f"sudo -n {python}" if _becomes(machine) else python
+        remote = f"sudo -n {python}" if becomes_root(machine) else python
         order = json.dumps({**task, "size": len(data)}).encode() + b"\n"
         began = clock.wall()
         try:
@@ -94,7 +93,8 @@ class Ssh:
         return answer
 
 
-def _becomes(machine: Machine) -> bool:
+def becomes_root(machine: Machine) -> bool:
+    """Say whether sudo is wanted there: by `ansible_become`, or as it is not root who logs in."""
     wanted = machine["ansible_become"].lower()
     if wanted:
         return wanted in {"true", "yes", "1"}

@@ -102,12 +102,15 @@ def messages(run: Run) -> dict[str, Any] | None:
 
 def check_writable(path: Path) -> None:
     """Raise UsageError where `write` could not write `path`: before a run rather than after it."""
-    target = path.resolve()
-    if target.is_dir():
-        raise UsageError(f"{path} is a directory: name a file for the summary")
-    if not target.parent.is_dir():
-        raise UsageError(f"{path} cannot be written: there is no directory {target.parent}")
-    place = target if _is_special(target) else target.parent
+    target = Path(os.path.realpath(path))
+    try:
+        if target.is_dir():
+            raise UsageError(f"{path} is a directory: name a file for the summary")
+        if not target.parent.is_dir():
+            raise UsageError(f"{path} cannot be written: there is no directory {target.parent}")
+        place = target if _is_special(target) else target.parent
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
     if not os.access(place, os.W_OK):
         raise UsageError(f"{path} cannot be written: no permission to write to {place}")
 
@@ -119,7 +122,7 @@ def write(run: Run, path: Path) -> None:
     """
     text = text_of(summary(run))
     try:
-        target = path.resolve()
+        target = Path(os.path.realpath(path))
         if _is_special(target):
             target.write_text(text, encoding="utf-8", errors=UNWRITABLE)
         else:

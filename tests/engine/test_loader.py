@@ -14,7 +14,7 @@ from amoc_gevent.engine import loader
 from amoc_gevent.engine.catalogue import declared
 from amoc_gevent.engine.loader import Scenario, load, place_of, trimmed_traceback
 from amoc_gevent.engine.places import shown
-from amoc_gevent.errors import ScenarioError, UsageError
+from amoc_gevent.errors import AmocError, ScenarioError, UsageError
 
 GOOD = '''\
 """Does nothing.
@@ -116,6 +116,37 @@ def test_without_any_directory_of_scenarios_a_path_is_asked_for(here: Workspace)
 
 
 # Listing
+
+
+@pytest.mark.parametrize(
+    "name", ["a\0b", "a\0b/x.py", "~a\0b/x.py", "\udcff", "~nobody-is-so/x.py"]
+)
+def test_what_can_be_no_path_is_wrong_usage(here: Workspace, name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        loader.find(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_code_that_is_nested_too_deeply_harms_no_list(here: Workspace) -> None:
+    path = here.write("deep.py", f"{'-' * 200_000}1\n")
+    (listed,) = loader.listing([here.scenarios])
+    assert listed.summary.startswith("error: ")
+    assert declared(path) == {}
+
+
+def test_in_a_directory_that_is_gone_a_path_is_found_and_a_name_is_not(
+    here: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = here.write("one.py")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert loader.find(str(path)) == path
+    with pytest.raises(UsageError, match="no scenario at /nowhere/x"):
+        loader.find("/nowhere/x.py")
+    with pytest.raises(AmocError, match="the working directory is gone"):
+        loader.find("one")
 
 
 def test_the_list_shows_names_and_first_lines_and_imports_nothing(here: Workspace) -> None:

@@ -4,10 +4,14 @@ What is deployed, prepared and logged is below a machine's own directory, and of
 settings only those of its own namespace are touched. One more host is where `make` is typed.
 """
 
+import os
+import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
+from tests.integration.terminals import Terminal
 from tests.net.network import Host, Network
 from tests.servers import ROOT, Process, require, wait_for
 
@@ -20,15 +24,25 @@ UsePAM no
 StrictModes no
 PermitRootLogin prohibit-password
 PasswordAuthentication no
-SetEnv TMPDIR={temporary} XDG_RUNTIME_DIR={temporary} PATH={path}
+SetEnv TMPDIR={temporary} XDG_RUNTIME_DIR={temporary} PATH={path} PROMPT_TOOLKIT_NO_CPR=1
 """
+
+ON_ITS_OWN = 'umask 077; mount --bind "$0" /etc && exec "$@"'
+"""Starts sshd where a machine's own /etc is /etc; for root alone, as where root is careful."""
 
 
 class Fleet:
-    """A master, its nodes, and the place from which they are deployed to."""
+    """A master, its nodes, and the place from which they are deployed to.
 
-    def __init__(self, net: Network, nodes: list[str], release: Path) -> None:
+    With `own_users` each machine has an /etc of its own, so that users can be made there, and a
+    home of root that nobody else can enter.
+    """
+
+    def __init__(
+        self, net: Network, nodes: list[str], release: Path, *, own_users: bool = False
+    ) -> None:
         self.net = net
+        self.own_users = own_users
         self.release = release
         self.desk = net.host("desk")
         self.machines = [net.host("master"), *(net.host(name) for name in nodes)]
@@ -60,9 +74,34 @@ class Fleet:
             )
         )
         sshd = require("sshd", "openssh-server")
-        process = host.start([sshd, "-D", "-e", "-f", config])
+        command = [sshd, "-D", "-e", "-f", config]
+        if self.own_users:
+            command = ["sh", "-c", ON_ITS_OWN, self.etc_of(host), *command]
+        process = host.start(command)
         process.expect("Server listening")
         self.daemons[host.name] = process
+
+    def etc_of(self, host: Host) -> Path:
+        """Return what is /etc on a machine with users of its own; at first it is a copy of ours."""
+        etc = host.directory / "its-etc"
+        if not etc.exists():
+            shutil.copytree(
+                "/etc", etc, symlinks=True, ignore=lambda *_: {"netns", "shadow-", "ssl"}
+            )
+            home = host.directory / "root"
+            home.mkdir(mode=0o700)
+            users = (etc / "passwd").read_text()
+            users = re.sub(r"^(root:.*):[^:]*:([^:]*)$", rf"\1:{home}:\2", users, flags=re.M)
+            (etc / "passwd").write_text(users)
+            host.temporary.chmod(0o1777)
+        return etc
+
+    def uid(self, host: Host, name: str) -> int:
+        """Return the number of a user whom a machine of its own users knows."""
+        users = (self.etc_of(host) / "passwd").read_text()
+        found = re.search(rf"^{name}:[^:]*:(\d+):", users, re.MULTILINE)
+        assert found is not None, users
+        return int(found[1])
 
     def restart_sshd(self, host: Host) -> None:
         """Have a machine's sshd see what is mounted now."""
@@ -100,13 +139,22 @@ class Fleet:
 
     def make(self, *words: str, patience: float = 180, text: str = "") -> tuple[int, str]:
         """Type `make WORDS` at the desk; return the exit code and what it said."""
-        variables = [f"HOSTS={self.inventory}", f"RELEASE={self.release}"]
-        command = ["make", "--no-print-directory", "-C", str(ROOT), *variables, *words]
+        command = self._made(*words)
         typed = self.desk.directory / "typed"
         typed.write_text(text)
         shell = f"exec {shlex.join(command)} <{shlex.quote(str(typed))}"
         process = self.desk.start(["sh", "-c", shell])
         return process.wait(patience), process.said()
+
+    def _made(self, *words: str) -> list[str]:
+        variables = [f"HOSTS={self.inventory}", f"RELEASE={self.release}"]
+        return ["make", "--no-print-directory", "-C", str(ROOT), *variables, *words]
+
+    def terminal(self, *words: str) -> Terminal:
+        """Type `make WORDS` at a terminal of the desk."""
+        command = ["ip", "netns", "exec", self.desk.namespace, *self._made(*words)]
+        path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+        return Terminal({**os.environ, **self.desk.environment(), "PATH": path}, command=command)
 
     def good(self, *words: str, text: str = "") -> str:
         """Type what succeeds; return what it said."""

@@ -1,19 +1,18 @@
 """`make prepare`, `make deploy` and their like, on machines with a real sshd."""
 
 import json
-import os
-import pwd
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 from gevent import subprocess
 
+from tests import rights
 from tests.hosts.fleet import Fleet
 from tests.net.conftest import plugged
 from tests.net.network import Host
@@ -132,6 +131,7 @@ def test_prepare_keeps_what_was_and_unprepare_brings_it_back(fleet: Fleet) -> No
 @contextmanager
 def full_disk(fleet: Fleet, host: Host) -> Iterator[None]:
     """Have the place of the release be a file system of 2 MB."""
+    rights.MOUNTS.need()
     place = host.directory / "opt"
     place.mkdir()
     subprocess.check_call(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)])
@@ -236,26 +236,74 @@ def test_the_doctor_examines_all_nodes_and_whether_they_reach_the_master(fleet: 
         assert "nothing will break at 20 users" in process.said()
 
 
-def test_the_daemons_are_of_the_user_whom_hosts_ini_names(release: Path) -> None:
-    found = pwd.getpwnam("nobody")
+@pytest.fixture
+def users_fleet(release: Path) -> Iterator[Fleet]:
+    """A master and a node whose daemons are amoc's: a user whom `prepare` makes there."""
+    rights.OTHER_USER.need()
+    rights.MOUNTS.need()
     with (
         tempfile.TemporaryDirectory(prefix="amoc-") as directory,  # which others can enter
         plugged(["desk", "master", "n1"], Path(directory)) as net,
     ):
         Path(directory).chmod(0o755)
-        fleet = Fleet(net, ["n1"], release)
-        for host in fleet.machines:
-            os.chown(host.temporary, found.pw_uid, found.pw_gid)
-        fleet.user = "nobody"
+        fleet = Fleet(net, ["n1"], release, own_users=True)
+        fleet.user = "amoc"
         fleet.write()
-
-        assert joined(fleet.good("deploy")) == {"n1"}
-
-        for host, kind in zip(fleet.machines, ("master", "node"), strict=True):
-            pid = int((host.home / f"{kind}.pid").read_text().split()[0])
-            assert psutil.Process(pid).uids().effective == found.pw_uid
-            assert (host.home / "keys/own.secret").stat().st_uid == found.pw_uid
-        assert "idle" in fleet.good("attach", text="status\n")
-        assert "0 changed, 2 as they were" in fleet.good("deploy")
-        fleet.good("stop")
+        yield fleet
         fleet.end()
+
+
+def test_the_daemons_are_of_the_user_whom_hosts_ini_names(users_fleet: Fleet) -> None:
+    fleet = users_fleet
+    assert joined(fleet.good("prepare", "deploy")) == {"n1"}
+
+    for host, kind in zip(fleet.machines, ("master", "node"), strict=True):
+        pid = int((host.home / f"{kind}.pid").read_text().split()[0])
+        uid = fleet.uid(host, "amoc")
+        assert uid != 0
+        assert psutil.Process(pid).uids().effective == uid
+        assert (host.home / "keys/own.secret").stat().st_uid == uid
+    assert fleet.good("prepare", "deploy", "CHECK=1").count("0 would change") == 2
+    status = fleet.lines(fleet.good("status"))
+    assert re.fullmatch(r"release \w+(-dirty)?; master runs, pid \d+", status["master"])
+    assert "n1 node: " in fleet.good("logs")
+    assert fleet.good("stop").count(" ended") == 2
+    fleet.good("unprepare")
+
+
+def test_the_prompt_of_that_user_starts_a_scenario_of_the_release(users_fleet: Fleet) -> None:
+    fleet = users_fleet
+    fleet.good("prepare", "deploy")
+    with served(fleet) as target, closing(fleet.terminal("attach")) as terminal:
+        run = f"do http_hello 1 10 --user-rate 100/s --set url={target.url}\r".encode()
+        terminal.expect(b"attached to the master")
+        terminal.expect(b"amoc>")
+        terminal.type(run)
+        terminal.expect(b": 10 users")
+        terminal.expect(b"amoc>")
+        terminal.type(run)
+        terminal.expect(b"stop it before the next one")
+        terminal.expect(b"amoc>")
+        terminal.type(b"stop\r")
+        terminal.expect(b" finished")
+        terminal.expect(b"amoc>")
+        terminal.type(f"do {fleet.machines[0].directory}/root/x.py 1 10\r".encode())
+        terminal.expect(b"cannot be read: Permission denied")
+        terminal.expect(b"amoc>")
+        terminal.type(run)
+        terminal.expect(b": 10 users")
+        terminal.expect(b"amoc>")
+        wait_for(lambda: target.count() > 20, 30, "load from the node")
+        terminal.type(b"\x04")
+        terminal.expect(b"of http_hello goes on")
+        assert terminal.wait() == 0
+
+
+def test_without_prepare_the_user_who_is_missing_is_named(users_fleet: Fleet) -> None:
+    code, said = users_fleet.make("deploy")
+    assert code != 0
+    assert said.count("there is no user amoc: make prepare") >= 2
+    assert "Traceback" not in said
+    code, said = users_fleet.make("attach")
+    assert code != 0
+    assert said.startswith("amoc is not deployed there for user amoc: make prepare deploy\n")

@@ -4,18 +4,27 @@ import os
 import signal
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import psutil
 from gevent.os import forkpty_and_watch, waitpid
 
+from tests import rights
 from tests.servers import ROOT, wait_for
+
+AMOC = (sys.executable, "-m", "amoc_gevent")
 
 
 class Terminal:
-    """`amoc ARGUMENTS` on a terminal of 24 lines and 100 columns."""
+    """`amoc ARGUMENTS`, or another `command`, on a terminal of 24 lines and 100 columns."""
 
-    def __init__(self, environment: Mapping[str, str], *arguments: str) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *arguments: str,
+        command: Sequence[str] = AMOC,
+    ) -> None:
+        rights.PTY.need()
         self.shown = b""
         self._status: int | None = None
         self._child, self._terminal = forkpty_and_watch()
@@ -24,8 +33,7 @@ class Terminal:
             env = {**environment, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
             for name in ("COLUMNS", "LINES"):  # which say how large another terminal is
                 env.pop(name, None)
-            command = [sys.executable, "-m", "amoc_gevent", *arguments]
-            os.execve(sys.executable, command, env)
+            os.execvpe(command[0], [*command, *arguments], env)
         self.resize(24, 100)
         os.set_blocking(self._terminal, False)
 

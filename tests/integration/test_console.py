@@ -12,6 +12,7 @@ import pytest
 from gevent import subprocess
 from gevent.os import forkpty_and_watch, waitpid
 
+from tests import rights
 from tests.integration.conftest import Amoc
 from tests.integration.piped import piped
 from tests.servers import ROOT, Demo, wait_for
@@ -102,6 +103,7 @@ class Terminal:
     """`amoc console` on a terminal of its own, which is typed at and looked at."""
 
     def __init__(self, amoc: Amoc) -> None:
+        rights.PTY.need()
         self.shown = bytearray()
         self._child, self._terminal = forkpty_and_watch()
         if self._child == 0:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from gevent import subprocess
 
+from tests import rights
+from tests.rights import NOBODY
 from tests.servers import ROOT
-
-NOBODY = 65534
 
 pytestmark = pytest.mark.timeout(400)  # making the release installs all that amoc needs
 
@@ -65,15 +65,17 @@ def place() -> Iterator[Path]:
         directory.chmod(0o755)
         home = directory / "home"
         home.mkdir(mode=0o700)
+        rights.OTHER_USER.need()
         os.chown(home, NOBODY, NOBODY)
         yield directory
 
 
 def as_nobody(place: Path, command: list[str], **env: str) -> "subprocess.CompletedProcess[str]":
     """Run a command as another user, with nothing of this environment but where Python is."""
+    rights.OTHER_USER.need()
     python = Path(sys.executable).resolve().parent
     return subprocess.run(
-        ["/usr/bin/setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command],
+        [*rights.AS_NOBODY, *command],
         check=False,
         capture_output=True,
         text=True,
@@ -86,6 +88,7 @@ def as_nobody(place: Path, command: list[str], **env: str) -> "subprocess.Comple
 def test_it_runs_with_the_network_cut_an_empty_home_and_for_another_user(
     release: Path, place: Path
 ) -> None:
+    rights.USER_NAMESPACES.need()
     amoc = place / "amoc"
     shutil.copy(release, amoc)
     (place / "mine.py").write_text(SCENARIO)

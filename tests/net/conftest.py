@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import rights
 from tests.net.network import Network
 from tests.servers import MissingServerError
 
@@ -14,11 +15,12 @@ Plug = Callable[[Sequence[str]], Network]
 
 @contextmanager
 def plugged(names: Sequence[str], directory: Path) -> Iterator[Network]:
-    """Make a network of hosts with the given names; what is missing for it fails the test."""
+    """Make a network of hosts with the given names; a program that is missing fails the test."""
     network = Network(names, directory)
     try:
+        rights.NETWORKS.need()
         network.open()
-    except (MissingServerError, PermissionError) as missing:
+    except MissingServerError as missing:
         pytest.fail(str(missing), pytrace=False)
     with closing(network):
         yield network

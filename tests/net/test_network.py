@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests import rights
 from tests.net.conftest import Plug
 from tests.net.network import NAMESPACES, PREFIX, Host, Network, leftovers
 from tests.servers import Process, wait_for
@@ -154,6 +155,7 @@ def test_a_process_is_on_its_host_and_in_its_directories(plug: Plug) -> None:
 
 @pytest.mark.parametrize("ends_well", [True, False])
 def test_at_the_end_all_is_gone_daemons_too(tmp_path: Path, ends_well: bool) -> None:
+    rights.NETWORKS.need()
     before = namespaces()
     daemons: list[int] = []
 
@@ -178,6 +180,7 @@ def test_at_the_end_all_is_gone_daemons_too(tmp_path: Path, ends_well: bool) -> 
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path, plug: Plug) -> None:
+    rights.NETWORKS.need()
     run = f"""
 import time
 from pathlib import Path
