@@ -30,6 +30,26 @@ def carry_out(asked: Asked, control: Control) -> int:
         from amoc_gevent.cli.watch import watch  # noqa: PLC0415  # terminals: one verb needs them
 
         return watch(control, as_json=asked.as_json)
+    try:
+        _ask_and_show(asked, control)
+    finally:
+        say_warning(control)
+    return EXIT_FINISHED
+
+
+def say_warning(control: Control) -> None:
+    """Write what the last answer said to be wrong with the daemon, whatever it answered else."""
+    if control.warning:
+        click.echo(f"amoc: {control.warning}", err=True)
+
+
+def with_warning(result: dict[str, Any], control: Control) -> dict[str, Any]:
+    """Return an answer as JSON has it: with what is wrong with the daemon, if something is."""
+    return {**result, "warning": control.warning} if control.warning else result
+
+
+def _ask_and_show(asked: Asked, control: Control) -> None:
+    verb = asked.request["command"]
     result = control.ask(_PREPARED.get(verb, _as_it_is)(asked))
     if not asked.as_json:
         click.echo(shown(verb, result))
@@ -41,8 +61,8 @@ def carry_out(asked: Asked, control: Control) -> int:
         if not asked.as_json:
             click.echo(f"run {result['run']} {final}")
     if asked.as_json:
-        click.echo(json.dumps(result.get("summary", result), indent=2, ensure_ascii=False))
-    return EXIT_FINISHED
+        result = with_warning(result.get("summary", result), control)
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
 
 
 def _as_it_is(asked: Asked) -> Request:

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from amoc_gevent.cli.asking import say_warning
 from amoc_gevent.cli.prompt import steer
 from amoc_gevent.cli.remote import master_of
 from amoc_gevent.engine.home import Home
@@ -22,6 +23,7 @@ def attach() -> int:
     if not sys.stdin.isatty():
         return EXIT_FINISHED if steer(control) else EXIT_FAILED
     click.echo(f"attached to the master, pid {told['pid']}; `help` says what there is")
+    say_warning(control)
     steer(control)
     try:
         status = control.ask({"command": "status"})

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,19 @@ def _last_words(process: "subprocess.Popen[bytes]", log: Path, written: int) -> 
     return "", "\n".join(lines)
 
 
-def end(home: Home, kind: Kind, *, force: bool, patience: float = END_S) -> int:
+def end(
+    home: Home,
+    kind: Kind,
+    *,
+    force: bool,
+    patience: float = END_S,
+    on_warning: Callable[[str], object] = str,
+) -> int:
     """End the daemon and return the pid that it had; wait until it is gone.
 
-    Raises AmocError where it will not. One that does not answer within `patience` seconds, or is
-    not gone within as many more, is killed if `force` says so.
+    `on_warning` gets what it says to be lost with it. Raises AmocError where it will not. One that
+    does not answer within `patience` seconds, or is not gone within as many more, is killed if
+    `force` says so.
     """
     pid = holder(home.pid_file(kind))
     if pid is None:
@@ -114,6 +123,8 @@ def end(home: Home, kind: Kind, *, force: bool, patience: float = END_S) -> int:
             hint = "does not answer; --force kills it"
             raise AmocError(f"the {kind} (pid {pid}) {hint}") from error
         os.kill(pid, signal.SIGKILL)
+    if control.warning:
+        on_warning(control.warning)
     if not _gone(home, kind, patience):
         if not force:
             raise AmocError(f"the {kind} (pid {pid}) has not ended within {patience:.0f} s")
