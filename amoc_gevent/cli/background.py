@@ -57,11 +57,20 @@ def start(home: Home, kind: Kind, arguments: list[str]) -> dict[str, Any]:
         return _answer_of(process, Control(home.socket(kind)))
     except AmocError as error:
         reason, lines = _last_words(process, log, written)
-        shown = f"the {kind} did not start: {reason or error}"
+        full = "" if lines or _has_room(log.parent) else f"; the disk of its log {log} is full"
+        shown = f"the {kind} did not start: {reason or error}{full}"
         raise DaemonError(shown, lines) from None
     except BaseException:  # an interrupt too leaves nothing half started
         process.kill()
         raise
+
+
+def _has_room(directory: Path) -> bool:
+    """Whether the disk of `directory` has a block left: else a log would have no reason."""
+    try:
+        return os.statvfs(directory).f_bavail > 0
+    except OSError:
+        return True
 
 
 def _answer_of(process: "subprocess.Popen[bytes]", control: Control) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import os
 import sys
 import termios
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -77,10 +77,15 @@ def _prompted(control: Control) -> Iterator[str]:
             start, found = candidates(document.text_before_cursor, words)
             return [Completion(one, start_position=-start) for one in found]
 
+    class History(FileHistory):
+        def store_string(self, string: str) -> None:
+            with suppress(OSError):  # a full disk keeps nobody from the prompt
+                super().store_string(string)
+
     names = _asked_names(control)
     words = Words(lambda: [found.name for found in listing()], names, _settings(control))
     session: PromptSession[str] = PromptSession(
-        history=FileHistory(str(Home.current().make().history)), completer=Names()
+        history=History(str(Home.current().make().history)), completer=Names()
     )
     with _typed_ahead(sys.stdin.fileno()):
         while True:

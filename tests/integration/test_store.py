@@ -1,6 +1,7 @@
 """The run store of real daemons on a disk that is full, or locked by another process."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ import pytest
 from gevent import subprocess
 
 from tests.integration.conftest import Amoc
-from tests.integration.homes import Daemons, daemons_of
+from tests.integration.homes import ANY_PORT, Daemons, daemons_of
+from tests.integration.terminals import Terminal
 from tests.servers import Demo, wait_for
 
 SCENARIO = """
@@ -160,3 +162,30 @@ def test_what_a_master_loses_it_says(daemons: Daemons, demo: Demo) -> None:
         said = daemons.good("shutdown", "master", "--force")
     assert f"run {run} is kept in memory, " in said
     assert "would be lost with this master" in daemons.log().splitlines()[-2]
+
+
+def test_on_a_full_disk_nothing_starts_and_it_is_said_in_a_line(
+    daemons: Daemons, amoc: Amoc
+) -> None:
+    filler = fill(daemons.home.path)
+    for command in (("master", *ANY_PORT), ("keys", "make")):
+        code, said = amoc.run(*command)
+        assert code == 1
+        assert re.search(r"No space left on device|the disk of its log .* is full", said), said
+        assert "Traceback" not in said
+    assert daemons.pid() is None
+    filler.unlink()
+    daemons.master()
+    assert not list(daemons.home.keys.rglob(".*"))
+
+
+def test_a_full_disk_keeps_nobody_from_the_prompt(daemons: Daemons, amoc: Amoc) -> None:
+    daemons.master()
+    fill(daemons.home.path)
+    terminal = Terminal(amoc.environment(), "attach")
+    try:
+        terminal.expect(b"amoc>")
+        terminal.type(b"status\r")
+        assert b"Unhandled" not in terminal.expect(b"idle, 0 nodes")
+    finally:
+        terminal.close()
