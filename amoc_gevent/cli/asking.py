@@ -32,9 +32,23 @@ def carry_out(asked: Asked, control: Control) -> int:
         with understood():
             return watch(control, as_json=asked.as_json)
     request = _PREPARED.get(verb, _as_it_is)(asked)
-    with understood():
-        _answered(asked, control, control.ask(request))
+    try:
+        with understood():
+            _answered(asked, control, control.ask(request))
+    finally:
+        say_warning(control)
     return EXIT_FINISHED
+
+
+def say_warning(control: Control) -> None:
+    """Write what the last answer said to be wrong with the daemon, whatever it answered else."""
+    if control.warning:
+        click.echo(f"amoc: {control.warning}", err=True)
+
+
+def with_warning(result: dict[str, Any], control: Control) -> dict[str, Any]:
+    """Return an answer as JSON has it: with what is wrong with the daemon, if something is."""
+    return {**result, "warning": control.warning} if control.warning else result
 
 
 def _answered(asked: Asked, control: Control, result: dict[str, Any]) -> None:
@@ -50,7 +64,8 @@ def _answered(asked: Asked, control: Control, result: dict[str, Any]) -> None:
         if not asked.as_json:
             click.echo(f"run {result['run']} {final}")
     if asked.as_json:
-        click.echo(json.dumps(result.get("summary", result), indent=2, ensure_ascii=False))
+        result = with_warning(result.get("summary", result), control)
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
 
 
 def _as_it_is(asked: Asked) -> Request:

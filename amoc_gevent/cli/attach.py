@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from amoc_gevent.cli.asking import say_warning
 from amoc_gevent.cli.client import understood
 from amoc_gevent.cli.prompt import steer
 from amoc_gevent.cli.remote import master_of
@@ -24,6 +25,7 @@ def attach() -> int:
     if not sys.stdin.isatty():
         return EXIT_FINISHED if steer(control) else EXIT_FAILED
     click.echo(f"attached to the master, pid {told.get('pid')}; `help` says what there is")
+    say_warning(control)
     steer(control)
     try:
         with understood():

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,20 @@ def start(home: Home, kind: Kind, arguments: list[str]) -> dict[str, Any]:
         return _answer_of(process, Control(home.socket(kind)))
     except AmocError as error:
         reason, lines = _last_words(process, log, written)
-        shown = f"the {kind} did not start: {reason or error}"
+        full = "" if lines or _has_room(log.parent) else f"; the disk of its log {log} is full"
+        shown = f"the {kind} did not start: {reason or error}{full}"
         raise DaemonError(shown, lines) from None
     except BaseException:  # an interrupt too leaves nothing half started
         process.kill()
         raise
+
+
+def _has_room(directory: Path) -> bool:
+    """Whether the disk of `directory` has a block left: else a log would have no reason."""
+    try:
+        return os.statvfs(directory).f_bavail > 0
+    except OSError:
+        return True
 
 
 def _answer_of(process: "subprocess.Popen[bytes]", control: Control) -> dict[str, Any]:
@@ -97,11 +107,19 @@ def _last_words(process: "subprocess.Popen[bytes]", log: Path, written: int) -> 
     return "", "\n".join(lines)
 
 
-def end(home: Home, kind: Kind, *, force: bool, patience: float = END_S) -> int:
+def end(
+    home: Home,
+    kind: Kind,
+    *,
+    force: bool,
+    patience: float = END_S,
+    on_warning: Callable[[str], object] = str,
+) -> int:
     """End the daemon and return the pid that it had; wait until it is gone.
 
-    Raises AmocError where it will not. One that does not answer within `patience` seconds, or is
-    not gone within as many more, is killed if `force` says so.
+    `on_warning` gets what it says to be lost with it. Raises AmocError where it will not. One that
+    does not answer within `patience` seconds, or is not gone within as many more, is killed if
+    `force` says so.
     """
     pid = holder(home.pid_file(kind))
     if pid is None:
@@ -114,6 +132,8 @@ def end(home: Home, kind: Kind, *, force: bool, patience: float = END_S) -> int:
             hint = "does not answer; --force kills it"
             raise AmocError(f"the {kind} (pid {pid}) {hint}") from error
         os.kill(pid, signal.SIGKILL)
+    if control.warning:
+        on_warning(control.warning)
     if not _gone(home, kind, patience):
         if not force:
             raise AmocError(f"the {kind} (pid {pid}) has not ended within {patience:.0f} s")

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,48 @@ class UnansweredError(AmocError):
 
 
 class Control:
-    """The control socket at `path`; `hint` says what to do where nobody answers there."""
+    """The control socket at `path`; `hint` says what to do where nobody answers there.
+
+    `warning` is what the last answer said to be wrong with the daemon, be it a refusal.
+    """
 
     def __init__(self, path: Path, hint: str = "") -> None:
         self.path = path
         self._hint = hint
+        self.warning = ""
 
     def ask(self, request: dict[str, Any], patience: float = ANSWER_S) -> dict[str, Any]:
         """Return the result, or raise the error that was answered; wait `patience` seconds."""
+        self.warning = ""
         with self._connected(patience) as connection, connection.makefile("rb") as lines:
             _send(connection, request)
-            result: dict[str, Any] = _result(_next(lines))["result"]
+            result: dict[str, Any] = self.read(_next(lines))["result"]
             return result
+
+    def read(self, line: bytes) -> dict[str, Any]:
+        """Return an answer that has a result, and heed its warning.
+
+        Raises what was refused, and UnansweredError for what is no answer.
+        """
+        if not line.endswith(b"\n"):
+            raise UnansweredError("the load generator ended in the middle of its answer")
+        try:
+            answer: dict[str, Any] = json.loads(line)
+            self.warning = str(answer.get("warning", ""))
+            if not answer["ok"]:
+                raise (UsageError if answer.get("usage") else AmocError)(answer["error"])
+            if not isinstance(answer["result"], dict):
+                raise TypeError("its result is no object")  # noqa: TRY301  # as what is missing is told
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise UnansweredError(f"{NONSENSE}: {line[:80]!r}") from error
+        return answer
 
     @contextmanager
     def stream(self, request: dict[str, Any]) -> "Iterator[Stream]":
         """Return the results of a request that is answered by many, from `with` to its end."""
         with self._connected(ANSWER_S) as connection:
             _send(connection, request)
-            yield Stream(connection)
+            yield Stream(connection, self.read)
 
     def _connected(self, patience: float) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -57,8 +80,9 @@ class Control:
 class Stream:
     """The results of one request as they come; `fileno` for those who wait for other things too."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, read: Callable[[bytes], dict[str, Any]]) -> None:
         self._connection = connection
+        self._read = read
         self._buffer = b""
         self.ended = False
 
@@ -75,7 +99,7 @@ class Stream:
         if not data:
             raise UnansweredError("the load generator has ended")
         *lines, self._buffer = (self._buffer + data).split(b"\n")
-        answers = [_result(line + b"\n") for line in lines]
+        answers = [self._read(line + b"\n") for line in lines]
         self.ended = any(not answer.get("more") for answer in answers)
         return [answer["result"] for answer in answers if answer.get("more")]
 
@@ -99,21 +123,6 @@ def _next(lines: Any) -> bytes:
     if not line:
         raise UnansweredError("the load generator has ended")
     return line
-
-
-def _result(line: bytes) -> dict[str, Any]:
-    """Return an answer that has a result; raise what was refused, and for what is no answer."""
-    if not line.endswith(b"\n"):
-        raise UnansweredError("the load generator ended in the middle of its answer")
-    try:
-        answer: dict[str, Any] = json.loads(line)
-        if not answer["ok"]:
-            raise (UsageError if answer.get("usage") else AmocError)(answer["error"])
-        if not isinstance(answer["result"], dict):
-            raise TypeError("its result is no object")  # noqa: TRY301  # as what is missing is told
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise UnansweredError(f"{NONSENSE}: {line[:80]!r}") from error
-    return answer
 
 
 NONSENSE = "this amoc cannot read the load generator's answer"

@@ -114,7 +114,9 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
         run = composed.run.id if composed.run is not None and composed.run.active else None
         describe = services["daemon"]
         services["daemon"] = lambda r: {**describe(r), "endpoints": where, "run": run}  # type: ignore[dict-item]
-        server = ControlServer(home.socket("master"), service.handle, services)
+        server = ControlServer(
+            home.socket("master"), service.handle, services, lambda: composed.trouble
+        )
         goes_on = f", going on with run {run}" if run is not None else ""
         daemon.ready(f"plan at {where[0]}, reports at {where[1]}{goes_on}")
         daemon.wait()
@@ -166,15 +168,20 @@ def _shown_in(target: "Target | None", composed: "Master") -> Iterator[None]:
 
 
 def _may_end(composed: "Master", *, force: bool) -> None:
-    """Return when no run goes on; by force stop it first. AmocError where one goes on."""
+    """Return when no run goes on and all is stored; AmocError where it is not so.
+
+    By force a run is stopped first. The answer's warning says what cannot be stored.
+    """
     from amoc_gevent.core.commands import Stop  # noqa: PLC0415
 
     run = composed.run
-    if run is None or not run.active:
-        return
-    if not force:
+    active = run is not None and run.active
+    if run is not None and active and not force:
         raise AmocError(
             f"run {run.id} is {run.status}: `amoc stop` it first, or say --force to stop it now"
         )
-    composed.handle(Stop(force=True))
-    composed.ended.wait(STOP_PATIENCE_S)
+    if active:
+        composed.handle(Stop(force=True))
+        composed.ended.wait(STOP_PATIENCE_S)
+    if not composed.save() and not force:
+        raise AmocError(f"{composed.trouble}, or say --force to lose it")

@@ -25,9 +25,13 @@ def shutdown(kind: Kind | None, force: bool, as_json: bool) -> None:
         raise AmocError(f"no {kind} runs in {home.path}")
     if not running:
         raise AmocError(f"no daemon runs in {home.path}")
-    ended = {one: end(home, one, force=force) for one in ([kind] if kind else running)}
+    lost: list[str] = []
+    which = [kind] if kind else running
+    ended = {one: end(home, one, force=force, on_warning=lost.append) for one in which}
+    for warning in lost:
+        click.echo(f"amoc: {warning}", err=True)
     if as_json:
-        click.echo(json.dumps(ended, indent=2))
+        click.echo(json.dumps({**ended, **({"warning": lost[0]} if lost else {})}, indent=2))
         return
     for one, pid in ended.items():
         click.echo(f"the {one} has ended, pid {pid}")

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from amoc_gevent.cli.asking import carry_out, has_colour
+from amoc_gevent.cli.asking import carry_out, has_colour, say_warning, with_warning
 from amoc_gevent.cli.client import Control
 from amoc_gevent.cli.verbs import Asked
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
@@ -33,12 +33,17 @@ def watch(control: Control, *, as_json: bool) -> int:
 
     Returns an exit code: of a run that failed, 1.
     """
-    if as_json:
-        final = _as_json(control)
-    elif has_terminal():
-        final = _on_terminal(control)
-    else:
-        final = _in_lines(control)
+    final = None
+    try:
+        if as_json:
+            final = _as_json(control)
+        elif has_terminal():
+            final = _on_terminal(control)
+        else:
+            final = _in_lines(control)
+    finally:
+        if final is None or as_json:  # else the summary's answer has it
+            say_warning(control)
     if final is None:
         return EXIT_FINISHED
     if not as_json:
@@ -54,7 +59,7 @@ def has_terminal() -> bool:
 def _as_json(control: Control) -> dict[str, Any] | None:
     with control.stream({"command": "watch", "form": "json"}) as stream:
         for part in stream:
-            click.echo(json.dumps(part["status"], ensure_ascii=False))
+            click.echo(json.dumps(with_warning(part["status"], control), ensure_ascii=False))
             if "ended" in part:
                 return part
     return None
@@ -62,7 +67,11 @@ def _as_json(control: Control) -> dict[str, Any] | None:
 
 def _in_lines(control: Control) -> dict[str, Any] | None:
     with control.stream({"command": "watch", "form": "lines"}) as stream:
+        warned = False
         for part in stream:
+            if control.warning and not warned:
+                say_warning(control)
+            warned = bool(control.warning)
             for line in part["lines"]:
                 click.echo(line)
             if "ended" in part:
@@ -100,7 +109,7 @@ def _until_disturbed(control: Control, events: int) -> dict[str, Any] | None:
                 return None
             if stream.fileno() in ready:
                 for part in stream.receive():
-                    _draw(part["lines"], columns, rows)
+                    _draw(part["lines"], control.warning or HINT, columns, rows)
                     if "ended" in part:
                         return part
     return None
@@ -113,9 +122,9 @@ def _told(numbers: bytes) -> dict[str, Any] | None:
     return SUSPENDED if signal.SIGTSTP in numbers else RESIZED
 
 
-def _draw(lines: list[str], columns: int, rows: int) -> None:
+def _draw(lines: list[str], hint: str, columns: int, rows: int) -> None:
     """Replace what the screen shows; the hint takes the last row."""
-    hint = HINT[: columns - 1]
+    hint = hint[: columns - 1]
     if has_colour():
         hint = f"{DIM}{hint}{PLAIN}"
     shown = [line + REST_OF_LINE for line in [*lines[: rows - 2], "", hint]]

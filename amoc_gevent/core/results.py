@@ -158,12 +158,14 @@ def _operation_row(operation: Operation) -> OperationRow:
 class Results:
     """All that was measured in a run. Seconds stay open for ten seconds for reports to merge.
 
-    Each second between the first and the last report has a row, empty where nothing came in.
+    Each second between the first and the last report has a row, empty where nothing came in. Of the
+    rows the first `stored_rows` are in the run store as rows; the later ones follow from the rest.
     """
 
     def __init__(self) -> None:
         self.total = Snapshot()
         self.rows: list[Row] = []
+        self.stored_rows = 0
         self.gauges: dict[str, GaugeRange] = {}
         self.health: dict[tuple[str, int], Health] = {}
         self.events: list[Event] = []
@@ -175,6 +177,11 @@ class Results:
         self._stalls: list[range] = []
         self._closed_before = 0
         self._observers: list[Observer] = []
+
+    @property
+    def operations(self) -> int:
+        """How many operations were measured, all of them together."""
+        return sum(operation.count for operation in self.total.operations.values())
 
     def state(self) -> State:
         """Return what is known besides the rows; it shares what may change, so write it now."""

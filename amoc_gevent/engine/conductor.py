@@ -138,6 +138,8 @@ class Conductor:
         for first, last in report.ended:
             run.end_users(first, last)
         run.events.extend(report.events)
+        if self._keeper.inherited:
+            self._catch_up_with(run, node, report)
         for second, snapshot in report.seconds:
             health = [one for one in report.health if one.second == second]
             run.results.collect(second, snapshot, health, run.users)
@@ -145,6 +147,13 @@ class Conductor:
             run.failure = report.failure
         if node.behind(run.plan) and self._overdue():
             self._keeper.publish()
+
+    def _catch_up_with(self, run: Run, node: NodeView, report: Report) -> None:
+        """Heed what the node was told by the last master, which could not store it."""
+        if run.active and node.plan_version > run.plan.version:
+            self._keeper.surpass(node.plan_version)
+        if run.plan.going_on and any(event.kind == "stopped-before" for event in report.events):
+            self.begin_stop(run)
 
     def _overdue(self) -> bool:
         """Whether the plan may be published again: the more nodes, the less often."""

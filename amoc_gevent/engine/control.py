@@ -1,7 +1,8 @@
 """The control socket: commands in as JSON lines, answers out as JSON lines, over a Unix socket.
 
 An answer is `{"ok": true, "result": {...}}` or `{"ok": false, "error": "...", "usage": bool}`. A
-stream is many of them, `"more": true` in each but the last.
+stream is many of them, `"more": true` in each but the last. Where something is wrong with the
+daemon itself, each has a `"warning": "..."`.
 """
 
 import json
@@ -32,7 +33,8 @@ Service = Callable[[Mapping[str, Any]], "dict[str, object] | Iterator[dict[str, 
 class ControlServer:
     """Answers at `path` (mode 0600) with what `handle` makes of each command.
 
-    `services` are requests of other names: those that are no command to a master.
+    `services` are requests of other names: those that are no command to a master. What `warning`
+    returns goes with each answer.
     """
 
     def __init__(
@@ -40,10 +42,12 @@ class ControlServer:
         path: Path,
         handle: Callable[[Command], dict[str, object]],
         services: Mapping[str, Service] | None = None,
+        warning: Callable[[], str] = str,
     ) -> None:
         self._path = path
         self._handle = handle
         self._services = services or {}
+        self._warning = warning
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)
         try:
@@ -81,21 +85,21 @@ class ControlServer:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield _refused(f"not a line of JSON: {error}", usage=True)
+            yield self._refused(f"not a line of JSON: {error}", usage=True)
             return
         try:
             result = self._result(request)
             if not isinstance(result, Iterator):
-                yield _line({"ok": True, "result": result})
+                yield self._line({"ok": True, "result": result})
                 return
             for part in result:
-                yield _line({"ok": True, "more": True, "result": part})
-            yield _line({"ok": True, "result": {}})
+                yield self._line({"ok": True, "more": True, "result": part})
+            yield self._line({"ok": True, "result": {}})
         except AmocError as error:
-            yield _refused(str(error), usage=isinstance(error, UsageError))
+            yield self._refused(str(error), usage=isinstance(error, UsageError))
         except Exception as error:  # the boundary around a handler: whoever asks is told
             log.exception("%.200r failed", request)
-            yield _refused(f"internal error: {error!r}", usage=False)
+            yield self._refused(f"internal error: {error!r}", usage=False)
 
     def _result(self, request: object) -> dict[str, object] | Iterator[dict[str, object]]:
         name = name_of(request)
@@ -103,10 +107,11 @@ class ControlServer:
             return self._services[name](request)
         return self._handle(command_of(request, self._services))
 
+    def _line(self, answer: dict[str, object]) -> bytes:
+        warning = self._warning()
+        if warning and warning not in str(answer.get("error", "")):
+            answer = {**answer, "warning": warning}
+        return json.dumps(answer).encode() + b"\n"
 
-def _line(answer: dict[str, object]) -> bytes:
-    return json.dumps(answer).encode() + b"\n"
-
-
-def _refused(why: str, *, usage: bool) -> bytes:
-    return _line({"ok": False, "error": why, "usage": usage})
+    def _refused(self, why: str, *, usage: bool) -> bytes:
+        return self._line({"ok": False, "error": why, "usage": usage})

@@ -4,6 +4,7 @@ import logging
 import sqlite3
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from amoc_gevent import clock
@@ -16,11 +17,21 @@ from amoc_gevent.core.snapshot import Snapshot
 from amoc_gevent.engine.bus import Publisher
 from amoc_gevent.engine.store import Part, Store, part_of
 from amoc_gevent.engine.topics import BEAT, PLAN
+from amoc_gevent.engine.trouble import Trouble
 from amoc_gevent.errors import AmocError
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 60.0
+RETRY_S = 1.0
+"""How long a store that cannot be written is let alone: an attempt may cost as much as a write."""
+
+VERSIONS_LOST_MAX = 1_000_000
+"""By how many versions nodes may be ahead of the store; more than that is no plan of a master's."""
+
+FAILURES = (sqlite3.Error, OSError, ValueError, OverflowError, AmocError)
+"""Why something may not be written: the store, its disk, or a text that is no text."""
+
 PARTS_MAX = 1000
 """Parts that wait to be written before the figures as they stand are written instead of them."""
 
@@ -43,66 +54,93 @@ class Keeper:
         self._store = store
         self._on_saved = on_saved
         self._life = uuid.uuid4().hex
+        self._trouble = Trouble(store.path) if store is not None else None
+        self._code = b""
         self._parts: list[Part] = []
-        self._events_saved = self._rows_saved = 0
+        self._events_saved = self._rows_saved = self._operations_saved = 0
+        self._saved: object = None
+        self._generation = store.look() if store is not None else 0
         self._checkpoint = clock.monotonic()
-        self._unwritten = False
         self.published = 0.0
         self.version = 0
         self.run: Run | None = None
         left = store.active() if store is not None else None
-        if left is not None:
-            self._take_up(left)
+        self.inherited = left is not None
+        if store is not None and left is not None:
+            self._take_up(left, store.code(left.id))
 
     @property
     def plan(self) -> Plan:
         """The plan as it is now."""
         return self.run.plan if self.run is not None else Plan(version=self.version)
 
+    @property
+    def trouble(self) -> str:
+        """A line that says why the store cannot be written; empty where it can."""
+        if self._trouble is None:
+            return ""
+        return self._trouble.told(self.run, self._operations_saved if self.unwritten else None)
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether something of the run is not in the store."""
+        run = self.run
+        return run is not None and (bool(self._parts) or self._saved != _mark(run))
+
     def begin(self, run: Run, code: bytes) -> None:
         """Take up a new run, whose plan has the next version and whose scenario has these sources.
 
-        Raises AmocError where it cannot be stored.
+        Raises AmocError where it, or what is left of the last run, cannot be stored; then nothing
+        has changed.
         """
-        self.save()
-        before = self.run
-        self._take_up(run)
-        if self._store is None:
-            return
-        try:
-            self._store.prune()
-            self._store.save(run)
-            self._store.save_code(run.id, code)
-        except sqlite3.Error as error:
-            if before is not None:
-                self._take_up(before)
-            self.run = before
-            raise AmocError(f"the run store cannot be written: {error}; nothing began") from error
+        if self._store is not None:
+            if not self.save():
+                raise AmocError(f"{self.trouble}; nothing began")
+            try:
+                self._store.begin(run, code)
+            except FAILURES as error:
+                raise AmocError(f"{self._fail(error)}; nothing began") from error
+        self.inherited = False
+        self._take_up(run, code)
 
-    def _take_up(self, run: Run) -> None:
+    def _take_up(self, run: Run, code: bytes) -> None:
         """Hold `run`, all of which is stored that it has now."""
         self.run, self.version = run, max(self.version, run.plan.version)
+        self._code = code
         self._parts, self._checkpoint = [], clock.monotonic()
-        self._events_saved, self._rows_saved = len(run.events), len(run.results.rows)
+        self._events_saved, self._rows_saved = len(run.events), run.results.stored_rows
+        self._operations_saved, self._saved = run.results.operations, _mark(run)
 
     def code(self) -> bytes:
-        """Return the sources of the scenario, as an earlier master has stored them."""
-        if self._store is None or self.run is None:
-            return b""
-        return self._store.code(self.run.id)
+        """Return the sources of the scenario."""
+        return self._code
 
     def change(self, run: Run, *, must_store: bool = False, **changes: object) -> None:
         """Change the plan, store it and publish it.
 
-        Where it must be stored and cannot be, nothing is changed, and AmocError is raised.
+        Where it must be stored and cannot be, nothing is changed, and AmocError is raised: a master
+        that is started again would know nothing of it, and give the same ids to other users.
         """
         before = run.plan
-        self.version += 1
-        run.plan = replace(before, version=self.version, **changes)  # type: ignore[arg-type]
+        run.plan = replace(before, version=self.version + 1, **changes)  # type: ignore[arg-type]
         if not self.save() and must_store:
-            run.plan = replace(before, version=self.version)
-            raise AmocError("the run store cannot be written, see the log; nothing was changed")
+            run.plan = before
+            raise AmocError(f"{self.trouble}; nothing was changed")
+        self.version += 1
         self.publish()
+
+    def surpass(self, version: int) -> None:
+        """Give the plan a newer version than one that nodes have of the last master.
+
+        What that one could not store is lost; under the same number they would take it for this.
+        """
+        if self.run is None or not self.version < version <= self.version + VERSIONS_LOST_MAX:
+            return
+        text = "the last master could not store its last changes of the plan: they are lost"
+        log.warning("%s", text)
+        self.event("plan-lost", text)
+        self.version = version
+        self.change(self.run)
 
     def event(self, kind: str, text: str) -> None:
         """Note something of the run that is worth knowing."""
@@ -122,50 +160,70 @@ class Keeper:
     def _beat(self) -> Beat:
         return Beat(self._life, clock.steady(), self.version)
 
-    def save(self, *, checkpoint: bool = False) -> bool:
+    def save(self, *, checkpoint: bool = False, patient: bool = False) -> bool:
         """Add what was collected to the figures, and store all that is new since last time.
 
         Once a minute, and for a `checkpoint`, the figures are written as they stand, so that few
         parts need to be added up when they are read. What cannot be stored is kept for the next
-        time, and the nodes keep their reports; return whether it could be.
+        time, and the nodes keep their reports; return whether it could be. Who is `patient` does
+        not try again within a second.
         """
         run, store = self.run, self._store
         if run is not None:
             run.results.settle(self._note)
-        if store is None:
+        if store is None or self._trouble is None:
             return True
-        new = [node for node in self._nodes.values() if node.saved != node.acknowledged]
+        if patient and self._trouble and clock.monotonic() - self._trouble.last < RETRY_S:
+            return False
+        all_ = bool(self._trouble)  # a write that has nothing to write would always succeed
+        new = [n for n in self._nodes.values() if all_ or n.saved != n.acknowledged]
         numbers = {node.name: (node.incarnation, node.acknowledged) for node in new}
         try:
-            if run is None:
-                store.save_nodes(new)
+            generation = store.look()
+            if run is not None:
+                self._write(run, store, new, generation, whole=checkpoint or self._is_due())
             else:
-                self._write(run, store, new, whole=checkpoint or self._is_due())
-        except (sqlite3.Error, ValueError, OverflowError) as error:
-            if not self._unwritten:
-                log.error("the run store cannot be written: %s", error)
-            self._unwritten = True
+                store.save_nodes(new)
+        except FAILURES as error:
+            self._fail(error)
             return False
-        self._unwritten = False
+        if self._trouble:
+            self._trouble.clear()
+            store.be_patient(patient=True)
         self._on_saved(numbers)
         return True
+
+    def _fail(self, error: Exception) -> str:
+        """Note that the store cannot be written; return a line about it."""
+        assert self._store is not None  # noqa: S101  # it was written to
+        assert self._trouble is not None  # noqa: S101  # it has one as well
+        self._trouble.note(error)
+        with suppress(*FAILURES):  # it is tried again and again: nobody shall wait each time
+            self._store.be_patient(patient=False)
+        return self.trouble
 
     def _is_due(self) -> bool:
         """Whether the figures are to be written as they stand."""
         return len(self._parts) > PARTS_MAX or clock.monotonic() - self._checkpoint > CHECKPOINT_S
 
-    def _write(self, run: Run, store: Store, nodes: list[NodeView], *, whole: bool) -> None:
-        events, rows = run.events[self._events_saved :], run.results.rows[self._rows_saved :]
+    def _write(
+        self, run: Run, store: Store, nodes: list[NodeView], generation: int, *, whole: bool
+    ) -> None:
+        anew = generation != self._generation
+        whole, nodes = whole or anew, [*self._nodes.values()] if anew else nodes
+        events = run.events[0 if anew else self._events_saved :]
+        rows = run.results.rows[0 if anew else self._rows_saved :]
         parts = [part_of(Events(tuple(events)))] if events else []
         if whole:
             parts += [part_of(Rows(tuple(rows))), part_of(run.results.state())]
         else:
             parts += self._parts
-        store.save(run, parts, nodes)
-        self._events_saved += len(events)
-        self._parts = []
+        store.save(run, parts, nodes, generation=generation, anew=self._code if anew else None)
+        self._generation = generation
+        self._events_saved, self._parts = len(run.events), []
+        self._operations_saved, self._saved = run.results.operations, _mark(run)
         if whole:
-            self._rows_saved += len(rows)
+            self._rows_saved = len(run.results.rows)
             self._checkpoint = clock.monotonic()
 
     def _note(
@@ -175,3 +233,8 @@ class Keeper:
             return  # all is written at once as soon as it can be
         # Adding it to the figures changes it: so it is written now.
         self._parts.append(part_of(Measured(second, snapshot, tuple(health), users)))
+
+
+def _mark(run: Run) -> object:
+    """Return what is another one as soon as something but the figures of a run has changed."""
+    return run.plan.version, len(run.events), run.ended_at

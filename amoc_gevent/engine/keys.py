@@ -163,8 +163,12 @@ def _write(home: Home, name: str, key: bytes) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)  # of mode 0600
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key + b"\n")
-        Path(temporary).replace(path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(key + b"\n")
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
     except OSError as error:
         raise AmocError(f"{path} cannot be written: {error.strerror}") from error

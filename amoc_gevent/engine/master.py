@@ -4,7 +4,6 @@ Each verb checks the run's state first, and answers a value or raises an AmocErr
 """
 
 import logging
-import sqlite3
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,10 +26,10 @@ from amoc_gevent.engine.bus import Keys, Publisher, Puller
 from amoc_gevent.engine.catalogue import find
 from amoc_gevent.engine.conductor import LEAD_S, Conductor
 from amoc_gevent.engine.fleet import Ears, Fleet
-from amoc_gevent.engine.keeper import Keeper
+from amoc_gevent.engine.keeper import FAILURES, Keeper
 from amoc_gevent.engine.places import resolved
 from amoc_gevent.engine.sources import pack
-from amoc_gevent.engine.store import Store
+from amoc_gevent.engine.store import Line, Store, line_of
 from amoc_gevent.engine.topics import code_topic
 from amoc_gevent.errors import AmocError, UsageError
 
@@ -98,7 +97,6 @@ class Master:
             ears,
             stored=store is not None,
         )
-        self._code = b""
         self._code_told = 0.0
         self._saved = 0.0
         self._setting = BoundedSemaphore()
@@ -137,13 +135,26 @@ class Master:
         """How many reports were refused or came twice, and how many nodes were refused."""
         return self._fleet.counted
 
+    @property
+    def trouble(self) -> str:
+        """A line that says why the run store cannot be written; empty where it can."""
+        return self._keeper.trouble
+
+    def save(self) -> bool:
+        """Store what there is; return whether all of the run is stored."""
+        return self._keeper.save() or not self._keeper.unwritten
+
     def close(self) -> None:
-        """Save what there is, and close the sockets. The run goes on without a master."""
+        """Save what there is, and close the sockets. The run goes on without a master.
+
+        The log says what is lost where that cannot be saved.
+        """
         self._ticking.kill()
         self._fleet.close()
         if self.run is not None and self.run.active:
             self._conductor.home(self.run)  # the next master knows the processes that have joined
-        self._keeper.save()
+        if not self.save():
+            log.error("%s", self.trouble)
         self._publisher.close()
         self._puller.close()
 
@@ -173,7 +184,7 @@ class Master:
 
     def _on_gone(self, node: NodeView) -> None:
         if self._store is not None:
-            with suppress(sqlite3.Error):  # then it is known to the next master, and lost there
+            with suppress(*FAILURES):  # then it is known to the next master, and lost there
                 self._store.forget_node(node.name)
 
     def _tick(self) -> None:
@@ -191,7 +202,7 @@ class Master:
         if self._store is None or now - self._saved >= self._save_pause:
             self._saved = now
             try:
-                self._keeper.save()
+                self._keeper.save(patient=True)
             finally:  # whatever happens, nodes that are heard keep their users
                 self._fleet.acknowledge()
         self._tell(now)
@@ -217,9 +228,8 @@ class Master:
         if now - self._code_told < PUBLISH_S:
             return
         self._code_told = now
-        self._code = self._code or self._keeper.code()
-        if self._code:
-            self._publisher.tell(code_topic(wanted), self._code)
+        if code := self._keeper.code():
+            self._publisher.tell(code_topic(wanted), code)
 
     # Commands
 
@@ -259,7 +269,6 @@ class Master:
             workers=sum(node.workers for node in chosen),
         )
         self._keeper.begin(run, packed)
-        self._code = packed
         self._conductor.begin(run)
         where = f" on {', '.join(node.name for node in chosen)}" if len(chosen) > 1 else ""
         self._keeper.event(
@@ -359,11 +368,11 @@ class Master:
                     )
                 gevent.sleep(TICK_S)
         finally:
-            self._change(run, proposal=None)
+            self._keeper.change(run, proposal=None)  # the workers have it, stored or not
         for event in run.events[told:]:
             if event.kind == "set-refused":
                 raise UsageError(event.text)
-        self._change(run, settings={**run.plan.settings, command.name: command.value})
+        self._keeper.change(run, settings={**run.plan.settings, command.name: command.value})
 
     def _has_not_heard(self, node: NodeView, run: Run, version: int) -> bool:
         return node.run != run.id or node.plan_version < version
@@ -412,6 +421,8 @@ class Master:
 
     def _runs(self, _command: commands.Runs) -> dict[str, object]:
         lines = self._store.list() if self._store is not None else []
+        if self.run is not None:  # the store may be behind
+            lines = _with_its_line(lines, line_of(self.run))
         return {
             "runs": [
                 {
@@ -427,6 +438,13 @@ class Master:
                 for line in lines
             ]
         }
+
+
+def _with_its_line(lines: list[Line], now: Line) -> list[Line]:
+    """Return the runs, the latest first, with what one of them did up to now."""
+    if all(line.run != now.run for line in lines):
+        return [now, *lines]
+    return [now if line.run == now.run else line for line in lines]
 
 
 def _strategy(text: str) -> Strategy:

@@ -92,7 +92,7 @@ class Node:
         self._outbox = Outbox(self._reports.push)
         self._crew = Crew(workers, orders, worker_reports, self._event, self._on_death, on_output)
         self._plan = Plan()
-        self._master = ""
+        self._master = self._told_stopped = ""
         self._offset = OffsetEstimate()
         self._until = NEVER
         self._grace = LEASE_GRACE_S
@@ -240,6 +240,9 @@ class Node:
     def _take_plan(self, plan: Plan) -> None:
         if plan.run != self._plan.run:
             self._replace_run()
+        elif plan.going_on and not self._plan.going_on:
+            self._refuse_to_go_back(plan)
+            return
         self._plan = plan
         for move in plan.moves:
             for first, last in move.ended:
@@ -247,6 +250,18 @@ class Node:
         if not plan.going_on:
             self._crew.wind_down(force=plan.force or plan.status != "stopping")
         self._go_on()
+
+    def _refuse_to_go_back(self, plan: Plan) -> None:
+        """Tell a master that does not know it that its run was stopped: nobody shall start again.
+
+        The last one could not store it.
+        """
+        if self._told_stopped != self._master:
+            self._told_stopped = self._master
+            self._event(
+                "stopped-before", f"node {self.name} was told before that run {plan.run} stops"
+            )
+            self._send()
 
     def _replace_run(self) -> None:
         """End what is left of the last run."""
@@ -351,7 +366,7 @@ class Node:
             run=self._plan.run,
             state=crew.state,
             oldest=self._outbox.oldest,
-            plan_version=crew.plan_version(self._plan.version),
+            plan_version=min(crew.plan_version(self._plan.version), self._plan.version),
             users=UserCounts() if self._leaving else crew.users,
             seconds=tuple((found.second, found.snapshot) for found in seconds),
             health=tuple(one for found in seconds for one in found.health),

@@ -26,8 +26,12 @@ class PidFile:
     def __init__(self, path: Path, what: str) -> None:
         self._path = path
         self._descriptor = _claimed(path, what)
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            self.release()
+            raise AmocError(f"{path} cannot be written: {error.strerror}") from error
 
     def release(self) -> None:
         """Remove the file while it is still ours, then let go of it."""

@@ -122,7 +122,10 @@ class Shelf:
             return None
 
     def put(self, sha: str, data: bytes) -> None:
-        """Write what came from the master. Raises MessageError where it is not what `sha` names."""
+        """Write what came from the master.
+
+        Raises MessageError where it is not what `sha` names, OSError where it cannot be written.
+        """
         if hashlib.sha256(data).hexdigest() != sha:
             raise MessageError(f"sources that are not those of SHA-256 {sha}")
         try:
@@ -137,8 +140,11 @@ class Shelf:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             (made / ".main").write_text(str(_safe(sources.main)))
-            with suppress(OSError):  # another node of this home was faster
+            try:
                 made.rename(self._directory / sha)
+            except OSError:
+                if self._copy(sha) is None:  # else another node of this home was faster
+                    raise
         finally:
             shutil.rmtree(made, ignore_errors=True)
 

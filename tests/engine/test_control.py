@@ -111,6 +111,27 @@ def test_only_its_owner_may_use_it(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_is_wrong_with_a_daemon_goes_with_each_answer(tmp_path: Path) -> None:
+    found, wrong = tmp_path / "control", ["no disk"]
+
+    def refuse(command: Command) -> dict[str, object]:
+        raise AmocError("no disk; nothing began" if isinstance(command, Add) else "not now")
+
+    three: dict[str, Any] = {"three": lambda _: iter([{}, {}]), "one": lambda _: {}}
+    with closing(ControlServer(found, refuse, three, lambda: wrong[0])):
+        client = Client(found)
+        for request in ("status", "one", "three"):
+            client.send(f'{{"command": "{request}"}}\nrubbish\n'.encode())
+            answers = [client.answer() for _ in range(4 if request == "three" else 2)]
+            assert {answer["warning"] for answer in answers} == {"no disk"}
+        client.send(b'{"command": "add", "count": 1}\n')
+        assert "warning" not in client.answer()  # the error says it
+        wrong[0] = ""
+        client.send(b'{"command": "status"}\n')
+        assert "warning" not in client.answer()
+        client.close()
+
+
 def test_each_line_of_a_connection_is_answered_in_turn(client: Client) -> None:
     client.send(b'{"command": "status"}\n{"command": "add", "count": 9}\n')
     assert client.answer() == {"ok": True, "result": {"heard": "Status"}}

@@ -972,7 +972,7 @@ def test_what_was_not_stored_is_not_acknowledged(tmp_path: Path) -> None:
     before = node.sequence
     node.say(seconds=second(1000, 5))
     until(lambda: run.results.total.iterations == 5)
-    until(lambda: node.acks[-1].sent > 0 and stage.master._keeper._unwritten)
+    until(lambda: node.acks[-1].sent > 0 and stage.master.trouble)
     assert node.acks[-1].sequence == before
     locked.execute("ROLLBACK")
     locked.close()

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,34 @@ def master(_hasty: None, stage: Stage) -> PlayedMaster:
 def until_told(tell: Callable[[], object], condition: Callable[[], object], what: str = "") -> None:
     """Tell the node again and again until it shows that it heard."""
     until(lambda: tell() or condition(), what or "the node to hear")
+
+
+def test_who_was_told_that_a_run_stops_starts_nobody_of_it_under_a_master_that_does_not_know(
+    stage: Stage, tmp_path: Path
+) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(SCENARIO)
+    master, plan = stage.master, plan_of(path)
+
+    def lead(plan: Plan) -> None:
+        master.publish(plan)
+        master.acknowledge(0)
+
+    until_told(lambda: lead(plan), lambda: running(master) == 5)
+    until_told(
+        lambda: lead(replace(plan, version=7, status="stopping", force=True)),
+        lambda: master.newest.state == "stopped",
+    )
+    until_told(
+        lambda: lead(plan),
+        lambda: any(e.kind == "stopped-before" for one in master.reports for e in one.events),
+    )
+    sequence = master.newest.sequence
+    until_told(lambda: lead(plan), lambda: master.newest.sequence > sequence + 3)
+    assert (master.newest.state, running(master)) == ("stopped", 0)
+    assert master.newest.plan_version == 7
+    other = replace(plan, run="another")
+    until_told(lambda: lead(other), lambda: running(master) == 5)
 
 
 def test_a_node_tells_that_it_is_there_before_it_hears_of_any_run(master: PlayedMaster) -> None:

@@ -109,3 +109,14 @@ def test_sources_that_are_too_large_are_refused_by_size(
 def test_what_cannot_be_parsed_travels_and_is_judged_by_the_loader(scenarios: Path) -> None:
     (scenarios / "shop.py").write_text("def start(:\n")
     assert files_of(pack(scenarios / "shop.py")[1]) == {"shop.py", "requirements.txt"}
+
+
+def test_a_copy_that_cannot_be_put_in_its_place_is_told_and_leaves_nothing(
+    scenarios: Path, tmp_path: Path
+) -> None:
+    sha, data = pack(scenarios / "shop.py")
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "shelf" / sha).write_text("no directory")
+    with pytest.raises(OSError, match="Not a directory"):
+        Shelf(tmp_path / "shelf").put(sha, data)
+    assert [path.name for path in (tmp_path / "shelf").iterdir()] == [sha]

@@ -45,15 +45,19 @@ class Terminal:
         """Press keys."""
         os.write(self._terminal, text)
 
-    def expect(self, text: bytes, timeout: float = 20.0) -> None:
-        """Wait until `text` was shown since the last time that something was expected."""
+    def expect(self, text: bytes, timeout: float = 20.0) -> bytes:
+        """Wait until `text` was shown since the last time that something was expected.
+
+        Return what was shown before it.
+        """
 
         def seen() -> bool:
             self._read()
             return text in self.shown
 
         wait_for(seen, timeout, f"{text!r} on the terminal; it shows {self.shown[-2000:]!r}")
-        self.shown = self.shown.partition(text)[2]
+        before, _, self.shown = self.shown.partition(text)
+        return before
 
     def _read(self) -> None:
         try:

@@ -73,12 +73,14 @@ class ScriptedMaster:
     def __init__(self, home: Home) -> None:
         self.heard: list[Command] = []
         self.status: dict[str, object] = dict(RUNNING)
+        self.warning = ""
         services = {
             "daemon": self._describe,
             "summary": self._summary,
             "watch": self._watch,
         }
-        self._server = ControlServer(home.make().socket("master"), self._handle, services)
+        path = home.make().socket("master")
+        self._server = ControlServer(path, self._handle, services, lambda: self.warning)
 
     def close(self) -> None:
         self._server.close()
@@ -218,6 +220,59 @@ def test_verbs_load_nothing_that_is_slow(amoc: Amoc, master: ScriptedMaster) -> 
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+VERBS = (
+    *("do shop 1 5", "add 5", "remove 2", "set pages 2", "pause", "resume", "rebalance"),
+    *("stop --force", "status", "nodes", "runs", "summary 5f0c"),
+)
+
+
+@pytest.mark.parametrize("line", [*VERBS, "remove 0", "watch"])
+def test_each_verb_says_in_a_line_what_is_wrong_with_the_master(
+    amoc: Amoc, master: ScriptedMaster, line: str
+) -> None:
+    master.warning = "the run store cannot be written"
+    code, said = amoc.run(*line.split())
+    assert said.splitlines().count("amoc: the run store cannot be written") in {1, 2}
+    master.warning = ""
+    master.status["status"] = "running"
+    assert "cannot be written" not in amoc.run(*line.split())[1]
+    if line == "remove 0":
+        assert code == 2
+        return
+    master.warning = "the run store cannot be written"
+    json_ = subprocess.run(
+        [sys.executable, "-m", "amoc_gevent", *line.split(), "--json"],
+        env=amoc.environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert json_.stderr == "amoc: the run store cannot be written\n"
+    answers = json_.stdout.splitlines() if line == "watch" else [json_.stdout]
+    for answer in answers:
+        assert json.loads(answer)["warning"] == "the run store cannot be written"
+
+
+def test_the_prompt_says_after_each_line_what_is_wrong_with_the_master(
+    amoc: Amoc, master: ScriptedMaster
+) -> None:
+    master.warning = "no disk"
+    code, said = piped(amoc, *VERBS)
+    assert code == 0
+    assert said.splitlines().count("amoc: no disk") == len(VERBS)
+
+
+def test_a_table_that_is_watched_shows_what_is_wrong_with_the_master(
+    amoc: Amoc, master: ScriptedMaster
+) -> None:
+    master.warning = "no disk"
+    terminal = Terminal(amoc.environment(), "watch")
+    try:
+        terminal.expect(b"no disk")
+    finally:
+        terminal.close()
 
 
 def test_watch_on_a_pipe_writes_lines_and_then_the_report(
