@@ -143,7 +143,10 @@ class Reader:
             self.ended = True
         elif found and found[-1] is not last:
             found.pop()
-            self._count(len(data))
+            if found:  # what has begun since then came in `data`
+                self._pending = 0
+            else:
+                self._count(len(data))
         else:
             self._pending = 0
             if shared is not None and _between(data):

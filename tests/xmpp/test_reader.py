@@ -137,3 +137,12 @@ def test_a_stanza_that_grows_too_long_is_refused_and_a_sign_of_life_is_none() ->
         assert reader.feed(b"<message>" + b"x" * 90) == []
     with pytest.raises(StreamError, match="more than 1000 bytes"):
         reader.feed(b"x" * 20)
+
+
+def test_stanzas_of_which_none_ends_a_piece_are_each_bounded_alone() -> None:
+    stanza = b"<message><body>" + b"x" * 80 + b"</body></message>"
+    for place in range(len(stanza)):
+        reader = Reader(limit=1000)
+        reader.feed(ROOT % b"s" + stanza[:place])
+        found = [reader.feed(stanza[place:] + stanza[:place]) for _ in range(20)]
+        assert list(map(len, found)) == [1] * 20
