@@ -8,6 +8,7 @@ import re
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
+from amoc_gevent.core.xml_tokens import TokenBuffer
 from amoc_gevent.xmpp.errors import StreamError
 from amoc_gevent.xmpp.stanza import escaped
 
@@ -21,8 +22,6 @@ _DECLARATION = re.compile(rb"\s*(?:<\?[^>]*>\s*)*<!")
 """What RFC 6120 11.1 forbids before a stream begins: entities, and how they are declared."""
 
 _ROOT = re.compile(r"<([^\s?!/>]+)")
-
-_GREATER, _SLASH, _BANG, _ASK = b">/!?"
 
 Namespaces = tuple[tuple[str, str], ...]
 """What a stream's root declares: prefixes and what they stand for."""
@@ -49,11 +48,9 @@ class _Parser:
         self._feed = parser.feed
 
     def parse(self, data: bytes) -> None:
-        """Parse `data`. Raises StreamError for what is no XML."""
+        """Parse `data`, which is whole tokens. Raises StreamError for what is no XML."""
         try:
             self._feed(data)
-            if not self.ends:
-                self._flush()
         except ParseError as error:
             raise StreamError("not-well-formed", f"the server's XML is broken: {error}") from None
 
@@ -68,12 +65,6 @@ class _Parser:
                 break
             declared.append(what)
         return tuple(sorted(declared))
-
-    def _flush(self) -> None:
-        """Have a parser that waits for more parse what it has (expat 2.6 puts that off)."""
-        flush = getattr(self._parser, "flush", None)
-        if flush is not None:
-            flush()
 
 
 class _Shared:
@@ -109,7 +100,16 @@ class Reader:
     `header` has the attributes of the root, None before it came; `ended` is true after its end.
     """
 
-    __slots__ = ("_limit", "_parser", "_pending", "_prolog", "_shared", "ended", "header")
+    __slots__ = (
+        "_limit",
+        "_parser",
+        "_pending",
+        "_prolog",
+        "_shared",
+        "_tokens",
+        "ended",
+        "header",
+    )
 
     def __init__(self, limit: int = STANZA_MAX) -> None:
         self._limit = limit
@@ -117,25 +117,35 @@ class Reader:
         self._parser: _Parser | None = None
         self._shared: _Shared | None = None
         self._prolog = b""
+        self._tokens = TokenBuffer()
         self.header: dict[str, str] | None = None
         self.ended = False
 
     def feed(self, data: bytes) -> list[Element]:
         """Return the elements that `data` completes. Raises StreamError for what is no XML."""
+        tokens = self._tokens
+        if self._parser is None and not tokens.size and data.isspace():
+            return []  # a sign of life
+        whole = tokens.feed(data)
+        found = self._parse(whole) if whole else []
+        if found:
+            self._pending = tokens.size
+        elif not self.ended:
+            self._count(len(data))
+        return found
+
+    def _parse(self, whole: bytes) -> list[Element]:
         shared = self._shared
         parser = self._parser
         if parser is None:
-            if data.isspace():
-                return []  # a sign of life
             self._parser = parser = _Parser() if shared is None else shared.take()
         if self.header is None:
-            self._begin(parser, data)
+            self._begin(parser, whole)
         else:
-            parser.parse(data)
+            parser.parse(whole)
         ends = parser.ends
         root = parser.root
         if root is None or not ends:
-            self._count(len(data))
             return []
         last = ends[-1][1]
         found = root[:]
@@ -143,10 +153,10 @@ class Reader:
             self.ended = True
         elif found and found[-1] is not last:
             found.pop()
-            self._count(len(data))
-        else:
-            self._pending = 0
-            if shared is not None and _between(data):
+        else:  # what the parser has read ends between two stanzas
+            if self._tokens.size:
+                self._tokens.drop_space()
+            if shared is not None:
                 self._parser = None
                 shared.parser = parser
         ends.clear()
@@ -181,20 +191,3 @@ class Reader:
             raise StreamError(
                 "policy-violation", f"a stanza of more than {self._limit} bytes came in"
             )
-
-
-def _between(data: bytes) -> bool:
-    """Whether a parser that has read `data`, and told of an end in it, is within no tag or section.
-
-    A "<" begins a tag here, as it may stand in nothing else but sections, which XMPP does not have.
-    """
-    last = data.rfind(b"<")
-    if last < 0 or data[-1] != _GREATER:
-        return False
-    if data[last + 1] != _SLASH:
-        tag = data[last:]
-        single, double = tag.count(b"'"), tag.count(b'"')
-        if not tag.endswith(b"/>") or single % 2 or double % 2 or (single and double):
-            return False
-    # looking for one byte takes a tenth of the time
-    return (_BANG not in data or b"<!" not in data) and (_ASK not in data or b"<?" not in data)
