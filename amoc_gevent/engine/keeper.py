@@ -9,6 +9,7 @@ from dataclasses import replace
 from amoc_gevent import clock
 from amoc_gevent.core.messages import Beat, Event, Health, UserCounts, encode
 from amoc_gevent.core.nodes import NodeView
+from amoc_gevent.core.pending import Nothing, Output
 from amoc_gevent.core.plan import Plan
 from amoc_gevent.core.records import Events, Measured, Rows
 from amoc_gevent.core.run import Run
@@ -47,6 +48,7 @@ class Keeper:
         self._events_saved = self._rows_saved = 0
         self._checkpoint = clock.monotonic()
         self._unwritten = False
+        self._output: Output = Nothing()
         self.published = 0.0
         self.version = 0
         self.run: Run | None = None
@@ -84,6 +86,14 @@ class Keeper:
         self.run, self.version = run, max(self.version, run.plan.version)
         self._parts, self._checkpoint = [], clock.monotonic()
         self._events_saved, self._rows_saved = len(run.events), len(run.results.rows)
+
+    def attach(self, output: Output | None) -> None:
+        """Store what is pending of `output` with the figures; without one, nothing is pending."""
+        self._output = output if output is not None else Nothing(self.pending())
+
+    def pending(self) -> dict[str, bytes]:
+        """Return what an earlier master's output left, by its keys."""
+        return self._store.pending() if self._store is not None else {}
 
     def code(self) -> bytes:
         """Return the sources of the scenario, as an earlier master has stored them."""
@@ -138,7 +148,7 @@ class Keeper:
         numbers = {node.name: (node.incarnation, node.acknowledged) for node in new}
         try:
             if run is None:
-                store.save_nodes(new)
+                store.save_nodes(new, self._output.pending())
             else:
                 self._write(run, store, new, whole=checkpoint or self._is_due())
         except (sqlite3.Error, ValueError, OverflowError) as error:
@@ -147,6 +157,7 @@ class Keeper:
             self._unwritten = True
             return False
         self._unwritten = False
+        self._output.stored()
         self._on_saved(numbers)
         return True
 
@@ -161,7 +172,7 @@ class Keeper:
             parts += [part_of(Rows(tuple(rows))), part_of(run.results.state())]
         else:
             parts += self._parts
-        store.save(run, parts, nodes)
+        store.save(run, parts, nodes, self._output.pending())
         self._events_saved += len(events)
         self._parts = []
         if whole:

@@ -16,6 +16,7 @@ from typing import Self
 from amoc_gevent import __version__
 from amoc_gevent.core import records
 from amoc_gevent.core.nodes import NodeView
+from amoc_gevent.core.pending import NOTHING, Pending
 from amoc_gevent.core.records import Events, Measured, NodeRecord, RecordError, Rows, RunRecord
 from amoc_gevent.core.results import Row, State
 from amoc_gevent.core.run import Run
@@ -32,6 +33,7 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE TABLE IF NOT EXISTS parts (run TEXT, kind TEXT, data BLOB);
 CREATE INDEX IF NOT EXISTS parts_of_run ON parts (run);
 CREATE TABLE IF NOT EXISTS nodes (name TEXT PRIMARY KEY, data BLOB);
+CREATE TABLE IF NOT EXISTS pending (key TEXT PRIMARY KEY, data BLOB);
 """
 BUSY_S = 0.2
 """How long another process, such as a backup, may keep the database from being written."""
@@ -101,12 +103,18 @@ class Store:
         """Close the database."""
         self._db.close()
 
-    def save(self, run: Run, parts: Iterable[Part] = (), nodes: Iterable[NodeView] = ()) -> None:
+    def save(
+        self,
+        run: Run,
+        parts: Iterable[Part] = (),
+        nodes: Iterable[NodeView] = (),
+        pending: Pending = NOTHING,
+    ) -> None:
         """Write how a run stands, what was measured since, and what was received of the nodes.
 
-        All of it or nothing: figures and the numbers of the reports that they came with. Where a
-        state is among the parts, it replaces what was measured before. Raises sqlite3.Error where
-        it cannot be written.
+        All of it or nothing: figures, the numbers of the reports that they came with, and what an
+        output made of them that is `pending`. Where a state is among the parts, it replaces what
+        was measured before. Raises sqlite3.Error where it cannot be written.
         """
         parts = tuple(parts)
         total = run.results.total.operations.values()
@@ -139,6 +147,7 @@ class Store:
                 [(run.id, kind, data) for kind, data in parts],
             )
             self._save_nodes(nodes)
+            self._save_pending(pending)
 
     def _save_nodes(self, nodes: Iterable[NodeView]) -> None:
         self._db.executemany(
@@ -146,10 +155,19 @@ class Store:
             [(node.name, records.encode(records.record_of_node(node))) for node in nodes],
         )
 
-    def save_nodes(self, nodes: Iterable[NodeView]) -> None:
-        """Write what was received of the nodes while no run goes on."""
+    def save_nodes(self, nodes: Iterable[NodeView], pending: Pending = NOTHING) -> None:
+        """Write what was received of the nodes, and is `pending`, while no run goes on."""
         with self._db:
             self._save_nodes(nodes)
+            self._save_pending(pending)
+
+    def _save_pending(self, pending: Pending) -> None:
+        self._db.executemany("INSERT OR REPLACE INTO pending VALUES (?, ?)", pending.put.items())
+        self._db.executemany("DELETE FROM pending WHERE key = ?", [(key,) for key in pending.drop])
+
+    def pending(self) -> dict[str, bytes]:
+        """Return what an earlier master's output left, by its keys."""
+        return dict(self._db.execute("SELECT key, data FROM pending ORDER BY rowid"))
 
     def forget_node(self, name: str) -> None:
         """Remove a node that has left. Raises sqlite3.Error where it cannot be written."""
