@@ -117,10 +117,10 @@ class Graphite:
         self._polling.kill()
         self._look()
         self._put(float("inf"), self._intervals)
-        deadline = clock.monotonic() + FINISH_S
+        finishing = [gevent.spawn(self._carbon.finish, FINISH_S)]
         if self._events is not None:
-            self._events.finish(FINISH_S)
-        self._carbon.finish(max(0.0, deadline - clock.monotonic()))
+            finishing.append(gevent.spawn(self._events.finish, FINISH_S))
+        gevent.joinall(finishing)
 
     def send_due(self) -> None:
         """Hand over what is due by now."""

@@ -3,7 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+import gevent
 import pytest
+from gevent import socket
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -391,6 +393,33 @@ def test_annotations_that_were_not_taken_are_posted_by_the_next_master() -> None
         graphite._carbon.finish(0)
         assert graphite._events is not None
         graphite._events.finish(0)
+
+
+def test_at_the_end_carbon_is_waited_for_though_graphite_web_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+
+    def read(connection: socket.socket) -> None:
+        with connection:
+            while connection.recv(65536):
+                pass
+            gevent.sleep(0.3)  # a busy one, which closes its end later
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        gevent.spawn(lambda: read(server.accept()[0]))
+        address = EventsAddress.of("http://127.0.0.1:1/events/")
+        graphite = Graphite(Target(server.getsockname(), events=address), said.append)
+        run = run_of()
+        graphite.follow(run)
+        run.events.append(Event(START, "start", "shop with users 1 to 10"))
+        run.results.add(START, measured({"a": [1]}), [], NOBODY)
+        monkeypatch.setattr(follower, "FINISH_S", 2.0)
+        graphite.finish()
+
+    assert [line.partition(" at ")[0] for line in said] == ["graphite-web", "graphite-web"]
 
 
 steps = st.one_of(
