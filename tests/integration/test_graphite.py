@@ -160,6 +160,40 @@ def test_with_carbon_down_the_run_is_what_it_is_and_that_is_said_once(
     assert sum(one["count"] for one in operations) == demo.counts()["total"] > 100
 
 
+def test_one_run_after_another_adds_up_in_the_interval_of_both(
+    amoc: Amoc, demo: Demo, carbon: Carbon, graphite_web: GraphiteWeb, long_step: int
+) -> None:
+    options = (*graphite_options(carbon, long_step), "--graphite-events", "none")
+    load = (*("run", amoc.scenario(SCENARIO), 1, 5, *LOAD, "--duration", "1s"), *options)
+    for exists in (False, True):  # what the first does not get rid of, the second one sends
+        if exists:
+            carbon.start()
+        code, said = amoc.run(*load, "--set", f"url={demo.url}")
+        assert code == 0, said
+
+    series = Series(graphite_web, clock.wall() - 2 * long_step)
+    total = demo.counts()["total"]
+    wait_for(lambda: series.sum("operations.*.count") >= total, 20, "all counts")
+    carbon.end()
+    assert series.sum("operations.*.count") == total > 100
+    assert len(series.values("operations.GET.count")) == 1
+
+
+def test_a_home_that_cannot_be_written_keeps_no_run_from_graphite(
+    amoc: Amoc, demo: Demo, carbon: Carbon, graphite_web: GraphiteWeb
+) -> None:
+    carbon.start()
+    since = clock.wall() - 1
+    (amoc.directory / "home").write_text("a file")
+    summary = amoc.load(
+        *(amoc.scenario(SCENARIO), 1, 5, *LOAD, "--duration", "1s", "--set", f"url={demo.url}"),
+        *(*graphite_options(carbon), "--graphite-events", "none"),
+    )
+    series = Series(graphite_web, since)
+    total = sum(one["count"] for one in summary["operations"].values())
+    wait_for(lambda: series.sum("operations.*.count") == total, 20, "all counts")
+
+
 @pytest.fixture
 def mute() -> Iterator[socket.socket]:
     """A server that takes connections and never reads."""

@@ -49,8 +49,10 @@ class Graphite:
         self._over = False
         self._polling = gevent.spawn(self._poll)
 
-    def follow(self, run: Run) -> None:
-        """Send what is measured in `run`."""
+    def follow(self, run: Run, stored: Mapping[str, bytes] | None = None) -> None:
+        """Send what is measured in `run`, and what an earlier one's `pending` left `stored`."""
+        if stored is not None:
+            self._go_on(stored)
         self._look()
         self._take_up(run)
         run.results.watch(self._intervals.add)
@@ -61,16 +63,21 @@ class Graphite:
         That of now was resumed by a restarted master: what was measured in it is sent by now, or in
         what an earlier master's `pending` left `stored`.
         """
-        run, left = current(), Left(stored)
-        self._keeping = Keeping(self._intervals, self._carbon, self._events, stored)
+        run = current()
         if run is not None:
             self._take_up(run)
             self._skip_past(run)
-        if left.mark is not None:
-            self._send_left(left, left.mark)
-        elif run is not None:
+        if not self._go_on(stored) and run is not None:
             self._intervals.close(run.results.newest + 1)
         self._current = current
+
+    def _go_on(self, stored: Mapping[str, bytes]) -> bool:
+        """Send what is left; return whether anything was."""
+        left = Left(stored)
+        self._keeping = Keeping(self._intervals, self._carbon, self._events, stored)
+        if left.mark is not None:
+            self._send_left(left, left.mark)
+        return left.mark is not None
 
     def _take_up(self, run: Run) -> None:
         self._run, self._annotator, self._over = run, Annotator(run), False

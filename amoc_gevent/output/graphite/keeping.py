@@ -110,13 +110,13 @@ class Keeping:
 
     def pending(self) -> Pending:
         """Return what is to be stored, and what is not needed any more."""
-        seconds, number = self._intervals.seconds, self._number + 1
+        seconds, number, begin = self._intervals.seconds, self._number + 1, self._begin()
         put = {
             _Part(part.start, seconds, number).key: codec.encode(part)
             for part in self._intervals.unkept()
+            if part.start >= begin
         }
         put |= {key: data for key, data in self._now().items() if self._small.get(key) != data}
-        begin = self._begin()
         drop = [part.key for part in self._parts if part.start < begin]
         if self._events is None and ANNOTATIONS in self._small:
             drop.append(ANNOTATIONS)
