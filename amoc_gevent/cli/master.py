@@ -155,12 +155,14 @@ def compose(home: Home, asked: Asked) -> Iterator["Master"]:
 def _shown_in(target: "Target | None", composed: "Master") -> Iterator[None]:
     """Send each run of the master to Graphite, if there is one, until the end of the block."""
     if target is None:
+        composed.attach(None)
         yield
         return
     from amoc_gevent.output.graphite.follower import Graphite  # noqa: PLC0415  # it loads gevent
 
     graph = Graphite(target, log.warning)
-    graph.follow_all(lambda: composed.run)
+    graph.follow_all(lambda: composed.run, composed.pending())
+    composed.attach(graph)
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,10 +23,12 @@ from amoc_gevent.core.plan import ON_USER_ERROR, Options
 from amoc_gevent.core.run import Run
 from amoc_gevent.engine.catalogue import find
 from amoc_gevent.engine.health import descriptor_warning, raise_descriptor_limit
+from amoc_gevent.engine.home import Home
 from amoc_gevent.engine.local import LocalCluster
 from amoc_gevent.engine.logs import log_level
 from amoc_gevent.engine.master import Master
 from amoc_gevent.engine.places import resolved
+from amoc_gevent.engine.store import Store
 from amoc_gevent.errors import (
     EXIT_FAILED,
     EXIT_FINISHED,
@@ -150,7 +153,7 @@ def run(
         signals.stop(master)
         watched = master.run
         assert watched is not None  # noqa: S101  # its `do` was just answered
-        graph = _followed(graphite, watched, _printer(console))
+        shown = _followed(graphite, watched, _printer(console))
         try:
             _watch(master, console, quiet=quiet)
         except OSError as error:  # the pipe or the terminal was closed: go on as --quiet
@@ -159,8 +162,7 @@ def run(
             master.ended.wait()
         for number in STOP_SIGNALS:  # the run is over: nothing may keep it from being reported
             signal.signal(number, signal.SIG_IGN)
-        if graph is not None:
-            graph.finish()
+        shown()
     code = _conclude(watched, console, summary, quiet=quiet)
     return EXIT_FAILED if lost else code
 
@@ -173,13 +175,30 @@ def _output() -> Console:
     return console
 
 
-def _followed(target: Target | None, watched: Run, say: Callable[[str], None]) -> Graphite | None:
-    """Send the run to Graphite, if one was named; `say` prints a line."""
+def _followed(
+    target: Target | None, watched: Run, say: Callable[[str], None]
+) -> Callable[[], None]:
+    """Send the run to Graphite, if one was named, and return what ends that.
+
+    `say` prints a line. What Graphite may lack in the end, and the interval of the end, is kept for
+    the next run: carbon has one point for each interval, which is then that of both.
+    """
     if target is None:
-        return None
+        return lambda: None
     graph = Graphite(target, lambda line: say(f"amoc: {line}"))
-    graph.follow(watched)
-    return graph
+    try:
+        store = Store(Home.current().make().path / target.file)
+        graph.follow(watched, store.pending())
+    except (AmocError, sqlite3.Error):  # no place to keep anything in: the run is what counts
+        graph.follow(watched)
+        return graph.finish
+
+    def finish() -> None:
+        graph.finish()
+        with store, suppress(sqlite3.Error, OSError, AmocError):
+            store.save_nodes((), graph.pending())
+
+    return finish
 
 
 def _mute(error: OSError) -> None:

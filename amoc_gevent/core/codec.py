@@ -57,6 +57,8 @@ def _flat(item: Any) -> object:
         return [item.count, item.interrupted, item.latency, item.phases, item.error_groups]
     if isinstance(item, Histogram):
         return _packed(item)
+    if isinstance(item, set):
+        return [*item]
     if isinstance(item, int):
         raise OverflowError(f"{item} has more than 64 bits")
     flat = [getattr(item, name) for name in _names(cast("Any", type(item)))]
@@ -132,6 +134,11 @@ def _tuple(args: tuple[Any, ...]) -> Reader:
         return _row([_reader(one) for one in args], lambda *row: row)
     read_one = _reader(args[0])
     return lambda value: tuple(read_one(one) for one in _list(value))
+
+
+def _set(args: tuple[Any, ...]) -> Reader:
+    read_one = _reader(args[0])
+    return lambda value: {read_one(one) for one in _list(value)}
 
 
 def _row(readers: list[Reader], make: Callable[..., Any]) -> Reader:
@@ -279,6 +286,7 @@ _GENERIC: dict[Any, Callable[[tuple[Any, ...]], Reader]] = {
     Union: _optional,
     UnionType: _optional,
     tuple: _tuple,
+    set: _set,
     dict: _mapping,
     Mapping: _mapping,
 }

@@ -213,12 +213,13 @@ class Results:
         }
         self.rows = [*rows]
 
-    def watch(self, observer: Observer) -> None:
+    def watch(self, observer: Observer, *, from_now: bool = False) -> None:
         """Have `observer` told of the seconds that are still open, then of each report.
 
-        It must not keep the snapshot, which grows as others are merged into it.
+        It must not keep the snapshot, which grows as others are merged into it. With `from_now` it
+        is told of the reports alone.
         """
-        for second, found in self._open.items():
+        for second, found in () if from_now else self._open.items():
             observer(second, found.snapshot, found.health, found.users)
         self._observers.append(observer)
 
@@ -298,6 +299,11 @@ class Results:
     def close_all(self) -> None:
         """Turn all seconds into rows, at the end of the run."""
         self.close(max(self._open, default=0) + 1)
+
+    @property
+    def newest(self) -> int:
+        """The latest second that was reported, 0 where none was."""
+        return max((*self._open, *(row.second for row in self.rows[-1:])), default=0)
 
     def recent(
         self,

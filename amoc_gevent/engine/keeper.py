@@ -10,6 +10,7 @@ from dataclasses import replace
 from amoc_gevent import clock
 from amoc_gevent.core.messages import Beat, Event, Health, UserCounts, encode
 from amoc_gevent.core.nodes import NodeView
+from amoc_gevent.core.pending import Nothing, Output
 from amoc_gevent.core.plan import Plan
 from amoc_gevent.core.records import Events, Measured, Rows
 from amoc_gevent.core.run import Run
@@ -61,6 +62,7 @@ class Keeper:
         self._saved: object = None
         self._generation = store.look() if store is not None else 0
         self._checkpoint = clock.monotonic()
+        self._output: Output = Nothing()
         self.published = 0.0
         self.version = 0
         self.run: Run | None = None
@@ -110,6 +112,14 @@ class Keeper:
         self._parts, self._checkpoint = [], clock.monotonic()
         self._events_saved, self._rows_saved = len(run.events), run.results.stored_rows
         self._operations_saved, self._saved = run.results.operations, _mark(run)
+
+    def attach(self, output: Output | None) -> None:
+        """Store what is pending of `output` with the figures; without one, nothing is pending."""
+        self._output = output if output is not None else Nothing(self.pending())
+
+    def pending(self) -> dict[str, bytes]:
+        """Return what an earlier master's output left, by its keys."""
+        return self._store.pending() if self._store is not None else {}
 
     def code(self) -> bytes:
         """Return the sources of the scenario."""
@@ -183,13 +193,14 @@ class Keeper:
             if run is not None:
                 self._write(run, store, new, generation, whole=checkpoint or self._is_due())
             else:
-                store.save_nodes(new)
+                store.save_nodes(new, self._output.pending())
         except FAILURES as error:
             self._fail(error)
             return False
         if self._trouble:
             self._trouble.clear()
             store.be_patient(patient=True)
+        self._output.stored()
         self._on_saved(numbers)
         return True
 
@@ -218,7 +229,14 @@ class Keeper:
             parts += [part_of(Rows(tuple(rows))), part_of(run.results.state())]
         else:
             parts += self._parts
-        store.save(run, parts, nodes, generation=generation, anew=self._code if anew else None)
+        store.save(
+            run,
+            parts,
+            nodes,
+            self._output.pending(),
+            generation=generation,
+            anew=self._code if anew else None,
+        )
         self._generation = generation
         self._events_saved, self._parts = len(run.events), []
         self._operations_saved, self._saved = run.results.operations, _mark(run)

@@ -17,6 +17,7 @@ from amoc_gevent.core import commands
 from amoc_gevent.core.listing import nodes_of
 from amoc_gevent.core.nodes import NodeView
 from amoc_gevent.core.options import OPTIONS, changed_option
+from amoc_gevent.core.pending import Output
 from amoc_gevent.core.placement import next_slot, pattern, rebalancing, removals_of, rotated
 from amoc_gevent.core.plan import STRATEGIES, UNRELEASED, Batch, Plan, Proposal, Strategy, undelayed
 from amoc_gevent.core.run import Run
@@ -164,6 +165,14 @@ class Master:
         if handler is None:
             raise UsageError(f"a master does not answer {type(command).__name__.lower()}")
         return handler(command)
+
+    def attach(self, output: Output | None) -> None:
+        """Store what is pending of `output` with each run; without one, nothing is pending."""
+        self._keeper.attach(output)
+
+    def pending(self) -> dict[str, bytes]:
+        """Return what an earlier master's output left, by its keys."""
+        return self._keeper.pending()
 
     def find_run(self, run_id: str = "") -> Run:
         """Return a run of now or of the past; the latest without an id. Raises AmocError."""

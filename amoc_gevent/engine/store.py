@@ -16,6 +16,7 @@ from typing import Self
 from amoc_gevent import __version__
 from amoc_gevent.core import records
 from amoc_gevent.core.nodes import NodeView
+from amoc_gevent.core.pending import NOTHING, Pending
 from amoc_gevent.core.records import Events, Measured, NodeRecord, RecordError, Rows, RunRecord
 from amoc_gevent.core.results import Row, State
 from amoc_gevent.core.run import Run
@@ -33,6 +34,7 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE TABLE IF NOT EXISTS parts (run TEXT, kind TEXT, data BLOB);
 CREATE INDEX IF NOT EXISTS parts_of_run ON parts (run);
 CREATE TABLE IF NOT EXISTS nodes (name TEXT PRIMARY KEY, data BLOB);
+CREATE TABLE IF NOT EXISTS pending (key TEXT PRIMARY KEY, data BLOB);
 """
 COUNT_MAX = 2**63 - 1
 """SQLite's greatest number."""
@@ -144,22 +146,24 @@ class Store:
         run: Run,
         parts: Iterable[Part] = (),
         nodes: Iterable[NodeView] = (),
+        pending: Pending = NOTHING,
         *,
         generation: int | None = None,
         anew: bytes | None = None,
     ) -> None:
         """Write how a run stands, what was measured since, and what was received of the nodes.
 
-        All of it or nothing: figures and the numbers of the reports that they came with. Where a
-        state is among the parts, it replaces what was measured before. `anew` are the sources where
-        all of the run is written, in place of what is there. With `generation`, it is written only
-        into that file.
+        All of it or nothing: figures, the numbers of the reports that they came with, and what an
+        output made of them that is `pending`. Where a state is among the parts, it replaces what
+        was measured before. `anew` are the sources where all of the run is written, in place of
+        what is there. With `generation`, it is written only into that file.
         """
         parts = tuple(parts)
         with self._database.writing(generation) as db:
             self._save_run(db, run)
             if anew is not None:
                 db.execute("DELETE FROM parts WHERE run = ?", (run.id,))
+                db.execute("DELETE FROM pending")  # of whoever wrote the file that is there now
                 self._save_code(db, run, anew)
             elif any(kind == "state" for kind, _ in parts):
                 db.execute(
@@ -170,6 +174,7 @@ class Store:
                 [(run.id, kind, data) for kind, data in parts],
             )
             self._save_nodes(db, nodes)
+            self._save_pending(db, pending)
 
     def _save_run(self, db: sqlite3.Connection, run: Run) -> None:
         line = line_of(run)
@@ -202,10 +207,20 @@ class Store:
             [(node.name, records.encode(records.record_of_node(node))) for node in nodes],
         )
 
-    def save_nodes(self, nodes: Iterable[NodeView]) -> None:
-        """Write what was received of the nodes while no run goes on."""
+    def save_nodes(self, nodes: Iterable[NodeView], pending: Pending = NOTHING) -> None:
+        """Write what was received of the nodes, and is `pending`, while no run goes on."""
         with self._database.writing() as db:
             self._save_nodes(db, nodes)
+            self._save_pending(db, pending)
+
+    def _save_pending(self, db: sqlite3.Connection, pending: Pending) -> None:
+        db.executemany("INSERT OR REPLACE INTO pending VALUES (?, ?)", pending.put.items())
+        db.executemany("DELETE FROM pending WHERE key = ?", [(key,) for key in pending.drop])
+
+    def pending(self) -> dict[str, bytes]:
+        """Return what an earlier master's output left, by its keys."""
+        with self._database.reading() as db:
+            return dict(db.execute("SELECT key, data FROM pending ORDER BY rowid"))
 
     def forget_node(self, name: str) -> None:
         """Remove a node that has left."""

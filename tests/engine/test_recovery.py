@@ -17,8 +17,10 @@ import pytest
 from amoc_gevent import clock
 from amoc_gevent.core.commands import Add, Rebalance, Status, Stop
 from amoc_gevent.core.messages import Ack, UserCounts, encode
+from amoc_gevent.core.pending import Pending
 from amoc_gevent.core.placement import Share, own_shares, shares_of
 from amoc_gevent.core.plan import UNRELEASED, Options, Plan
+from amoc_gevent.core.run import Run
 from amoc_gevent.core.snapshot import Operation, Snapshot
 from amoc_gevent.engine import keeper, outbox, process
 from amoc_gevent.engine.store import Store
@@ -448,6 +450,45 @@ def test_a_store_that_cannot_be_written_for_long_costs_no_memory_without_bound(
     until(lambda: node_.acks and node_.acks[-1].sequence == node_.sequence, "all to be stored")
     stored.replace_master(Store(tmp_path / "runs.db"))
     assert stored.run.results.total.iterations == 8
+
+
+class Tally:
+    """An output that leaves how many rounds it was told of."""
+
+    def __init__(self, run: Run) -> None:
+        self.rounds = 0
+        run.results.watch(self._add)
+
+    def _add(self, _second: int, snapshot: Snapshot, *_: object) -> None:
+        self.rounds += snapshot.iterations
+
+    def pending(self) -> Pending:
+        return Pending({"rounds": b"%d" % self.rounds}, ["rounds before"])
+
+    def stored(self) -> None:
+        pass
+
+
+def test_what_an_output_leaves_is_stored_with_the_figures_that_it_was_made_of(
+    stored: Stage, tmp_path: Path
+) -> None:
+    run = stored.running("a")
+    stored.master.attach(Tally(run))
+    node_ = stored.nodes[0]
+    with locked(tmp_path):
+        node_.say(seconds=second(1000, 3))
+        until(lambda: run.results.total.iterations == 3)
+        assert stored.master.pending() == {}
+    node_.say(seconds=second(1001, 4))
+    until(lambda: node_.acks and node_.acks[-1].sequence == node_.sequence, "all to be stored")
+    with Store(tmp_path / "runs.db") as store:
+        assert store.load(run.id).results.total.iterations == 7
+        assert store.pending() == {"rounds": b"7"}
+
+    stored.replace_master(Store(tmp_path / "runs.db"))
+    assert stored.master.pending() == {"rounds": b"7"}
+    stored.master.attach(None)
+    until(lambda: stored.master.pending() == {}, "what nobody goes on with to be dropped")
 
 
 def test_a_record_of_another_version_keeps_no_master_from_starting(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 import re
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -73,6 +74,7 @@ def test_sums_and_extremes_of_all_points_are_the_summarys(
     series = Series(graphite_web, since)
     total = sum(one["count"] for one in summary["operations"].values())
     wait_for(lambda: series.sum("operations.*.count") == total, 20, "all counts in Graphite")
+    carbon.end()  # which has read all, and now writes it
     assert total == demo.counts()["total"]
     for name, path in PATHS.items():
         operation = summary["operations"][name]
@@ -128,6 +130,7 @@ def test_the_percentiles_of_a_run_in_one_interval_are_the_summarys(
     series = Series(graphite_web, clock.wall() - 2 * long_step)
     names = {"50": "median", "95": "95", "99": "99", "999": "999"}
     wait_for(lambda: series.values("operations.GET.count"), 20, "the points in Graphite")
+    carbon.end()
     for name, path in PATHS.items():
         operation = summary["operations"][name]
         assert series.values(f"operations.{path}.count") == [operation["count"]]
@@ -155,6 +158,40 @@ def test_with_carbon_down_the_run_is_what_it_is_and_that_is_said_once(
     assert "2 annotations were not posted" in said
     operations = amoc.summary()["operations"].values()
     assert sum(one["count"] for one in operations) == demo.counts()["total"] > 100
+
+
+def test_one_run_after_another_adds_up_in_the_interval_of_both(
+    amoc: Amoc, demo: Demo, carbon: Carbon, graphite_web: GraphiteWeb, long_step: int
+) -> None:
+    options = (*graphite_options(carbon, long_step), "--graphite-events", "none")
+    load = (*("run", amoc.scenario(SCENARIO), 1, 5, *LOAD, "--duration", "1s"), *options)
+    for exists in (False, True):  # what the first does not get rid of, the second one sends
+        if exists:
+            carbon.start()
+        code, said = amoc.run(*load, "--set", f"url={demo.url}")
+        assert code == 0, said
+
+    series = Series(graphite_web, clock.wall() - 2 * long_step)
+    total = demo.counts()["total"]
+    wait_for(lambda: series.sum("operations.*.count") >= total, 20, "all counts")
+    carbon.end()
+    assert series.sum("operations.*.count") == total > 100
+    assert len(series.values("operations.GET.count")) == 1
+
+
+def test_a_home_that_cannot_be_written_keeps_no_run_from_graphite(
+    amoc: Amoc, demo: Demo, carbon: Carbon, graphite_web: GraphiteWeb
+) -> None:
+    carbon.start()
+    since = clock.wall() - 1
+    (amoc.directory / "home").write_text("a file")
+    summary = amoc.load(
+        *(amoc.scenario(SCENARIO), 1, 5, *LOAD, "--duration", "1s", "--set", f"url={demo.url}"),
+        *(*graphite_options(carbon), "--graphite-events", "none"),
+    )
+    series = Series(graphite_web, since)
+    total = sum(one["count"] for one in summary["operations"].values())
+    wait_for(lambda: series.sum("operations.*.count") == total, 20, "all counts")
 
 
 @pytest.fixture
@@ -202,6 +239,7 @@ def test_what_carbon_missed_it_gets_when_it_is_back(
     summary = amoc.summary()
     total = sum(one["count"] for one in summary["operations"].values())
     wait_for(lambda: series.sum("operations.*.count") == total, 20, "all counts in Graphite")
+    carbon.end()
     assert series.sum("users.iterations") == summary["users"]["iterations"]
     assert "not sent" not in process.said()
 
@@ -211,11 +249,19 @@ def daemons(amoc: Amoc) -> Iterator[Daemons]:
     yield from daemons_of(amoc)
 
 
+def kill_master(daemons: Daemons) -> Callable[..., object]:
+    """Kill the master; return what starts another at its ports."""
+    ports = [endpoint.rpartition(":")[2] for endpoint in daemons.describe()["endpoints"]]
+    daemons.kill(signal.SIGKILL)
+    wait_for(lambda: daemons.pid() is None, what="its end")
+    return partial(daemons.good, "master", "--port", ports[0], "--reports-port", ports[1])
+
+
 def test_a_masters_runs_and_events_are_in_graphite_over_its_death(
     daemons: Daemons, demo: Demo, carbon: Carbon, graphite_web: GraphiteWeb
 ) -> None:
     carbon.start()
-    since = clock.wall()
+    since = clock.wall() - 5  # for the point of an interval has the time of its begin
     path = daemons.amoc.scenario(SCENARIO)
     options = (*graphite_options(carbon, 5), "--graphite-events", f"{graphite_web.url}/events/")
     daemons.master(*options)
@@ -228,10 +274,7 @@ def test_a_masters_runs_and_events_are_in_graphite_over_its_death(
     daemons.good("remove", 2)
     series = Series(graphite_web, since)
     wait_for(lambda: series.sum("operations.GET.count") > 0, 20, "an interval in Graphite")
-    ports = [endpoint.rpartition(":")[2] for endpoint in daemons.describe()["endpoints"]]
-    daemons.kill(signal.SIGKILL)
-    wait_for(lambda: daemons.pid() is None, what="its end")
-    daemons.good("master", "--port", ports[0], "--reports-port", ports[1], *options)
+    kill_master(daemons)(*options)
     heard = demo.counts()["total"]
     wait_for(lambda: demo.counts()["total"] > heard + 100, 20, "the run to go on")
     daemons.good("stop")
@@ -240,9 +283,10 @@ def test_a_masters_runs_and_events_are_in_graphite_over_its_death(
 
     total = sum(one["count"] for one in summary["operations"].values())
     assert total == demo.counts()["total"]
-    carbon_has = wait_for(lambda: series.sum("operations.*.count") >= total, 20, "all counts")
-    assert carbon_has
+    wait_for(lambda: series.sum("operations.*.count") >= total, 20, "all counts")
+    carbon.end()
     assert series.sum("operations.*.count") == total
+    assert series.sum("histograms.sizes.count") == summary["histograms"]["sizes"]["count"]
     assert series.sum("users.iterations") == summary["users"]["iterations"]
     assert series.sum("counters.log-ins.count") == summary["counters"]["log-ins"]
     events = graphite_web.events()
@@ -252,6 +296,39 @@ def test_a_masters_runs_and_events_are_in_graphite_over_its_death(
     assert events[1]["data"].startswith("3 users, 11 to 13; nodes one; run ")
     assert events[2]["data"].startswith("2 users; ids 12 to 13; nodes one; run ")
     assert all(event["data"].endswith("; through the night") for event in events)
+
+
+def load_and_stop(daemons: Daemons, demo: Demo) -> None:
+    """Have a run from its begin to its end, as soon as the node has joined."""
+    heard = demo.counts()["total"]
+    do = ("do", daemons.amoc.scenario(SCENARIO), 1, 10, *LOAD, "--set", f"url={demo.url}")
+    wait_for(lambda: daemons.amoc.run(*do)[0] == 0, 20, "the node to have joined")
+    wait_for(lambda: demo.counts()["total"] > heard + 100, 20, "load")
+    daemons.good("stop")
+
+
+def test_what_carbon_missed_when_the_master_died_it_gets_from_the_next(
+    daemons: Daemons, demo: Demo, carbon: Carbon, graphite_web: GraphiteWeb, long_step: int
+) -> None:
+    options = (*graphite_options(carbon, long_step), "--graphite-events", "none")
+    daemons.master(*options)
+    daemons.node()
+    load_and_stop(daemons, demo)
+    load_and_stop(daemons, demo)
+    kill_master(daemons)(*options)
+    load_and_stop(daemons, demo)  # in the interval of the others
+    summaries = [daemons.json("summary", line["run"]) for line in daemons.json("runs")["runs"]]
+    carbon.start()
+    daemons.good("shutdown")
+
+    series = Series(graphite_web, clock.wall() - 2 * long_step)
+    total = sum(one["count"] for run in summaries for one in run["operations"].values())
+    assert total == demo.counts()["total"] > 300
+    wait_for(lambda: series.sum("operations.*.count") >= total, 20, "all counts")
+    carbon.end()
+    assert series.sum("operations.*.count") == total
+    sizes = sum(run["histograms"]["sizes"]["count"] for run in summaries)
+    assert series.values("histograms.sizes.count") == [sizes]
 
 
 @pytest.mark.parametrize(

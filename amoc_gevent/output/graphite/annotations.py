@@ -86,6 +86,11 @@ class EventsSender:
         self._empty.set()
         self._greenlet = gevent.spawn(self._post_all)
 
+    @property
+    def waiting(self) -> list[Annotation]:
+        """The annotations that were not taken yet, in their order."""
+        return [*self._queue]
+
     def put(self, annotations: Sequence[Annotation]) -> None:
         """Post them when it is possible; of more than 1,000 that wait the oldest are dropped."""
         if annotations:

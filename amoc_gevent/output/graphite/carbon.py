@@ -26,10 +26,11 @@ RETRY_MIN_S, RETRY_MAX_S = 0.5, 10.0
 
 
 class _Batch(NamedTuple):
-    """Lines to send, and how many they are."""
+    """Lines to send, how many they are, and the earliest time in them."""
 
     data: bytes
     points: int
+    time: int
 
 
 def lines(prefix: str, points: Sequence[Point]) -> bytes:
@@ -72,7 +73,7 @@ class Carbon:
         """Send `points` when it is possible; where too many wait, the oldest are dropped."""
         if not points:
             return
-        batch = _Batch(lines(prefix, points), len(points))
+        batch = _Batch(lines(prefix, points), len(points), min(point.time for point in points))
         self._queue.append(batch)
         self._bytes += len(batch.data)
         while self._bytes > self._buffer_bytes and len(self._queue) > 1:
@@ -81,6 +82,16 @@ class Carbon:
             self._dropped += dropped.points
         self._empty.clear()
         self._filled.set()
+
+    def oldest_waiting(self) -> int | None:
+        """Return the earliest time of the points that wait to be sent."""
+        return min((batch.time for batch in self._queue), default=None)
+
+    def oldest(self) -> int | None:
+        """Return the earliest time of the points that wait, or that may have to be sent again."""
+        since = clock.monotonic() - IN_DOUBT_S
+        times = [batch.time for sent, batch in self._in_doubt if sent > since]
+        return min((*times, *(batch.time for batch in self._queue)), default=None)
 
     def finish(self, patience: float) -> None:
         """Send what is left, for `patience` seconds at most; say what was not sent."""
@@ -93,6 +104,8 @@ class Carbon:
             self._outage.lost(f"{points:,} points were not sent")
         elif not confirmed:
             self._outage.lost("it did not say that it read the last points")
+        else:
+            self._in_doubt.clear()
 
     def _send_all(self) -> None:
         pause = RETRY_MIN_S

@@ -55,8 +55,7 @@ def _operations(interval: Interval, among: Intervals) -> Values:
         yield f"{name}.rate", one.count / among.seconds
         yield f"{name}.errors", one.errors
         yield f"{name}.interrupted", one.interrupted
-        if interval.whole:
-            yield from _distribution(name, one.latency)
+        yield from _distribution(name, one.latency)
 
 
 def _counters(interval: Interval, among: Intervals) -> Values:
@@ -66,7 +65,7 @@ def _counters(interval: Interval, among: Intervals) -> Values:
 
 
 def _histograms(interval: Interval) -> Values:
-    for name, histogram in interval.histograms.items() if interval.whole else ():
+    for name, histogram in interval.histograms.items():
         yield f"{name}.count", histogram.count
         yield from _distribution(name, histogram)
 

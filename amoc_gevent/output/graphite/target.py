@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from dataclasses import dataclass
+from hashlib import sha256
 from urllib.parse import unquote, urlsplit
 
 from amoc_gevent.errors import UsageError
@@ -54,6 +55,13 @@ class Target:
     prefix: str = ""
     interval: int = 10
     events: EventsAddress | None = None
+
+    @property
+    def file(self) -> str:
+        """The name of the file in which a passing command keeps what it sent there lately."""
+        host, port = self.address
+        mark = sha256(f"{host} {port} {self.prefix}".encode(errors="replace")).hexdigest()[:12]
+        return f"graphite-{mark}.db"
 
     def arguments(self) -> list[str]:
         """Return the options that say the same."""

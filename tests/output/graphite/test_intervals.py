@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from amoc_gevent.core.messages import Health, UserCounts
 from amoc_gevent.core.results import Results
 from amoc_gevent.core.snapshot import Gauge, Snapshot
-from amoc_gevent.output.graphite.intervals import KEPT_S, NAMES_MAX, Intervals
+from amoc_gevent.output.graphite.intervals import KEPT_S, NAMES_MAX, UNKEPT_MAX, Intervals
 from amoc_gevent.output.graphite.points import Point, points_of
 from tests.output.runs import health, measured
 
@@ -73,6 +73,22 @@ def test_a_report_that_comes_later_than_intervals_are_kept_counts_in_the_oldest(
     counts = {time: v for (path, time), v in found.items() if path == "amoc.operations.a.count"}
     assert 1000 not in counts
     assert counts[min(counts)] == 3
+
+
+def test_what_came_in_is_told_once_in_bounds_until_it_is_stored() -> None:
+    intervals, end = Intervals(10), 1000 + 10 * (UNKEPT_MAX + 50)
+    intervals.keeps = True
+    for second in range(1000, end, 10):
+        intervals.add(second, measured({"a": [1]}), [], NOBODY)
+        taken(intervals)
+    assert [one.start for one in intervals.unkept()] == [*range(1500, end, 10)]
+
+    intervals.kept()
+    for name in "ab":
+        intervals.add(end - 1, measured({name: [1]}), [], NOBODY)
+    (part,) = intervals.unkept()
+    assert {name: one.count for name, one in part.operations.items()} == {"a": 1, "b": 1}
+    assert taken(intervals)["amoc.operations.a.count", end - 10] == 2
 
 
 def test_a_counter_has_its_count_and_that_of_the_last_minute() -> None:
@@ -155,22 +171,6 @@ def test_a_nodes_health_is_the_worst_of_its_workers_and_their_memory() -> None:
     assert [found[f"amoc.nodes.n_1.{name}", 1000] for name in names] == [
         0.5, 70_000, 110_000_000, 99, 2, 1,
     ]  # fmt: skip
-
-
-def test_a_resumed_interval_has_all_counts_and_no_latencies_of_a_part() -> None:
-    results = Results()
-    for second in range(1000, 1016):  # those before 1005 are closed
-        results.add(second, measured({"a": [1]}), [health(second)], NOBODY)
-    intervals = Intervals(10)
-
-    intervals.resume(results.rows)
-    results.watch(intervals.add)
-
-    found = taken(intervals)
-    assert found["amoc.operations.a.count", 1000] == 10
-    assert ("amoc.operations.a.median", 1000) not in found
-    assert found["amoc.operations.a.count", 1010] == 6
-    assert found["amoc.operations.a.median", 1010] == 1
 
 
 def test_a_run_that_is_watched_late_tells_of_its_open_seconds() -> None:
