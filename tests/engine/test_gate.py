@@ -118,3 +118,8 @@ def test_an_oversized_message_cuts_its_sender_off(
     pulling.kill()
     for socket in (puller, sender, other):
         socket.close()
+
+
+def test_a_gate_that_was_closed_is_opened_again_at_once() -> None:
+    for _ in range(200):
+        Gate(dict).close()
