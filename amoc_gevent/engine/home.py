@@ -39,6 +39,16 @@ def short_enough(path: Path) -> Iterator[str]:
         os.close(directory)
 
 
+def owner_name(uid: int) -> str:
+    """Return the name of a user, for a message."""
+    import pwd  # noqa: PLC0415  # only who is refused needs it
+
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """The directory of one master, one node, or both."""
@@ -56,6 +66,7 @@ class Home:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.logs.mkdir(mode=0o700, exist_ok=True)
+            self.sockets.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise AmocError(f"AMOC_HOME {self.path} cannot be used: {error.strerror}") from error
         return self
@@ -67,6 +78,16 @@ class Home:
     def pid_file(self, kind: Kind) -> Path:
         """Return the pid file of a daemon, which it keeps locked while it runs."""
         return self.path / f"{kind}.pid"
+
+    @property
+    def sockets(self) -> Path:
+        """The directory (mode 0700) of the sockets between master and node of this home."""
+        return self.path / "sockets"
+
+    @property
+    def bus(self) -> tuple[str, str]:
+        """The addresses at which the home's master publishes plans, and takes reports."""
+        return f"ipc://{self.sockets / 'plans'}", f"ipc://{self.sockets / 'reports'}"
 
     @property
     def logs(self) -> Path:

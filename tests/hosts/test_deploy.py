@@ -246,12 +246,13 @@ def test_the_daemons_are_of_the_user_whom_hosts_ini_names(release: Path) -> None
         fleet = Fleet(net, ["n1"], release)
         for host in fleet.machines:
             os.chown(host.temporary, found.pw_uid, found.pw_gid)
-        fleet.user = "nobody"
+        fleet.user, fleet.master_loads = "nobody", True
         fleet.write()
 
-        assert joined(fleet.good("deploy")) == {"n1"}
+        assert joined(fleet.good("deploy")) == {"master", "n1"}
 
-        for host, kind in zip(fleet.machines, ("master", "node"), strict=True):
+        master, n1 = fleet.machines
+        for host, kind in ((master, "master"), (master, "node"), (n1, "node")):
             pid = int((host.home / f"{kind}.pid").read_text().split()[0])
             assert psutil.Process(pid).uids().effective == found.pw_uid
             assert (host.home / "keys/own.secret").stat().st_uid == found.pw_uid

@@ -228,10 +228,9 @@ def test_a_masters_runs_and_events_are_in_graphite_over_its_death(
     daemons.good("remove", 2)
     series = Series(graphite_web, since)
     wait_for(lambda: series.sum("operations.GET.count") > 0, 20, "an interval in Graphite")
-    ports = [endpoint.rpartition(":")[2] for endpoint in daemons.describe()["endpoints"]]
     daemons.kill(signal.SIGKILL)
     wait_for(lambda: daemons.pid() is None, what="its end")
-    daemons.good("master", "--port", ports[0], "--reports-port", ports[1], *options)
+    daemons.master(*options)
     heard = demo.counts()["total"]
     wait_for(lambda: demo.counts()["total"] > heard + 100, 20, "the run to go on")
     daemons.good("stop")
