@@ -79,8 +79,10 @@ def _prompted(control: Control) -> Iterator[str]:
 
     names = _asked_names(control)
     words = Words(lambda: [found.name for found in listing()], names, _settings(control))
+    history = Home.current().make().history
+    history.touch(mode=0o600)  # what was typed may have passwords in it
     session: PromptSession[str] = PromptSession(
-        history=FileHistory(str(Home.current().make().history)), completer=Names()
+        history=FileHistory(str(history)), completer=Names()
     )
     with _typed_ahead(sys.stdin.fileno()):
         while True:

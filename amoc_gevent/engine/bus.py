@@ -379,6 +379,8 @@ def remove_abandoned(parent: Path) -> None:
         with suppress(OSError):  # another one removes it too, or it is another user's
             lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
+                if os.fstat(lock).st_uid != os.geteuid():  # root could, and has no business there
+                    continue
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(left, ignore_errors=True)
             finally:

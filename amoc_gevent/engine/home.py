@@ -4,6 +4,7 @@ Imports nothing that is slow: plain clients look here for the socket they talk t
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,20 +52,51 @@ def owner_name(uid: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The directory of one master, one node, or both."""
+    """The directory of one master, one node, or both. Nobody else may write to it.
+
+    Whoever could would pose as its master to commands and nodes, and have nodes run other code.
+    """
 
     path: Path
 
     @classmethod
     def current(cls) -> Self:
-        """Return the home that the environment names."""
+        """Return the home that the environment names. AmocError where others may write to it."""
         given = os.environ.get("AMOC_HOME") or "~/.amoc"
-        return cls(Path(os.path.abspath(Path(given).expanduser())))  # noqa: PTH100  # links stay
+        found = cls(Path(os.path.abspath(Path(given).expanduser())))  # noqa: PTH100  # links stay
+        found.check()
+        return found
+
+    def check(self) -> None:
+        """Raise AmocError where the directory is there and anybody but this user may write to it.
+
+        A link to it must be this user's too, or root's.
+        """
+        try:
+            link, found = self.path.lstat(), self.path.stat()
+        except OSError:  # there is none yet, or who makes it or looks into it says what is wrong
+            return
+        us = os.geteuid()
+        owner = found.st_uid if link.st_uid in {us, 0} else link.st_uid
+        if owner != us:
+            raise AmocError(
+                f"AMOC_HOME {self.path} belongs to {owner_name(owner)}, not to {owner_name(us)}: "
+                "run this as its owner, or name a directory of your own"
+            )
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise AmocError(
+                f"others can write to AMOC_HOME {self.path}, and so pose as your master: "
+                f"chmod 700 {self.path}"
+            )
 
     def make(self) -> Self:
-        """Make the directory (mode 0700) where there is none; AmocError where that cannot be."""
+        """Make the directory (mode 0700) where there is none; AmocError where that cannot be.
+
+        Raises AmocError as `check` does, too.
+        """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.check()
             self.logs.mkdir(mode=0o700, exist_ok=True)
             self.sockets.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:

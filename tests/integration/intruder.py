@@ -2,6 +2,7 @@
 
     python -m tests.integration.intruder listen PLANS REPORTS
     python -m tests.integration.intruder pose PLANS REPORTS SCENARIO
+    python -m tests.integration.intruder answer CONTROL_SOCKET
 
 It starts as root and loads all that it needs, which may be where only root can read it. Then it
 gives up all its rights, before it does anything. What it says is what became of it.
@@ -34,7 +35,7 @@ def main(how: str, *arguments: str) -> None:
     os.setresuid(NOBODY, NOBODY, NOBODY)
     bus._reached = lambda endpoint: endpoint  # an intruder has no scruples about directories
     try:
-        {"listen": _listen, "pose": _pose}[how](*arguments)
+        {"listen": _listen, "pose": _pose, "answer": _answer}[how](*arguments)
     except (OSError, AmocError) as error:
         say(f"kept out: {error}")
 
@@ -68,6 +69,15 @@ def _pose(plans: str, reports: str, scenario: str) -> None:
     master.handle(Do(scenario, 1, 1))
     say("obeyed")
     gevent.sleep(600)
+
+
+def _answer(path: str) -> None:
+    """Tell what is said to a socket that looks like a master's."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(path)
+        door.listen()
+        say("answering")
+        say(f"heard {door.accept()[0].recv(1 << 16)!r}")
 
 
 def say(text: str) -> None:

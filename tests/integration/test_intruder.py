@@ -11,6 +11,9 @@ from typing import Protocol
 import psutil
 import pytest
 
+from amoc_gevent.cli.client import Control
+from amoc_gevent.engine.bus import PREFIX, remove_abandoned
+from amoc_gevent.errors import AmocError
 from tests.integration.conftest import Amoc
 from tests.integration.homes import TCP, Daemons, daemons_of
 from tests.integration.intruder import NOBODY
@@ -189,6 +192,18 @@ def test_a_node_that_is_insecure_obeys_whoever_takes_its_masters_place(
     assert mark.read_text() == "0"
 
 
+def test_a_home_in_the_hand_of_another_user_is_not_used(daemons: Daemons) -> None:
+    home = daemons.home.path
+    os.chown(home, NOBODY, NOBODY)
+    theirs = (
+        f"amoc: AMOC_HOME {home} belongs to user nobody, not to user root: run this as its owner"
+    )
+    for line in ("master", "node", "status", "do http_hello 1 2 --set a=b", "keys", "shutdown"):
+        code, said = daemons.amoc.run(*line.split())
+        assert (code, said.startswith(theirs), len(said.splitlines())) == (1, True, 1), said
+    assert list(home.iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", ["sockets of another user", "link of another user"])
 def test_a_directory_of_sockets_that_is_not_ours_is_not_used(
     daemons: Daemons, place: Path, kind: str
@@ -205,3 +220,23 @@ def test_a_directory_of_sockets_that_is_not_ours_is_not_used(
         assert code == 1
         assert str(sockets) in said.splitlines()[0], said
         assert "Traceback" not in said
+
+
+def test_what_another_user_left_is_not_removed(tmp_path: Path) -> None:
+    """Root could: of what seems to be abandoned sockets where all may write."""
+    for name in ("theirs", "ours"):
+        (tmp_path / f"{PREFIX}{name}").mkdir()
+    os.chown(tmp_path / f"{PREFIX}theirs", NOBODY, NOBODY)
+    remove_abandoned(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{PREFIX}theirs"]
+
+
+def test_who_answers_at_a_control_socket_as_another_user_is_asked_nothing(
+    intrude: Intrude, place: Path
+) -> None:
+    socket = place / "intruder/master.sock"
+    process = intrude("answer", socket)
+    process.expect("answering")
+    with pytest.raises(AmocError, match=r"user nobody answers at .*, not user root: it is asked"):
+        Control(socket).ask({"command": "do", "settings": {"password": PASSWORD}})
+    assert PASSWORD not in process.said()
