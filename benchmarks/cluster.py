@@ -46,8 +46,8 @@ class Master:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        where = ["--bind", "127.0.0.1", "--port", "0", "--reports-port", "0", "--foreground"]
-        where += ["--lease", f"{LEASE_S}s"]
+        where = ["--bind", "127.0.0.1", "--port", "0", "--reports-port", "0", "--insecure"]
+        where += ["--foreground", "--lease", f"{LEASE_S}s"]
         self.child = Child([*AMOC, "master", *where], directory, cores()[0])
         socket = directory / "master.sock"
         try:
@@ -306,7 +306,7 @@ def _many_users(table: Table, users: int) -> None:
 def _join_a_node(stack: ExitStack, master: Master) -> None:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     plans, reports = (endpoint.rpartition(":")[2] for endpoint in (master.plans, master.reports))
-    where = ["--master", "127.0.0.1", "--port", plans, "--reports-port", reports]
+    where = ["--master", "127.0.0.1", "--port", plans, "--reports-port", reports, "--insecure"]
     how = ["--workers", str(WORKERS), "--foreground"]
     stack.enter_context(Child([*AMOC, "node", *where, *how], directory, cores()[1]))
     master.child.until(lambda: bool(master.ask("nodes")["nodes"]), "the node joined")

@@ -53,11 +53,16 @@ def place():
     wanted = os.path.join(home, "release")
     try:
         os.makedirs(wanted, 0o700, exist_ok=True)
-        if os.access(wanted, os.W_OK):
+        if private(os.stat(home)) and private(os.lstat(wanted)) and os.access(wanted, os.W_OK):
             return wanted
     except OSError:
         pass
     return own_temporary()
+
+
+def private(found):
+    """Say whether what was found is a directory to which this user alone may write."""
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
 def own_temporary():
@@ -66,8 +71,6 @@ def own_temporary():
     try:
         os.mkdir(wanted, 0o700)
     except FileExistsError:
-        found = os.lstat(wanted)
-        private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o022
-        if found.st_uid != os.getuid() or not private:
+        if not private(os.lstat(wanted)):
             sys.exit("amoc: %s is not this user's alone: remove it, or set AMOC_HOME" % wanted)
     return wanted

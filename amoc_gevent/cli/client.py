@@ -1,17 +1,22 @@
 """A plain client of a control socket: one connection for each request, so a daemon may restart."""
 
 import json
+import os
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from amoc_gevent.engine.home import short_enough
+from amoc_gevent.engine.home import owner_name, short_enough
 from amoc_gevent.errors import AmocError, UsageError
 
 ANSWER_S = 60.0
 """How long an answer may take; a daemon that hangs is said to."""
+
+_CREDENTIALS = struct.Struct("3i")
+"""The kernel's `struct ucred`: pid, uid and gid (unix(7))."""
 
 
 class UnansweredError(AmocError):
@@ -74,6 +79,13 @@ class Control:
             raise UnansweredError(
                 self._hint or f"nothing answers at {self.path}: {reason}"
             ) from error
+        uid = _peer(connection)
+        if uid not in {os.geteuid(), 0}:
+            connection.close()
+            raise AmocError(
+                f"{owner_name(uid)} answers at {self.path}, not {owner_name(os.geteuid())}: it is "
+                "asked nothing"
+            )
         return connection
 
 
@@ -106,6 +118,13 @@ class Stream:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         while not self.ended:
             yield from self.receive()
+
+
+def _peer(connection: socket.socket) -> int:
+    """Return the user who listens at the other end."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    found: int = _CREDENTIALS.unpack(credentials)[1]
+    return found
 
 
 def _send(connection: socket.socket, request: dict[str, Any]) -> None:

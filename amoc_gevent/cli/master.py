@@ -1,7 +1,7 @@
 """`amoc master`: the daemon that holds the plan, and whom all commands go to."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +10,7 @@ import click
 
 from amoc_gevent.cli.background import start
 from amoc_gevent.cli.graphite import graphite_options
-from amoc_gevent.cli.params import DURATION
+from amoc_gevent.cli.params import DURATION, PORTS, needs
 from amoc_gevent.engine import keys
 from amoc_gevent.engine.home import Home
 from amoc_gevent.errors import AmocError, UsageError
@@ -28,27 +28,25 @@ STOP_PATIENCE_S = 10.0
 
 
 @click.command()
-@click.option("--bind", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=PORT, default=5710, show_default=True, help="Port of the plan.")
-@click.option(
-    "--reports-port", type=PORT, default=5711, show_default=True, help="Port of the reports."
-)
+@click.option("--bind", metavar="ADDRESS", help="Listen there too, to nodes on other machines.")
+@click.option("--port", type=PORT, help="Port of the plan there [5710].")
+@click.option("--reports-port", type=PORT, help="Port of the reports there [5711].")
 @click.option(
     "--lease",
     type=DURATION,
     default=LEASE_S,
     help="How long a silent node is waited for before others take its users [15s].",
 )
-@click.option("--insecure", is_flag=True, help="Listen to everyone, without keys.")
+@click.option("--insecure", is_flag=True, help="Listen to everyone there, without keys.")
 @click.option("--foreground", is_flag=True, help="Stay, and log to standard error.")
 @click.option(
     "--log-file", type=click.Path(path_type=Path), help="Where --foreground logs instead."
 )
 @graphite_options
 def master(
-    bind: str,
-    port: int,
-    reports_port: int,
+    bind: str | None,
+    port: int | None,
+    reports_port: int | None,
     lease: float,
     insecure: bool,
     foreground: bool,
@@ -57,34 +55,62 @@ def master(
 ) -> None:
     """Start the master of this home (AMOC_HOME) in the background.
 
-    Nodes join it: `amoc node --master HOST`. Commands go to it from the shell, as `amoc do`, or
-    from the prompt of `amoc attach`. It logs to AMOC_HOME/log/master.log, which SIGHUP reopens.
-    Port 0 takes a free one. A run that goes on when the master ends is gone on with by the next.
+    The node of this home joins it: `amoc node`. Nodes on other machines, `amoc node --master HOST`,
+    need --bind, and keys on both sides. Commands go to it from the shell, as `amoc do`, or from the
+    prompt of `amoc attach`. It logs to AMOC_HOME/log/master.log, which SIGHUP reopens. Port 0 takes
+    a free one. A run that goes on when the master ends is gone on with by the next.
     """
     home = Home.current()
     if lease < LEASE_MIN_S:
         raise UsageError(f"--lease {lease:g}s: 2s or more, for nodes report once a second")
-    keys.check_master(home, bind, insecure=insecure)
+    if bind is None:
+        needs("--bind ADDRESS", port=port, reports_port=reports_port, insecure=insecure or None)
+    else:
+        keys.check_master(home, bind, insecure=insecure)
+    ports = (PORTS[0] if port is None else port, PORTS[1] if reports_port is None else reports_port)
+    asked = Asked(bind, ports, lease, insecure)
     if foreground:
-        asked = Asked(bind, (port, reports_port), lease, insecure)
         _serve(home, asked, graphite, log_file=log_file)
         return
-    where = ["--bind", bind, "--port", str(port), "--reports-port", str(reports_port)]
-    where += ["--lease", f"{lease}s", *(graphite.arguments() if graphite else [])]
-    told = start(home, "master", [*where, *(["--insecure"] if insecure else [])])
-    plans, reports = told["endpoints"]
-    click.echo(f"the master runs, pid {told['pid']}: plan at {plans}, reports at {reports}")
+    told = start(home, "master", [*asked.arguments(), *(graphite.arguments() if graphite else [])])
+    if insecure:
+        click.echo(f"amoc: {asked.warning()}", err=True)
+    click.echo(f"the master runs, pid {told['pid']}: {_where(told['endpoints'])}")
     if told["run"] is not None:
         click.echo(f"it goes on with run {told['run']}")
 
 
-class Asked(NamedTuple):
-    """How a master shall be: where it listens (port of the plan, of the reports), and to whom."""
+def _where(endpoints: Sequence[str] | None) -> str:
+    """Say who can join a master that listens at these addresses, plan and reports."""
+    if endpoints is None:
+        return "without --bind only the node of this home can join"
+    plans, reports = endpoints
+    return f"plan at {plans}, reports at {reports}"
 
-    bind: str
+
+class Asked(NamedTuple):
+    """How a master shall be: where it listens (port of the plan, of the reports), and to whom.
+
+    Without `bind` it listens to the node of its home alone.
+    """
+
+    bind: str | None
     ports: tuple[int, int]
     lease: float
     insecure: bool
+
+    def arguments(self) -> list[str]:
+        """Return the options that say so."""
+        found = ["--lease", f"{self.lease}s"]
+        if self.bind is not None:
+            plans, reports = map(str, self.ports)
+            found += ["--bind", self.bind, "--port", plans, "--reports-port", reports]
+        return found + (["--insecure"] if self.insecure else [])
+
+    def warning(self) -> str:
+        """Return what `--insecure` means."""
+        can = "can join, and read the settings and sources of runs"
+        return f"--insecure: whoever reaches {self.bind} {can}"
 
 
 def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Path | None) -> None:
@@ -104,7 +130,9 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
         _shown_in(graphite, composed),
     ):
         raise_descriptor_limit()
-        where = composed.endpoints
+        if asked.insecure:
+            log.warning("%s", asked.warning())
+        where = composed.endpoints if asked.bind is not None else None
         diary = Diary(composed)
         service = MasterService(composed)
         services = {
@@ -118,7 +146,7 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
             home.socket("master"), service.handle, services, lambda: composed.trouble
         )
         goes_on = f", going on with run {run}" if run is not None else ""
-        daemon.ready(f"plan at {where[0]}, reports at {where[1]}{goes_on}")
+        daemon.ready(f"{_where(where)}{goes_on}")
         daemon.wait()
         server.close()
         diary.close()
@@ -132,9 +160,13 @@ def compose(home: Home, asked: Asked) -> Iterator["Master"]:
     from amoc_gevent.engine.master import Master  # noqa: PLC0415
     from amoc_gevent.engine.store import Store  # noqa: PLC0415
 
-    host = f"[{asked.bind}]" if ":" in asked.bind else asked.bind
-    plans, reports = (f"tcp://{host}:{port}" for port in asked.ports)
-    pair = None if asked.insecure else keys.own_keypair(home)
+    here = home.bus
+    plans, reports = here
+    pair = None
+    if asked.bind is not None:
+        host = f"[{asked.bind}]" if ":" in asked.bind else asked.bind
+        plans, reports = (f"tcp://{host}:{port}" for port in asked.ports)
+        pair = None if asked.insecure else keys.own_keypair(home)
     with ExitStack() as stack:
         if pair is not None:
             gate = Gate(lambda: keys.allowed(home))
@@ -146,6 +178,7 @@ def compose(home: Home, asked: Asked) -> Iterator["Master"]:
             lease=asked.lease,
             store=store,
             keys=Keys(*pair) if pair is not None else None,
+            local=here if asked.bind is not None else ("", ""),
         )
         stack.callback(found.close)
         yield found

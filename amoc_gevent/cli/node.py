@@ -15,7 +15,7 @@ import click
 from amoc_gevent import clock
 from amoc_gevent.cli.background import start
 from amoc_gevent.cli.client import Control
-from amoc_gevent.cli.params import TEXT
+from amoc_gevent.cli.params import PORTS, TEXT, needs
 from amoc_gevent.engine import keys
 from amoc_gevent.engine.home import Home
 from amoc_gevent.errors import AmocError, UsageError
@@ -32,35 +32,51 @@ POLL_S = 0.05
 LEAVE_PATIENCE_S = 5.0
 """How long users may take for their round when a node is told to end."""
 
-
+log = logging.getLogger(__name__)
 worker_log = logging.getLogger("amoc_gevent.worker")
 
 
 class Where(NamedTuple):
-    """The master that a node joins."""
+    """The master that a node joins; without `host` that of its own home."""
 
-    host: str
+    host: str | None
     port: int
     reports_port: int
+    insecure: bool
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence."""
+        return "the master of this home" if self.host is None else f"master {self.host}"
+
+    def arguments(self) -> list[str]:
+        """Return the options that say so."""
+        if self.host is None:
+            return []
+        found = ["--master", self.host, "--port", str(self.port)]
+        found += ["--reports-port", str(self.reports_port)]
+        return found + (["--insecure"] if self.insecure else [])
+
+    def warning(self) -> str:
+        """Return what `--insecure` means."""
+        return f"--insecure: whoever answers at {self.host} can run code as this user"
 
 
 @click.command()
-@click.option("--master", "host", required=True, type=TEXT, help="Host of the master.")
-@click.option("--port", type=PORT, default=5710, show_default=True, help="Its port of the plan.")
-@click.option(
-    "--reports-port", type=PORT, default=5711, show_default=True, help="Its port of the reports."
-)
+@click.option("--master", "host", type=TEXT, help="Host of the master [that of this home].")
+@click.option("--port", type=PORT, help="Its port of the plan [5710].")
+@click.option("--reports-port", type=PORT, help="Its port of the reports [5711].")
 @click.option("--name", type=TEXT, help="What the master calls this node [the host's name].")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one a core].")
-@click.option("--insecure", is_flag=True, help="Join a master elsewhere without keys.")
+@click.option("--insecure", is_flag=True, help="Join a master at HOST without keys.")
 @click.option("--foreground", is_flag=True, help="Stay, and log to standard error.")
 @click.option(
     "--log-file", type=click.Path(path_type=Path), help="Where --foreground logs instead."
 )
 def node(
-    host: str,
-    port: int,
-    reports_port: int,
+    host: str | None,
+    port: int | None,
+    reports_port: int | None,
     name: str | None,
     workers: int | None,
     insecure: bool,
@@ -69,25 +85,27 @@ def node(
 ) -> None:
     """Start the node of this home (AMOC_HOME) in the background.
 
-    It joins its master as soon as that answers, and again whenever it was away. It needs no open
-    port. It logs to AMOC_HOME/log/node.log, which SIGHUP reopens.
+    It joins the master of this home or, with --master, that of another machine, for which both need
+    keys. It does so as soon as that answers, and again whenever it was away. It needs no open port.
+    It logs to AMOC_HOME/log/node.log, which SIGHUP reopens.
     """
     home = Home.current()
-    keys.check_node(home, host, insecure=insecure)
+    if host is None:
+        needs("--master HOST", port=port, reports_port=reports_port, insecure=insecure or None)
+    else:
+        keys.check_node(home, host, insecure=insecure)
     name = _checked_name(name or re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()))
     workers = workers or len(os.sched_getaffinity(0))
-    where = Where(host, port, reports_port)
+    where = Where(host, port or PORTS[0], reports_port or PORTS[1], insecure)
     if foreground:
-        _serve(home, name, workers, where, insecure=insecure, log_file=log_file)
+        _serve(home, name, workers, where, log_file=log_file)
         return
-    arguments = ["--master", host, "--port", str(port), "--reports-port", str(reports_port)]
-    arguments += ["--name", name, "--workers", str(workers)]
-    told = start(home, "node", [*arguments, *(["--insecure"] if insecure else [])])
+    told = start(home, "node", [*where.arguments(), "--name", name, "--workers", str(workers)])
+    if insecure:
+        click.echo(f"amoc: {where.warning()}", err=True)
     runs = f"node {name} runs, pid {told['pid']}"
-    if _joined(Control(home.socket("node"))):
-        click.echo(f"{runs}: joined master {host}")
-    else:
-        click.echo(f"{runs}: waiting for master {host}")
+    joined = _joined(Control(home.socket("node")))
+    click.echo(f"{runs}: {'joined' if joined else 'waiting for'} {where.name}")
 
 
 def _checked_name(name: str) -> str:
@@ -106,9 +124,7 @@ def _joined(control: Control) -> bool:
     return True
 
 
-def _serve(
-    home: Home, name: str, workers: int, where: Where, *, insecure: bool, log_file: Path | None
-) -> None:
+def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path | None) -> None:
     """Be the node until a signal or a request ends it; its workers end with it."""
     from amoc_gevent.engine.control import ControlServer  # noqa: PLC0415  # the daemon's alone:
     from amoc_gevent.engine.daemon import Daemon  # noqa: PLC0415  # they load gevent
@@ -116,13 +132,15 @@ def _serve(
 
     with Daemon(home, "node", log_file) as daemon:
         raise_descriptor_limit()
-        with compose(home, name, workers, where, insecure=insecure) as composed:
+        if where.insecure:
+            log.warning("%s", where.warning())
+        with compose(home, name, workers, where) as composed:
 
             def status(_request: Mapping[str, Any]) -> dict[str, object]:
                 return {"kind": "node", "master": where.host, **composed.status()}
 
             def no_command(_command: "Command") -> dict[str, object]:
-                raise AmocError(f"this is node {name}: commands go to its master {where.host}")
+                raise AmocError(f"this is node {name}: commands go to {where.name}")
 
             services = {
                 "status": status,
@@ -130,23 +148,24 @@ def _serve(
             }
             server = ControlServer(home.socket("node"), no_command, services)
             of = f"{workers} worker{'' if workers == 1 else 's'}"
-            daemon.ready(f"{name}, {of}, for the master {where.host}")
+            daemon.ready(f"{name}, {of}, for {where.name}")
             daemon.wait()
             composed.leave(LEAVE_PATIENCE_S)
             server.close()
 
 
 @contextmanager
-def compose(
-    home: Home, name: str, workers: int, where: Where, *, insecure: bool
-) -> Iterator["Node"]:
+def compose(home: Home, name: str, workers: int, where: Where) -> Iterator["Node"]:
     """Have a node of `home`, which joins the master at `where`, until the end of the block."""
     from amoc_gevent.engine.bus import Keys, SocketDirectory  # noqa: PLC0415  # the daemon's alone
     from amoc_gevent.engine.node import Node  # noqa: PLC0415
 
-    host = f"[{where.host}]" if ":" in where.host else where.host
-    plans, reports = (f"tcp://{host}:{port}" for port in where[1:])
-    pair = None if insecure else keys.own_keypair(home)
+    plans, reports = home.bus
+    pair = None
+    if where.host is not None:
+        host = f"[{where.host}]" if ":" in where.host else where.host
+        plans, reports = (f"tcp://{host}:{port}" for port in (where.port, where.reports_port))
+        pair = None if where.insecure else keys.own_keypair(home)
     # Where both are of one home they have one pair of keys, and need name no other.
     server = keys.master_key(home) or (pair[0] if pair is not None else b"")
     with ExitStack() as stack:

@@ -8,6 +8,9 @@ import click
 from amoc_gevent.core import units
 from amoc_gevent.errors import UsageError
 
+PORTS = (5710, 5711)
+"""Where a master has the plan and takes the reports, unless it is said otherwise."""
+
 
 class _Quantity(click.ParamType[float]):
     """A number with a unit, read by a function that raises ValueError."""
@@ -74,3 +77,10 @@ def pairs(given: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"--set {text}: write it as NAME=VALUE")
         found[name.strip()] = value
     return found
+
+
+def needs(other: str, **given: object) -> None:
+    """Raise UsageError where one of the options was given that mean nothing without `other`."""
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"--{name.replace('_', '-')} wants {other}")

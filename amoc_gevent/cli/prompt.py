@@ -180,7 +180,10 @@ def _history() -> "History":
                 super().store_string(string)
 
     try:
-        return Kept(str(Home.current().make().history))
+        kept = Home.current().make().history
+        with suppress(OSError):
+            kept.touch(mode=0o600)  # what was typed may have passwords in it
+        return Kept(str(kept))
     except AmocError as error:
         click.echo(f"what is typed here will not be kept: {error}", err=True)
         return InMemoryHistory()

@@ -73,7 +73,8 @@ def _node_status(result: Result) -> str:
     joined = "joined" if result["joined"] else "waiting for"
     workers = _counted(result["workers"], "worker")
     state = _state(result["state"])
-    return f"node {result['name']}, {workers}: {joined} master {result['master']}, {state}"
+    master = "the master of this home" if result["master"] is None else f"master {result['master']}"
+    return f"node {result['name']}, {workers}: {joined} {master}, {state}"
 
 
 def _users(counts: dict[str, int]) -> str:
@@ -92,7 +93,10 @@ def _operations(operations: dict[str, Result]) -> list[str]:
 
 def _nodes(result: Result) -> str:
     if not result["nodes"]:
-        return "no node has joined: start one with `amoc node --master HOST`"
+        return (
+            "no node has joined: start one here with `amoc node`, on another machine with "
+            "`amoc node --master HOST`"
+        )
     head = ("node", "state", "heard", "workers", *STATES, "CPU", "lag", "clock", "host")
     rows: list[Sequence[str]] = [head]
     rows.extend(_node_row(one) for one in result["nodes"])

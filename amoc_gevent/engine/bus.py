@@ -1,11 +1,14 @@
 """The sockets between master, node and worker: PUB/SUB for the plan, PUSH/PULL for reports.
 
 Nothing on them matters by itself: plans are published again and again, reports are acknowledged.
+On one machine they are ipc sockets, in directories that are this user's alone: nobody else can
+join, listen or pose as the master.
 """
 
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,11 +22,12 @@ import zmq.green as zmq
 
 from amoc_gevent import __version__
 from amoc_gevent.core.messages import MessageError
-from amoc_gevent.engine.home import socket_parent
+from amoc_gevent.engine.home import owner_name, socket_parent
 from amoc_gevent.errors import AmocError
 
 SEND_BUFFER = 10_000
 PREFIX = "amoc_"
+IPC = "ipc://"
 
 WIRE = f"amoc {__version__}".encode()
 """What each message between machines begins with, after its topic: who speaks, and how."""
@@ -68,13 +72,18 @@ def _socket(kind: int, keys: Keys | None = None, **how: Any) -> Any:
     socket: Any = zmq.Context.instance().socket(kind, **how)
     socket.linger = 0
     if keys is not None:
-        socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
-        if keys.server:
-            socket.curve_serverkey = keys.server
-        else:
-            socket.curve_server = True
-            socket.zap_domain = b"amoc"
+        _encrypt(socket, keys)
     return socket
+
+
+def _encrypt(socket: Any, keys: Keys) -> None:
+    """Have all addresses that the socket gets from now on take and give CURVE only."""
+    socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
+    if keys.server:
+        socket.curve_serverkey = keys.server
+    else:
+        socket.curve_server = True
+        socket.zap_domain = b"amoc"
 
 
 def _mind_the_master(socket: Any) -> None:
@@ -99,24 +108,97 @@ def _mind_the_nodes(socket: Any) -> None:
 
 
 def _bind(socket: Any, endpoint: str) -> str:
-    """Bind to `endpoint`, and return it with the port that it got. Raises AmocError."""
+    """Bind to `endpoint`, and return it with the port that it got. Raises AmocError.
+
+    An ipc socket's file stays when it is closed, and is replaced by whoever binds to it next.
+    """
     socket.ipv6 = "[" in endpoint
     try:
-        socket.bind(endpoint)
+        socket.bind(_reached(endpoint))
     except zmq.ZMQError as error:
         socket.close()
         raise AmocError(f"cannot listen at {endpoint}: {error.strerror.lower()}") from error
+    except AmocError:
+        socket.close()
+        raise
+    if endpoint.startswith(IPC):
+        return endpoint
     return str(socket.last_endpoint.decode().rstrip("\0"))
 
 
-class Publisher:
-    """Publishes to whoever listens at `endpoint`, which has the port in it once it is bound."""
+def _listen(socket: Any, endpoint: str, keys: Keys | None, local: str) -> str:
+    """Bind to both addresses; return `endpoint` with its port. `keys` are for `endpoint` alone.
 
-    def __init__(self, endpoint: str, keys: Keys | None = None) -> None:
+    ZeroMQ gives an address the options that the socket has when it is bound.
+    """
+    if local:
+        _bind(socket, local)
+    if keys is not None:
+        _encrypt(socket, keys)
+    return _bind(socket, endpoint)
+
+
+def _connect(socket: Any, endpoint: str) -> None:
+    """Connect to `endpoint`, now or as soon as somebody listens there. Raises AmocError."""
+    try:
+        socket.connect(_reached(endpoint))
+    except AmocError:
+        socket.close()
+        raise
+
+
+_held: dict[tuple[int, int], int] = {}
+"""Descriptors of the directories of ipc sockets, by device and inode, until this process ends:
+ZeroMQ's own thread looks there whenever it connects anew, and after a socket is closed."""
+
+
+def _reached(endpoint: str) -> str:
+    """Return the address for ZeroMQ: a socket's file is named through its directory's descriptor.
+
+    So a path may be longer than a socket's address, and whoever renames what the path leads through
+    does not change where it leads to. Raises AmocError where the directory is not ours alone.
+    """
+    if not endpoint.startswith(IPC):
+        return endpoint
+    path = Path(endpoint.removeprefix(IPC))
+    directory = open_private(path.parent)
+    found = os.fstat(directory)
+    held = _held.setdefault((found.st_dev, found.st_ino), directory)
+    if held != directory:
+        os.close(directory)
+    return f"{IPC}/proc/self/fd/{held}/{path.name}"
+
+
+def open_private(path: Path) -> int:
+    """Return a descriptor of a directory that this user alone can enter, no link to one.
+
+    Raises AmocError for any other.
+    """
+    try:
+        directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise AmocError(f"no sockets can be in {path}: {error.strerror}") from error
+    found = os.fstat(directory)
+    if found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077:
+        return directory
+    os.close(directory)
+    raise AmocError(
+        f"{path} holds sockets that nobody else may reach: it must be yours and of mode 0700, not "
+        f"{owner_name(found.st_uid)}'s and of mode {stat.S_IMODE(found.st_mode):04o}; remove it"
+    )
+
+
+class Publisher:
+    """Publishes to whoever listens at `endpoint`, which has the port in it once it is bound.
+
+    `keys` encrypt that. At `local`, an ipc address, whoever can reach it listens without.
+    """
+
+    def __init__(self, endpoint: str, keys: Keys | None = None, local: str = "") -> None:
         # What is published never waits for a listener, so nothing has to wait on the hub.
-        self._socket = _socket(zmq.PUB, keys, socket_class=plain.Socket)
+        self._socket = _socket(zmq.PUB, socket_class=plain.Socket)
         _mind_the_nodes(self._socket)
-        self.endpoint = _bind(self._socket, endpoint)
+        self.endpoint = _listen(self._socket, endpoint, keys, local)
 
     def publish(self, data: bytes) -> None:
         """Send `data` to all subscribers of this moment."""
@@ -141,7 +223,7 @@ class Subscriber:
         self._socket = _socket(zmq.SUB)
         self._socket.conflate = True
         self._socket.subscribe(b"")
-        self._socket.connect(endpoint)
+        _connect(self._socket, endpoint)
 
     def receive(self) -> bytes:
         """Wait for the next one."""
@@ -161,7 +243,7 @@ class Listener:
         for topic in topics:
             self._socket.subscribe(topic)
         self._socket.ipv6 = True
-        self._socket.connect(endpoint)
+        _connect(self._socket, endpoint)
 
     def receive(self) -> tuple[bytes, list[bytes]]:
         """Wait for the next message; return its topic and its frames. Raises MessageError."""
@@ -192,7 +274,7 @@ class Pusher:
         self._socket.sndhwm = SEND_BUFFER
         _mind_the_master(self._socket)
         self._socket.ipv6 = True
-        self._socket.connect(endpoint)
+        _connect(self._socket, endpoint)
 
     def push(self, data: bytes) -> bool:
         """Queue `data`; False when the queue is full."""
@@ -210,15 +292,19 @@ class Pusher:
 class Puller:
     """Receives the reports sent to `endpoint`, which has the port in it once it is bound.
 
+    `keys` encrypt that. Those sent to `local`, an ipc address, come without.
+
     Those that come while one that was taken in is followed by `rest` seconds are taken in together:
     that is cheaper than to wake up for each.
     """
 
-    def __init__(self, endpoint: str, keys: Keys | None = None, rest: float = 0.0) -> None:
-        self._socket = _socket(zmq.PULL, keys)
+    def __init__(
+        self, endpoint: str, keys: Keys | None = None, rest: float = 0.0, local: str = ""
+    ) -> None:
+        self._socket = _socket(zmq.PULL)
         self._socket.rcvhwm = SEND_BUFFER
         _mind_the_nodes(self._socket)
-        self.endpoint = _bind(self._socket, endpoint)
+        self.endpoint = _listen(self._socket, endpoint, keys, local)
         self._plain: Any = plain.Socket.shadow(self._socket.underlying)
         self._rest = rest
         self._burst = 0
@@ -277,7 +363,7 @@ class SocketDirectory:
 
     def endpoint(self, name: str) -> str:
         """Return the ZeroMQ address of the socket `name` in this directory."""
-        return f"ipc://{self.path / name}"
+        return f"{IPC}{self.path / name}"
 
     def close(self) -> None:
         """Remove the directory; closing twice does no harm."""
@@ -293,6 +379,8 @@ def remove_abandoned(parent: Path) -> None:
         with suppress(OSError):  # another one removes it too, or it is another user's
             lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
+                if os.fstat(lock).st_uid != os.geteuid():  # root could, and has no business there
+                    continue
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(left, ignore_errors=True)
             finally:

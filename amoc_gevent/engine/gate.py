@@ -42,6 +42,7 @@ class Gate:
     def close(self) -> None:
         """Ask no more."""
         self._answering.kill()
+        self._socket.unbind(ADDRESS)  # which closing does some time later
         self._socket.close()
 
     def _answer(self) -> None:

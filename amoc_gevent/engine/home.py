@@ -4,6 +4,7 @@ Imports nothing that is slow: plain clients look here for the socket they talk t
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,15 +40,31 @@ def short_enough(path: Path) -> Iterator[str]:
         os.close(directory)
 
 
+def owner_name(uid: int) -> str:
+    """Return the name of a user, for a message."""
+    import pwd  # noqa: PLC0415  # only who is refused needs it
+
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The directory of one master, one node, or both."""
+    """The directory of one master, one node, or both. Nobody else may write to it.
+
+    Whoever could would pose as its master to commands and nodes, and have nodes run other code.
+    """
 
     path: Path
 
     @classmethod
     def current(cls) -> Self:
-        """Return the home that the environment names; AmocError for one that cannot be entered."""
+        """Return the home that the environment names.
+
+        Raises AmocError for one that cannot be entered, or that others may write to.
+        """
         given = os.environ.get("AMOC_HOME") or "~/.amoc"
         try:
             home = cls(Path(os.path.abspath(Path(given).expanduser())))  # noqa: PTH100  # links stay
@@ -55,6 +72,7 @@ class Home:
             hint = "there is no such home directory: set AMOC_HOME to a directory"
             raise AmocError(f"{given}: {hint}") from None
         home._enter()
+        home.check()
         return home
 
     def _enter(self) -> None:
@@ -66,11 +84,38 @@ class Home:
         except OSError as error:
             raise AmocError(f"AMOC_HOME {self.path} cannot be used: {error.strerror}") from error
 
+    def check(self) -> None:
+        """Raise AmocError where the directory is there and anybody but this user may write to it.
+
+        A link to it must be this user's too, or root's.
+        """
+        try:
+            link, found = self.path.lstat(), self.path.stat()
+        except OSError:  # there is none yet, or who makes it or looks into it says what is wrong
+            return
+        us = os.geteuid()
+        owner = found.st_uid if link.st_uid in {us, 0} else link.st_uid
+        if owner != us:
+            raise AmocError(
+                f"AMOC_HOME {self.path} belongs to {owner_name(owner)}, not to {owner_name(us)}: "
+                "run this as its owner, or name a directory of your own"
+            )
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise AmocError(
+                f"others can write to AMOC_HOME {self.path}, and so pose as your master: "
+                f"chmod 700 {self.path}"
+            )
+
     def make(self) -> Self:
-        """Make the directory (mode 0700) where there is none; AmocError where that cannot be."""
+        """Make the directory (mode 0700) where there is none; AmocError where that cannot be.
+
+        Raises AmocError as `check` does, too.
+        """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.check()
             self.logs.mkdir(mode=0o700, exist_ok=True)
+            self.sockets.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise AmocError(f"AMOC_HOME {self.path} cannot be used: {error.strerror}") from error
         return self
@@ -82,6 +127,16 @@ class Home:
     def pid_file(self, kind: Kind) -> Path:
         """Return the pid file of a daemon, which it keeps locked while it runs."""
         return self.path / f"{kind}.pid"
+
+    @property
+    def sockets(self) -> Path:
+        """The directory (mode 0700) of the sockets between master and node of this home."""
+        return self.path / "sockets"
+
+    @property
+    def bus(self) -> tuple[str, str]:
+        """The addresses at which the home's master publishes plans, and takes reports."""
+        return f"ipc://{self.sockets / 'plans'}", f"ipc://{self.sockets / 'reports'}"
 
     @property
     def logs(self) -> Path:

@@ -104,10 +104,16 @@ def is_loopback(host: str) -> bool:
 
 def check_master(home: Home, host: str, *, insecure: bool) -> None:
     """Raise UsageError where a master would listen to all without a key to prove who is who."""
-    if insecure or own_keypair(home) is not None or is_loopback(host):
+    if insecure or own_keypair(home) is not None:
         return
+    if is_loopback(host):
+        raise UsageError(
+            f"--bind {host} without keys lets any user of this machine join and read what is run: "
+            "leave out --bind, and only the node of this home joins; or make them with "
+            "`amoc keys make`, or say --insecure"
+        )
     raise UsageError(
-        f"--bind {host} without keys lets anyone who reaches it steer this load: "
+        f"--bind {host} without keys lets anyone who reaches it join and read what is run: "
         "make them with `amoc keys make`, or say --insecure"
     )
 
@@ -116,11 +122,16 @@ def check_node(home: Home, host: str, *, insecure: bool) -> None:
     """Raise UsageError where a node would run whatever the code somebody at `host` sends it."""
     own, master = own_keypair(home), master_key(home)
     # With keys a name need not be known yet: it may be so once the network is there.
-    if insecure or (own is not None and master is not None) or is_loopback(host):
+    if insecure or (own is not None and master is not None):
+        return
+    here = is_loopback(host)
+    if here and own is not None:  # it trusts its own home's master, which has the same pair
         return
     missing = "`amoc keys trust-master KEY` with the master's public key"
     if own is None:
         missing = "`amoc keys make` here and `amoc keys allow` on the master"
+    if here:
+        missing = f"leave out --master to join the master of this home; or {missing}"
     raise UsageError(
         f"--master {host} without keys runs what anyone in its place sends: "
         f"{missing}, or say --insecure"

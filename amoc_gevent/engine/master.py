@@ -58,9 +58,9 @@ ID_MAX = 2**53
 class Master:
     """Runs one scenario at a time on the nodes that have joined.
 
-    `plans` and `reports` are addresses to listen at. A node that is silent for `lease` seconds
-    loses its users. With `store`, a run outlives this process; with `keys`, the sockets are
-    encrypted.
+    `plans` and `reports` are addresses to listen at; with `keys` they are encrypted. `local` are
+    two more, ipc ones, which never are. A node that is silent for `lease` seconds loses its users.
+    With `store`, a run outlives this process.
     """
 
     def __init__(
@@ -71,9 +71,10 @@ class Master:
         lease: float = NO_LEASE,
         store: Store | None = None,
         keys: Keys | None = None,
+        local: tuple[str, str] = ("", ""),
     ) -> None:
-        self._publisher = Publisher(plans, keys)
-        self._puller = Puller(reports, keys, REST_S)
+        self._publisher = Publisher(plans, keys, local[0])
+        self._puller = Puller(reports, keys, REST_S, local[1])
         self._store = store
         self.nodes: dict[str, NodeView] = {}
         if store is not None:

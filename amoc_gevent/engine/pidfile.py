@@ -1,6 +1,7 @@
 """Pid files: at most one daemon of a kind in a home, known by a lock that ends with its process.
 
 What the file says counts only while it is locked: a daemon that was killed leaves a stale one.
+Only its owner can read it: whoever else could would lock it, and keep the daemon from starting.
 """
 
 import fcntl
@@ -44,7 +45,7 @@ def _claimed(path: Path, what: str) -> int:
     deadline = clock.monotonic() + CLAIM_S
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise AmocError(f"{path} cannot be written: {error.strerror}") from error
         try:

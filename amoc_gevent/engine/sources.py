@@ -132,7 +132,7 @@ class Shelf:
             sources = codec.decode(Sources, data)
         except ValueError as error:
             raise MessageError(str(error)) from error
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=self._directory, prefix="."))
         try:
             for name, content in sources.files.items():

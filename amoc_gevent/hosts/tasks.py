@@ -94,8 +94,10 @@ def _master_options(machine: Machine) -> list[str]:
 
 
 def _node_options(machine: Machine, master: Machine) -> list[str]:
-    found = ["--master", master["amoc_address"] or master.address, "--name", machine.name]
-    found += ["--port", master["amoc_port"], "--reports-port", master["amoc_reports_port"]]
+    found = ["--name", machine.name]
+    if machine is not master:  # whose own node joins the master of its home
+        found += ["--master", master["amoc_address"] or master.address]
+        found += ["--port", master["amoc_port"], "--reports-port", master["amoc_reports_port"]]
     return found + (["--workers", machine["amoc_workers"]] if machine["amoc_workers"] else [])
 
 

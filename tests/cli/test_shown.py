@@ -71,7 +71,11 @@ def test_one_is_one() -> None:
         ),
         ("status", {"status": "idle", "nodes": 1}, "idle, 1 node: start a run with `do SCENARIO"),
         ("status", {"status": "idle", "nodes": 0}, "idle, 0 nodes"),
-        ("nodes", {"nodes": []}, "no node has joined: start one with `amoc node --master HOST`"),
+        (
+            "nodes",
+            {"nodes": []},
+            "no node has joined: start one here with `amoc node`, on another machine with ",
+        ),
         ("runs", {"runs": []}, "there was no run yet"),
         ("summary", {"report": "\nshop finished\n\n"}, "shop finished"),
     ],

@@ -3,12 +3,14 @@
 import fcntl
 import os
 from pathlib import Path
+from socket import AF_UNIX, socket
 
 import gevent
 import pytest
 
 from amoc_gevent.engine import bus
 from amoc_gevent.engine.bus import Puller, Pusher, SocketDirectory, Subscriber
+from amoc_gevent.errors import AmocError
 from tests.engine.crowd import until
 
 
@@ -79,6 +81,66 @@ def test_where_sockets_cannot_be_they_go_elsewhere(
         puller.close()
     finally:
         sockets.close()
+
+
+SOCKETS = {
+    "bound": lambda address: Puller(address).close(),
+    "bound for orders": lambda address: bus.Publisher(address).close(),
+    "connected": lambda address: Pusher(address, linger=0).close(),
+    "connected for orders": lambda address: Subscriber(address).close(),
+    "connected for plans": lambda address: bus.Listener(address, ()).close(),
+}
+
+
+@pytest.mark.parametrize("kind", SOCKETS)
+@pytest.mark.parametrize("fault", ["entered by others", "a link", "no directory", "not there"])
+def test_no_socket_is_in_a_directory_that_others_could_reach(
+    tmp_path: Path, kind: str, fault: str
+) -> None:
+    directory = tmp_path / "sockets"
+    if fault == "entered by others":
+        directory.mkdir(mode=0o700)
+        directory.chmod(0o710)
+    elif fault == "a link":
+        (tmp_path / "own").mkdir(mode=0o700)
+        directory.symlink_to(tmp_path / "own")
+    elif fault == "no directory":
+        directory.touch()
+    with pytest.raises(AmocError, match=r"/sockets.*: .*(of mode 0710; remove it|irectory)$"):
+        SOCKETS[kind](f"ipc://{directory}/plans")
+
+
+def test_a_socket_stays_in_its_directory_whatever_becomes_of_the_path(tmp_path: Path) -> None:
+    """Somebody who may rename what the path leads through has what is sent lead nowhere else."""
+    deep = tmp_path / ("x" * 120)
+    deep.mkdir(mode=0o700)
+    address = f"ipc://{deep}/reports"
+    pusher = Pusher(address)
+    other = tmp_path / "other"
+    deep.rename(other)
+    deep.mkdir(mode=0o700)
+    false, true = Puller(address), Puller(f"ipc://{other}/reports")
+    pusher.push(b"report")
+    with gevent.Timeout(20):
+        assert true.pull() == b"report"
+    assert not false._socket.poll(0)
+    for one in (pusher, false, true):
+        one.close()
+
+
+def test_what_a_killed_process_has_left_is_no_hindrance(place: Path) -> None:
+    sockets = SocketDirectory()
+    address = sockets.endpoint("reports")
+    with socket(AF_UNIX) as stale:
+        stale.bind(address.removeprefix("ipc://"))
+    pusher = Pusher(address)
+    pusher.push(b"report")
+    puller = Puller(address)
+    with gevent.Timeout(20):
+        assert puller.pull() == b"report"
+    pusher.close()
+    puller.close()
+    sockets.close()
 
 
 def test_what_was_pushed_before_anybody_listened_arrives_in_order(place: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from amoc_gevent.engine import bus
-from amoc_gevent.engine.bus import Keys, Listener, Publisher, Puller, Pusher
+from amoc_gevent.engine.bus import Keys, Listener, Publisher, Puller, Pusher, SocketDirectory
 from amoc_gevent.engine.gate import Gate
 from tests.engine.crowd import until
 
@@ -22,7 +22,10 @@ class Guarded:
         self.gate = Gate(lambda: self.allowed)
         self.public, secret = zmq.curve_keypair()
         keys = Keys(self.public, secret)
-        self.publisher, self.puller = Publisher(LOOPBACK, keys), Puller(LOOPBACK, keys)
+        self.sockets = SocketDirectory()
+        self.here = [self.sockets.endpoint(name) for name in ("plans", "reports")]
+        self.publisher = Publisher(LOOPBACK, keys, self.here[0])
+        self.puller = Puller(LOOPBACK, keys, local=self.here[1])
         self.reports: list[bytes] = []
         self._collecting = gevent.spawn(self._collect)
 
@@ -42,6 +45,7 @@ class Guarded:
         self.publisher.close()
         self.puller.close()
         self.gate.close()
+        self.sockets.close()
 
 
 @pytest.fixture
@@ -55,6 +59,19 @@ def test_a_machine_that_is_allowed_speaks_and_hears(guarded: Guarded) -> None:
     keys = guarded.machine("n1")
     pusher = Pusher(guarded.puller.endpoint, keys=keys)
     listener = Listener(guarded.publisher.endpoint, (b"plan/",), keys)
+    heard: list[tuple[bytes, list[bytes]]] = []
+    listening = gevent.spawn(lambda: heard.append(listener.receive()))
+    pusher.push(b"report")
+    until(lambda: guarded.reports == [b"report"])
+    until(lambda: guarded.publisher.tell(b"plan/", b"data") or heard)
+    assert heard == [(b"plan/", [b"data"])]
+    listening.kill()
+    pusher.close()
+    listener.close()
+
+
+def test_whoever_is_in_the_home_needs_no_keys_there(guarded: Guarded) -> None:
+    pusher, listener = Pusher(guarded.here[1]), Listener(guarded.here[0], (b"plan/",))
     heard: list[tuple[bytes, list[bytes]]] = []
     listening = gevent.spawn(lambda: heard.append(listener.receive()))
     pusher.push(b"report")
@@ -118,3 +135,8 @@ def test_an_oversized_message_cuts_its_sender_off(
     pulling.kill()
     for socket in (puller, sender, other):
         socket.close()
+
+
+def test_a_gate_that_was_closed_is_opened_again_at_once() -> None:
+    for _ in range(200):
+        Gate(dict).close()

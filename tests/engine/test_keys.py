@@ -120,9 +120,16 @@ def test_a_file_that_holds_no_key_is_named(place: Home) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
-def test_loopback_needs_no_keys(place: Home, host: str) -> None:
-    keys.check_master(place, host, insecure=False)
-    keys.check_node(place, host, insecure=False)
+def test_loopback_needs_keys_and_is_best_left_out(place: Home, host: str) -> None:
+    with pytest.raises(UsageError, match=r"leave out --bind.*`amoc keys make`, or say --insecure"):
+        keys.check_master(place, host, insecure=False)
+    with pytest.raises(UsageError, match=r"leave out --master .*`amoc keys make` here.*--insecure"):
+        keys.check_node(place, host, insecure=False)
+    for check in (keys.check_master, keys.check_node):
+        check(place, host, insecure=True)
+    keys.make(place)
+    for check in (keys.check_master, keys.check_node):
+        check(place, host, insecure=False)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "fe80::1%lo"])

@@ -50,6 +50,7 @@ class Fleet:
         self.inventory = self.desk.directory / "hosts.ini"
         self.extra: dict[str, str] = {}
         self.user = "root"
+        self.master_loads = False
         self.daemons: dict[str, Process] = {}
         _keygen(self.key)
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd wants to shut itself in
@@ -113,13 +114,17 @@ class Fleet:
         (host.directory / "authorized_keys").write_text(public_key)
 
     def write(self) -> None:
-        """Write hosts.ini; `extra` has more variables for a machine."""
+        """Write hosts.ini; `extra` has more variables for a machine.
+
+        The master is a node as well where `master_loads` says so.
+        """
         lines = [self._line(host) for host in self.machines]
+        nodes = lines if self.master_loads else lines[1:]
         known = self.desk.directory / "known_hosts"
         self.inventory.write_text(
             "\n".join(
                 [
-                    *("[amoc-master]", lines[0], "[amoc-nodes]", *lines[1:], "[amoc:vars]"),
+                    *("[amoc-master]", lines[0], "[amoc-nodes]", *nodes, "[amoc:vars]"),
                     "ansible_user=root",
                     f"ansible_ssh_private_key_file={self.key}",
                     f"ansible_ssh_common_args=-F none -o UserKnownHostsFile={known}",

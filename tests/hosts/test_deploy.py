@@ -247,7 +247,7 @@ def users_fleet(release: Path) -> Iterator[Fleet]:
     ):
         Path(directory).chmod(0o755)
         fleet = Fleet(net, ["n1"], release, own_users=True)
-        fleet.user = "amoc"
+        fleet.user, fleet.master_loads = "amoc", True
         fleet.write()
         yield fleet
         fleet.end()
@@ -255,9 +255,10 @@ def users_fleet(release: Path) -> Iterator[Fleet]:
 
 def test_the_daemons_are_of_the_user_whom_hosts_ini_names(users_fleet: Fleet) -> None:
     fleet = users_fleet
-    assert joined(fleet.good("prepare", "deploy")) == {"n1"}
+    assert joined(fleet.good("prepare", "deploy")) == {"master", "n1"}
 
-    for host, kind in zip(fleet.machines, ("master", "node"), strict=True):
+    master, n1 = fleet.machines
+    for host, kind in ((master, "master"), (master, "node"), (n1, "node")):
         pid = int((host.home / f"{kind}.pid").read_text().split()[0])
         uid = fleet.uid(host, "amoc")
         assert uid != 0

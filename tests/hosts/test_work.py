@@ -37,8 +37,9 @@ def test_master_and_nodes_are_started_with_what_hosts_ini_says(inventory: Invent
     ports = "--port 6000 --reports-port 5711"
     graphite = "--graphite g:2003 --graphite-prefix t"
     assert options(boss, "master") == f"--bind 0.0.0.0 {ports} {graphite}"
-    assert options(plain, "node") == f"--master 10.0.0.1 --name plain {ports}"
-    assert options(odd, "node") == f"--master 10.0.0.1 --name odd {ports} --workers 3"
+    assert options(plain, "node") == f"--name plain --master 10.0.0.1 {ports}"
+    assert options(odd, "node") == f"--name odd --master 10.0.0.1 {ports} --workers 3"
+    assert options(boss, "node") == "--name boss"  # it joins the master of its home
 
 
 def test_a_unit_has_the_places_and_the_user_of_its_machine(inventory: Inventory) -> None:

@@ -15,7 +15,8 @@ from amoc_gevent.engine.pidfile import holder
 from tests.integration.conftest import Amoc
 from tests.servers import wait_for
 
-ANY_PORT = ("--port", 0, "--reports-port", 0)
+TCP = ("--bind", "127.0.0.1", "--port", 0, "--reports-port", 0)
+"""Has a master listen at free ports, too: to nodes of other homes."""
 
 
 class Daemons:
@@ -27,14 +28,17 @@ class Daemons:
         self.key = ""
 
     def master(self, *options: object) -> str:
-        """Start a master in the background on free ports; return what was said."""
-        return self.good("master", *ANY_PORT, *options)
+        """Start a master in the background; return what was said."""
+        return self.good("master", *options)
 
     def node(self, *options: object) -> str:
         """Start a node in the background that joins this home's master; return what was said."""
-        ports = [endpoint.rpartition(":")[2] for endpoint in self.describe("master")["endpoints"]]
-        where = ("--master", "127.0.0.1", "--port", ports[0], "--reports-port", ports[1])
-        return self.good("node", *where, "--workers", 1, "--name", "one", *options)
+        return self.good("node", "--workers", 1, "--name", "one", *options)
+
+    def where(self) -> tuple[str, ...]:
+        """Return the options with which a node of another home joins this one's master."""
+        plans, reports = (end.rpartition(":")[2] for end in self.describe("master")["endpoints"])
+        return ("--master", "127.0.0.1", "--port", plans, "--reports-port", reports)
 
     def good(self, *arguments: object, env: dict[str, str] | None = None) -> str:
         """Run a command that succeeds; return its output."""

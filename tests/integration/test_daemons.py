@@ -15,7 +15,7 @@ from amoc_gevent.cli.background import end
 from amoc_gevent.engine.home import Kind
 from amoc_gevent.errors import AmocError
 from tests.integration.conftest import Amoc
-from tests.integration.homes import ANY_PORT, Daemons, daemons_of
+from tests.integration.homes import TCP, Daemons, daemons_of
 from tests.servers import ROOT, listening_socket, wait_for
 
 SCENARIO = """
@@ -37,8 +37,8 @@ def test_a_master_answers_when_its_start_returns(daemons: Daemons) -> None:
     said = daemons.master()
 
     told = daemons.describe()
-    plans, reports = told["endpoints"]
-    assert said == f"the master runs, pid {told['pid']}: plan at {plans}, reports at {reports}\n"
+    who = "without --bind only the node of this home can join"
+    assert said == f"the master runs, pid {told['pid']}: {who}\n"
     assert daemons.pid() == told["pid"]
     assert daemons.home.path.stat().st_mode & 0o777 == 0o700
     assert daemons.home.socket("master").stat().st_mode & 0o777 == 0o600
@@ -48,9 +48,11 @@ def test_a_master_answers_when_its_start_returns(daemons: Daemons) -> None:
 def test_a_home_may_be_deeper_than_a_sockets_address_is_long(amoc: Amoc) -> None:
     deep = amoc.directory / ("d" * 120)
     env = {"AMOC_HOME": str(deep)}
-    code, said = amoc.run("master", *ANY_PORT, env=env)
+    code, said = amoc.run("master", env=env)
     assert code == 0, said
-    assert amoc.run("status", env=env)[1].startswith("idle, 0 nodes")
+    said = amoc.run("node", "--workers", 1, "--name", "deep", env=env)[1]
+    assert said.endswith(": joined the master of this home\n")
+    assert amoc.run("status", env=env)[1].startswith("idle, 1 node")
     assert amoc.run("shutdown", env=env)[0] == 0
     assert not (deep / "master.sock").exists()
 
@@ -59,26 +61,39 @@ def test_a_node_says_that_it_joined_and_answers_status(daemons: Daemons) -> None
     daemons.master()
     said = daemons.node()
 
-    assert re.fullmatch(r"node one runs, pid \d+: joined master 127\.0\.0\.1\n", said)
+    assert re.fullmatch(r"node one runs, pid \d+: joined the master of this home\n", said)
     assert daemons.json("status")["nodes"] == 1
     status = daemons.control("node").ask({"command": "status"})
     assert (status["kind"], status["name"], status["joined"]) == ("node", "one", True)
 
 
 def test_a_node_without_a_master_starts_and_waits_for_it(daemons: Daemons) -> None:
+    assert daemons.node().endswith(": waiting for the master of this home\n")
+    assert "waiting for the master of this home" in daemons.good("status")
+    daemons.master()
+    wait_for(lambda: daemons.json("status")["nodes"] == 1, what="the node to join")
+
+
+def test_a_node_of_another_machine_waits_for_a_master_that_does_not_answer(
+    daemons: Daemons,
+) -> None:
     with listening_socket() as taken:  # nobody speaks ZeroMQ there
         port = taken.getsockname()[1]
-        said = daemons.good(
-            "node", "--master", "127.0.0.1", "--port", port, "--reports-port", port, "--name", "one"
-        )
+        where = ("--master", "127.0.0.1", "--port", port, "--reports-port", port)
+        said = daemons.node(*where, "--insecure")
+    warning = "amoc: --insecure: whoever answers at 127.0.0.1 can run code as this user\n"
+    assert said.startswith(warning)
     assert said.endswith(": waiting for master 127.0.0.1\n")
+    assert daemons.log("node").count("--insecure") == 1
     assert "waiting for master 127.0.0.1" in daemons.good("status")
 
 
 def test_a_command_to_a_node_is_sent_to_its_master(daemons: Daemons) -> None:
     daemons.master()
     daemons.node()
-    with pytest.raises(AmocError, match=r"this is node one: commands go to its master 127"):
+    with pytest.raises(
+        AmocError, match=r"this is node one: commands go to the master of this home"
+    ):
         daemons.control("node").ask({"command": "add", "count": 1})
 
 
@@ -87,7 +102,7 @@ def test_a_second_start_says_which_pid_is_there(daemons: Daemons, amoc: Amoc) ->
     pid = daemons.pid()
 
     for options in ((), ("--foreground",)):
-        code, said = amoc.run("master", *ANY_PORT, *options)
+        code, said = amoc.run("master", *options)
         assert code == 1
         assert said == (
             f"amoc: a master runs in {daemons.home.path} already, pid {pid}; "
@@ -100,7 +115,7 @@ def test_a_second_start_says_which_pid_is_there(daemons: Daemons, amoc: Amoc) ->
 def test_a_start_that_fails_says_why_with_the_last_lines(daemons: Daemons, amoc: Amoc) -> None:
     with listening_socket() as taken:
         port = taken.getsockname()[1]
-        code, said = amoc.run("master", "--port", port, "--reports-port", 0)
+        code, said = amoc.run("master", *TCP, "--port", port, "--insecure")
     assert code == 1
     first = said.splitlines()[0]
     assert first.startswith("amoc: the master did not start: ")
@@ -113,7 +128,7 @@ def test_a_home_that_cannot_be_used_is_one_line(amoc: Amoc) -> None:
     file = amoc.directory / "file"
     file.write_text("")
     for home, why in ((file / "home", "Not a directory"), (Path("/proc/home"), "No such file")):
-        code, said = amoc.run("master", *ANY_PORT, env={"AMOC_HOME": str(home)})
+        code, said = amoc.run("master", env={"AMOC_HOME": str(home)})
         assert code == 1
         assert why in said
         assert len(said.splitlines()) == 1
@@ -176,14 +191,13 @@ def test_a_signal_ends_a_daemon_and_its_files(
 def test_a_run_outlives_the_master_that_was_told_to_end(daemons: Daemons, amoc: Amoc) -> None:
     path = amoc.scenario(SCENARIO)
     daemons.master()
-    ports = [end.rpartition(":")[2] for end in daemons.describe()["endpoints"]]
     daemons.node()
     run = daemons.json("do", path, 1, 5, "--repeat-interval", "100ms")["run"]
     before = daemons.json("status")["operations"]
     daemons.kill(signal.SIGTERM)
     daemons.expect_end("master")
 
-    said = daemons.good("master", "--port", ports[0], "--reports-port", ports[1])
+    said = daemons.master()
     assert said.endswith(f"\nit goes on with run {run}\n")
     status = daemons.json("status")
     assert (status["run"], status["status"]) == (run, "running")
@@ -279,7 +293,7 @@ def test_shutdown_by_force_kills_a_daemon_that_hangs(daemons: Daemons) -> None:
 
 
 def test_an_interrupted_start_leaves_no_daemon(daemons: Daemons, amoc: Amoc) -> None:
-    starting = amoc.start("master", *ANY_PORT)
+    starting = amoc.start("master")
     wait_for(lambda: len(amoc.processes()) > 1 or starting.popen.poll() is not None, what="a child")
     if starting.popen.poll() is None:
         starting.popen.send_signal(signal.SIGINT)
@@ -293,17 +307,15 @@ def test_in_the_foreground_a_service_manager_is_told(daemons: Daemons, amoc: Amo
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(address))
         manager.settimeout(20)
-        process = amoc.start(
-            "master", "--foreground", *ANY_PORT, env={"NOTIFY_SOCKET": str(address)}
-        )
+        process = amoc.start("master", "--foreground", env={"NOTIFY_SOCKET": str(address)})
         ready = manager.recv(4096).decode()
-        assert ready.startswith("READY=1\nSTATUS=plan at tcp://127.0.0.1:")
+        assert ready.startswith("READY=1\nSTATUS=without --bind only the node")
         assert daemons.describe()["pid"] == process.pid
         process.popen.terminate()
         assert manager.recv(4096) == b"STOPPING=1\n"
     assert process.wait() == 0
     assert not daemons.home.log_file("master").exists()
-    assert f"pid {process.pid}: plan at" in process.said()
+    assert f"pid {process.pid}: without --bind" in process.said()
 
 
 def test_an_abstract_notify_socket_is_told_as_well(daemons: Daemons, amoc: Amoc) -> None:
@@ -311,15 +323,15 @@ def test_an_abstract_notify_socket_is_told_as_well(daemons: Daemons, amoc: Amoc)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name)
         manager.settimeout(20)
-        process = amoc.start("master", "--foreground", *ANY_PORT, env={"NOTIFY_SOCKET": "@" + name})
+        process = amoc.start("master", "--foreground", env={"NOTIFY_SOCKET": "@" + name})
         assert manager.recv(4096).startswith(b"READY=1\n")
     process.popen.terminate()
     assert process.wait() == 0
 
 
 def test_hup_in_the_foreground_does_no_harm(daemons: Daemons, amoc: Amoc) -> None:
-    process = amoc.start("master", "--foreground", *ANY_PORT)
-    process.expect("plan at")
+    process = amoc.start("master", "--foreground")
+    process.expect("only the node")
     process.popen.send_signal(signal.SIGHUP)
     assert daemons.describe()["pid"] == process.pid
     process.popen.terminate()

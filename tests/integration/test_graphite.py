@@ -3,8 +3,7 @@
 import re
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 import pytest
 
@@ -249,12 +248,10 @@ def daemons(amoc: Amoc) -> Iterator[Daemons]:
     yield from daemons_of(amoc)
 
 
-def kill_master(daemons: Daemons) -> Callable[..., object]:
-    """Kill the master; return what starts another at its ports."""
-    ports = [endpoint.rpartition(":")[2] for endpoint in daemons.describe()["endpoints"]]
+def kill_master(daemons: Daemons) -> None:
+    """Kill the master, and wait for its end."""
     daemons.kill(signal.SIGKILL)
     wait_for(lambda: daemons.pid() is None, what="its end")
-    return partial(daemons.good, "master", "--port", ports[0], "--reports-port", ports[1])
 
 
 def test_a_masters_runs_and_events_are_in_graphite_over_its_death(
@@ -274,7 +271,8 @@ def test_a_masters_runs_and_events_are_in_graphite_over_its_death(
     daemons.good("remove", 2)
     series = Series(graphite_web, since)
     wait_for(lambda: series.sum("operations.GET.count") > 0, 20, "an interval in Graphite")
-    kill_master(daemons)(*options)
+    kill_master(daemons)
+    daemons.master(*options)
     heard = demo.counts()["total"]
     wait_for(lambda: demo.counts()["total"] > heard + 100, 20, "the run to go on")
     daemons.good("stop")
@@ -315,7 +313,8 @@ def test_what_carbon_missed_when_the_master_died_it_gets_from_the_next(
     daemons.node()
     load_and_stop(daemons, demo)
     load_and_stop(daemons, demo)
-    kill_master(daemons)(*options)
+    kill_master(daemons)
+    daemons.master(*options)
     load_and_stop(daemons, demo)  # in the interval of the others
     summaries = [daemons.json("summary", line["run"]) for line in daemons.json("runs")["runs"]]
     carbon.start()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import Amoc
-from tests.integration.homes import Daemons, daemons_of
+from tests.integration.homes import TCP, Daemons, daemons_of
 from tests.servers import wait_for
 
 SCENARIO = """
@@ -41,9 +41,7 @@ def _home(directory: Path) -> Iterator[Daemons]:
 
 def start_node(master: Daemons, node: Daemons, *options: object) -> str:
     """Start the node of one home for the master of another; return what was said."""
-    ports = [endpoint.rpartition(":")[2] for endpoint in master.describe()["endpoints"]]
-    where = ("--master", "127.0.0.1", "--port", ports[0], "--reports-port", ports[1])
-    return node.good("node", *where, "--workers", 1, "--name", "far", *options)
+    return node.good("node", *master.where(), "--workers", 1, "--name", "far", *options)
 
 
 def names(master: Daemons) -> list[str]:
@@ -53,7 +51,7 @@ def names(master: Daemons) -> list[str]:
 def test_machines_that_know_each_other_share_a_run(master: Daemons, other: Daemons) -> None:
     master.good("keys", "allow", "far", other.key)
     other.good("keys", "trust-master", master.key)
-    master.master()
+    master.master(*TCP)
     assert start_node(master, other).endswith(": joined master 127.0.0.1\n")
 
     path = master.amoc.scenario(SCENARIO)
@@ -63,12 +61,12 @@ def test_machines_that_know_each_other_share_a_run(master: Daemons, other: Daemo
 
 
 def test_a_homes_own_node_joins_its_own_master(master: Daemons) -> None:
-    master.master()
-    assert master.node().endswith(": joined master 127.0.0.1\n")
+    master.master(*TCP)
+    assert master.node(*master.where()).endswith(": joined master 127.0.0.1\n")
 
 
 def test_a_stranger_waits_and_is_named_until_it_is_allowed(master: Daemons, other: Daemons) -> None:
-    master.master()
+    master.master(*TCP)
     other.good("keys", "trust-master", master.key)
     assert start_node(master, other).endswith(": waiting for master 127.0.0.1\n")
     wait_for(lambda: other.key in master.log(), what="the stranger's key in the log")
@@ -79,7 +77,7 @@ def test_a_stranger_waits_and_is_named_until_it_is_allowed(master: Daemons, othe
 
 
 def test_who_has_no_keys_may_not_join(master: Daemons, other: Daemons) -> None:
-    master.master()
+    master.master(*TCP)
     assert start_node(master, other, "--insecure").endswith(": waiting for master 127.0.0.1\n")
     assert names(master) == []
 
@@ -87,11 +85,11 @@ def test_who_has_no_keys_may_not_join(master: Daemons, other: Daemons) -> None:
 def test_a_node_joins_no_master_but_the_one_it_trusts(master: Daemons, other: Daemons) -> None:
     master.good("keys", "allow", "far", other.key)
     other.good("keys", "trust-master", other.key)
-    master.master()
+    master.master(*TCP)
     assert start_node(master, other).endswith(": waiting for master 127.0.0.1\n")
     assert names(master) == []
 
 
 def test_without_keys_on_both_sides_it_is_insecure(master: Daemons, other: Daemons) -> None:
-    master.master("--insecure")
+    master.master(*TCP, "--insecure")
     assert start_node(master, other, "--insecure").endswith(": joined master 127.0.0.1\n")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shutil
 import stat
 import sys
@@ -149,6 +150,20 @@ def test_a_temporary_place_that_is_somebody_elses_is_refused(release: Path, plac
     done = as_nobody(place, [str(amoc), "--version"], HOME="/nonexistent", TMPDIR=str(place))
     assert done.returncode == 1
     assert done.stderr == f"amoc: {trap} is not this user's alone: remove it, or set AMOC_HOME\n"
+
+
+@pytest.mark.parametrize("home_mode", [0o777, 0o1777, 0o775])
+def test_nothing_is_unpacked_into_a_home_that_others_may_write_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home_mode: int
+) -> None:
+    launch = runpy.run_path(str(ROOT / "deploy/launch.py"))
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("AMOC_HOME", str(home))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert launch["place"]() == str(home / "release")
+    home.chmod(home_mode)
+    assert launch["place"]() == str(tmp_path / f"amoc-release-{os.getuid()}")
 
 
 def other_python(place: Path, says: str) -> Path:

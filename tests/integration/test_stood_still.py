@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.integration.conftest import Amoc
-from tests.integration.homes import Daemons, daemons_of
+from tests.integration.homes import TCP, Daemons, daemons_of
 from tests.servers import Demo, wait_for
 
 LEASE_S = 2.0
@@ -24,12 +24,10 @@ class Still:
 
     def __init__(self, daemons: Daemons) -> None:
         self._daemons = daemons
-        daemons.master("--bind", "127.0.0.1", "--insecure", "--lease", f"{LEASE_S:g}s")
-        plans, reports = daemons.describe()["endpoints"]
-        ports = "--port", plans.rpartition(":")[2], "--reports-port", reports.rpartition(":")[2]
+        daemons.master(*TCP, "--insecure", "--lease", f"{LEASE_S:g}s")
         self.pids: dict[str, int] = {"master": daemons.describe()["pid"]}
         for name in ("n1", "n2"):
-            where = ["--master", "127.0.0.1", *ports, "--insecure", "--name", name]
+            where = [*daemons.where(), "--insecure", "--name", name]
             home = {"AMOC_HOME": str(daemons.amoc.directory / name)}
             said = daemons.good("node", *where, "--workers", 1, env=home)
             self.pids[name] = int(said.partition("pid ")[2].partition(":")[0])
