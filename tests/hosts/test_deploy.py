@@ -266,9 +266,10 @@ def test_the_daemons_are_of_the_user_whom_hosts_ini_names(users_fleet: Fleet) ->
         assert (host.home / "keys/own.secret").stat().st_uid == uid
     assert fleet.good("prepare", "deploy", "CHECK=1").count("0 would change") == 2
     status = fleet.lines(fleet.good("status"))
-    assert re.fullmatch(r"release \w+(-dirty)?; master runs, pid \d+", status["master"])
+    runs = r"release \w+(-dirty)?; node runs, pid \d+; master runs, pid \d+"
+    assert re.fullmatch(runs, status["master"])
     assert "n1 node: " in fleet.good("logs")
-    assert fleet.good("stop").count(" ended") == 2
+    assert fleet.good("stop").count(" ended") == 3
     fleet.good("unprepare")
 
 
