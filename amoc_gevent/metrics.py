@@ -13,9 +13,9 @@ from typing import Self, TypeVar
 from gevent import GreenletExit
 
 from amoc_gevent import clock
-from amoc_gevent.core.flow import counters
-from amoc_gevent.core.histogram import Histogram
-from amoc_gevent.core.snapshot import Gauge, Snapshot
+from amoc_gevent.core.measure.deliveries import counters
+from amoc_gevent.core.measure.histogram import Histogram
+from amoc_gevent.core.measure.snapshot import Gauge, Snapshot
 from amoc_gevent.errors import UsageError
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar, cast, overload
 
-from amoc_gevent.core.options import OPTIONS
+from amoc_gevent.core.run.options import OPTIONS
 from amoc_gevent.core.setting import (
     PARSERS,
     Setting,

@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from amoc_gevent import clock
-from amoc_gevent.cli.client import Control, UnansweredError
+from amoc_gevent.control.client import Control, UnansweredError
 from amoc_gevent.errors import AmocError
 from benchmarks.machine import ROOT, cores
 from benchmarks.process import Child

@@ -17,7 +17,10 @@ import gevent
 from gevent.event import Event
 
 from amoc_gevent import clock
+from amoc_gevent.bus.sockets import Listener, Pusher
+from amoc_gevent.bus.topics import BEAT, CODE, PLAN, ack_topic
 from amoc_gevent.core.clocks import OffsetEstimate
+from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import (
     Beat,
     Clock,
@@ -27,12 +30,9 @@ from amoc_gevent.core.messages import (
     decode_plan,
     encode,
 )
-from amoc_gevent.core.plan import Plan
-from amoc_gevent.core.snapshot import Snapshot
-from amoc_gevent.engine.bus import Listener, Pusher
-from amoc_gevent.engine.health import raise_descriptor_limit
-from amoc_gevent.engine.outbox import Outbox
-from amoc_gevent.engine.topics import BEAT, CODE, PLAN, ack_topic
+from amoc_gevent.core.run.plan import Plan
+from amoc_gevent.node.outbox import Outbox
+from amoc_gevent.worker.health import raise_descriptor_limit
 from benchmarks.reports import CALLS, report_of, snapshots, users_of
 
 REPORT_S = 1.0

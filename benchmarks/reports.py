@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 from amoc_gevent import clock
+from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import (
     Clock,
     Health,
@@ -14,8 +15,7 @@ from amoc_gevent.core.messages import (
     decode_report,
     encode,
 )
-from amoc_gevent.core.plan import Plan
-from amoc_gevent.core.snapshot import Snapshot
+from amoc_gevent.core.run.plan import Plan
 
 OPERATIONS = 20
 CALLS = 100

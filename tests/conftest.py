@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from gevent import subprocess
 
-from amoc_gevent.targets.http import DemoServer
+from amoc_gevent.demo.http import DemoServer
 from tests.graphite_servers import Carbon, GraphiteWeb
 from tests.rights import pytest_sessionfinish  # noqa: F401  # a hook: the last line
 from tests.servers import ROOT, Authority, Demo, Httpbin, MissingServerError, Nginx

@@ -5,6 +5,7 @@ from typing import Any
 import msgpack
 from hypothesis import strategies as st
 
+from amoc_gevent.core.measure.snapshot import Gauge, Snapshot, UserError
 from amoc_gevent.core.messages import (
     Ack,
     Beat,
@@ -17,8 +18,7 @@ from amoc_gevent.core.messages import (
     UserCounts,
     encode,
 )
-from amoc_gevent.core.plan import UNRELEASED, Batch, Move, Options, Plan, Removal
-from amoc_gevent.core.snapshot import Gauge, Snapshot, UserError
+from amoc_gevent.core.run.plan import UNRELEASED, Batch, Move, Options, Plan, Removal
 
 
 def full_snapshot() -> Snapshot:

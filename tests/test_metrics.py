@@ -7,8 +7,8 @@ import pytest
 from gevent import GreenletExit
 
 from amoc_gevent import metrics
+from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import Report, decode_report, encode
-from amoc_gevent.core.snapshot import Snapshot
 from amoc_gevent.errors import UsageError
 
 

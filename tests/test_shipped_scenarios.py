@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from amoc_gevent import metrics, settings, user
-from amoc_gevent.engine import loader
-from amoc_gevent.engine.catalogue import scenario_directories
+from amoc_gevent.loading import loader
+from amoc_gevent.loading.catalogue import scenario_directories
 from tests.rounds import as_user
 from tests.servers import Demo
 

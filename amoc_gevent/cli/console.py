@@ -12,11 +12,11 @@ from pathlib import Path
 import click
 
 from amoc_gevent import clock
-from amoc_gevent.cli.client import Control
-from amoc_gevent.cli.prompt import ToldToEnd, steer
-from amoc_gevent.engine.child import command_line, environment
-from amoc_gevent.engine.home import socket_parent
-from amoc_gevent.engine.logs import log_level
+from amoc_gevent.cli.steering.prompt import ToldToEnd, steer
+from amoc_gevent.control.client import Control
+from amoc_gevent.daemon.child import command_line, environment
+from amoc_gevent.daemon.home import socket_parent
+from amoc_gevent.daemon.logs import log_level
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
 
 START_S = 15.0

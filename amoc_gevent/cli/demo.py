@@ -10,9 +10,9 @@ import click
 import gevent
 from gevent.event import Event
 
+from amoc_gevent.demo.http import DemoServer
+from amoc_gevent.demo.xmpp import Accounts, Faults, XmppServer
 from amoc_gevent.errors import UsageError
-from amoc_gevent.targets.http import DemoServer
-from amoc_gevent.targets.xmpp import Accounts, Faults, XmppServer
 
 PORT = click.IntRange(0, 65535)
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from amoc_gevent.cli.params import DURATION
-from amoc_gevent.core.capacity import Machine, Share, findings, share_of
+from amoc_gevent.core.run.capacity import Machine, Share, findings, share_of
 from amoc_gevent.core.units import format_count
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
 from amoc_gevent.hosts import inventory, tasks

@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from amoc_gevent.engine.places import PACKAGE
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
 from amoc_gevent.hosts import inventory, release, tasks
 from amoc_gevent.hosts.deployment import Deployment
 from amoc_gevent.hosts.inventory import Inventory, Machine
 from amoc_gevent.hosts.ssh import Ssh, becomes_root, connections
 from amoc_gevent.hosts.work import Outcome, on_all, summary_line
+from amoc_gevent.loading.places import PACKAGE
 
 RELEASE = Path(os.environ.get("AMOC_RELEASE") or PACKAGE.parent / "dist/amoc")
 CHECK = click.option("--check", is_flag=True, help="Change nothing, and show what would change.")

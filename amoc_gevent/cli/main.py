@@ -28,24 +28,32 @@ class Lazy(NamedTuple):
 COMMANDS = {
     "run": Lazy("amoc_gevent.cli.run:run", "Load a service with simulated users."),
     "console": Lazy("amoc_gevent.cli.console:console", "Steer a local run from a prompt."),
-    "master": Lazy("amoc_gevent.cli.master:master", "Start the master of several machines."),
-    "node": Lazy("amoc_gevent.cli.node:node", "Start a machine's node, which joins a master."),
+    "master": Lazy(
+        "amoc_gevent.cli.daemons.master:master", "Start the master of several machines."
+    ),
+    "node": Lazy(
+        "amoc_gevent.cli.daemons.node:node", "Start a machine's node, which joins a master."
+    ),
     "attach": Lazy("amoc_gevent.cli.attach:attach", "Steer the master's run from a prompt."),
-    "do": Lazy("amoc_gevent.cli.remote:do", "Start a run on the nodes."),
-    "add": Lazy("amoc_gevent.cli.remote:add", "Add users to it."),
-    "remove": Lazy("amoc_gevent.cli.remote:remove", "Remove users from it."),
-    "set": Lazy("amoc_gevent.cli.remote:set_", "Change a setting while it goes on."),
-    "pause": Lazy("amoc_gevent.cli.remote:pause", "Start no new users."),
-    "resume": Lazy("amoc_gevent.cli.remote:resume", "Start users again."),
-    "rebalance": Lazy("amoc_gevent.cli.remote:rebalance", "Spread users evenly over the nodes."),
-    "stop": Lazy("amoc_gevent.cli.remote:stop", "End the run."),
-    "status": Lazy("amoc_gevent.cli.remote:status", "Show the run, its users and operations."),
-    "watch": Lazy("amoc_gevent.cli.remote:watch", "Watch the run until it ends."),
-    "nodes": Lazy("amoc_gevent.cli.remote:nodes", "Show the nodes and how they fare."),
-    "runs": Lazy("amoc_gevent.cli.remote:runs", "List the runs."),
-    "summary": Lazy("amoc_gevent.cli.remote:summary", "Show what a run did."),
-    "shutdown": Lazy("amoc_gevent.cli.shutdown:shutdown", "End the master and the node."),
-    "keys": Lazy("amoc_gevent.cli.keys:keys", "Make and list the keys of machines."),
+    "do": Lazy("amoc_gevent.cli.steering.remote:do", "Start a run on the nodes."),
+    "add": Lazy("amoc_gevent.cli.steering.remote:add", "Add users to it."),
+    "remove": Lazy("amoc_gevent.cli.steering.remote:remove", "Remove users from it."),
+    "set": Lazy("amoc_gevent.cli.steering.remote:set_", "Change a setting while it goes on."),
+    "pause": Lazy("amoc_gevent.cli.steering.remote:pause", "Start no new users."),
+    "resume": Lazy("amoc_gevent.cli.steering.remote:resume", "Start users again."),
+    "rebalance": Lazy(
+        "amoc_gevent.cli.steering.remote:rebalance", "Spread users evenly over the nodes."
+    ),
+    "stop": Lazy("amoc_gevent.cli.steering.remote:stop", "End the run."),
+    "status": Lazy(
+        "amoc_gevent.cli.steering.remote:status", "Show the run, its users and operations."
+    ),
+    "watch": Lazy("amoc_gevent.cli.steering.remote:watch", "Watch the run until it ends."),
+    "nodes": Lazy("amoc_gevent.cli.steering.remote:nodes", "Show the nodes and how they fare."),
+    "runs": Lazy("amoc_gevent.cli.steering.remote:runs", "List the runs."),
+    "summary": Lazy("amoc_gevent.cli.steering.remote:summary", "Show what a run did."),
+    "shutdown": Lazy("amoc_gevent.cli.daemons.shutdown:shutdown", "End the master and the node."),
+    "keys": Lazy("amoc_gevent.cli.daemons.keys:keys", "Make and list the keys of machines."),
     "doctor": Lazy("amoc_gevent.cli.doctor:doctor", "Say what will break at so many users."),
     "hosts": Lazy("amoc_gevent.cli.hosts:hosts", "Prepare and deploy to many machines."),
     "try": Lazy("amoc_gevent.cli.try_:try_", "Run a scenario once for one user, in detail."),
@@ -53,9 +61,9 @@ COMMANDS = {
     "describe": Lazy("amoc_gevent.cli.scenarios:describe", "Show a scenario and its settings."),
     "demo": Lazy("amoc_gevent.cli.demo:demo", "Run a server to load."),
     "console-engine": Lazy(
-        "amoc_gevent.cli.console_engine:console_engine", "Load for a console.", hidden=True
+        "amoc_gevent.cli.daemons.console_engine:console_engine", "Load for a console.", hidden=True
     ),
-    "worker": Lazy("amoc_gevent.cli.worker:worker", "Hold users for a node.", hidden=True),
+    "worker": Lazy("amoc_gevent.cli.daemons.worker:worker", "Hold users for a node.", hidden=True),
 }
 
 EPILOG = """\b

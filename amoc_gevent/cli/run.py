@@ -18,17 +18,12 @@ from rich.console import Console, ConsoleDimensions
 from amoc_gevent import clock
 from amoc_gevent.cli.graphite import graphite_options
 from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs
-from amoc_gevent.core.commands import Do, Stop
-from amoc_gevent.core.plan import ON_USER_ERROR, Options
-from amoc_gevent.core.run import Run
-from amoc_gevent.engine.catalogue import find
-from amoc_gevent.engine.health import descriptor_warning, raise_descriptor_limit
-from amoc_gevent.engine.home import Home
-from amoc_gevent.engine.local import LocalCluster
-from amoc_gevent.engine.logs import log_level
-from amoc_gevent.engine.master import Master
-from amoc_gevent.engine.places import resolved
-from amoc_gevent.engine.store import Store
+from amoc_gevent.control.local import LocalCluster
+from amoc_gevent.core.run.commands import Do, Stop
+from amoc_gevent.core.run.plan import ON_USER_ERROR, Options
+from amoc_gevent.core.run.run import Run
+from amoc_gevent.daemon.home import Home
+from amoc_gevent.daemon.logs import log_level
 from amoc_gevent.errors import (
     EXIT_FAILED,
     EXIT_FINISHED,
@@ -37,12 +32,17 @@ from amoc_gevent.errors import (
     ScenarioError,
     UsageError,
 )
+from amoc_gevent.loading.catalogue import find
+from amoc_gevent.loading.places import resolved
+from amoc_gevent.master.master import Master
+from amoc_gevent.master.store import Store
 from amoc_gevent.output.graphite.follower import Graphite
 from amoc_gevent.output.graphite.target import Target
-from amoc_gevent.output.lines import Lines
-from amoc_gevent.output.report import print_summary
 from amoc_gevent.output.summary import check_writable, write
-from amoc_gevent.output.table import LiveTable
+from amoc_gevent.output.terminal.lines import Lines
+from amoc_gevent.output.terminal.report import print_summary
+from amoc_gevent.output.terminal.table import LiveTable
+from amoc_gevent.worker.health import descriptor_warning, raise_descriptor_limit
 
 AFTER_THE_SECOND = 0.25
 """When the view is renewed: the reports of a second are in by then."""

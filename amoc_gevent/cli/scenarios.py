@@ -7,8 +7,8 @@ from dataclasses import asdict
 import click
 
 from amoc_gevent import settings
-from amoc_gevent.engine import catalogue, loader
-from amoc_gevent.engine.places import shown
+from amoc_gevent.loading import catalogue, loader
+from amoc_gevent.loading.places import shown
 from amoc_gevent.settings import SettingDescription
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for other programs.")

@@ -16,8 +16,14 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 import msgpack
 
-from amoc_gevent.core.histogram import Histogram, ReadHistogram, bucket_of
-from amoc_gevent.core.snapshot import Operation, OperationRows, ReadSnapshot, Snapshot, UserError
+from amoc_gevent.core.measure.histogram import Histogram, ReadHistogram, bucket_of
+from amoc_gevent.core.measure.snapshot import (
+    Operation,
+    OperationRows,
+    ReadSnapshot,
+    Snapshot,
+    UserError,
+)
 
 T = TypeVar("T")
 Reader = Callable[[Any], Any]

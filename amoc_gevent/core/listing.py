@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from amoc_gevent.core.nodes import NodeView
-from amoc_gevent.core.results import lag_of
+from amoc_gevent.core.measure.results import lag_of
+from amoc_gevent.core.run.nodes import NodeView
 
 
 def nodes_of(nodes: Iterable[NodeView], now: float) -> list[dict[str, object]]:

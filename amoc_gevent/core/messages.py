@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from amoc_gevent.core import codec
-from amoc_gevent.core.plan import Plan
-from amoc_gevent.core.snapshot import Snapshot
+from amoc_gevent.core.measure.snapshot import Snapshot
+from amoc_gevent.core.run.plan import Plan
 from amoc_gevent.errors import AmocError
 
 State = Literal["starting", "ready", "stopped", "failed"]

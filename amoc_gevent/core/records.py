@@ -5,12 +5,12 @@ from typing import TypeVar
 
 from amoc_gevent.core import codec
 from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.measure.results import Row, State
+from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import Clock, Event, Failure, Health, UserCounts
-from amoc_gevent.core.nodes import NodeView
-from amoc_gevent.core.plan import Plan, Status
-from amoc_gevent.core.results import Row, State
-from amoc_gevent.core.run import Run
-from amoc_gevent.core.snapshot import Snapshot
+from amoc_gevent.core.run.nodes import NodeView
+from amoc_gevent.core.run.plan import Plan, Status
+from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError
 
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """How a run stands, as the answer to `status`: plain data for a prompt, a socket or a page."""
 
-from amoc_gevent.core.run import Run
-from amoc_gevent.core.snapshot import Operation
+from amoc_gevent.core.measure.snapshot import Operation
+from amoc_gevent.core.run.run import Run
 
 
 def status_of(run: Run | None, nodes: int, now: float) -> dict[str, object]:

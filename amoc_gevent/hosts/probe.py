@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from amoc_gevent.engine.child import command_line, environment
+from amoc_gevent.daemon.child import command_line, environment
 from amoc_gevent.errors import EXIT_USAGE, AmocError, UsageError
 
 FEW = 1

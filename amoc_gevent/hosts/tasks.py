@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from amoc_gevent.engine.places import PACKAGE
 from amoc_gevent.hosts.inventory import Machine
 from amoc_gevent.hosts.release import Release
+from amoc_gevent.loading.places import PACKAGE
 
 Task = dict[str, Any]
 

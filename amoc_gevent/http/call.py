@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Self, TypedDict, get_type_hints
 from urllib.parse import urlsplit
 
-from amoc_gevent.http import urls
 from amoc_gevent.http.auth import Auth, HTTPDigestAuth
-from amoc_gevent.http.bodies import EMPTY, Body, Data, Files
 from amoc_gevent.http.cookies import Cookies
-from amoc_gevent.http.headers import Headers, encode
 from amoc_gevent.http.response import Response
-from amoc_gevent.http.target import Target, Template
 from amoc_gevent.http.timeouts import Limits, Timeout
-from amoc_gevent.http.urls import Params
+from amoc_gevent.http.wire import urls
+from amoc_gevent.http.wire.bodies import EMPTY, Body, Data, Files
+from amoc_gevent.http.wire.headers import Headers, encode
+from amoc_gevent.http.wire.target import Target, Template
+from amoc_gevent.http.wire.urls import Params
 from amoc_gevent.transport import Certificate, Verify
 
 JOINED_SIZE = 65536

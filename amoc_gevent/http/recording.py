@@ -8,9 +8,9 @@ import gevent
 from gevent import GreenletExit
 
 from amoc_gevent import metrics
-from amoc_gevent.http import headers
 from amoc_gevent.http.errors import SCENARIO_TIMEOUT, RequestError
-from amoc_gevent.http.target import Target
+from amoc_gevent.http.wire import headers
+from amoc_gevent.http.wire.target import Target
 
 if TYPE_CHECKING:
     from amoc_gevent.http.response import Response

@@ -14,7 +14,7 @@ from requests.auth import HTTPDigestAuth
 
 from amoc_gevent import clock, metrics
 from amoc_gevent.errors import UsageError
-from amoc_gevent.http import recording, urls
+from amoc_gevent.http import recording
 from amoc_gevent.http.errors import (
     INCOMPLETE,
     INVALID,
@@ -25,6 +25,7 @@ from amoc_gevent.http.errors import (
 )
 from amoc_gevent.http.recording import Exchange, Timings, Verdict
 from amoc_gevent.http.requests_savings import Cookies, LeanAdapter, prepared
+from amoc_gevent.http.wire import urls
 from amoc_gevent.transport.errors import (
     CLOSED,
     CONNECT_TIMEOUT,

@@ -7,12 +7,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from amoc_gevent.errors import UsageError
-from amoc_gevent.http import headers
 from amoc_gevent.http.cookies import Cookies
 from amoc_gevent.http.errors import HTTPError, JSONDecodeError
-from amoc_gevent.http.heads import Head
 from amoc_gevent.http.recording import Timings, Verdict
-from amoc_gevent.http.target import Target
+from amoc_gevent.http.wire import headers
+from amoc_gevent.http.wire.heads import Head
+from amoc_gevent.http.wire.target import Target
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 

@@ -7,11 +7,9 @@ from typing import Any, Self, Unpack
 from amoc_gevent import __version__, clock
 from amoc_gevent.errors import UsageError
 from amoc_gevent.http import auth as auths
-from amoc_gevent.http import bodies, recording, urls
+from amoc_gevent.http import recording
 from amoc_gevent.http.auth import Auth, HTTPBasicAuth, HTTPDigestAuth
-from amoc_gevent.http.bodies import Data
 from amoc_gevent.http.call import OPTIONS, AllOptions, Call, ReadOptions, WriteOptions
-from amoc_gevent.http.coding import ACCEPTED
 from amoc_gevent.http.cookies import Cookies
 from amoc_gevent.http.errors import (
     TOO_MANY_REDIRECTS,
@@ -19,13 +17,16 @@ from amoc_gevent.http.errors import (
     RequestError,
     TooManyRedirects,
 )
-from amoc_gevent.http.headers import Headers, values
-from amoc_gevent.http.pool import Pool
 from amoc_gevent.http.recording import Verdict
 from amoc_gevent.http.response import Response
-from amoc_gevent.http.target import Common, Template
 from amoc_gevent.http.timeouts import Limits, Timeout, Timeouts, timeouts
-from amoc_gevent.http.urls import Params
+from amoc_gevent.http.wire import bodies, urls
+from amoc_gevent.http.wire.bodies import Data
+from amoc_gevent.http.wire.coding import ACCEPTED
+from amoc_gevent.http.wire.headers import Headers, values
+from amoc_gevent.http.wire.pool import Pool
+from amoc_gevent.http.wire.target import Common, Template
+from amoc_gevent.http.wire.urls import Params
 from amoc_gevent.transport import NEVER, Certificate, SourceAddress, Verify
 
 MAX_REDIRECTS = 30

@@ -8,15 +8,21 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from amoc_gevent.clock import iso
-from amoc_gevent.core.flow import balances, in_sum
-from amoc_gevent.core.histogram import Histogram
+from amoc_gevent.core.measure.deliveries import balances, in_sum
+from amoc_gevent.core.measure.histogram import Histogram
+from amoc_gevent.core.measure.results import Row
+from amoc_gevent.core.measure.snapshot import Operation, UserError
 from amoc_gevent.core.messages import Clock, Event
-from amoc_gevent.core.plan import Options
-from amoc_gevent.core.results import Row
-from amoc_gevent.core.run import Run
-from amoc_gevent.core.snapshot import Operation, UserError
+from amoc_gevent.core.run.plan import Options
+from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError, UsageError
-from amoc_gevent.output.figures import PERCENTILES, overload_of, rows_of, seconds_of, user_errors
+from amoc_gevent.output.terminal.figures import (
+    PERCENTILES,
+    overload_of,
+    rows_of,
+    seconds_of,
+    user_errors,
+)
 from amoc_gevent.output.verdict import verdict
 
 SCHEMA = 1

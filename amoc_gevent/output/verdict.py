@@ -2,10 +2,10 @@
 
 from collections.abc import Container
 
-from amoc_gevent.core.results import CPU_LIMIT, LAG_LIMIT_US
-from amoc_gevent.core.run import Run
+from amoc_gevent.core.measure.results import CPU_LIMIT, LAG_LIMIT_US
+from amoc_gevent.core.run.run import Run
 from amoc_gevent.core.units import format_count, format_us
-from amoc_gevent.output.figures import overload_of, rows_of
+from amoc_gevent.output.terminal.figures import overload_of, rows_of
 
 DESCRIPTORS_SHARE = 0.9
 

@@ -2,7 +2,6 @@
 
 from amoc_gevent.xmpp import accounts, carbons, fanout, mam, muc, pubsub, registration, roster
 from amoc_gevent.xmpp.client import Client
-from amoc_gevent.xmpp.connection import observe
 from amoc_gevent.xmpp.errors import (
     AuthenticationError,
     ConnectionFailed,
@@ -11,9 +10,10 @@ from amoc_gevent.xmpp.errors import (
     XmppError,
     XmppTimeout,
 )
-from amoc_gevent.xmpp.inbox import Inbox
 from amoc_gevent.xmpp.server import Server
-from amoc_gevent.xmpp.stanza import Stanza, escaped
+from amoc_gevent.xmpp.stanzas.inbox import Inbox
+from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
+from amoc_gevent.xmpp.stream.connection import observe
 
 __all__ = [
     "AuthenticationError",

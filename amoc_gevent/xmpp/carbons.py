@@ -11,7 +11,7 @@ from typing import Literal
 
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.names import CARBONS, FORWARD, MESSAGE_TAG
-from amoc_gevent.xmpp.stanza import Stanza
+from amoc_gevent.xmpp.stanzas.stanza import Stanza
 
 Direction = Literal["sent", "received"]
 PRIVATE = f"<private xmlns='{CARBONS}'/><no-copy xmlns='urn:xmpp:hints'/>"

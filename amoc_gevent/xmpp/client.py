@@ -8,13 +8,13 @@ from xml.etree.ElementTree import Element, tostring
 import gevent
 
 from amoc_gevent import clock
-from amoc_gevent.xmpp.desk import Handler
 from amoc_gevent.xmpp.errors import Disconnected, XmppTimeout
-from amoc_gevent.xmpp.matching import Matching, compiled
 from amoc_gevent.xmpp.recording import Step
-from amoc_gevent.xmpp.session import Session
-from amoc_gevent.xmpp.stanza import Stanza, error_of, escaped, serialised
-from amoc_gevent.xmpp.waits import Match
+from amoc_gevent.xmpp.stanzas.dispatcher import Handler
+from amoc_gevent.xmpp.stanzas.matching import Matching, compiled
+from amoc_gevent.xmpp.stanzas.stanza import Stanza, error_of, escaped, serialised
+from amoc_gevent.xmpp.stanzas.waits import Match
+from amoc_gevent.xmpp.stream.session import Session
 
 
 class Client(Session):
@@ -257,7 +257,7 @@ class Client(Session):
 
     def stanza(self, element: Element) -> Any:
         """Return slixmpp's object for a stanza, with its interfaces for what that contains."""
-        from amoc_gevent.xmpp.objects import stanza_object  # noqa: PLC0415  # slow to import
+        from amoc_gevent.xmpp.stanzas.objects import stanza_object  # noqa: PLC0415  # slow to import
 
         return stanza_object(element)
 

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from amoc_gevent import clock
 from amoc_gevent.xmpp.recording import arrived, count
-from amoc_gevent.xmpp.stanza import Stanza
+from amoc_gevent.xmpp.stanzas.stanza import Stanza
 
 NAMESPACE = "urn:amoc:fanout:0"
 GAP_MAX = 1_000_000

@@ -11,10 +11,10 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from amoc_gevent import clock, metrics
-from amoc_gevent.core.flow import Flow, key_of
+from amoc_gevent.core.measure.deliveries import Flow, key_of
 from amoc_gevent.xmpp.names import CARBONS, DELAY, MAM
 from amoc_gevent.xmpp.recording import arrived, count
-from amoc_gevent.xmpp.stanza import Stanza, escaped
+from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
 
 NAMESPACE = "urn:amoc:tracking:0"
 DELIVERY = "xmpp message delivery"

@@ -13,7 +13,6 @@ import gevent
 
 from amoc_gevent import clock
 from amoc_gevent.errors import UsageError
-from amoc_gevent.xmpp import forms
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.errors import XmppError
 from amoc_gevent.xmpp.names import (
@@ -25,7 +24,8 @@ from amoc_gevent.xmpp.names import (
     PRESENCE_TAG,
 )
 from amoc_gevent.xmpp.recording import Step
-from amoc_gevent.xmpp.stanza import Stanza, escaped
+from amoc_gevent.xmpp.stanzas import forms
+from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
 
 LOCKED_PAUSE = 0.05
 """Seconds between two attempts to enter a room that its owner has not opened yet."""

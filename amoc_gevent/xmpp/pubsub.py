@@ -16,7 +16,6 @@ from xml.etree.ElementTree import Element, tostring
 import gevent
 
 from amoc_gevent import clock
-from amoc_gevent.xmpp import forms
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.errors import Disconnected, XmppError, XmppTimeout
 from amoc_gevent.xmpp.names import (
@@ -28,7 +27,8 @@ from amoc_gevent.xmpp.names import (
     PUBSUB_OWNER,
 )
 from amoc_gevent.xmpp.recording import Step
-from amoc_gevent.xmpp.stanza import Stanza, escaped
+from amoc_gevent.xmpp.stanzas import forms
+from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
 
 PAUSE = 0.05
 """Seconds between two attempts to make a node."""

@@ -8,13 +8,13 @@
 from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
-from amoc_gevent.xmpp import forms
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.errors import Disconnected, StreamError
 from amoc_gevent.xmpp.names import REGISTER
 from amoc_gevent.xmpp.recording import Step
 from amoc_gevent.xmpp.server import Server
-from amoc_gevent.xmpp.stanza import escaped
+from amoc_gevent.xmpp.stanzas import forms
+from amoc_gevent.xmpp.stanzas.stanza import escaped
 
 _QUERY_TAG = f"{{{REGISTER}}}query"
 _QUERY = f"<query xmlns='{REGISTER}'"

@@ -13,12 +13,12 @@ from xml.etree.ElementTree import Element
 from gevent.event import Event
 
 from amoc_gevent import clock
-from amoc_gevent.xmpp.answers import is_roster_push
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.errors import Disconnected, XmppTimeout
 from amoc_gevent.xmpp.ledger import bare
 from amoc_gevent.xmpp.names import PRESENCE_TAG, ROSTER
-from amoc_gevent.xmpp.stanza import Stanza, escaped
+from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
+from amoc_gevent.xmpp.stream.answers import is_roster_push
 
 _QUERY_TAG = f"{{{ROSTER}}}query"
 _ITEM_TAG = f"{{{ROSTER}}}item"

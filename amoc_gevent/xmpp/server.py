@@ -7,7 +7,7 @@ from typing import Literal
 
 from amoc_gevent.errors import UsageError
 from amoc_gevent.transport import Certificate, Verify
-from amoc_gevent.xmpp.reader import STANZA_MAX
+from amoc_gevent.xmpp.stream.reader import STANZA_MAX
 
 TlsMode = Literal["starttls", "direct", "none"]
 MODES = ("starttls", "direct", "none")

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amoc_gevent.core.histogram import Histogram, bucket_of
 from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.measure.histogram import Histogram, bucket_of
+from amoc_gevent.core.measure.results import Results
+from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import (
     MessageError,
     Report,
@@ -21,10 +23,8 @@ from amoc_gevent.core.messages import (
     decode_report,
     encode,
 )
-from amoc_gevent.core.placement import own_shares
-from amoc_gevent.core.plan import Options, Plan
-from amoc_gevent.core.results import Results
-from amoc_gevent.core.snapshot import Snapshot
+from amoc_gevent.core.run.placement import own_shares
+from amoc_gevent.core.run.plan import Options, Plan
 from tests.messages import ACK, BEAT, ORDER, PLAN, REPORT, full_snapshot, junk, nearly
 
 DECODERS: list[Callable[[bytes], Any]] = [

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from amoc_gevent import http, metrics
-from amoc_gevent.core.snapshot import Operation
+from amoc_gevent.core.measure.snapshot import Operation
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import pytest
 import requests
 
 from amoc_gevent import http, transport
+from amoc_gevent.demo.http import DemoServer
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.http.timeouts import Timeouts, timeouts
-from amoc_gevent.targets.http import DemoServer
 from tests.servers import wait_for
 from tests.transport.scripted import Scripted, always, response
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from amoc_gevent.core.commands import Do
+from amoc_gevent.control.local import LocalCluster
 from amoc_gevent.core.messages import UserCounts
-from amoc_gevent.core.plan import Options
-from amoc_gevent.core.run import Run
-from amoc_gevent.engine.local import LocalCluster
-from amoc_gevent.engine.master import Master
+from amoc_gevent.core.run.commands import Do
+from amoc_gevent.core.run.plan import Options
+from amoc_gevent.core.run.run import Run
+from amoc_gevent.master.master import Master
 from tests.integration.journal import PRELUDE, Journal
 from tests.servers import wait_for
 

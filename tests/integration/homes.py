@@ -9,9 +9,9 @@ from typing import Any
 
 import psutil
 
-from amoc_gevent.cli.client import Control
-from amoc_gevent.engine.home import KINDS, Home, Kind
-from amoc_gevent.engine.pidfile import holder
+from amoc_gevent.control.client import Control
+from amoc_gevent.daemon.home import KINDS, Home, Kind
+from amoc_gevent.daemon.pidfile import holder
 from tests.integration.conftest import Amoc
 from tests.servers import wait_for
 

@@ -14,13 +14,13 @@ import sys
 
 import gevent
 
-from amoc_gevent.core.commands import Do
-from amoc_gevent.engine import bus
-from amoc_gevent.engine.bus import SocketDirectory
-from amoc_gevent.engine.local import LocalCluster
-from amoc_gevent.engine.master import Master
-from amoc_gevent.engine.node import Node
+from amoc_gevent.bus import sockets as bus
+from amoc_gevent.bus.sockets import SocketDirectory
+from amoc_gevent.control.local import LocalCluster
+from amoc_gevent.core.run.commands import Do
 from amoc_gevent.errors import AmocError
+from amoc_gevent.master.master import Master
+from amoc_gevent.node.node import Node
 
 NOBODY = 65534
 PAUSE_S = 0.02

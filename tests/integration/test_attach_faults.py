@@ -11,7 +11,7 @@ import pytest
 from gevent import subprocess
 from gevent.server import StreamServer
 
-from amoc_gevent.engine.home import Home
+from amoc_gevent.daemon.home import Home
 from tests.integration.conftest import Amoc
 from tests.integration.terminals import Terminal
 from tests.servers import ROOT

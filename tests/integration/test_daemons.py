@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from gevent import subprocess
 
-from amoc_gevent.cli.background import end
-from amoc_gevent.engine.home import Kind
+from amoc_gevent.control.background import end
+from amoc_gevent.daemon.home import Kind
 from amoc_gevent.errors import AmocError
 from tests.integration.conftest import Amoc
 from tests.integration.homes import TCP, Daemons, daemons_of

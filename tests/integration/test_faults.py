@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from amoc_gevent import clock
-from amoc_gevent.core.commands import Stop
-from amoc_gevent.core.plan import Options
-from amoc_gevent.engine.crew import STOP_GRACE_S
+from amoc_gevent.core.run.commands import Stop
+from amoc_gevent.core.run.plan import Options
+from amoc_gevent.node.supervisor import STOP_GRACE_S
 from tests.integration.clusters import steered
 from tests.servers import wait_for
 

@@ -11,8 +11,8 @@ from typing import Protocol
 import psutil
 import pytest
 
-from amoc_gevent.cli.client import Control
-from amoc_gevent.engine.bus import PREFIX, remove_abandoned
+from amoc_gevent.bus.sockets import PREFIX, remove_abandoned
+from amoc_gevent.control.client import Control
 from amoc_gevent.errors import AmocError
 from tests import rights
 from tests.integration.conftest import Amoc

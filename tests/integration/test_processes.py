@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from amoc_gevent import clock
-from amoc_gevent.core.commands import Add, Stop
 from amoc_gevent.core.messages import UserCounts
-from amoc_gevent.core.plan import Options
+from amoc_gevent.core.run.commands import Add, Stop
+from amoc_gevent.core.run.plan import Options
 from tests.integration.clusters import steered
 from tests.integration.conftest import Amoc
 from tests.integration.journal import PRELUDE, Journal

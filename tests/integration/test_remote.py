@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from gevent import subprocess
 
-from amoc_gevent.core.commands import (
+from amoc_gevent.control.server import ControlServer
+from amoc_gevent.core.run.commands import (
     Add,
     Command,
     Do,
@@ -25,8 +26,7 @@ from amoc_gevent.core.commands import (
     Status,
     Stop,
 )
-from amoc_gevent.engine.control import ControlServer
-from amoc_gevent.engine.home import Home
+from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError, UsageError
 from tests.integration.conftest import Amoc
 from tests.integration.terminals import Terminal

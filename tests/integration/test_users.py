@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from amoc_gevent.core.commands import Add, Remove, Set, Stop
-from amoc_gevent.core.histogram import Histogram
+from amoc_gevent.core.measure.histogram import Histogram
+from amoc_gevent.core.measure.results import Results
 from amoc_gevent.core.messages import UserCounts
-from amoc_gevent.core.plan import Options
-from amoc_gevent.core.results import Results
+from amoc_gevent.core.run.commands import Add, Remove, Set, Stop
+from amoc_gevent.core.run.plan import Options
 from amoc_gevent.errors import UsageError
 from tests.integration.clusters import steered
 from tests.integration.journal import Journal

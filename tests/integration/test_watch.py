@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from amoc_gevent.output.grid import crop_end
-from amoc_gevent.output.table import NOTE
+from amoc_gevent.output.terminal.grid import crop_end
+from amoc_gevent.output.terminal.table import NOTE
 from tests.integration.conftest import Amoc
 from tests.integration.homes import Daemons, daemons_of
 from tests.integration.terminals import Terminal

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
+from amoc_gevent.core.measure.snapshot import Gauge, Snapshot, UserError
 from amoc_gevent.core.messages import Event, Health, UserCounts
-from amoc_gevent.core.plan import Batch, Options, Plan
-from amoc_gevent.core.run import Run
-from amoc_gevent.core.snapshot import Gauge, Snapshot, UserError
+from amoc_gevent.core.run.plan import Batch, Options, Plan
+from amoc_gevent.core.run.run import Run
 
 START = 1_700_000_000
 """When the runs begin, in seconds since 1970: 2023-11-14T22:13:20Z."""

@@ -3,7 +3,7 @@
 import pytest
 
 from amoc_gevent.core.messages import Event
-from amoc_gevent.core.run import Run
+from amoc_gevent.core.run.run import Run
 from amoc_gevent.output.verdict import counted, marks_in_words, verdict
 from tests.output.runs import START, add, run_of
 

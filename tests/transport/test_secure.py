@@ -9,8 +9,8 @@ import gevent
 import pytest
 
 from amoc_gevent import clock
+from amoc_gevent.demo.http import DemoServer
 from amoc_gevent.errors import EXIT_USAGE, UsageError
-from amoc_gevent.targets.http import DemoServer
 from amoc_gevent.transport import Peer, TransportError, TransportTimeout, connect, context
 from tests.transport.scripted import Scripted, resets, stays_silent
 

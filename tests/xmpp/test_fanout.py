@@ -4,7 +4,7 @@ from xml.etree.ElementTree import fromstring
 
 from amoc_gevent import clock, metrics
 from amoc_gevent.xmpp.fanout import Ear, Source
-from amoc_gevent.xmpp.stanza import Stanza
+from amoc_gevent.xmpp.stanzas.stanza import Stanza
 
 
 def heard(ear: Ear, told: str) -> bool:

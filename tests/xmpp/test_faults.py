@@ -8,8 +8,8 @@ import gevent
 import pytest
 
 from amoc_gevent import clock, metrics, xmpp
-from amoc_gevent.targets.xmpp import Faults
-from amoc_gevent.targets.xmpp import XmppServer as DemoServer
+from amoc_gevent.demo.xmpp import Faults
+from amoc_gevent.demo.xmpp import XmppServer as DemoServer
 from tests.leaks import connections_to, counting_from_now, nothing_leaks
 from tests.servers import Authority, wait_for
 from tests.transport.scripted import Scripted, refused_port, resets, stays_silent

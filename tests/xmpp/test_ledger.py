@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc_gevent import clock, metrics
-from amoc_gevent.core.flow import Balance, balances
+from amoc_gevent.core.measure.deliveries import Balance, balances
 from amoc_gevent.xmpp import ledger
 from amoc_gevent.xmpp.ledger import Books, Ledger
-from amoc_gevent.xmpp.stanza import Stanza
+from amoc_gevent.xmpp.stanzas.stanza import Stanza
 
 ONE, TWO = "user_1@localhost", "user_2@localhost"
 

@@ -16,9 +16,9 @@ import pytest
 from gevent.event import Event
 
 from amoc_gevent import metrics, settings, xmpp
+from amoc_gevent.demo.xmpp import XmppServer as DemoServer
 from amoc_gevent.errors import UsageError
-from amoc_gevent.targets.xmpp import XmppServer as DemoServer
-from amoc_gevent.xmpp import srv
+from amoc_gevent.xmpp.stream import srv
 from tests.transport.scripted import refused_port
 
 DOMAIN = "chat.example"

@@ -10,7 +10,7 @@ import gevent
 from gevent.event import Event as Flag
 
 from amoc_gevent.core.messages import Event
-from amoc_gevent.core.run import Run
+from amoc_gevent.core.run.run import Run
 from amoc_gevent.output.graphite.names import component
 from amoc_gevent.output.graphite.outage import Outage
 from amoc_gevent.output.graphite.target import EventsAddress

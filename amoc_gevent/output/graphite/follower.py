@@ -10,7 +10,7 @@ import gevent
 
 from amoc_gevent import clock
 from amoc_gevent.core.pending import NOTHING, Pending
-from amoc_gevent.core.run import Run
+from amoc_gevent.core.run.run import Run
 from amoc_gevent.output.graphite.annotations import Annotator, EventsSender
 from amoc_gevent.output.graphite.carbon import Carbon
 from amoc_gevent.output.graphite.intervals import Intervals

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from amoc_gevent.core.histogram import Histogram
+from amoc_gevent.core.measure.histogram import Histogram
+from amoc_gevent.core.measure.results import NOBODY, lag_of, marks_of
+from amoc_gevent.core.measure.snapshot import OTHER, Operation, Snapshot
 from amoc_gevent.core.messages import Health, UserCounts
-from amoc_gevent.core.results import NOBODY, lag_of, marks_of
-from amoc_gevent.core.snapshot import OTHER, Operation, Snapshot
 from amoc_gevent.output.graphite.names import component
 
 KEPT_S = 120

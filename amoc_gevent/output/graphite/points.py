@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import isfinite
 from typing import NamedTuple
 
-from amoc_gevent.core.histogram import Histogram
+from amoc_gevent.core.measure.histogram import Histogram
 from amoc_gevent.core.messages import UserCounts
 from amoc_gevent.output.graphite.intervals import Interval, Intervals, NodeFigures, OperationFigures
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from amoc_gevent.core.messages import Event
-from amoc_gevent.core.plan import Batch, Removal
-from amoc_gevent.core.run import Run
+from amoc_gevent.core.run.plan import Batch, Removal
+from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import UsageError
 from amoc_gevent.output.graphite.annotations import Annotator, EventsSender
 from amoc_gevent.output.graphite.target import EventsAddress

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amoc_gevent.core.measure.results import Results
+from amoc_gevent.core.measure.snapshot import Gauge, Snapshot
 from amoc_gevent.core.messages import Health, UserCounts
-from amoc_gevent.core.results import Results
-from amoc_gevent.core.snapshot import Gauge, Snapshot
 from amoc_gevent.output.graphite.intervals import KEPT_S, NAMES_MAX, UNKEPT_MAX, Intervals
 from amoc_gevent.output.graphite.points import Point, points_of
 from tests.output.runs import health, measured

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc_gevent import clock
+from amoc_gevent.core.measure.snapshot import Gauge, Snapshot
 from amoc_gevent.core.messages import Event, UserCounts
-from amoc_gevent.core.run import Run
-from amoc_gevent.core.snapshot import Gauge, Snapshot
+from amoc_gevent.core.run.run import Run
 from amoc_gevent.output.graphite import follower
 from amoc_gevent.output.graphite.follower import RESENT_S, Graphite
 from amoc_gevent.output.graphite.points import Point

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from amoc_gevent import metrics
-from amoc_gevent.core.snapshot import Operation
+from amoc_gevent.core.measure.snapshot import Operation
 from amoc_gevent.xmpp import sleek as sleekxmpp
 from tests.servers import wait_for
 from tests.xmpp.sleek.helpers import Scripts

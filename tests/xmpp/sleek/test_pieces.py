@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from amoc_gevent.targets.xmpp import XmppServer as DemoServer
+from amoc_gevent.demo.xmpp import XmppServer as DemoServer
 from amoc_gevent.xmpp import sleek as sleekxmpp
 from tests.expat import Watch
 from tests.servers import wait_for

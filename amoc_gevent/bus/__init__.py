@@ -1,0 +1,1 @@
+"""The sockets between master, nodes and workers, and what their messages are about."""

@@ -1,0 +1,387 @@
+"""The sockets between master, node and worker: PUB/SUB for the plan, PUSH/PULL for reports.
+
+Nothing on them matters by itself: plans are published again and again, reports are acknowledged.
+On one machine they are ipc sockets, in directories that are this user's alone: nobody else can
+join, listen or pose as the master.
+"""
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gevent
+import zmq as plain
+import zmq.green as zmq
+
+from amoc_gevent import __version__
+from amoc_gevent.core.messages import MessageError
+from amoc_gevent.daemon.home import owner_name, socket_parent
+from amoc_gevent.errors import AmocError
+
+SEND_BUFFER = 10_000
+PREFIX = "amoc_"
+IPC = "ipc://"
+
+WIRE = f"amoc {__version__}".encode()
+"""What each message between machines begins with, after its topic: who speaks, and how."""
+
+MESSAGE_MAX = 64 << 20
+"""Bytes of a message; who sends a longer one is cut off."""
+
+SILENCE_MS = 4000
+"""A connection on which who was asked is silent for so long is made anew; half a link is none."""
+
+HEARTBEAT_MS = 2000
+"""How often a node asks whether the master is there: a dead link is noticed 4 to 6 s later."""
+
+PROBE_S = 1
+"""How often the kernel asks a node that has fallen silent."""
+
+NOW = int(plain.NOBLOCK)
+MORE = int(plain.SNDMORE)
+"""As numbers: the enumeration's take longer to handle than a frame takes to be sent."""
+
+BURST = 100
+"""Reports that are taken in one after the other before something else gets its turn."""
+
+CONNECT_MS = 2000
+RECONNECT_MS = (100, 1000)
+
+
+class OtherVersionError(MessageError):
+    """A message of another version of this package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The CURVE keys (Z85) of one end: its own pair and, of a node's, the master's public key."""
+
+    public: bytes
+    secret: bytes
+    server: bytes = b""
+
+
+def _socket(kind: int, keys: Keys | None = None, **how: Any) -> Any:
+    socket: Any = zmq.Context.instance().socket(kind, **how)
+    socket.linger = 0
+    if keys is not None:
+        _encrypt(socket, keys)
+    return socket
+
+
+def _encrypt(socket: Any, keys: Keys) -> None:
+    """Have all addresses that the socket gets from now on take and give CURVE only."""
+    socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
+    if keys.server:
+        socket.curve_serverkey = keys.server
+    else:
+        socket.curve_server = True
+        socket.zap_domain = b"amoc"
+
+
+def _mind_the_master(socket: Any) -> None:
+    """Notice a dead connection soon, make it anew soon, and take no endless message."""
+    socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, SILENCE_MS
+    socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS
+    socket.connect_timeout, socket.handshake_ivl = CONNECT_MS, SILENCE_MS
+    socket.maxmsgsize = MESSAGE_MAX
+
+
+def _mind_the_nodes(socket: Any) -> None:
+    """Drop dead connections, which those at their other ends make anew, and endless messages.
+
+    That the other end still answers is left to the kernel to ask: ZeroMQ keeps its timers in a list
+    that it goes through for each beat of each of a thousand nodes.
+    """
+    socket.tcp_keepalive, socket.tcp_maxrt = 1, SILENCE_MS
+    socket.tcp_keepalive_idle = socket.tcp_keepalive_cnt = SILENCE_MS // 1000
+    socket.tcp_keepalive_intvl = PROBE_S
+    socket.handshake_ivl = SILENCE_MS
+    socket.maxmsgsize = MESSAGE_MAX
+
+
+def _bind(socket: Any, endpoint: str) -> str:
+    """Bind to `endpoint`, and return it with the port that it got. Raises AmocError.
+
+    An ipc socket's file stays when it is closed, and is replaced by whoever binds to it next.
+    """
+    socket.ipv6 = "[" in endpoint
+    try:
+        socket.bind(_reached(endpoint))
+    except zmq.ZMQError as error:
+        socket.close()
+        raise AmocError(f"cannot listen at {endpoint}: {error.strerror.lower()}") from error
+    except AmocError:
+        socket.close()
+        raise
+    if endpoint.startswith(IPC):
+        return endpoint
+    return str(socket.last_endpoint.decode().rstrip("\0"))
+
+
+def _listen(socket: Any, endpoint: str, keys: Keys | None, local: str) -> str:
+    """Bind to both addresses; return `endpoint` with its port. `keys` are for `endpoint` alone.
+
+    ZeroMQ gives an address the options that the socket has when it is bound.
+    """
+    if local:
+        _bind(socket, local)
+    if keys is not None:
+        _encrypt(socket, keys)
+    return _bind(socket, endpoint)
+
+
+def _connect(socket: Any, endpoint: str) -> None:
+    """Connect to `endpoint`, now or as soon as somebody listens there. Raises AmocError."""
+    try:
+        socket.connect(_reached(endpoint))
+    except AmocError:
+        socket.close()
+        raise
+
+
+_held: dict[tuple[int, int], int] = {}
+"""Descriptors of the directories of ipc sockets, by device and inode, until this process ends:
+ZeroMQ's own thread looks there whenever it connects anew, and after a socket is closed."""
+
+
+def _reached(endpoint: str) -> str:
+    """Return the address for ZeroMQ: a socket's file is named through its directory's descriptor.
+
+    So a path may be longer than a socket's address, and whoever renames what the path leads through
+    does not change where it leads to. Raises AmocError where the directory is not ours alone.
+    """
+    if not endpoint.startswith(IPC):
+        return endpoint
+    path = Path(endpoint.removeprefix(IPC))
+    directory = open_private(path.parent)
+    found = os.fstat(directory)
+    held = _held.setdefault((found.st_dev, found.st_ino), directory)
+    if held != directory:
+        os.close(directory)
+    return f"{IPC}/proc/self/fd/{held}/{path.name}"
+
+
+def open_private(path: Path) -> int:
+    """Return a descriptor of a directory that this user alone can enter, no link to one.
+
+    Raises AmocError for any other.
+    """
+    try:
+        directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise AmocError(f"no sockets can be in {path}: {error.strerror}") from error
+    found = os.fstat(directory)
+    if found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077:
+        return directory
+    os.close(directory)
+    raise AmocError(
+        f"{path} holds sockets that nobody else may reach: it must be yours and of mode 0700, not "
+        f"{owner_name(found.st_uid)}'s and of mode {stat.S_IMODE(found.st_mode):04o}; remove it"
+    )
+
+
+class Publisher:
+    """Publishes to whoever listens at `endpoint`, which has the port in it once it is bound.
+
+    `keys` encrypt that. At `local`, an ipc address, whoever can reach it listens without.
+    """
+
+    def __init__(self, endpoint: str, keys: Keys | None = None, local: str = "") -> None:
+        # What is published never waits for a listener, so nothing has to wait on the hub.
+        self._socket = _socket(zmq.PUB, socket_class=plain.Socket)
+        _mind_the_nodes(self._socket)
+        self.endpoint = _listen(self._socket, endpoint, keys, local)
+
+    def publish(self, data: bytes) -> None:
+        """Send `data` to all subscribers of this moment."""
+        self._socket.send(data)
+
+    def tell(self, topic: bytes, *frames: bytes) -> None:
+        """Send a message to those who listen to `topic`."""
+        *before, last = topic, WIRE, *frames
+        for frame in before:
+            self._socket.send(frame, MORE)
+        self._socket.send(last)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+class Subscriber:
+    """Receives the orders published at `endpoint`; one that was overtaken by a newer is skipped."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._socket = _socket(zmq.SUB)
+        self._socket.conflate = True
+        self._socket.subscribe(b"")
+        _connect(self._socket, endpoint)
+
+    def receive(self) -> bytes:
+        """Wait for the next one."""
+        return bytes(self._socket.recv())
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+class Listener:
+    """Receives what a master tells about `topics`, over any network."""
+
+    def __init__(self, endpoint: str, topics: Iterable[bytes], keys: Keys | None = None) -> None:
+        self._socket = _socket(zmq.SUB, keys)
+        _mind_the_master(self._socket)
+        for topic in topics:
+            self._socket.subscribe(topic)
+        self._socket.ipv6 = True
+        _connect(self._socket, endpoint)
+
+    def receive(self) -> tuple[bytes, list[bytes]]:
+        """Wait for the next message; return its topic and its frames. Raises MessageError."""
+        topic, *frames = self._socket.recv_multipart()
+        return topic, _spoken(frames)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def _spoken(frames: list[bytes]) -> list[bytes]:
+    """Return the frames after the one that says who speaks. Raises MessageError."""
+    if not frames or not frames[0].startswith(b"amoc "):
+        raise MessageError("a message that is none of amoc's")
+    if frames[0] != WIRE:
+        other = frames[0][:40].decode(errors="replace")
+        raise OtherVersionError(f"{other} is not {WIRE.decode()}: install the same everywhere")
+    return frames[1:]
+
+
+class Pusher:
+    """Sends reports to `endpoint`; those not sent yet when it closes get `linger` seconds."""
+
+    def __init__(self, endpoint: str, linger: float = 2.0, keys: Keys | None = None) -> None:
+        self._socket = _socket(zmq.PUSH, keys)
+        self._socket.linger = int(linger * 1000)
+        self._socket.sndhwm = SEND_BUFFER
+        _mind_the_master(self._socket)
+        self._socket.ipv6 = True
+        _connect(self._socket, endpoint)
+
+    def push(self, data: bytes) -> bool:
+        """Queue `data`; False when the queue is full."""
+        try:
+            self._socket.send_multipart((WIRE, data), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+class Puller:
+    """Receives the reports sent to `endpoint`, which has the port in it once it is bound.
+
+    `keys` encrypt that. Those sent to `local`, an ipc address, come without.
+
+    Those that come while one that was taken in is followed by `rest` seconds are taken in together:
+    that is cheaper than to wake up for each.
+    """
+
+    def __init__(
+        self, endpoint: str, keys: Keys | None = None, rest: float = 0.0, local: str = ""
+    ) -> None:
+        self._socket = _socket(zmq.PULL)
+        self._socket.rcvhwm = SEND_BUFFER
+        _mind_the_nodes(self._socket)
+        self.endpoint = _listen(self._socket, endpoint, keys, local)
+        self._plain: Any = plain.Socket.shadow(self._socket.underlying)
+        self._rest = rest
+        self._burst = 0
+
+    def pull(self) -> bytes:
+        """Wait for the next report. Raises MessageError for what is none."""
+        frames = self._at_hand() or self._rested() or self._socket.recv_multipart()
+        self._burst += 1
+        frames = _spoken(frames)
+        if len(frames) != 1:
+            raise MessageError(f"a report of {len(frames)} frames")
+        return frames[0]
+
+    def _at_hand(self) -> list[bytes]:
+        """Return the next message where one has come and others had their turn, else nothing."""
+        if self._burst >= BURST:
+            return []
+        try:
+            frames = [self._plain.recv(NOW)]
+        except zmq.Again:
+            return []
+        while self._plain.getsockopt(zmq.RCVMORE):
+            frames.append(self._plain.recv(NOW))
+        return frames
+
+    def _rested(self) -> list[bytes]:
+        """Let others have their turn; return what has come by then."""
+        self._burst = 0
+        gevent.sleep(self._rest)
+        return self._at_hand()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def finish() -> None:
+    """Wait until what was pushed is sent, within each socket's linger, before the process ends."""
+    zmq.Context.instance().term()
+
+
+class SocketDirectory:
+    """A directory of mode 0700 for ipc sockets, removed by `close`.
+
+    It is locked while this process lives: those of processes that were killed before they could
+    remove theirs go when one is made.
+    """
+
+    def __init__(self) -> None:
+        parent = socket_parent()
+        remove_abandoned(parent)
+        made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))
+        self._lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.path = made.rename(made.with_name(made.name[1:]))  # only now others may look at it
+
+    def endpoint(self, name: str) -> str:
+        """Return the ZeroMQ address of the socket `name` in this directory."""
+        return f"{IPC}{self.path / name}"
+
+    def close(self) -> None:
+        """Remove the directory; closing twice does no harm."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the socket directories in `parent` whose process has ended without removing them."""
+    for left in parent.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # another one removes it too, or it is another user's
+            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(lock).st_uid != os.geteuid():  # root could, and has no business there
+                    continue
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(lock)

@@ -1,0 +1,1 @@
+"""Commands that start, end and equip processes of a cluster."""

@@ -1,0 +1,84 @@
+"""`amoc keys`: which machines may join this home's master, and which master its node trusts."""
+
+import json
+import sys
+
+import click
+
+from amoc_gevent.daemon import keys as stored
+from amoc_gevent.daemon.home import Home
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for other programs.")
+
+
+@click.group(invoke_without_command=True)
+@JSON
+@click.pass_context
+def keys(context: click.Context, as_json: bool) -> None:
+    """List this home's public key and those of the machines that may join its master.
+
+    Keys hold characters that a shell interprets: put them into single quotes, or give - and
+    pipe them in.
+
+    \b
+    On the master:   amoc keys make
+    On each node:    amoc keys make
+                     amoc keys trust-master 'KEY OF THE MASTER'
+    On the master:   amoc keys allow NAME 'KEY OF THE NODE'
+    """  # noqa: D301  # click's mark is the character, not the two of a raw text
+    if context.invoked_subcommand is not None:
+        return
+    home = Home.current()
+    own, master = stored.own_keypair(home), stored.master_key(home)
+    allowed = {
+        name: key for key, name in stored.allowed(home).items() if name != stored.THIS_MACHINE
+    }
+    if as_json:
+        found = {
+            "own": own[0].decode() if own else None,
+            "master": master.decode() if master else None,
+            "allowed": allowed,
+        }
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(f"own     {own[0].decode() if own else 'none: `amoc keys make` makes a pair'}")
+    click.echo(f"master  {master.decode() if master else 'none is trusted yet'}")
+    width = max(map(len, allowed), default=0)
+    for name, key in allowed.items():
+        click.echo(f"allowed {name:<{width}} {key}")
+
+
+@keys.command("make")
+def make_() -> None:
+    """Make this home's pair of keys, and show the public one."""
+    click.echo(stored.make(Home.current()).decode())
+
+
+@keys.command()
+@click.argument("name")
+@click.argument("public_key")
+def allow(name: str, public_key: str) -> None:
+    """Let the machine NAME with PUBLIC_KEY join the master of this home."""
+    stored.allow(Home.current(), name, _given(public_key))
+    click.echo(f"{name} may join the master of {Home.current().path}")
+
+
+@keys.command()
+@click.argument("name")
+def revoke(name: str) -> None:
+    """Let the machine NAME join no more."""
+    stored.revoke(Home.current(), name)
+    click.echo(f"{name} may join no more")
+
+
+@keys.command("trust-master")
+@click.argument("public_key")
+def trust_master(public_key: str) -> None:
+    """Have the node of this home join the master with PUBLIC_KEY, and no other."""
+    stored.trust_master(Home.current(), _given(public_key))
+    click.echo(f"the node of {Home.current().path} joins that master only")
+
+
+def _given(key: str) -> str:
+    """Return the key, from standard input where it is a dash."""
+    return sys.stdin.readline() if key == "-" else key

@@ -1,0 +1,194 @@
+"""`amoc node`: the daemon that runs a machine's workers for a master."""
+
+import logging
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from amoc_gevent import clock
+from amoc_gevent.cli.params import PORTS, TEXT, needs
+from amoc_gevent.control.background import start
+from amoc_gevent.control.client import Control
+from amoc_gevent.daemon import keys
+from amoc_gevent.daemon.home import Home
+from amoc_gevent.errors import AmocError, UsageError
+
+if TYPE_CHECKING:
+    from amoc_gevent.core.run.commands import Command
+    from amoc_gevent.node.node import Node
+
+PORT = click.IntRange(1, 65535)
+JOIN_S = 3.0
+"""How long a start in the background looks whether the node has joined: plans come each second."""
+
+POLL_S = 0.05
+LEAVE_PATIENCE_S = 5.0
+"""How long users may take for their round when a node is told to end."""
+
+log = logging.getLogger(__name__)
+worker_log = logging.getLogger("amoc_gevent.worker")
+
+
+class Where(NamedTuple):
+    """The master that a node joins; without `host` that of its own home."""
+
+    host: str | None
+    port: int
+    reports_port: int
+    insecure: bool
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence."""
+        return "the master of this home" if self.host is None else f"master {self.host}"
+
+    def arguments(self) -> list[str]:
+        """Return the options that say so."""
+        if self.host is None:
+            return []
+        found = ["--master", self.host, "--port", str(self.port)]
+        found += ["--reports-port", str(self.reports_port)]
+        return found + (["--insecure"] if self.insecure else [])
+
+    def warning(self) -> str:
+        """Return what `--insecure` means."""
+        return f"--insecure: whoever answers at {self.host} can run code as this user"
+
+
+@click.command()
+@click.option("--master", "host", type=TEXT, help="Host of the master [that of this home].")
+@click.option("--port", type=PORT, help="Its port of the plan [5710].")
+@click.option("--reports-port", type=PORT, help="Its port of the reports [5711].")
+@click.option("--name", type=TEXT, help="What the master calls this node [the host's name].")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one a core].")
+@click.option("--insecure", is_flag=True, help="Join a master at HOST without keys.")
+@click.option("--foreground", is_flag=True, help="Stay, and log to standard error.")
+@click.option(
+    "--log-file", type=click.Path(path_type=Path), help="Where --foreground logs instead."
+)
+def node(
+    host: str | None,
+    port: int | None,
+    reports_port: int | None,
+    name: str | None,
+    workers: int | None,
+    insecure: bool,
+    foreground: bool,
+    log_file: Path | None,
+) -> None:
+    """Start the node of this home (AMOC_HOME) in the background.
+
+    It joins the master of this home or, with --master, that of another machine, for which both need
+    keys. It does so as soon as that answers, and again whenever it was away. It needs no open port.
+    It logs to AMOC_HOME/log/node.log, which SIGHUP reopens.
+    """
+    home = Home.current()
+    if host is None:
+        needs("--master HOST", port=port, reports_port=reports_port, insecure=insecure or None)
+    else:
+        keys.check_node(home, host, insecure=insecure)
+    name = _checked_name(name or re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()))
+    workers = workers or len(os.sched_getaffinity(0))
+    where = Where(host, port or PORTS[0], reports_port or PORTS[1], insecure)
+    if foreground:
+        _serve(home, name, workers, where, log_file=log_file)
+        return
+    told = start(home, "node", [*where.arguments(), "--name", name, "--workers", str(workers)])
+    if insecure:
+        click.echo(f"amoc: {where.warning()}", err=True)
+    runs = f"node {name} runs, pid {told['pid']}"
+    joined = _joined(Control(home.socket("node")))
+    click.echo(f"{runs}: {'joined' if joined else 'waiting for'} {where.name}")
+
+
+def _checked_name(name: str) -> str:
+    if not keys.NAME.fullmatch(name):
+        raise UsageError(f"--name {name!r}: up to 64 letters, digits, '.', '_' and '-'")
+    return name
+
+
+def _joined(control: Control) -> bool:
+    """Return whether the node joins its master within a moment."""
+    deadline = clock.monotonic() + JOIN_S
+    while not control.ask({"command": "status"})["joined"]:
+        if clock.monotonic() > deadline:
+            return False
+        threading.Event().wait(POLL_S)
+    return True
+
+
+def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path | None) -> None:
+    """Be the node until a signal or a request ends it; its workers end with it."""
+    from amoc_gevent.control.server import ControlServer  # noqa: PLC0415  # the daemon's alone:
+    from amoc_gevent.daemon.daemon import Daemon  # noqa: PLC0415  # they load gevent
+    from amoc_gevent.worker.health import raise_descriptor_limit  # noqa: PLC0415
+
+    with Daemon(home, "node", log_file) as daemon:
+        raise_descriptor_limit()
+        if where.insecure:
+            log.warning("%s", where.warning())
+        with compose(home, name, workers, where) as composed:
+
+            def status(_request: Mapping[str, Any]) -> dict[str, object]:
+                return {"kind": "node", "master": where.host, **composed.status()}
+
+            def no_command(_command: "Command") -> dict[str, object]:
+                raise AmocError(f"this is node {name}: commands go to {where.name}")
+
+            services = {
+                "status": status,
+                **daemon.services(lambda force: _may_end(composed, force=force)),
+            }
+            server = ControlServer(home.socket("node"), no_command, services)
+            of = f"{workers} worker{'' if workers == 1 else 's'}"
+            daemon.ready(f"{name}, {of}, for {where.name}")
+            daemon.wait()
+            composed.leave(LEAVE_PATIENCE_S)
+            server.close()
+
+
+@contextmanager
+def compose(home: Home, name: str, workers: int, where: Where) -> Iterator["Node"]:
+    """Have a node of `home`, which joins the master at `where`, until the end of the block."""
+    from amoc_gevent.bus.sockets import Keys, SocketDirectory  # noqa: PLC0415  # the daemon's alone
+    from amoc_gevent.node.node import Node  # noqa: PLC0415
+
+    plans, reports = home.bus
+    pair = None
+    if where.host is not None:
+        host = f"[{where.host}]" if ":" in where.host else where.host
+        plans, reports = (f"tcp://{host}:{port}" for port in (where.port, where.reports_port))
+        pair = None if where.insecure else keys.own_keypair(home)
+    # Where both are of one home they have one pair of keys, and need name no other.
+    server = keys.master_key(home) or (pair[0] if pair is not None else b"")
+    with ExitStack() as stack:
+        sockets = SocketDirectory()
+        stack.callback(sockets.close)
+        found = Node(
+            name,
+            workers,
+            (plans, reports),
+            sockets,
+            lambda line: worker_log.info("worker: %s", line),
+            place=f"{socket.gethostname()}:{home.path}",
+            shelf=home.path / "sources",
+            keys=Keys(*pair, server) if pair is not None else None,
+        )
+        stack.callback(found.close)
+        yield found
+
+
+def _may_end(composed: "Node", *, force: bool) -> None:
+    """Raise AmocError where the node has users, unless it shall end by force."""
+    if composed.state in {"starting", "ready"} and not force:
+        raise AmocError(
+            f"node {composed.name} takes part in a run: `amoc stop` it on the master first, "
+            "or say --force to leave it"
+        )

@@ -1,0 +1,1 @@
+"""Commands that steer a run, at the shell and at a prompt."""

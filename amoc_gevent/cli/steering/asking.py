@@ -1,0 +1,135 @@
+"""Carries out what is asked at a shell or a prompt: asks, waits, shows the answer."""
+
+import json
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from amoc_gevent.cli.steering.shown import shown
+from amoc_gevent.cli.steering.verbs import Asked, Request
+from amoc_gevent.control.client import Control, understood
+from amoc_gevent.errors import EXIT_FINISHED, AmocError, ScenarioError, UsageError
+
+POLL_MIN_S = 0.02
+POLL_MAX_S = 0.25
+REPORT_WIDTH = 100
+
+
+def carry_out(asked: Asked, control: Control) -> int:
+    """Ask, print the answer and return an exit code; raise the AmocError that was answered.
+
+    Ctrl-C ends the waiting, not what was asked for, and is raised.
+    """
+    verb = asked.request["command"]
+    if verb == "watch":
+        from amoc_gevent.cli.steering.watch import watch  # noqa: PLC0415  # terminals: one verb needs them
+
+        with understood():
+            return watch(control, as_json=asked.as_json)
+    request = _PREPARED.get(verb, _as_it_is)(asked)
+    try:
+        with understood():
+            _answered(asked, control, control.ask(request))
+    finally:
+        say_warning(control)
+    return EXIT_FINISHED
+
+
+def say_warning(control: Control) -> None:
+    """Write what the last answer said to be wrong with the daemon, whatever it answered else."""
+    if control.warning:
+        click.echo(f"amoc: {control.warning}", err=True)
+
+
+def with_warning(result: dict[str, Any], control: Control) -> dict[str, Any]:
+    """Return an answer as JSON has it: with what is wrong with the daemon, if something is."""
+    return {**result, "warning": control.warning} if control.warning else result
+
+
+def _answered(asked: Asked, control: Control, result: dict[str, Any]) -> None:
+    """Print the answer, when its effect has come where that is waited for."""
+    verb = asked.request["command"]
+    if not asked.as_json:
+        click.echo(shown(verb, result))
+    if asked.wait and verb == "do":
+        wait_until_started(control, result["run"])
+    elif asked.wait and verb == "stop":
+        final = _wait_until_ended(control, result["run"])
+        result = {**result, "status": final}
+        if not asked.as_json:
+            click.echo(f"run {result['run']} {final}")
+    if asked.as_json:
+        result = with_warning(result.get("summary", result), control)
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+
+
+def _as_it_is(asked: Asked) -> Request:
+    return asked.request
+
+
+def _with_its_path(asked: Asked) -> Request:
+    """Name the scenario by its file where there is one here: a daemon may have started elsewhere.
+
+    Where there is none, the name may say something to the daemon.
+    """
+    from amoc_gevent.loading.catalogue import find  # noqa: PLC0415  # one verb needs it
+    from amoc_gevent.loading.places import resolved  # noqa: PLC0415  # the same
+
+    try:
+        path = find(asked.request["scenario"])
+    except UsageError:
+        return asked.request
+    return {**asked.request, "scenario": str(resolved(path))}
+
+
+def _as_text(asked: Asked) -> Request:
+    if asked.as_json:
+        return asked.request
+    columns = shutil.get_terminal_size((REPORT_WIDTH, 24)).columns
+    colour = has_colour()
+    return {**asked.request, "form": "text", "width": columns, "colour": colour}
+
+
+def has_colour() -> bool:
+    """Whether standard output shows colours: a terminal that can, and nobody who minds."""
+    dumb = os.environ.get("TERM", "dumb") == "dumb"
+    return sys.stdout.isatty() and not dumb and not os.environ.get("NO_COLOR")
+
+
+_PREPARED: dict[str, Callable[[Asked], Request]] = {"do": _with_its_path, "summary": _as_text}
+
+
+def _statuses(control: Control, run: str) -> Iterator[dict[str, Any]]:
+    """Yield the status of `run` again and again, while it is the master's."""
+    pause = POLL_MIN_S
+    while (status := control.ask({"command": "status"})).get("run") == run:
+        yield status
+        threading.Event().wait(pause)
+        pause = min(POLL_MAX_S, pause * 1.5)
+
+
+def wait_until_started(control: Control, run: str) -> None:
+    """Return when the workers are ready, or raise what kept them from it."""
+    for status in _statuses(control, run):
+        failing = status["status"] == "stopping" and bool(status["failure"])
+        if status["status"] == "starting" or failing:
+            continue
+        if status["failure"]:
+            if status.get("failure_usage"):
+                raise UsageError(status["failure"])
+            raise ScenarioError(status["failure"], status["failure_detail"])
+        return
+    raise AmocError(f"run {run} is no longer the master's")
+
+
+def _wait_until_ended(control: Control, run: str) -> str:
+    """Return the status in which `run` ended."""
+    for status in _statuses(control, run):
+        if status["status"] in {"finished", "failed"}:
+            return str(status["status"])
+    return "finished"  # another run began, which none does before the last one has ended

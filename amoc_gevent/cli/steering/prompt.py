@@ -1,0 +1,234 @@
+"""The prompt of `amoc attach` and `amoc console`: lines typed or piped in, carried out in turn."""
+
+import errno
+import io
+import os
+import sys
+import termios
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from amoc_gevent.cli.main import NO_ROOM
+from amoc_gevent.cli.steering.asking import carry_out
+from amoc_gevent.cli.steering.completion import Words, candidates
+from amoc_gevent.cli.steering.verbs import asked_by
+from amoc_gevent.control.client import Control, understood
+from amoc_gevent.daemon.home import Home
+from amoc_gevent.errors import AmocError
+from amoc_gevent.loading.catalogue import declared, find, listing
+
+if TYPE_CHECKING:
+    from prompt_toolkit.completion import CompleteEvent, Completion
+    from prompt_toolkit.document import Document
+    from prompt_toolkit.history import History
+
+LEAVE = {"exit", "quit"}
+COMPLETION_S = 0.5
+"""How long a name that is being typed waits for the master to say which there are."""
+
+
+class ToldToEnd(SystemExit):
+    """A signal ends the process: no command has raised it."""
+
+
+def steer(control: Control) -> bool:
+    """Carry out what is typed or piped in, until its end; return whether all of it succeeded."""
+    if sys.stdin.isatty():
+        return carry_out_all(_prompted(control), control)
+    if isinstance(sys.stdin, io.TextIOWrapper):  # bytes that are no text fail their own line only
+        sys.stdin.reconfigure(errors="surrogateescape")
+    return carry_out_all((line.strip() for line in sys.stdin), control)
+
+
+def carry_out_all(lines: Iterable[str], control: Control) -> bool:
+    """Carry out each line and print its answer; return whether none failed."""
+    good = True
+    for line in lines:
+        if not line or line.startswith("#"):
+            continue
+        if line in LEAVE:
+            break
+        good = _carry_out(line, control) and good
+    return good
+
+
+def _carry_out(line: str, control: Control) -> bool:
+    """Carry out a line and return whether it succeeded: the boundary around one command.
+
+    Whatever it raises is a line on standard error, and the prompt goes on.
+    """
+    try:
+        return _done(line, control)
+    except ToldToEnd:
+        raise
+    except OSError as error:
+        if error.filename is None and error.errno in {errno.EPIPE, *NO_ROOM}:
+            _go_on_unread(error)
+        else:
+            _tell_defect(error)
+        return False
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # the boundary around a command
+        _tell_defect(error)
+        return False
+
+
+def _done(line: str, control: Control) -> bool:
+    try:
+        asked = asked_by(line)
+        if isinstance(asked, str):
+            click.echo(asked)
+            good = True
+        else:
+            good = carry_out(asked, control) == 0
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        click.echo("not waited for; it goes on", err=True)
+        return True
+    except AmocError as error:
+        click.echo(str(error), err=True)
+        if detail := getattr(error, "detail", ""):
+            click.echo(detail, err=True)
+        return False
+    return good
+
+
+def _go_on_unread(error: OSError) -> None:
+    """Write no more to an output that nobody reads, or that is full; who types there leaves."""
+    if sys.stdin.isatty():
+        raise error
+    if not isinstance(error, BrokenPipeError):
+        click.echo(f"what was to be written cannot be: {error.strerror}", err=True)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell_defect(error: BaseException) -> None:
+    """Say in a line what was not foreseen, and where its traceback is."""
+    text = (str(error).splitlines() or [""])[0]
+    named = type(error).__name__ + (f": {text}" if text else "")
+    path = _keep(error)
+    where = f"; its traceback is in {path}" if path is not None else ""
+    click.echo(f"internal error: {named}{where}", err=True)
+
+
+def _keep(error: BaseException) -> Path | None:
+    """Write the traceback to AMOC_HOME, over the one before; return where, None where it cannot."""
+    trace = "".join(traceback.format_exception(error))
+    try:
+        path = Home.current().make().traceback
+        with open(path, "w", opener=_private, errors="backslashreplace") as file:
+            file.write(trace)
+    except (AmocError, OSError):
+        return None
+    return path
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
+def _prompted(control: Control) -> Iterator[str]:
+    """Yield the lines typed at the prompt, until Ctrl-D; history is kept in AMOC_HOME."""
+    from prompt_toolkit import PromptSession  # noqa: PLC0415  # it loads an event loop
+    from prompt_toolkit.completion import Completer, Completion  # noqa: PLC0415
+    from prompt_toolkit.patch_stdout import patch_stdout  # noqa: PLC0415
+
+    class Names(Completer):
+        def get_completions(
+            self,
+            document: "Document",
+            complete_event: "CompleteEvent",  # noqa: ARG002  # the base's name
+        ) -> "Iterable[Completion]":
+            try:
+                start, found = candidates(document.text_before_cursor, words)
+            except Exception as error:  # noqa: BLE001  # the boundary around a look for names
+                _keep(error)
+                return []
+            return [Completion(one, start_position=-start) for one in found]
+
+    names = _asked_names(control)
+    words = Words(lambda: [found.name for found in listing()], names, _settings(control))
+    session: PromptSession[str] = PromptSession(history=_history(), completer=Names())
+    with _typed_ahead(sys.stdin.fileno()):
+        while True:
+            try:
+                with patch_stdout(raw=True):
+                    line = session.prompt("amoc> ")
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                return
+            yield line.strip()
+
+
+def _history() -> "History":
+    """Return what was typed before, as AMOC_HOME keeps it; of this prompt only where it cannot."""
+    from prompt_toolkit.history import FileHistory, InMemoryHistory  # noqa: PLC0415
+
+    class Kept(FileHistory):
+        def load_history_strings(self) -> Iterable[str]:
+            with suppress(OSError):
+                return super().load_history_strings()
+            return []
+
+        def store_string(self, string: str) -> None:
+            with suppress(OSError, ValueError):  # ValueError: bytes were typed that are no text
+                super().store_string(string)
+
+    try:
+        kept = Home.current().make().history
+        with suppress(OSError):
+            kept.touch(mode=0o600)  # what was typed may have passwords in it
+        return Kept(str(kept))
+    except AmocError as error:
+        click.echo(f"what is typed here will not be kept: {error}", err=True)
+        return InMemoryHistory()
+
+
+@contextmanager
+def _typed_ahead(terminal: int) -> Iterator[None]:
+    """Keep a Ctrl-D for the next prompt that is typed while a command is carried out.
+
+    Between two prompts the terminal is in canonical mode, where Ctrl-D is not a character: the
+    prompt, which reads characters, would never see it.
+    """
+    before = termios.tcgetattr(terminal)
+    during = termios.tcgetattr(terminal)
+    during[6][termios.VEOF] = os.fpathconf(terminal, "PC_VDISABLE").to_bytes(1)
+    termios.tcsetattr(terminal, termios.TCSANOW, during)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
+
+
+def _asked_names(control: Control) -> Callable[[str], list[str]]:
+    """Return what asks the master for names: of `nodes`, or of `runs`."""
+
+    def names(verb: str) -> list[str]:
+        try:
+            with understood():
+                result = control.ask({"command": verb}, patience=COMPLETION_S)
+                return [str(one["name" if verb == "nodes" else "run"]) for one in result[verb]]
+        except AmocError:  # whoever completes a name wants no error between the letters
+            return []
+
+    return names
+
+
+def _settings(control: Control) -> Callable[[str], list[str]]:
+    """Return what reads a scenario's settings in its file, where there is one here."""
+
+    def settings(scenario: str) -> list[str]:
+        try:
+            status = {} if scenario else control.ask({"command": "status"}, patience=COMPLETION_S)
+            found = declared(find(scenario or str(status.get("scenario", ""))))
+        except AmocError:
+            return []
+        return [name for name, changes in found.items() if changes or scenario]
+
+    return settings

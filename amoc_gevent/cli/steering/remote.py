@@ -1,0 +1,55 @@
+"""`amoc do`, `add`, `status` and the other verbs: each asks the daemon of this home."""
+
+from typing import Any
+
+import click
+
+from amoc_gevent.cli.steering.asking import carry_out
+from amoc_gevent.cli.steering.verbs import Asked, verbs
+from amoc_gevent.control.client import Control
+from amoc_gevent.daemon.home import Home
+from amoc_gevent.errors import EXIT_INTERRUPTED
+
+
+def master_of(home: Home) -> Control:
+    """Return the control socket of the home's master."""
+    hint = f"no master runs in {home.path}: start one with `amoc master`"
+    return Control(home.socket("master"), hint)
+
+
+def _daemon_of(home: Home, verb: str) -> Control:
+    """Return who is asked: the master, or the home's node for what a node can tell."""
+    if verb == "status" and not home.socket("master").exists() and home.socket("node").exists():
+        return Control(home.socket("node"), f"no daemon runs in {home.path}")
+    return master_of(home)
+
+
+def _shell(verb: str) -> click.Command:
+    """Return the shell's command for a verb: the same arguments, options and help."""
+    inner = verbs.commands[verb]
+
+    def callback(**given: Any) -> int:
+        asked: Asked = click.get_current_context().invoke(inner, **given)
+        try:
+            return carry_out(asked, _daemon_of(Home.current(), verb))
+        except KeyboardInterrupt:
+            goes_on = " the run goes on, `amoc stop` ends it" if verb == "do" else ""
+            click.echo(f"amoc: not waited for;{goes_on}".rstrip(";"), err=True)
+            return EXIT_INTERRUPTED
+
+    return click.Command(verb, params=inner.params, callback=callback, help=inner.help)
+
+
+do = _shell("do")
+add = _shell("add")
+remove = _shell("remove")
+set_ = _shell("set")
+pause = _shell("pause")
+resume = _shell("resume")
+rebalance = _shell("rebalance")
+stop = _shell("stop")
+status = _shell("status")
+nodes = _shell("nodes")
+runs = _shell("runs")
+summary = _shell("summary")
+watch = _shell("watch")

@@ -1,0 +1,1 @@
+"""Commands from outside the process: requests, the socket, its server and client."""

@@ -1,0 +1,157 @@
+"""A plain client of a control socket: one connection for each request, so a daemon may restart."""
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from amoc_gevent.daemon.home import owner_name, short_enough
+from amoc_gevent.errors import AmocError, UsageError
+
+ANSWER_S = 60.0
+"""How long an answer may take; a daemon that hangs is said to."""
+
+_CREDENTIALS = struct.Struct("3i")
+"""The kernel's `struct ucred`: pid, uid and gid (unix(7))."""
+
+
+class UnansweredError(AmocError):
+    """Nobody is there, or who is there does not answer."""
+
+
+class Control:
+    """The control socket at `path`; `hint` says what to do where nobody answers there.
+
+    `warning` is what the last answer said to be wrong with the daemon, be it a refusal.
+    """
+
+    def __init__(self, path: Path, hint: str = "") -> None:
+        self.path = path
+        self._hint = hint
+        self.warning = ""
+
+    def ask(self, request: dict[str, Any], patience: float = ANSWER_S) -> dict[str, Any]:
+        """Return the result, or raise the error that was answered; wait `patience` seconds."""
+        self.warning = ""
+        with self._connected(patience) as connection, connection.makefile("rb") as lines:
+            _send(connection, request)
+            result: dict[str, Any] = self.read(_next(lines))["result"]
+            return result
+
+    def read(self, line: bytes) -> dict[str, Any]:
+        """Return an answer that has a result, and heed its warning.
+
+        Raises what was refused, and UnansweredError for what is no answer.
+        """
+        if not line.endswith(b"\n"):
+            raise UnansweredError("the load generator ended in the middle of its answer")
+        try:
+            answer: dict[str, Any] = json.loads(line)
+            self.warning = str(answer.get("warning", ""))
+            if not answer["ok"]:
+                raise (UsageError if answer.get("usage") else AmocError)(answer["error"])
+            if not isinstance(answer["result"], dict):
+                raise TypeError("its result is no object")  # noqa: TRY301  # as what is missing is told
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise UnansweredError(f"{NONSENSE}: {line[:80]!r}") from error
+        return answer
+
+    @contextmanager
+    def stream(self, request: dict[str, Any]) -> "Iterator[Stream]":
+        """Return the results of a request that is answered by many, from `with` to its end."""
+        with self._connected(ANSWER_S) as connection:
+            _send(connection, request)
+            yield Stream(connection, self.read)
+
+    def _connected(self, patience: float) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(patience)
+        try:
+            with short_enough(self.path) as name:
+                connection.connect(name)
+        except OSError as error:
+            connection.close()
+            reason = error.strerror or str(error)
+            raise UnansweredError(
+                self._hint or f"nothing answers at {self.path}: {reason}"
+            ) from error
+        uid = _peer(connection)
+        if uid not in {os.geteuid(), 0}:
+            connection.close()
+            raise AmocError(
+                f"{owner_name(uid)} answers at {self.path}, not {owner_name(os.geteuid())}: it is "
+                "asked nothing"
+            )
+        return connection
+
+
+class Stream:
+    """The results of one request as they come; `fileno` for those who wait for other things too."""
+
+    def __init__(self, connection: socket.socket, read: Callable[[bytes], dict[str, Any]]) -> None:
+        self._connection = connection
+        self._read = read
+        self._buffer = b""
+        self.ended = False
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._connection.fileno()
+
+    def receive(self) -> list[dict[str, Any]]:
+        """Wait for bytes and return the results that are whole now."""
+        try:
+            data = self._connection.recv(1 << 16)
+        except OSError as error:
+            raise UnansweredError(f"the load generator does not answer: {error}") from error
+        if not data:
+            raise UnansweredError("the load generator has ended")
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        answers = [self._read(line + b"\n") for line in lines]
+        self.ended = any(not answer.get("more") for answer in answers)
+        return [answer["result"] for answer in answers if answer.get("more")]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        while not self.ended:
+            yield from self.receive()
+
+
+def _peer(connection: socket.socket) -> int:
+    """Return the user who listens at the other end."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    found: int = _CREDENTIALS.unpack(credentials)[1]
+    return found
+
+
+def _send(connection: socket.socket, request: dict[str, Any]) -> None:
+    try:
+        connection.sendall(json.dumps(request).encode() + b"\n")
+    except OSError as error:
+        raise UnansweredError(f"the load generator does not answer: {error}") from error
+
+
+def _next(lines: Any) -> bytes:
+    try:
+        line: bytes = lines.readline()
+    except OSError as error:
+        raise UnansweredError(f"the load generator does not answer: {error}") from error
+    if not line:
+        raise UnansweredError("the load generator has ended")
+    return line
+
+
+NONSENSE = "this amoc cannot read the load generator's answer"
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Raise UnansweredError where, within the block, an answer lacks a part or has a wrong type."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UnansweredError(f"{NONSENSE} ({what}): are both of one release?") from error

@@ -1,0 +1,58 @@
+"""A master and one node in this process: what `amoc run` and `amoc console` load from."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import gevent
+
+from amoc_gevent import clock
+from amoc_gevent.bus.sockets import SocketDirectory
+from amoc_gevent.errors import AmocError
+from amoc_gevent.master.master import Master
+from amoc_gevent.node.node import Node
+
+JOIN_S = 10.0
+NODE = "local"
+
+
+class LocalCluster:
+    """The same master and node as on many machines, over ipc sockets; leaves nothing behind.
+
+    `on_output` gets each line that a worker writes.
+    """
+
+    def __init__(self, workers: int, on_output: Callable[[str], None] = print) -> None:
+        self.sockets = SocketDirectory()
+        plans, reports = self.sockets.endpoint("plans"), self.sockets.endpoint("reports")
+        self.master = Master(plans, reports)
+        self.node = Node(NODE, workers, (plans, reports), self.sockets, on_output)
+
+    def __enter__(self) -> Self:
+        try:
+            self._wait_for_node()
+        except BaseException:  # an interrupt too must leave nothing behind
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _wait_for_node(self) -> None:
+        deadline = clock.monotonic() + JOIN_S
+        while not self.master.nodes:
+            if clock.monotonic() > deadline:
+                raise AmocError(f"the local node did not join its master within {JOIN_S:.0f} s")
+            gevent.sleep(0.01)
+
+    def close(self) -> None:
+        """End all processes and sockets."""
+        self.node.close()
+        self.master.close()
+        self.sockets.close()

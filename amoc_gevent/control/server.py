@@ -1,0 +1,117 @@
+"""The control socket: commands in as JSON lines, answers out as JSON lines, over a Unix socket.
+
+An answer is `{"ok": true, "result": {...}}` or `{"ok": false, "error": "...", "usage": bool}`. A
+stream is many of them, `"more": true` in each but the last. Where something is wrong with the
+daemon itself, each has a `"warning": "..."`.
+"""
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from gevent.server import StreamServer
+
+from amoc_gevent.control.requests import command_of, name_of
+from amoc_gevent.core.run.commands import Command
+from amoc_gevent.daemon.home import short_enough
+from amoc_gevent.errors import AmocError, UsageError
+
+log = logging.getLogger(__name__)
+
+LINE_MAX = 1 << 20
+BACKLOG = 128
+
+Service = Callable[[Mapping[str, Any]], "dict[str, object] | Iterator[dict[str, object]]"]
+"""Answers one request, a decoded JSON object, with a value or with a stream of them."""
+
+
+class ControlServer:
+    """Answers at `path` (mode 0600) with what `handle` makes of each command.
+
+    `services` are requests of other names: those that are no command to a master. What `warning`
+    returns goes with each answer.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        handle: Callable[[Command], dict[str, object]],
+        services: Mapping[str, Service] | None = None,
+        warning: Callable[[], str] = str,
+    ) -> None:
+        self._path = path
+        self._handle = handle
+        self._services = services or {}
+        self._warning = warning
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o177)
+        try:
+            with short_enough(path) as name:
+                listener.bind(name)
+        except OSError as error:
+            listener.close()
+            raise AmocError(f"no control socket at {path}: {error.strerror or error}") from error
+        finally:
+            os.umask(mask)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+        self._server = StreamServer(listener, self._serve)
+        self._server.start()
+
+    def close(self) -> None:
+        """Stop answering and remove the socket."""
+        self._server.stop()
+        self._path.unlink(missing_ok=True)
+
+    def _serve(self, connection: socket.socket, _address: object) -> None:
+        with connection, connection.makefile("rb") as lines:
+            try:
+                while line := lines.readline(LINE_MAX):
+                    with closing(self._answers(line)) as answers:
+                        for answer in answers:
+                            connection.sendall(answer)
+                    if not line.endswith(b"\n"):
+                        return
+            except OSError:  # whoever asked has gone
+                return
+
+    def _answers(self, line: bytes) -> Generator[bytes, None, None]:
+        """Yield what is to be said to `line`, whatever it is: one answer, or a stream."""
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield self._refused(f"not a line of JSON: {error}", usage=True)
+            return
+        try:
+            result = self._result(request)
+            if not isinstance(result, Iterator):
+                yield self._line({"ok": True, "result": result})
+                return
+            for part in result:
+                yield self._line({"ok": True, "more": True, "result": part})
+            yield self._line({"ok": True, "result": {}})
+        except AmocError as error:
+            yield self._refused(str(error), usage=isinstance(error, UsageError))
+        except Exception as error:  # the boundary around a handler: whoever asks is told
+            log.exception("%.200r failed", request)
+            yield self._refused(f"internal error: {error!r}", usage=False)
+
+    def _result(self, request: object) -> dict[str, object] | Iterator[dict[str, object]]:
+        name = name_of(request)
+        if name in self._services and isinstance(request, dict):
+            return self._services[name](request)
+        return self._handle(command_of(request, self._services))
+
+    def _line(self, answer: dict[str, object]) -> bytes:
+        warning = self._warning()
+        if warning and warning not in str(answer.get("error", "")):
+            answer = {**answer, "warning": warning}
+        return json.dumps(answer).encode() + b"\n"
+
+    def _refused(self, why: str, *, usage: bool) -> bytes:
+        return self._line({"ok": False, "error": why, "usage": usage})

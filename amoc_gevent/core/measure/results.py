@@ -1,0 +1,380 @@
+"""The results of one run: totals, a row for each second, and what is remarkable about either."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import nlargest
+
+from amoc_gevent.core.measure.snapshot import OTHER, Gauge, Operation, Snapshot
+from amoc_gevent.core.messages import Event, Health, UserCounts
+
+LAG_LIMIT_US = 50_000
+CPU_LIMIT = 0.90
+OPEN_SECONDS = 10
+ROW_OPERATIONS_MAX = 100
+NOBODY = UserCounts()
+CLOCK_STEP_LIMIT_S = 0.001
+LONGEST_GAP_S = 3600
+"""Silence that is longer gets no rows: then it was the machine that slept."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRow:
+    """One operation in one second; percentiles and maximum in µs."""
+
+    count: int
+    errors: int
+    interrupted: int
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One second of a run; `second` is in seconds since 1970.
+
+    `marks` says what was wrong with the generator in it: lag, cpu, clock.
+    """
+
+    second: int
+    users: UserCounts
+    started: int
+    iterations: int
+    failed: int
+    operations: Mapping[str, OperationRow]
+    counters: Mapping[str, int]
+    gauges: Mapping[str, float]
+    cpu: float
+    lag_us: int
+    marks: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class GaugeRange:
+    """The last, lowest and highest level of a gauge over a run."""
+
+    last: float
+    min: float
+    max: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What was measured in the last `seconds`: `count` is of all operations.
+
+    `operations` has those that were asked for; gauges are as they last stood.
+    """
+
+    seconds: float
+    count: int
+    operations: Mapping[str, Operation]
+    gauges: Mapping[str, Gauge]
+
+
+Observer = Callable[[int, Snapshot, Sequence[Health], UserCounts], None]
+"""What is told of each report: its second, what was measured, health, all users at its end."""
+
+
+@dataclass(slots=True)
+class _OpenSecond:
+    """A second that may still get reports."""
+
+    snapshot: Snapshot
+    health: list[Health] = field(default_factory=list)
+    users: UserCounts = NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All results of a run but its rows, from which they can be gone on with; see `Results`."""
+
+    total: Snapshot
+    gauges: dict[str, GaugeRange]
+    health: tuple[Health, ...]
+    peak: int
+    late_reports: int
+    worst: dict[str, int]
+    stalls: tuple[tuple[int, int], ...]
+    closed_before: int
+    open: tuple[tuple[int, Snapshot, tuple[Health, ...], UserCounts], ...]
+
+
+def lag_of(one: Health) -> int:
+    """Return a worker's lag (µs), by its timer alone where a stepped clock falsifies the stamps."""
+    if _stepped(one):
+        return one.timer_lag_us
+    return max(one.timer_lag_us, one.pickup_lag_us)
+
+
+def _stepped(one: Health) -> bool:
+    return abs(one.clock_step_s) > CLOCK_STEP_LIMIT_S
+
+
+def marks_of(health: Iterable[Health]) -> tuple[str, ...]:
+    """Return what was wrong with the generator: lag above 50 ms, CPU above 90 %, a clock step."""
+    found = set()
+    for one in health:
+        if lag_of(one) > LAG_LIMIT_US:
+            found.add("lag")
+        if one.cpu > CPU_LIMIT:
+            found.add("cpu")
+        if _stepped(one):
+            found.add("clock")
+    return tuple(sorted(found))
+
+
+def _busiest(operations: Mapping[str, Operation]) -> Mapping[str, Operation]:
+    """Return the operations that get a row of their own, the others together as `(other)`.
+
+    Totals keep every name; a row for each of thousands of names and each second would fill memory.
+    """
+    if len(operations) <= ROW_OPERATIONS_MAX:
+        return operations
+    names = nlargest(ROW_OPERATIONS_MAX, operations, key=lambda name: operations[name].count)
+    kept = {name: operations[name] for name in names}
+    others = Operation()
+    for name in operations.keys() - kept.keys():
+        others.merge(operations[name])
+    if OTHER in kept:
+        others.merge(kept[OTHER])
+    return {**kept, OTHER: others}
+
+
+def _operation_row(operation: Operation) -> OperationRow:
+    p50, p95, p99 = operation.latency.percentiles((0.5, 0.95, 0.99))
+    return OperationRow(
+        operation.count,
+        operation.errors,
+        operation.interrupted,
+        p50,
+        p95,
+        p99,
+        operation.latency.max,
+    )
+
+
+class Results:
+    """All that was measured in a run. Seconds stay open for ten seconds for reports to merge.
+
+    Each second between the first and the last report has a row, empty where nothing came in. Of the
+    rows the first `stored_rows` are in the run store as rows; the later ones follow from the rest.
+    """
+
+    def __init__(self) -> None:
+        self.total = Snapshot()
+        self.rows: list[Row] = []
+        self.stored_rows = 0
+        self.gauges: dict[str, GaugeRange] = {}
+        self.health: dict[tuple[str, int], Health] = {}
+        self.events: list[Event] = []
+        self.peak = 0
+        self.late_reports = 0
+        self.worst = {"rss": 0, "descriptors": 0}
+        self._open: dict[int, _OpenSecond] = {}
+        self._collected: dict[int, _OpenSecond] = {}
+        self._stalls: list[range] = []
+        self._closed_before = 0
+        self._observers: list[Observer] = []
+
+    @property
+    def operations(self) -> int:
+        """How many operations were measured, all of them together."""
+        return sum(operation.count for operation in self.total.operations.values())
+
+    def state(self) -> State:
+        """Return what is known besides the rows; it shares what may change, so write it now."""
+        return State(
+            self.total,
+            self.gauges,
+            tuple(self.health.values()),
+            self.peak,
+            self.late_reports,
+            self.worst,
+            tuple((stall.start, stall.stop) for stall in self._stalls),
+            self._closed_before,
+            tuple(
+                (second, found.snapshot, tuple(found.health), found.users)
+                for second, found in sorted(self._open.items())
+            ),
+        )
+
+    def go_on(self, state: State, rows: Iterable[Row]) -> None:
+        """Take over a state that was written, and all rows that were there then."""
+        self.total, self.gauges, self.worst = state.total, state.gauges, state.worst
+        self.health = {(one.node, one.worker): one for one in state.health}
+        self.peak, self.late_reports = state.peak, state.late_reports
+        self._stalls = [range(start, stop) for start, stop in state.stalls]
+        self._closed_before = state.closed_before
+        self._open = {
+            second: _OpenSecond(snapshot, [*health], users)
+            for second, snapshot, health, users in state.open
+        }
+        self.rows = [*rows]
+
+    def watch(self, observer: Observer, *, from_now: bool = False) -> None:
+        """Have `observer` told of the seconds that are still open, then of each report.
+
+        It must not keep the snapshot, which grows as others are merged into it. With `from_now` it
+        is told of the reports alone.
+        """
+        for second, found in () if from_now else self._open.items():
+            observer(second, found.snapshot, found.health, found.users)
+        self._observers.append(observer)
+
+    def collect(
+        self, second: int, snapshot: Snapshot, health: Iterable[Health], users: UserCounts
+    ) -> None:
+        """Take a node's part of `second`; it is in the figures once `settle` has added it."""
+        found = self._collected.get(second)
+        if found is None:
+            found = self._collected[second] = _OpenSecond(snapshot)
+        else:
+            found.snapshot.merge(snapshot)
+        found.health.extend(health)
+        found.users = users
+
+    def settle(self, before: Callable[[int, Snapshot, list[Health], UserCounts], None]) -> None:
+        """Add what was collected, each second once for all nodes.
+
+        `before` is called with what `add` gets next, so that it can be stored.
+        """
+        while self._collected:
+            second = min(self._collected)
+            found = self._collected.pop(second)
+            before(second, found.snapshot, found.health, found.users)
+            self.add(second, found.snapshot, found.health, found.users)
+
+    def add(
+        self, second: int, snapshot: Snapshot, health: Sequence[Health], users: UserCounts
+    ) -> None:
+        """Take over what a node measured in `second`; `users` are all there are at its end.
+
+        A report for a second that is already closed counts in the totals, not in its row.
+        """
+        for observer in self._observers:
+            observer(second, snapshot, health, users)
+        levels, snapshot.gauges = snapshot.gauges, {}
+        self.total.merge(snapshot)
+        snapshot.gauges, snapshot.flows = levels, {}
+        for one in health:
+            if one.silent:
+                self.health.setdefault((one.node, one.worker), one)
+                continue
+            self.health[one.node, one.worker] = one
+            for name in self.worst:
+                self.worst[name] = max(self.worst[name], getattr(one, name))
+            if one.timer_lag_us >= 1_000_000:
+                self._stalls.append(range(second, second + 1 + one.timer_lag_us // 1_000_000))
+        self.peak = max(self.peak, snapshot.peak, users.present)
+        if second < self._closed_before:
+            self.late_reports += 1
+            return
+        found = self._open.get(second)
+        if found is None:
+            found = self._open[second] = _OpenSecond(snapshot)
+        else:
+            found.snapshot.merge(snapshot)
+            self.peak = max(self.peak, found.snapshot.peak)
+        found.health.extend(health)
+        found.users = users
+        self.close(second - OPEN_SECONDS)
+
+    def close(self, before: int) -> None:
+        """Turn the seconds earlier than `before` into rows."""
+        for second in sorted(s for s in self._open if s < before):
+            self._fill_gap(second)
+            self.rows.append(self._row(second, self._open.pop(second)))
+        self._closed_before = max(self._closed_before, before)
+
+    def _fill_gap(self, second: int) -> None:
+        """Add empty rows for the seconds since the last row in which nobody reported."""
+        if not self.rows or second - self.rows[-1].second > LONGEST_GAP_S:
+            return
+        users = self.rows[-1].users
+        for silent in range(self.rows[-1].second + 1, second):
+            self.rows.append(self._row(silent, _OpenSecond(Snapshot(), users=users)))
+
+    def close_all(self) -> None:
+        """Turn all seconds into rows, at the end of the run."""
+        self.close(max(self._open, default=0) + 1)
+
+    @property
+    def newest(self) -> int:
+        """The latest second that was reported, 0 where none was."""
+        return max((*self._open, *(row.second for row in self.rows[-1:])), default=0)
+
+    def recent(
+        self,
+        since: float = 0.0,
+        names: Collection[str] | None = None,
+        seconds: int = OPEN_SECONDS,
+    ) -> Recent:
+        """Return what was measured in the last whole `seconds`, 10 at most.
+
+        `since` is when the run began: what was reported before it is left out, and the second in
+        which it lies counts in part. `names` are the operations to return, all of them when None.
+        """
+        latest = self._latest(since, seconds)
+        if not latest:
+            return Recent(0.0, 0, {}, {})
+        count = 0
+        merged: dict[str, Operation] = {}
+        for second in latest:
+            operations = self._open[second].snapshot.operations
+            count += sum(operation.count for operation in operations.values())
+            for name in operations if names is None else operations.keys() & set(names):
+                merged.setdefault(name, Operation()).merge(operations[name])
+        end = latest[-1] + 1
+        covered = end - max(since, end - seconds, latest[0])
+        return Recent(covered, count, merged, self._open[latest[-1]].snapshot.gauges)
+
+    def recent_marks(self, since: float = 0.0) -> tuple[str, ...]:
+        """Return what was wrong with the generator in the last ten seconds, from `since` on."""
+        latest = self._latest(since, OPEN_SECONDS)
+        return marks_of(one for second in latest for one in self._open[second].health)
+
+    def _latest(self, since: float, seconds: int) -> list[int]:
+        """Return the open seconds, ascending, that are among the last `seconds`."""
+        first = max(int(since), max(self._open, default=0) + 1 - seconds)
+        return sorted(second for second in self._open if second >= first)
+
+    def _note_gauges(self, found: _OpenSecond) -> None:
+        """Take the levels of a second in which all nodes reported: others lack their part.
+
+        A node that reports tells of all its workers, also of those that had nothing to say.
+        """
+        complete = {one.node for one in found.health} >= {node for node, _ in self.health}
+        for name, gauge in found.snapshot.gauges.items():
+            level, known = gauge.value, self.gauges.get(name)
+            if known is None:
+                self.gauges[name] = GaugeRange(level, level, level, gauge.unit)
+            elif complete:
+                known.last = level
+                known.min, known.max = min(known.min, level), max(known.max, level)
+
+    def _row(self, second: int, found: _OpenSecond) -> Row:
+        self._note_gauges(found)
+        snapshot = found.snapshot
+        operations = {
+            name: _operation_row(operation)
+            for name, operation in _busiest(snapshot.operations).items()
+        }
+        health = found.health
+        marks = set(marks_of(health))
+        if any(second in stall for stall in self._stalls):
+            marks.add("lag")  # a worker that stood still reported only the first of its seconds
+        return Row(
+            second=second,
+            users=found.users,
+            started=snapshot.started,
+            iterations=snapshot.iterations,
+            failed=snapshot.failed,
+            operations=operations,
+            counters=dict(snapshot.counters),
+            gauges={name: gauge.value for name, gauge in snapshot.gauges.items()},
+            cpu=max((one.cpu for one in health), default=0.0),
+            lag_us=max((lag_of(one) for one in health), default=0),
+            marks=tuple(sorted(marks)),
+        )

@@ -1,0 +1,326 @@
+"""Which users are whose: a pure function of the plan, the same for all who compute it.
+
+It is sticky: batches are placed on the nodes of their time, and only a move takes users elsewhere.
+A worker that joins late, restarts or misses some plans arrives at the same answer.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from heapq import merge
+from itertools import islice
+
+from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.run.plan import UNRELEASED, Batch, Move, Plan, Removal, Strategy
+
+ANY_TIME = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Users of one batch at one node; `ids[k]` is held by worker number (turn + k) % workers.
+
+    None of them starts before `resume`, and then one every `pace` seconds: they came by a move.
+    """
+
+    batch: Batch
+    ids: range
+    turn: int
+    resume: float = ANY_TIME
+    pace: float = 0.0
+
+    def of_worker(self, workers: int, worker: int) -> "Share":
+        """Return the part of it that is one worker's (0-based) of so many."""
+        skipped = (worker - self.turn) % workers
+        resume = self.resume + skipped * self.pace
+        return replace(
+            self, ids=self.ids[skipped::workers], resume=resume, pace=self.pace * workers
+        )
+
+
+def _ids_at(batch: Batch, place: int) -> range:
+    """Return the ids that the node at this place takes of a batch: round robin, or one block."""
+    first, size, n = batch.first, batch.size, len(batch.nodes)
+    if batch.strategy == "blocks":
+        return range(first + place * size // n, first + (place + 1) * size // n)
+    return range(first + place, batch.last + 1, n)
+
+
+class Placement:
+    """The shares of some nodes, step by step: each batch, and each move after its batches."""
+
+    def __init__(self, nodes: Iterable[str]) -> None:
+        self.shares: dict[str, list[Share]] = {node: [] for node in nodes}
+        self._turns: Counter[str] = Counter()
+
+    def place(self, batch: Batch) -> None:
+        """Give each node its ids; workers take turns, going on where the last batch ended."""
+        for place, node in enumerate(batch.nodes):
+            if node in self.shares and (ids := _ids_at(batch, place)):
+                self.shares[node].append(Share(batch, ids, self._turn(node, len(ids))))
+
+    def _turn(self, node: str, count: int) -> int:
+        before = self._turns[node]
+        self._turns[node] += count
+        return -before
+
+    def move(self, move: Move) -> None:
+        """Take users from some nodes and give them to the heirs.
+
+        Those that a node itself waits for, as who has them has not let go, are waited for there.
+        """
+        got: list[tuple[str, Share]] = []
+        before = 0
+        for source in move.sources:
+            heirs = move.heirs or (source,)
+            known = [(place, heir) for place, heir in enumerate(heirs) if heir in self.shares]
+            for share in self._taken(source, move.first):
+                held = max(move.start, share.resume) == UNRELEASED
+                for place, heir in known:
+                    begin = (place - before) % len(heirs)
+                    ids = share.ids[begin :: len(heirs)]
+                    if ids:
+                        resume = UNRELEASED if held else move.start + (before + begin) / move.rate
+                        pace = len(heirs) / move.rate
+                        turn = self._turn(heir, len(ids))
+                        got.append((heir, Share(share.batch, ids, turn, resume, pace)))
+                before += len(share.ids)
+        for heir, share in got:
+            self.shares[heir].append(share)
+
+    def _taken(self, source: str, first: int) -> list[Share]:
+        """Take the users from `first` on from a node, and return them."""
+        kept: list[Share] = []
+        taken: list[Share] = []
+        for share in self.shares[source]:
+            stays = _count_below(share.ids, first)
+            if stays:
+                kept.append(replace(share, ids=share.ids[:stays]))
+            taken.append(replace(share, ids=share.ids[stays:]))
+        self.shares[source] = kept
+        return taken
+
+
+def _count_below(ids: range, first: int) -> int:
+    """Return how many of `ids` (ascending) are below `first`."""
+    return len(range(ids.start, min(max(first, ids.start), ids.stop), ids.step))
+
+
+def _in_order(plan: Plan) -> Iterator[Batch | Move]:
+    """Yield batches and moves in the order in which they were made."""
+    done = 0
+    for move in plan.moves:
+        yield from plan.batches[done : move.batches]
+        yield move
+        done = max(done, move.batches)
+    yield from plan.batches[done:]
+
+
+def own_shares(plan: Plan, node: str, workers: int, worker: int) -> list[Share]:
+    """Return what is a worker's own, in the order in which it became so."""
+    shares = (share.of_worker(workers, worker) for share in shares_of(plan, (node,))[node])
+    return [share for share in shares if share.ids]
+
+
+def differences(had: list[Share], have: list[Share]) -> tuple[list[range], list[Share]]:
+    """Return the ids that a worker must let go, and the shares that it must take on.
+
+    A share of which only the last were taken away is gone on with.
+    """
+    left = [share for share in had if share not in have]
+    new: list[Share] = []
+    going: list[range] = []
+    for share in have:
+        if share in had:
+            continue
+        longer = next((one for one in left if _begins_with(one, share)), None)
+        if longer is None:
+            new.append(share)
+        else:
+            left.remove(longer)
+            going.append(longer.ids[len(share.ids) :])
+    return [*going, *(share.ids for share in left)], new
+
+
+def _begins_with(longer: Share, share: Share) -> bool:
+    same = (longer.batch, longer.resume, longer.pace) == (share.batch, share.resume, share.pace)
+    return same and longer.ids[: len(share.ids)] == share.ids
+
+
+def shares_of(plan: Plan, nodes: Iterable[str]) -> dict[str, list[Share]]:
+    """Return what each of `nodes` has of a plan now."""
+    wanted = {*nodes}
+    placement = Placement(wanted.union(*(move.sources for move in plan.moves)))
+    for made in _in_order(plan):
+        if isinstance(made, Batch):
+            placement.place(made)
+        else:
+            placement.move(made)
+    return {node: placement.shares[node] for node in wanted}
+
+
+def pattern(strategy: Strategy, workers: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the order in which nodes take users: in turn, or by their numbers of workers.
+
+    By capacity a node stands there once for each worker, the turns of all spread evenly.
+    """
+    if strategy != "capacity":
+        return tuple(workers)
+    turns = [
+        ((turn + 0.5) / count, place, node)
+        for place, (node, count) in enumerate(workers.items())
+        for turn in range(count)
+    ]
+    return tuple(node for _, _, node in sorted(turns))
+
+
+def rotated(nodes: tuple[str, ...], batches: tuple[Batch, ...]) -> tuple[str, ...]:
+    """Return `nodes` in join order, beginning after the one that took the last user so far."""
+    if not batches or not nodes:
+        return nodes
+    last = batches[-1]
+    taker = last.nodes[(last.last - last.first) % len(last.nodes)]
+    after = nodes.index(taker) + 1 if taker in nodes else 0
+    return nodes[after:] + nodes[:after]
+
+
+def next_slot(plan: Plan, ended: IdSet, now: float) -> float:
+    """Return when a batch that is added now may begin: when all users before it have started."""
+    for highest, _ in highest_present(plan, ended, 1):
+        batch = next(batch for batch in plan.batches if batch.first <= highest <= batch.last)
+        return max(now, batch.slot(highest) + 1 / batch.rate)
+    return now
+
+
+def gone_from(plan: Plan, ended: IdSet) -> IdSet:
+    """Return the ids that were removed or have ended."""
+    gone = IdSet(ended)
+    for removal in plan.removals:
+        gone.add_range(removal.ids)
+    return gone
+
+
+def highest_present(plan: Plan, ended: IdSet, count: int) -> list[tuple[int, int]]:
+    """Return the intervals of the `count` highest ids that are neither removed nor ended."""
+    gone = gone_from(plan, ended)
+    found: list[tuple[int, int]] = []
+    for batch in reversed(plan.batches):
+        for first, last in gone.gaps_down(batch.first, batch.last):
+            if count <= 0:
+                return found
+            low = max(first, last - count + 1)
+            found.append((low, last))
+            count -= last - low + 1
+    return found
+
+
+def removals_of(
+    plan: Plan, ended: IdSet, count: int, nodes: tuple[str, ...], *, force: bool
+) -> tuple[Removal, ...]:
+    """Return the removals of the `count` highest ids present, of `nodes` or of all."""
+    if not nodes:
+        chosen = highest_present(plan, ended, count)
+        return tuple(Removal(first, last, force) for first, last in chosen)
+    present = _present_down(shares_of(plan, nodes).values(), gone_from(plan, ended))
+    return tuple(_runs_of([*islice(present, count)], force=force))
+
+
+def _present_down(shares: Iterable[list[Share]], gone: IdSet) -> Iterator[int]:
+    """Yield the ids of these shares that are not gone, the highest first."""
+    ids = merge(*(reversed(one.ids) for node in shares for one in node), reverse=True)
+    return (user_id for user_id in ids if user_id not in gone)
+
+
+def _runs_of(ids: list[int], *, force: bool) -> Iterator[Removal]:
+    """Yield descending `ids` as removals, each of ids at one distance."""
+    at = 0
+    while at < len(ids):
+        end = at + 1
+        step = ids[at] - ids[end] if end < len(ids) else 1
+        while end < len(ids) and ids[end - 1] - ids[end] == step:
+            end += 1
+        yield Removal(ids[end - 1], ids[at], force, step)
+        at = end
+
+
+def moves_to_heirs(
+    plan: Plan, sources: Iterable[str], heirs: tuple[str, ...], ended: IdSet, start: float
+) -> tuple[Move, ...]:
+    """Return the move of all that `sources` have to `heirs`, in turn; none where they have nothing.
+
+    It names no more heirs than there are users. Without heirs each source keeps its own, who start
+    anew.
+    """
+    sources = sorted(sources)
+    shares = shares_of(plan, sources)
+    having = tuple(source for source in sources if shares[source])
+    if not having:
+        return ()
+    needed = heirs[: sum(len(share.ids) for source in having for share in shares[source])]
+    rate, batches = plan.options.user_rate, len(plan.batches)
+    return (Move(having, needed, 0, start, rate, batches, tuple(ended)),)
+
+
+def rebalancing(plan: Plan, nodes: tuple[str, ...], ended: IdSet) -> tuple[Move, ...]:
+    """Return the moves after which each of `nodes` has equally many users, plus or minus one.
+
+    No more users move than need be: those with the highest ids, of whom the fewest have started.
+    The moves are not released: their sources must have let go first.
+    """
+    gone = gone_from(plan, ended)
+    shares = shares_of(plan, nodes)
+    present = {node: sum(_present_in(one.ids, gone) for one in shares[node]) for node in nodes}
+    total = sum(present.values())
+    base, more = divmod(total, len(nodes))
+    fullest = sorted(nodes, key=lambda node: -present[node])
+    target = {node: base + (place < more) for place, node in enumerate(fullest)}
+    room = {node: target[node] - present[node] for node in nodes if present[node] < target[node]}
+    moves: list[Move] = []
+    for source in fullest:
+        excess = present[source] - target[source]
+        if excess <= 0:
+            continue
+        highest = [*islice(_present_down([shares[source]], gone), excess)]
+        taken = 0
+        for heir in [node for node in room if room[node]]:
+            count = min(excess - taken, room[heir])
+            if count:
+                taken += count
+                room[heir] -= count
+                moves.append(_rebalancing_move(plan, source, heir, highest[taken - 1], ended))
+    return tuple(moves)
+
+
+def _rebalancing_move(plan: Plan, source: str, heir: str, first: int, ended: IdSet) -> Move:
+    rate, batches = plan.options.user_rate, len(plan.batches)
+    return Move((source,), (heir,), first, UNRELEASED, rate, batches, tuple(ended))
+
+
+def _present_in(ids: range, gone: IdSet) -> int:
+    return len(ids) - gone.count_in(ids)
+
+
+def release_moves(plan: Plan, ended: IdSet, start: float) -> Plan:
+    """Return the plan in which moves that had no start yet begin at `start`, one after another.
+
+    Users in `ended` have ended meanwhile, wherever they were.
+    """
+    gone = gone_from(plan, ended)
+    placement = Placement({source for move in plan.moves for source in move.sources})
+    moves: list[Move] = []
+    for made in _in_order(plan):
+        if isinstance(made, Batch):
+            placement.place(made)
+            continue
+        move = made
+        if move.start == UNRELEASED:
+            move = replace(move, start=start, ended=tuple(ended))
+            leaving = (
+                share.ids[_count_below(share.ids, move.first) :]
+                for source in move.sources
+                for share in placement.shares[source]
+            )
+            start += sum(_present_in(ids, gone) for ids in leaving) / move.rate
+        placement.move(move)
+        moves.append(move)
+    return replace(plan, moves=tuple(moves))

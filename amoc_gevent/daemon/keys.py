@@ -1,0 +1,185 @@
+"""The keys of a home: its own pair, the machines that may join its master, the master it trusts.
+
+Keys are CURVE's (curve25519), each 40 characters of Z85 (ZeroMQ RFC 32) in a file of its own under
+`keys/`: `own.public`, `own.secret` (mode 0600), `master.public`, `allowed/NAME.public`.
+"""
+
+import ipaddress
+import os
+import re
+import socket
+import tempfile
+from pathlib import Path
+
+from amoc_gevent.daemon.home import Home
+from amoc_gevent.errors import AmocError, UsageError
+
+THIS_MACHINE = "this machine"
+"""The name under which a home's own key is allowed: its own node may join its own master."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+KEY_CHARACTERS = 40
+
+
+def own_keypair(home: Home) -> tuple[bytes, bytes] | None:
+    """Return this home's (public, secret) key, Z85; None where none was made."""
+    public, secret = home.keys / "own.public", home.keys / "own.secret"
+    if not secret.exists():
+        return None
+    if secret.stat().st_mode & 0o077:
+        raise AmocError(f"{secret} can be read by others: chmod 600 it, or make a new one")
+    return _read(public), _read(secret)
+
+
+def allowed(home: Home) -> dict[str, str]:
+    """Return the public keys (Z85) that may join this home's master, with their names.
+
+    Its own key is among them. A file that holds no key raises AmocError.
+    """
+    files = sorted((home.keys / "allowed").glob("*.public"))
+    found = {_read(path).decode(): path.stem for path in files}
+    own = home.keys / "own.public"
+    return {_read(own).decode(): THIS_MACHINE, **found} if own.exists() else found
+
+
+def master_key(home: Home) -> bytes | None:
+    """Return the public key (Z85) of the master that this home's node trusts, if one was named."""
+    path = home.keys / "master.public"
+    return _read(path) if path.exists() else None
+
+
+def make(home: Home) -> bytes:
+    """Make this home's pair of keys and return the public one; AmocError where there is one."""
+    import zmq  # noqa: PLC0415  # slow to import, and those who only list keys need it not
+
+    secret = home.keys / "own.secret"
+    if secret.exists():
+        raise AmocError(f"{secret} exists: remove it first, and give all machines the new key")
+    public_key, secret_key = zmq.curve_keypair()
+    while public_key.startswith(b"-"):  # a command line would take it for an option
+        public_key, secret_key = zmq.curve_keypair()
+    _write(home, "own.secret", secret_key)
+    _write(home, "own.public", public_key)
+    return public_key
+
+
+def allow(home: Home, name: str, key: str) -> None:
+    """Let the machine `name` with this public key join the home's master; it may change its key."""
+    checked = _checked(key, "the public key")
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name for a machine: letters, digits, '.', '_' and '-'")
+    for other, other_name in allowed(home).items():
+        if other == checked.decode() and other_name != name:
+            raise UsageError(f"{key} is the key of {other_name} already")
+    _write(home, f"allowed/{name}.public", checked)
+
+
+def revoke(home: Home, name: str) -> None:
+    """Let the machine `name` join no more; UsageError where it was not allowed to."""
+    names = [found for found in allowed(home).values() if found != THIS_MACHINE]
+    if name not in names:
+        known = f"there are {', '.join(sorted(names))}" if names else "there is none"
+        raise UsageError(f"no machine {name} is allowed; {known}")
+    (home.keys / "allowed" / f"{name}.public").unlink()
+
+
+def trust_master(home: Home, key: str) -> None:
+    """Have this home's node join the master with this public key, and no other."""
+    _write(home, "master.public", _checked(key, "the public key"))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is nothing but this machine to itself.
+
+    Raises UsageError for a name that is not known.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{host} is no address: {reason}") from None
+    return all(ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_loopback for one in found)
+
+
+def check_master(home: Home, host: str, *, insecure: bool) -> None:
+    """Raise UsageError where a master would listen to all without a key to prove who is who."""
+    if insecure or own_keypair(home) is not None:
+        return
+    if is_loopback(host):
+        raise UsageError(
+            f"--bind {host} without keys lets any user of this machine join and read what is run: "
+            "leave out --bind, and only the node of this home joins; or make them with "
+            "`amoc keys make`, or say --insecure"
+        )
+    raise UsageError(
+        f"--bind {host} without keys lets anyone who reaches it join and read what is run: "
+        "make them with `amoc keys make`, or say --insecure"
+    )
+
+
+def check_node(home: Home, host: str, *, insecure: bool) -> None:
+    """Raise UsageError where a node would run whatever the code somebody at `host` sends it."""
+    own, master = own_keypair(home), master_key(home)
+    # With keys a name need not be known yet: it may be so once the network is there.
+    if insecure or (own is not None and master is not None):
+        return
+    here = is_loopback(host)
+    if here and own is not None:  # it trusts its own home's master, which has the same pair
+        return
+    missing = "`amoc keys trust-master KEY` with the master's public key"
+    if own is None:
+        missing = "`amoc keys make` here and `amoc keys allow` on the master"
+    if here:
+        missing = f"leave out --master to join the master of this home; or {missing}"
+    raise UsageError(
+        f"--master {host} without keys runs what anyone in its place sends: "
+        f"{missing}, or say --insecure"
+    )
+
+
+def _checked(text: str, what: str) -> bytes:
+    """Return the 40 characters of a key, or raise UsageError."""
+    stripped = text.strip()
+    if len(stripped) != KEY_CHARACTERS or not _is_z85(stripped):
+        raise UsageError(f"{what} is 40 characters of Z85, as `amoc keys` shows, not {text[:60]!r}")
+    return stripped.encode()
+
+
+def _is_z85(text: str) -> bool:
+    """Whether each five characters are a number of 32 bits in base 85."""
+    if not set(text) <= set(_Z85):
+        return False
+    for start in range(0, len(text), 5):
+        value = 0
+        for character in text[start : start + 5]:
+            value = value * 85 + _Z85.index(character)
+        if value >= 1 << 32:
+            return False
+    return True
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return _checked(path.read_text(errors="replace"), f"{path}: a key")
+    except OSError as error:
+        raise AmocError(f"{path} cannot be read: {error.strerror}") from error
+    except UsageError as error:
+        raise AmocError(str(error)) from error
+
+
+def _write(home: Home, name: str, key: bytes) -> None:
+    """Write a key whole or not at all, for its owner alone."""
+    path = home.make().keys / name
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)  # of mode 0600
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(key + b"\n")
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise AmocError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,295 @@
+"""One client's connection to the demo server: requests in, replies out, in order, never blocking.
+
+There is no greenlet: the hub calls `_read` when bytes came. A request whose exact bytes were seen
+before, and whose answer lasts, is answered from a dict without being parsed again.
+"""
+
+import _socket
+import logging
+import ssl
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from socket import IPPROTO_TCP, SHUT_WR, SO_LINGER, SOL_SOCKET, TCP_NODELAY
+from typing import TYPE_CHECKING, Protocol
+
+from amoc_gevent.demo.counts import Counts, Tally
+from amoc_gevent.demo.messages import Answer, Reply, Request, Then
+from amoc_gevent.demo.pages import COUNT
+from amoc_gevent.demo.reader import RequestReader
+from amoc_gevent.demo.tls import TlsFilter
+
+if TYPE_CHECKING:
+    from gevent._types import _IoWatcher, _Loop, _TimerWatcher
+
+READ, WRITE = 1, 2  # EV_READ and EV_WRITE of libev
+RECEIVE_SIZE = 1 << 14
+KNOWN_MAX = 1 << 25  # bytes, of all that is kept together
+KNOWN_REPLY_MAX = 1 << 14
+LINGER = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class Answering(Protocol):
+    """What a server serves: an answer to each request, and the counts of all."""
+
+    counts: Counts
+
+    def answer(self, request: Request) -> Answer | Reply:
+        """Answer `request`, which was counted already."""
+
+
+@dataclass(slots=True)
+class Service:
+    """What the connections of one server share.
+
+    `known` holds the replies to requests that were seen before, by their bytes, each with the
+    tally that counts them.
+    """
+
+    loop: "_Loop"
+    pages: Answering
+    context: ssl.SSLContext | None = None
+    known: dict[bytes, tuple[Reply, Tally]] = field(default_factory=dict)
+    known_size: int = 0
+    open: set["Connection"] = field(default_factory=set)
+
+    def remember(self, request: Request, reply: Reply) -> None:
+        """Keep `reply` for the next request with the same bytes; forget all when there are many."""
+        if len(reply.data) > KNOWN_REPLY_MAX:
+            return
+        self.known_size += len(request.source) + len(reply.data)
+        if self.known_size > KNOWN_MAX:
+            self.known.clear()
+            self.known_size = 0
+        tally = self.pages.counts.tally(request.method, request.path)
+        self.known[request.source] = (reply, tally)
+
+
+class Connection:
+    """Answers one client until either side closes."""
+
+    __slots__ = (
+        "_client",
+        "_ending",
+        "_known",
+        "_queue",
+        "_reader",
+        "_reading",
+        "_resting",
+        "_service",
+        "_sock",
+        "_timer",
+        "_tls",
+        "_unsent",
+        "_watcher",
+        "_writer",
+    )
+
+    def __init__(self, service: Service, sock: _socket.socket, client: str) -> None:
+        self._service = service
+        self._known = service.known
+        self._sock = sock
+        self._client = client
+        self._tls = None if service.context is None else TlsFilter(service.context)
+        self._reader: RequestReader | None = None
+        self._queue: deque[Request | Reply] = deque()
+        self._unsent: bytes | memoryview = b""
+        self._ending: Then | None = None  # what the last reply asked for; nothing is answered after
+        self._timer: _TimerWatcher | None = None  # runs while a reply or the end is delayed
+        self._writer: _IoWatcher | None = None  # runs while something is unsent
+        self._resting = True  # nothing of the above is under way, no request was half read
+        sock.setblocking(False)
+        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        self._watcher: _IoWatcher | None = service.loop.io(sock.fileno(), READ)
+        self._reading = False
+        self._read_on(True)
+        service.open.add(self)
+
+    def close(self) -> None:
+        """Close at once, whatever is under way."""
+        if self._watcher is None:
+            return
+        for watcher in (self._watcher, self._writer, self._timer):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        self._watcher = self._writer = self._timer = None
+        self._ending = Then.CLOSE
+        self._resting = False
+        self._queue.clear()
+        self._sock.close()
+        self._service.open.discard(self)
+
+    def _guard(self, step: Callable[..., None], *arguments: object) -> None:
+        """Boundary: what goes wrong in one connection ends that one and no other."""
+        try:
+            step(*arguments)
+        except OSError:
+            self.close()  # the client is gone
+        except Exception:
+            log.exception("connection of %s", self._client)
+            self.close()
+
+    def _read(self) -> None:
+        try:
+            data = self._sock.recv(RECEIVE_SIZE)
+        except BlockingIOError:
+            return
+        if self._tls is not None and data:
+            plain = self._decrypt(self._tls, data)
+            if plain == b"":
+                return
+            data = plain or b""
+        known = self._known.get(data) if self._resting else None
+        if known is None:
+            self._take(data)
+            return
+        reply, tally = known
+        tally.n += 1
+        if reply.delay:
+            self._wait(reply)
+        else:
+            self._write(reply.data)
+
+    def _decrypt(self, tls: TlsFilter, data: bytes) -> bytes | None:
+        try:
+            return tls.decrypt(data)
+        except ssl.SSLError:
+            return None  # no TLS at all, or a broken one: the alert says so
+        finally:
+            if pending := tls.pending():
+                self._send(pending)
+
+    def _take(self, data: bytes) -> None:
+        """Read requests from `data` and reply to what is complete."""
+        if not data:
+            self.close()
+            return
+        if self._ending is not None:
+            return  # what comes after the last reply is read only to see the end
+        if self._reader is None:
+            self._reader = RequestReader(self._client)
+        items = self._reader.feed(data)
+        for item in items:
+            if isinstance(item, Request) and not _uncounted(item.path):
+                self._service.pages.counts.tally(item.method, item.path).n += 1
+        self._queue.extend(items)
+        self._work()
+
+    def _work(self) -> None:
+        """Reply to what is queued, in order, until a reply has to wait."""
+        out = []
+        while self._queue and self._ending is None and self._timer is None and not self._unsent:
+            item = self._queue.popleft()
+            reply = item if isinstance(item, Reply) else self._reply_to(item)
+            if reply.delay:
+                self._wait(reply)
+                break
+            out.append(reply.data)
+            if reply.then is not Then.GO_ON:
+                self._ending = reply.then
+        if out:
+            self._write(b"".join(out))
+        self._settle()
+
+    def _reply_to(self, request: Request) -> Reply:
+        answer = self._service.pages.answer(request)
+        if isinstance(answer, Reply):
+            return answer
+        data = answer.encode(request.method, request.version, keep_alive=request.keep_alive)
+        then = Then.GO_ON if request.keep_alive else Then.CLOSE
+        reply = Reply(data, then, answer.delay)
+        if answer.lasting and request.source and request.keep_alive:
+            self._service.remember(request, reply)
+        return reply
+
+    def _wait(self, reply: Reply) -> None:
+        self._resting = False
+        self._start_timer(reply.delay, self._due, reply)
+
+    def _due(self, reply: Reply) -> None:
+        self._stop_timer()
+        if reply.then is not Then.GO_ON:
+            self._ending = reply.then
+        self._write(reply.data)
+        self._work()
+
+    def _settle(self) -> None:
+        """Read on, or end, when nothing is unsent any more."""
+        if self._watcher is None or self._unsent:
+            return
+        if self._ending is not None:
+            self._queue.clear()
+        if self._ending is Then.CLOSE:
+            self._linger()
+        elif self._ending is Then.RESET:
+            self._sock.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+            self.close()
+        else:
+            waiting = self._timer is not None or self._ending is not None
+            middle = self._reader is not None and self._reader.middle
+            self._resting = not (waiting or middle or self._queue)
+            self._read_on(not self._queue)
+
+    def _linger(self) -> None:
+        """Say that no more comes, and read until the client closes: a reset would eat the reply."""
+        self._resting = False
+        if self._timer is None:
+            if self._tls is not None:
+                self._send(self._tls.goodbye())
+            self._sock.shutdown(SHUT_WR)
+            self._start_timer(LINGER, self.close)
+        self._read_on(True)
+
+    def _write(self, data: bytes) -> None:
+        self._send(data if self._tls is None else self._tls.encrypt(data))
+
+    def _send(self, data: bytes) -> None:
+        if self._unsent:
+            self._unsent = b"".join((self._unsent, data))
+            return
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._unsent = memoryview(data)[sent:]
+            self._resting = False
+            self._read_on(False)
+            self._writer = self._service.loop.io(self._sock.fileno(), WRITE)
+            self._writer.start(self._guard, self._writable)
+
+    def _writable(self) -> None:
+        sent = self._sock.send(self._unsent)
+        self._unsent = self._unsent[sent:]
+        if not self._unsent and self._writer is not None:
+            self._writer.stop()
+            self._writer.close()
+            self._writer = None
+            self._work()
+
+    def _read_on(self, on: bool) -> None:
+        if on == self._reading or self._watcher is None:
+            return
+        self._reading = on
+        if on:
+            self._watcher.start(self._guard, self._read)
+        else:
+            self._watcher.stop()
+
+    def _start_timer(self, seconds: float, step: Callable[..., None], *arguments: object) -> None:
+        self._timer = self._service.loop.timer(seconds)
+        self._timer.start(self._guard, step, *arguments, update=True)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = None
+
+
+def _uncounted(path: str) -> bool:
+    return path == COUNT or path.startswith(COUNT + "/")

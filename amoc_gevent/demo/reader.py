@@ -1,0 +1,139 @@
+"""Bytes of one connection into requests (RFC 9112, by llhttp), with limits; no I/O."""
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from amoc_gevent.demo.messages import Reply, Request, Then
+from amoc_gevent.demo.pages import error
+
+HEAD_MAX = 64 << 10
+BODY_MAX = 16 << 20
+SOURCE_MAX = 2048
+
+CONTINUE = Reply(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+class _Refused(Exception):  # noqa: N818  # the client's fault, not ours
+    """Stops the parser; carries the status and the line that says why."""
+
+
+class RequestReader:
+    """Reads the requests that one client sends, one after the other.
+
+    After a refusal it reads no more: the connection is to be closed.
+    """
+
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_client",
+        "_found",
+        "_head_size",
+        "_headers",
+        "_in_head",
+        "_parser",
+        "_url",
+        "middle",
+    )
+
+    def __init__(self, client: str) -> None:
+        self.middle = False
+        self._client = client
+        self._parser = HttpRequestParser(self)
+        self._found: list[Request | Reply] = []
+        self._in_head = False
+
+    def feed(self, data: bytes) -> list[Request | Reply]:
+        """Return what `data` completed: requests, and replies that go out at their place."""
+        found: list[Request | Reply] = []
+        self._found = found
+        alone = not self.middle
+        try:
+            self._parser.feed_data(data)
+            if self._in_head:
+                self._grow_head(len(data))
+        except HttpParserUpgrade:
+            pass  # not a protocol that we know: answered as a plain request, and closed
+        except (HttpParserError, _Refused) as wrong:
+            found.append(_refusal(wrong))
+            return found
+        if alone and not self.middle and len(found) == 1 and len(data) <= SOURCE_MAX:
+            only = found[0]
+            if isinstance(only, Request):
+                only.source = data
+        return found
+
+    def on_message_begin(self) -> None:
+        """Begin a request (called by the parser, as are the others)."""
+        self.middle = self._in_head = True
+        self._url = b""
+        self._headers: list[tuple[str, str]] = []
+        self._body: list[bytes] = []
+        self._head_size = self._body_size = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take the target, or a part of it."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one header."""
+        self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        """Judge the head, before the body comes."""
+        self._in_head = False
+        size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+        self._head_size = 0
+        self._grow_head(size)
+        names = {name.lower(): value for name, value in self._headers}
+        version = self._parser.get_http_version()
+        if version == "1.1" and "host" not in names:
+            raise _Refused(400, "an HTTP/1.1 request needs a Host header")
+        if int(names.get("content-length") or 0) > BODY_MAX:
+            raise _Refused(413, f"a body may have {BODY_MAX} bytes")
+        if version == "1.1" and names.get("expect", "").lower() == "100-continue":
+            self._found.append(CONTINUE)
+
+    def on_body(self, data: bytes) -> None:
+        """Take a part of the body."""
+        self._body_size += len(data)
+        if self._body_size > BODY_MAX:
+            raise _Refused(413, f"a body may have {BODY_MAX} bytes")
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        """End the request."""
+        parser = self._parser
+        self.middle = False
+        path, _, query = _origin_form(self._url.decode("latin-1")).partition("?")
+        self._found.append(
+            Request(
+                method=parser.get_method().decode("ascii"),
+                path=path,
+                query=query,
+                headers=self._headers,
+                body=b"".join(self._body),
+                version=parser.get_http_version(),
+                keep_alive=parser.should_keep_alive() and not parser.should_upgrade(),
+                client=self._client,
+            )
+        )
+
+    def _grow_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > HEAD_MAX:
+            raise _Refused(431, f"a head may have {HEAD_MAX} bytes")
+
+
+def _origin_form(target: str) -> str:
+    """Return the path and query of an absolute target, which a proxy's client sends."""
+    scheme, separator, rest = target.partition("://")
+    if not separator or "/" in scheme:
+        return target
+    slash = rest.find("/")
+    return rest[slash:] if slash >= 0 else "/"
+
+
+def _refusal(wrong: Exception) -> Reply:
+    cause = wrong.__context__ if isinstance(wrong.__context__, _Refused) else wrong
+    status, message = cause.args if isinstance(cause, _Refused) else (400, f"malformed: {wrong}")
+    return Reply(error(status, message).encode(keep_alive=False), Then.CLOSE)

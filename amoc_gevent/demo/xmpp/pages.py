@@ -1,0 +1,75 @@
+"""What the demo XMPP server tells over HTTP: its counts, and the faults that it is asked for."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from amoc_gevent.demo.counts import Counts
+from amoc_gevent.demo.messages import JSON, Answer, Reply, Request
+from amoc_gevent.demo.xmpp.faults import Faults
+from amoc_gevent.demo.xmpp.router import Router
+from amoc_gevent.errors import AmocError
+
+
+class XmppPages:
+    """The pages of one server.
+
+    ``/count`` all in sum (DELETE starts again), ``/pairs`` messages by sender and recipient,
+    ``/faults`` what is done wrong (PUT changes those that are given, DELETE ends them all).
+    """
+
+    def __init__(self, router: Router) -> None:
+        self.counts = Counts()
+        self._router = router
+        self._pages: dict[tuple[str, str], Callable[[Request], Answer]] = {
+            ("GET", "/count"): self._count,
+            ("DELETE", "/count"): self._forget,
+            ("GET", "/pairs"): self._by_pair,
+            ("GET", "/faults"): self._faults,
+            ("PUT", "/faults"): self._change,
+            ("DELETE", "/faults"): self._no_faults,
+        }
+
+    def answer(self, request: Request) -> Answer | Reply:
+        """Answer `request`."""
+        page = self._pages.get((request.method, request.path))
+        if page is None:
+            return _json({"error": "there are /count, /pairs and /faults"}, 404)
+        return page(request)
+
+    def _count(self, _request: Request) -> Answer:
+        online = sum("/" in jid for jid in self._router.bound)
+        return _json({**self._router.counts.as_dict(), "online": online})
+
+    def _forget(self, _request: Request) -> Answer:
+        self._router.counts.reset()
+        return Answer(204)
+
+    def _by_pair(self, _request: Request) -> Answer:
+        return _json(self._router.counts.by_pair())
+
+    def _faults(self, _request: Request) -> Answer:
+        return _json(self._router.delivery.faults.as_dict())
+
+    def _no_faults(self, _request: Request) -> Answer:
+        self._router.delivery.change(Faults())
+        return Answer(204)
+
+    def _change(self, request: Request) -> Answer:
+        delivery = self._router.delivery
+        try:
+            delivery.change(delivery.faults.changed(_object(request.body)))
+        except (AmocError, ValueError) as error:
+            return _json({"error": str(error)}, 400)
+        return _json(delivery.faults.as_dict())
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    given = json.loads(body)
+    if not isinstance(given, dict):
+        raise AmocError("faults are a JSON object")
+    return given
+
+
+def _json(value: Any, status: int = 200) -> Answer:
+    return Answer(status, json.dumps(value).encode() + b"\n", JSON)

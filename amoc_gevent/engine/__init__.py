@@ -1,1 +1,0 @@
-"""Processes and sockets: what loads a scenario and runs its users."""

@@ -1,0 +1,209 @@
+"""One HTTP/1.1 connection: a request goes out, a whole response comes back (RFC 9112)."""
+
+import re
+
+import httptools
+
+from amoc_gevent.http.errors import INCOMPLETE, INVALID, TOO_LARGE, InvalidResponse
+from amoc_gevent.http.response import Response
+from amoc_gevent.http.wire import coding
+from amoc_gevent.http.wire.bodies import Body
+from amoc_gevent.http.wire.heads import Head, head_of, kept
+from amoc_gevent.http.wire.target import Target
+from amoc_gevent.transport import Transport, TransportError
+from amoc_gevent.transport.errors import CLOSED, RESET
+
+MAX_HEAD = 1 << 20
+MAX_INTERIM = 100
+
+_END = b"\r\n\r\n"
+_BARE_END = re.compile(rb"\n\r?\n")
+
+
+class _Reply:
+    """What the parser calls; it does not know the connection, so that no cycle keeps that alive."""
+
+    __slots__ = ("complete", "parts", "surplus")
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.complete = False
+        self.surplus = False
+
+    def on_message_begin(self) -> None:
+        self.surplus = self.complete
+
+    def on_body(self, part: bytes) -> None:
+        if not self.complete:  # else it is another response's, which nobody asked for
+            self.parts.append(part)
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+class Connection:
+    """A stream that carries one exchange at a time.
+
+    After one, `reusable` tells whether it can carry another; `heard` whether the peer has answered
+    the present request with at least a byte; `used` whether it has ever answered one.
+    """
+
+    __slots__ = ("_parser", "_reply", "heard", "reusable", "stream", "used")
+
+    def __init__(self, stream: Transport) -> None:
+        self.stream = stream
+        self._renew()
+        self.heard = self.reusable = self.used = False
+
+    def exchange(self, target: Target, wire: bytes, body: Body | None, limit: int) -> Response:
+        """Send `wire` and the `body` after it, and return the response, of `limit` bytes at most.
+
+        Raises TransportError for the stream's faults, InvalidResponse for the peer's.
+        """
+        stream = self.stream
+        self.heard = self.reusable = False
+        broken = None
+        try:
+            stream.send(wire)
+            sent = stream.sent
+            if body is not None:
+                for block in body.blocks():
+                    stream.send(block)
+        except TransportError as error:
+            sent, broken = stream.sent, _if_reset(error)
+        data = stream.receive()
+        first = stream.arrived
+        if not data:
+            raise broken or TransportError(CLOSED, stream.peer)
+        self.heard = True
+        end = data.find(_END)
+        head = kept(data[:end]) if end > 0 else None
+        head_only = target.method == "HEAD"
+        if head is not None and head.length == len(data) - end - len(_END) and not head_only:
+            content, whole = data[end + len(_END) :], True
+        else:
+            head, content, whole = self._parse(data, end, head, head_only, limit)
+        if head.codings or len(content) > limit:
+            content = self._decode(content, head, limit)
+        self.reusable = whole and not (head.closes or broken)
+        response = Response(target, head, content)
+        first_us, total_us = int((first - sent) * 1e6), int((stream.arrived - sent) * 1e6)
+        # below 0 when the wall clock was set forward between the bytes' arrival and their pick-up
+        response.first_byte_us = first_us if first_us > 0 else 0
+        response.total_us = total_us if total_us > 0 else 0
+        if not self.used:
+            self._add_connecting(response)
+        return response
+
+    def close(self) -> None:
+        """Close the stream."""
+        self.stream.close()
+
+    def _parse(
+        self, data: bytes, end: int, seen: Head | None, head_only: bool, limit: int
+    ) -> tuple[Head, bytes, bool]:
+        """Read a response to its end; return its head, its body as sent, and whether it was whole.
+
+        A whole one has an end of its own, after which nothing came. What a head tells of the body's
+        length is noted once it has been `seen` before: most may never come again.
+        """
+        reply = self._reply
+        reply.complete = reply.surplus = False
+        if end < 0 or data[9:10] == b"1" or data[:5] != b"HTTP/":
+            data, end = self._final_head(data)
+        if head_only:
+            self._feed_head_only(data, end)
+        else:
+            self._feed(data)
+        head = seen or head_of(data[:end])
+        if not reply.complete:
+            self._read_rest(head, len(data) - end, limit)
+        parts, reply.parts = reply.parts, []
+        content = parts[0] if len(parts) == 1 else b"".join(parts)
+        whole = reply.complete and not reply.surplus
+        if whole and not head_only and seen is not None and not seen.asked:
+            seen.learn(len(content))
+        return head, content, whole
+
+    def _renew(self) -> None:
+        self._reply = _Reply()
+        self._parser = httptools.HttpResponseParser(self._reply)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._reply.surplus = True  # another protocol from here on
+        except httptools.HttpParserError as error:
+            if not self._reply.complete:
+                raise InvalidResponse(INVALID, f"{self.stream.peer}: {error}") from None
+            self._reply.surplus = True
+
+    def _feed_head_only(self, data: bytes, end: int) -> None:
+        """Take a response to HEAD, which ends with its head; the parser cannot be told so."""
+        self._feed(data[: end + len(_END)])
+        complete = self._reply
+        self._renew()
+        complete.complete = True
+        complete.surplus = len(data) > end + len(_END)
+        complete.parts.clear()
+
+    def _final_head(self, data: bytes) -> tuple[bytes, int]:
+        """Read on to the end of a head that is no interim one (1xx); return it and its end."""
+        for _ in range(MAX_INTERIM):
+            data, end = self._whole_head(data)
+            if data[9:10] != b"1" or data[9:12] == b"101":
+                return data, end
+            data = data[end + len(_END) :]
+        raise InvalidResponse(INVALID, f"{self.stream.peer}: more than {MAX_INTERIM} interim ones")
+
+    def _whole_head(self, data: bytes) -> tuple[bytes, int]:
+        seen = 0
+        while True:
+            if data[:5] != b"HTTP/"[: len(data)]:
+                raise InvalidResponse(INVALID, f"{self.stream.peer} sent {data[:20]!r}")
+            end = data.find(_END, seen)
+            if end >= 0:
+                return data, end
+            if _BARE_END.search(data, seen):  # its peer waits for us now, as we would for it
+                raise InvalidResponse(INVALID, f"{self.stream.peer}: lines end without a CR")
+            if len(data) > MAX_HEAD:
+                raise InvalidResponse(
+                    TOO_LARGE, f"{self.stream.peer}: a head over {MAX_HEAD} bytes"
+                )
+            seen = max(0, len(data) - len(_END))
+            more = self.stream.receive()
+            if not more:
+                raise InvalidResponse(INCOMPLETE, f"{self.stream.peer} closed within the head")
+            data += more
+
+    def _read_rest(self, head: Head, size: int, limit: int) -> None:
+        """Read the body to its end, which may be the end of the stream."""
+        while not self._reply.complete:
+            if size > limit:
+                raise InvalidResponse(TOO_LARGE, f"{self.stream.peer} sent more than {limit} bytes")
+            data = self.stream.receive()
+            if not data:
+                if head.framed:
+                    raise InvalidResponse(INCOMPLETE, f"{self.stream.peer} closed within the body")
+                return
+            size += len(data)
+            self._feed(data)
+
+    def _decode(self, content: bytes, head: Head, limit: int) -> bytes:
+        if len(content) > limit:
+            raise InvalidResponse(TOO_LARGE, f"{self.stream.peer} sent more than {limit} bytes")
+        return coding.decode(content, head.codings, limit) if content else content
+
+    def _add_connecting(self, response: Response) -> None:
+        self.used = True
+        stream = self.stream
+        response.connect_us, response.tls_us = stream.connect_us, stream.tls_us
+        response.total_us += stream.connect_us + (stream.tls_us or 0)
+
+
+def _if_reset(error: TransportError) -> TransportError:
+    """Return the error if the peer may have answered before it broke the stream, else raise it."""
+    if error.kind != RESET:
+        raise error
+    return error

@@ -1,0 +1,127 @@
+"""A user's kept connections, and one exchange over one of them, replaced where it was stale."""
+
+import ssl
+
+from gevent import GreenletExit
+
+from amoc_gevent import clock, metrics
+from amoc_gevent.http import recording
+from amoc_gevent.http.errors import from_transport
+from amoc_gevent.http.response import Response
+from amoc_gevent.http.timeouts import Limits
+from amoc_gevent.http.wire.bodies import Body
+from amoc_gevent.http.wire.connection import Connection
+from amoc_gevent.http.wire.target import Route, Target
+from amoc_gevent.transport import TransportError, TransportTimeout, connect
+
+MAX_RESPONSE_SIZE = 64 << 20
+
+
+class Pool:
+    """One connection for each origin, which greenlets that share a session take out and put back.
+
+    A kept connection that its peer closed is replaced before it is used. One that dies under a
+    request, before a byte of the response, is replaced once if the request may be sent twice (RFC
+    9110, 9.2.2); the counter "http_stale_retries" tells how often.
+    """
+
+    __slots__ = ("_idle", "_sessions", "limit")
+
+    def __init__(self) -> None:
+        self._idle: dict[Route, Connection] = {}
+        self._sessions: dict[Route, ssl.SSLSession] = {}
+        self.limit = MAX_RESPONSE_SIZE
+
+    def exchange(
+        self,
+        target: Target,
+        wire: bytes,
+        body: Body | None,
+        name: str,
+        limits: Limits,
+    ) -> Response:
+        """Send a request and return its response, which is not recorded yet.
+
+        `body` is what follows `wire`, if anything. What fails is recorded as operation `name`, then
+        raised as a RequestError; what cuts the wait from outside (a forced stop, a time-out of the
+        scenario) is recorded and goes on.
+        """
+        began = clock.monotonic()
+        lost = 0.0
+        connection = self._idle.pop(target.route, None)
+        while True:
+            try:
+                if connection is not None and (
+                    connection.stream.waiter.unread
+                    or (not target.idempotent and connection.stream.ended())
+                ):
+                    self._drop(connection, target.route)
+                    connection = None
+                if connection is None:
+                    connection = self._connect(target.route, limits)
+                stream = connection.stream
+                stream.read_timeout, stream.total_deadline = limits.read, limits.deadline
+                response = connection.exchange(target, wire, body, self.limit)
+                break
+            except BaseException as error:  # the boundary of an operation: nothing goes uncounted
+                if connection is not None:
+                    connection.close()
+                    if _was_stale(error, connection) and _repeatable(target, body):
+                        metrics.counter("http_stale_retries").add()
+                        connection, lost = None, clock.monotonic() - began
+                        continue
+                cause = _record(error, name, target, wire, began)
+                if cause is error:
+                    raise
+                raise cause from None
+        if connection.reusable:
+            self._idle[target.route] = connection
+        else:
+            self._drop(connection, target.route)
+        response.sent = wire
+        if lost:
+            response.total_us += int(lost * 1e6)
+        return response
+
+    def close(self) -> None:
+        """Close all connections."""
+        while self._idle:
+            route, connection = self._idle.popitem()
+            self._drop(connection, route)
+
+    def _connect(self, route: Route, limits: Limits) -> Connection:
+        session = self._sessions.get(route)
+        return Connection(connect(route.peer, limits.connect, limits.deadline, session))
+
+    def _drop(self, connection: Connection, route: Route) -> None:
+        session = connection.stream.session
+        if session is not None:
+            self._sessions[route] = session
+        connection.close()
+
+
+def _was_stale(error: BaseException, connection: Connection) -> bool:
+    return (
+        connection.used
+        and not connection.heard
+        and isinstance(error, TransportError)
+        and not isinstance(error, TransportTimeout)
+    )
+
+
+def _repeatable(target: Target, body: Body | None) -> bool:
+    return target.idempotent and (body is None or body.replayable)
+
+
+def _record(
+    error: BaseException, name: str, target: Target, wire: bytes, began: float
+) -> BaseException:
+    """Record what ended an exchange; return what the scenario shall see of it."""
+    if type(error) is GreenletExit:  # the watchdog's is a subclass, and an error
+        metrics.recorder.interrupted(name)
+        return error
+    if isinstance(error, TransportError):
+        error = from_transport(error)
+    us = int((clock.monotonic() - began) * 1e6)
+    recording.failure(name, target, wire, us, recording.kind_of(error))
+    return error

@@ -1,0 +1,182 @@
+"""What a request is before it is sent: where it goes and the bytes of its head, made once.
+
+A `Template` holds what a session's requests have in common. Sessions that have the same share one,
+and with it the heads made so far: a request without arguments of its own is a look-up.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from amoc_gevent.http.auth import HTTPBasicAuth
+from amoc_gevent.http.errors import INVALID_HEADER, InvalidHeader
+from amoc_gevent.http.wire import urls
+from amoc_gevent.http.wire.headers import Headers, encode
+from amoc_gevent.transport import Certificate, Peer, SourceAddress, Verify, context
+
+PROTOCOLS = ("http/1.1",)
+TARGETS_KEPT = 512
+
+_PLAIN = re.compile(r"/[\w\-~!$&'()*+,;=:@/.?]*", re.ASCII).fullmatch
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
+_KNOWN = _IDEMPOTENT | {"POST", "PATCH"}
+
+
+class Route:
+    """One origin as one kind of session reaches it: what a kept connection is kept under."""
+
+    __slots__ = ("__weakref__", "authority", "host", "origin", "peer", "secure")
+
+    def __init__(self, url: urls.Url, peer: Peer) -> None:
+        self.host = url.host
+        self.authority = url.authority
+        self.origin = f"{url.scheme}://{url.authority}"
+        self.secure = url.scheme == "https"
+        self.peer = peer
+
+
+class Target:
+    """A method and a URL with the common fields, ready to send.
+
+    `path` is without query, `uri` with it. `fields` are the lines of the common fields, `head` is
+    the request line and these. `tail` is what ends a request without a body, `wire` is all of it.
+    """
+
+    __slots__ = ("fields", "head", "method", "name", "path", "route", "tail", "uri", "url", "wire")
+
+    def __init__(self, method: str, route: Route, path: str, uri: str, fields: bytes) -> None:
+        self.method = method
+        self.route = route
+        self.path = path
+        self.uri = uri
+        self.fields = fields
+        self.url = route.origin + uri
+        self.name = f"{method} {path}"
+        self.head = f"{method} {uri} HTTP/1.1\r\n".encode() + fields
+        self.tail = b"\r\n" if self.bodiless else b"Content-Length: 0\r\n\r\n"
+        self.wire = self.head + self.tail
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether the request may be sent twice (RFC 9110, 9.2.2)."""
+        return self.method in _IDEMPOTENT
+
+    @property
+    def bodiless(self) -> bool:
+        """Whether a request without a body has no Content-Length either, as in requests."""
+        return self.method in _WITHOUT_BODY
+
+    def with_query(self, query: str) -> "Target":
+        """Return the same with `query`, which is encoded, added to the URL."""
+        joint = "&" if "?" in self.uri else "?"
+        uri = f"{self.uri}{joint}{query}"
+        return Target(self.method, self.route, self.path, uri, self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What the requests of a session have in common."""
+
+    base_url: str
+    fields: tuple[tuple[str, str], ...]
+    verify: Verify
+    cert: Certificate
+    source: SourceAddress
+    basic: HTTPBasicAuth | None
+
+
+class Template:
+    """Makes the targets of sessions that have the same in common; `kept` holds those made.
+
+    `names` are the common fields in lower case, those that another field of the name replaces.
+    """
+
+    __slots__ = ("__weakref__", "_base", "_common", "kept", "names")
+
+    def __init__(self, common: Common) -> None:
+        self._common = common
+        self._base: Target | None = None
+        self.names = frozenset(["host", "authorization", *(n.lower() for n, _ in common.fields)])
+        self.kept: dict[tuple[str, str], Target] = {}
+
+    @classmethod
+    def of(cls, common: Common) -> "Template":
+        """Return the template that all who have `common` share."""
+        found = _templates.get(common)
+        if found is None:
+            found = _templates[common] = cls(common)
+        return found
+
+    def target(self, method: str, url: str) -> Target:
+        """Return and keep the target of a request without headers of its own.
+
+        Raises InvalidURL and InvalidHeader.
+        """
+        if method in _KNOWN and _PLAIN(url) and "/." not in url:
+            made = self._below_base(method, url)
+        else:
+            made = self.make(method, url)
+        if len(self.kept) >= TARGETS_KEPT:
+            self.kept.clear()  # parametrised URLs; those used again are soon back
+        self.kept[method, url] = made
+        return made
+
+    def make(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str | None] | None = None,
+        without: Iterable[str] = (),
+    ) -> Target:
+        """Return a target with `headers` over the common ones (None drops one), less `without`.
+
+        Raises InvalidURL and InvalidHeader.
+        """
+        if not _TOKEN(method):
+            raise InvalidHeader(INVALID_HEADER, f"{method!r} is no method")
+        parts = urls.split(urls.join(self._common.base_url, url))
+        fields = Headers(self._common.fields)
+        basic = self._common.basic
+        if parts.user is not None:
+            basic = HTTPBasicAuth(parts.user, parts.password)
+        if basic is not None:
+            fields["Authorization"] = basic.header
+        for name in without:
+            fields.pop(name, None)
+        for name, value in (headers or {}).items():
+            if value is None:
+                fields.pop(name, None)
+            else:
+                fields[name] = value
+        route = self._route(parts)
+        host = fields.pop("Host", route.authority)
+        lines = encode([("Host", host), *fields.items()])
+        return Target(method, route, parts.path, parts.target, lines)
+
+    def _below_base(self, method: str, url: str) -> Target:
+        """Return the target of a path that needs no encoding; most of it is that of the base."""
+        base = self._base
+        if base is None:
+            base = self._base = self.make("GET", "")
+        prefix = base.uri.rstrip("/")
+        if "?" in prefix:
+            return self.make(method, url)
+        uri = prefix + url
+        return Target(method, base.route, uri.partition("?")[0], uri, base.fields)
+
+    def _route(self, url: urls.Url) -> Route:
+        verify, cert, source = self._common.verify, self._common.cert, self._common.source
+        key = (url.scheme, url.host, url.port, verify, cert, source)
+        found = _routes.get(key)
+        if found is None:
+            secured = context(verify, cert, PROTOCOLS) if url.scheme == "https" else None
+            found = Route(url, Peer(url.host, url.port, secured, source))
+            _routes[key] = found
+        return found
+
+
+_templates: WeakValueDictionary[object, Template] = WeakValueDictionary()
+_routes: WeakValueDictionary[object, Route] = WeakValueDictionary()

@@ -1,0 +1,1 @@
+"""Scenarios on disk: found, read, packed for other machines, loaded."""

@@ -1,0 +1,235 @@
+"""A scenario's module: found, imported and checked, so that what is wrong is said before a run.
+
+Each problem is one ScenarioError whose line begins with the scenario's file and line.
+"""
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.abc import Loader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from greenlet import GreenletExit
+
+from amoc_gevent import settings
+from amoc_gevent.errors import AmocError, ScenarioError, UsageError
+from amoc_gevent.loading import requirements
+from amoc_gevent.loading.catalogue import Listed, find, listing, name_of
+from amoc_gevent.loading.places import belongs, place_of, resolved, shown, traceback_from
+
+__all__ = ["Listed", "Scenario", "find", "listing", "load", "place_of", "trimmed_traceback"]
+
+_PREFIX = "amoc_scenario_"
+_CALLBACKS = ("init", "start", "terminate")
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A loaded scenario: its callbacks, checked, and where it came from.
+
+    `start` takes the user's id and, where `has_state`, the value that `init` returned.
+    """
+
+    name: str
+    path: Path
+    docstring: str
+    start: Callable[..., object]
+    has_state: bool
+    module: ModuleType
+
+    def callbacks(self) -> list[str]:
+        """Return the callbacks as they are called: "start(user_id, state)"."""
+        present = (name for name in _CALLBACKS if hasattr(self.module, name))
+        return [f"{name}{_call_form(getattr(self.module, name))}" for name in present]
+
+    def init(self) -> Any:
+        """Run the scenario's `init` and return the state. Raises ScenarioError where it raises."""
+        return self._call("init", self.module.init)
+
+    def terminate(self, state: Any) -> None:
+        """Run the scenario's `terminate`, if any. Raises ScenarioError where it raises."""
+        callback = getattr(self.module, "terminate", None)
+        if callback is not None:
+            given = (state,) if _accepts(callback, 1) else ()
+            self._call("terminate", callback, *given)
+
+    def _call(self, name: str, callback: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return callback(*args)
+        except (KeyboardInterrupt, GreenletExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  # the boundary around a callback
+            raise _failure(error, self.path, f"{name} raised ") from None
+
+
+class _Imports:
+    """What the scenario loaded last brought into `sys.modules` and `sys.path`."""
+
+    def __init__(self) -> None:
+        self._modules: list[str] = []
+        self._directory: str | None = None
+
+    def forget(self) -> None:
+        """Undo it, so that the next load imports the scenario's siblings anew."""
+        for name in self._modules:
+            sys.modules.pop(name, None)
+        self._modules = []
+        if self._directory in sys.path:
+            sys.path.remove(self._directory)
+        self._directory = None
+
+    def run(self, loader: Loader, module: ModuleType, path: Path) -> None:
+        """Execute the module at `path`, its directory last on `sys.path`: it can shadow nothing."""
+        before = set(sys.modules)
+        directory = path.parent.parent if path.name == "__init__.py" else path.parent
+        if str(directory) not in sys.path:
+            self._directory = str(directory)
+            sys.path.append(self._directory)
+        sys.modules[module.__name__] = module
+        try:
+            loader.exec_module(module)
+        finally:
+            self._modules = [
+                name
+                for name, imported in list(sys.modules.items())
+                if name not in before and belongs(getattr(imported, "__file__", None) or "<", path)
+            ]
+
+
+_imports = _Imports()
+
+
+def load(path: Path) -> Scenario:
+    """Import the scenario at `path`, which `find` returned, and check its callbacks.
+
+    Settings declared before are forgotten. Raises ScenarioError for all that is wrong with it,
+    UsageError where its file cannot be read.
+    """
+    path = resolved(path)
+    settings.registry.reset()
+    _imports.forget()
+    module = _imported(path)
+    for name in _CALLBACKS:
+        _check(module, name, path)
+    return Scenario(
+        name=name_of(path),
+        path=path,
+        docstring=inspect.getdoc(module) or "",
+        start=module.start,
+        has_state=_accepts(module.start, 2),
+        module=module,
+    )
+
+
+def trimmed_traceback(error: BaseException, scenario: Scenario) -> str:
+    """Return the traceback of what the scenario raised, without the engine's frames."""
+    return traceback_from(error, scenario.path)
+
+
+def _imported(path: Path) -> ModuleType:
+    package = [str(path.parent)] if path.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(
+        _PREFIX + name_of(path), path, submodule_search_locations=package
+    )
+    if spec is None or spec.loader is None:
+        raise ScenarioError(f"{shown(path)}: a scenario is a Python file, x.py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        _imports.run(spec.loader, module, path)
+    except (KeyboardInterrupt, GreenletExit):
+        raise
+    except SyntaxError as error:
+        where = f"{shown(error.filename or path)}:{error.lineno or 1}"
+        line = f": {error.text.strip()}" if error.text else ""
+        raise ScenarioError(f"{where}: {error.msg}{line}") from None
+    except ModuleNotFoundError as error:
+        if error.name is None or not requirements.is_missing(error.name):
+            raise _failure(error, path) from None
+        advice = requirements.advice(error.name, path)
+        raise ScenarioError(f"{place_of(error, path)}: {advice}") from None
+    except BaseException as error:  # noqa: BLE001  # the boundary around the scenario's import
+        if isinstance(error, OSError) and error.filename == str(path):
+            raise UsageError(f"{shown(path)} cannot be read: {error.strerror}") from None
+        raise _failure(error, path) from None
+    return module
+
+
+def _failure(error: BaseException, path: Path, what: str = "") -> ScenarioError:
+    """Return `error`, which left the scenario's own code, as one line and a traceback."""
+    place = place_of(error, path)
+    text = (str(error).splitlines() or [""])[0]
+    if isinstance(error, AmocError):
+        return ScenarioError(f"{place}: {text}")
+    if isinstance(error, SystemExit):
+        text = f"sys.exit({text})"
+    separator = ": " if text else ""
+    return ScenarioError(
+        f"{place}: {what}{type(error).__name__}{separator}{text}", traceback_from(error, path)
+    )
+
+
+def _check(module: ModuleType, name: str, path: Path) -> None:
+    """Raise ScenarioError where callback `name` is missing or cannot be called as it will be."""
+    callback = getattr(module, name, None)
+    if callback is None:
+        if name == "terminate":
+            return
+        close = get_close_matches(name, [n for n in vars(module) if n not in _CALLBACKS], 1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ScenarioError(f"{shown(path)}:1: a scenario must define {_FORMS[name]}{hint}")
+    if not callable(callback):
+        raise ScenarioError(f"{shown(path)}:1: {name} must be a function, {_FORMS[name]}")
+    if kind := _unsuitable(callback):
+        raise ScenarioError(
+            f"{_line_of(callback, path)}: {name} is {kind}, which would never run: make it a plain "
+            "function, user.sleep and http block only their own user"
+        )
+    if not any(_accepts(callback, count) for count in _COUNTS[name]):
+        raise ScenarioError(f"{_line_of(callback, path)}: {name} must be {_FORMS[name]}")
+
+
+_FORMS = {
+    "init": "init()",
+    "start": "start(user_id) or start(user_id, state)",
+    "terminate": "terminate() or terminate(state)",
+}
+_COUNTS = {"init": (0,), "start": (1, 2), "terminate": (0, 1)}
+
+
+def _unsuitable(callback: Callable[..., Any]) -> str:
+    if inspect.iscoroutinefunction(callback):
+        return "an async function"
+    if inspect.isgeneratorfunction(callback) or inspect.isasyncgenfunction(callback):
+        return "a generator"
+    return ""
+
+
+def _accepts(callback: Callable[..., Any], count: int) -> bool:
+    """Say whether `callback` can be called with `count` positional arguments."""
+    try:
+        inspect.signature(callback).bind(*range(count))
+    except (TypeError, ValueError):  # ValueError: a built-in that does not say what it takes
+        return False
+    return True
+
+
+def _call_form(callback: Callable[..., Any]) -> inspect.Signature:
+    """Return the callback's signature without its types."""
+    signature = inspect.signature(callback)
+    return signature.replace(
+        parameters=[
+            parameter.replace(annotation=inspect.Parameter.empty)
+            for parameter in signature.parameters.values()
+        ],
+        return_annotation=inspect.Signature.empty,
+    )
+
+
+def _line_of(callback: Callable[..., Any], path: Path) -> str:
+    code = getattr(inspect.unwrap(callback), "__code__", None)
+    return f"{shown(code.co_filename)}:{code.co_firstlineno}" if code else f"{shown(path)}:1"

@@ -1,0 +1,75 @@
+"""What a scenario needs beyond amoc: `requirements.txt` beside it, and what to do about a gap."""
+
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from amoc_gevent.loading.places import shown
+
+FILE = "requirements.txt"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def advice(module: str, scenario: Path) -> str:
+    """Return what to do about `module`, which the scenario imports and nothing installed holds.
+
+    Names the requirement that asks for it, or those missing that may hold it under another name.
+    """
+    wanted = module.partition(".")[0]
+    file = requirements_file(scenario)
+    command = f"pip install -r {shown(file)}"
+    listed = _listed(file)
+    for requirement in listed:
+        if _normal(_distribution(requirement)) == _normal(wanted):
+            return f"needs {requirement} of {shown(file)}, which is not installed: run {command}"
+    missing = [requirement for requirement in listed if not _installed(requirement)]
+    if missing:
+        return (
+            f"needs the module {wanted}, which is not installed, nor is "
+            f"{', '.join(missing)} of {shown(file)}: run {command}"
+        )
+    return (
+        f"needs the module {wanted}, which is not installed: name what holds it in {shown(file)}, "
+        f"then run {command}"
+    )
+
+
+def requirements_file(scenario: Path) -> Path:
+    """Return the requirements file of a scenario: beside it, or beside its package's directory."""
+    beside = scenario.parent / FILE
+    if scenario.name == "__init__.py" and not beside.exists():
+        return scenario.parent.parent / FILE
+    return beside
+
+
+def is_missing(module: str) -> bool:
+    """Say whether the failed import of `module` means that its whole package is not there."""
+    return module.partition(".")[0] not in sys.modules
+
+
+def _listed(file: Path) -> list[str]:
+    """Return the requirements that `file` names, without comments, options and markers."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return []
+    bare = (re.split(r"\s#|;", line)[0].strip() for line in lines)
+    return [line for line in bare if _NAME.match(line)]
+
+
+def _distribution(requirement: str) -> str:
+    found = _NAME.match(requirement)
+    return found[0] if found else requirement
+
+
+def _installed(requirement: str) -> bool:
+    try:
+        metadata.version(_distribution(requirement))
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

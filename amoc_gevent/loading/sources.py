@@ -1,0 +1,157 @@
+"""A scenario's source files, which travel from the master to the nodes, known by their SHA-256."""
+
+import ast
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from amoc_gevent.core import codec
+from amoc_gevent.core.messages import MessageError
+from amoc_gevent.errors import AmocError, UsageError
+from amoc_gevent.loading.places import resolved, shown
+from amoc_gevent.loading.requirements import FILE
+
+TOTAL_MAX = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files of a scenario by their paths in the directory of scenarios; `main` is its own."""
+
+    main: str
+    files: dict[str, bytes]
+
+
+def pack(scenario: Path) -> tuple[str, bytes]:
+    """Return the SHA-256 and the bytes of a scenario with all that it imports from beside it.
+
+    Raises UsageError for one that is too large, or that cannot be read.
+    """
+    scenario = resolved(scenario)
+    packaged = scenario.name == "__init__.py"
+    root = scenario.parent.parent if packaged else scenario.parent
+    paths: set[Path] = set()
+    try:
+        _gather(scenario.parent if packaged else scenario, root, paths)
+        if (root / FILE).is_file():
+            paths.add(root / FILE)
+        files = {str(p.relative_to(root)): p.read_bytes() for p in sorted(paths)}
+    except OSError as error:
+        raise UsageError(f"{shown(scenario)} cannot be read: {error.strerror}") from error
+    size = sum(map(len, files.values()))
+    if size > TOTAL_MAX:
+        raise UsageError(
+            f"{shown(scenario)} and what it imports are {size:,} bytes; {TOTAL_MAX:,} at most can "
+            "be sent to nodes: keep data elsewhere"
+        )
+    data = codec.encode(Sources(str(scenario.relative_to(root)), files))
+    return hashlib.sha256(data).hexdigest(), data
+
+
+def _gather(at: Path, root: Path, found: set[Path]) -> None:
+    """Add the module or package `at` and, in turn, what it imports from `root`."""
+    new = {at} if at.is_file() else {*_files_below(at)}
+    new -= found
+    found |= new
+    for path in new:
+        if path.suffix == ".py":
+            for name in _imported(path):
+                for beside in (root / f"{name}.py", root / name):
+                    if beside.is_file() or (beside / "__init__.py").is_file():
+                        _gather(beside, root, found)
+
+
+def _files_below(directory: Path) -> Iterator[Path]:
+    for path in directory.iterdir():
+        if path.name.startswith(".") or path.name == "__pycache__":
+            continue
+        if path.is_dir():
+            yield from _files_below(path)
+        elif path.is_file():
+            yield path
+
+
+def _imported(path: Path) -> set[str]:
+    """Return the first parts of the names of the modules that a file imports, wherever it does."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()  # whoever loads it will say what is wrong
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+class Shelf:
+    """The sources that a node has: under `directory`, each in a folder named by its SHA-256."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._known: dict[str, Path] = {}
+
+    def find(self, scenario: str, sha: str) -> Path | None:
+        """Return where the scenario's file is: the author's own where it is the same, or a copy."""
+        if not sha:
+            return Path(scenario)
+        found = self._known.get(sha)
+        if found is None:
+            found = self._own(Path(scenario), sha) or self._copy(sha)
+            if found is not None:
+                self._known[sha] = found
+        return found
+
+    def _own(self, scenario: Path, sha: str) -> Path | None:
+        with suppress(AmocError, OSError):
+            if scenario.is_file() and pack(scenario)[0] == sha:
+                return scenario
+        return None
+
+    def _copy(self, sha: str) -> Path | None:
+        place = self._directory / sha
+        try:
+            return place / (place / ".main").read_text()
+        except OSError:
+            return None
+
+    def put(self, sha: str, data: bytes) -> None:
+        """Write what came from the master.
+
+        Raises MessageError where it is not what `sha` names, OSError where it cannot be written.
+        """
+        if hashlib.sha256(data).hexdigest() != sha:
+            raise MessageError(f"sources that are not those of SHA-256 {sha}")
+        try:
+            sources = codec.decode(Sources, data)
+        except ValueError as error:
+            raise MessageError(str(error)) from error
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=self._directory, prefix="."))
+        try:
+            for name, content in sources.files.items():
+                path = made / _safe(name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            (made / ".main").write_text(str(_safe(sources.main)))
+            try:
+                made.rename(self._directory / sha)
+            except OSError:
+                if self._copy(sha) is None:  # else another node of this home was faster
+                    raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def _safe(name: str) -> PurePosixPath:
+    """Return a path of sources, or raise MessageError where it leads out of its directory."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise MessageError(f"sources with the path {name!r}")
+    return path

@@ -1,0 +1,1 @@
+"""The master: holds the plan, takes commands and collects what was measured."""

@@ -1,0 +1,212 @@
+"""The workers of a node: started, watched, started again, and ended."""
+
+import logging
+from collections.abc import Callable
+
+import gevent
+
+from amoc_gevent import clock
+from amoc_gevent.core.messages import Failure, Health, Report, State, UserCounts
+from amoc_gevent.node.process import WorkerProcess
+
+log = logging.getLogger(__name__)
+
+START_DEATHS = 3
+START_AGAIN_S = 1.0
+STOP_GRACE_S = 4.0
+LAST_REPORT_S = 1.0
+TICK_S = 0.1
+SILENT_S = 3
+WHAT_A_DEATH_COSTS = "it is started again and its users return; what it had not reported is lost"
+
+SILENCE = f"has not reported for {SILENT_S} s: one call holds it, or it was stopped"
+
+
+class Crew:
+    """`count` worker processes for one run at a time, reached at `orders` and `reports`.
+
+    `on_event(kind, text)` hears what is worth knowing, `on_death(index)` of a worker that died or
+    ended in the midst of the run, and `on_output(line)` what workers write.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        orders: str,
+        reports: str,
+        on_event: Callable[[str, str], None],
+        on_death: Callable[[int], None],
+        on_output: Callable[[str], None],
+    ) -> None:
+        self.count = count
+        self._orders = orders
+        self._reports = reports
+        self._on_event = on_event
+        self._on_death = on_death
+        self._on_output = on_output
+        self.workers: list[WorkerProcess] = []
+        self.failure: Failure | None = None
+        self._going_on = False
+        self._forced_at = float("inf")
+
+    def renew(self) -> None:
+        """Kill what is left of a run that is over; the next one gets new workers."""
+        self.kill()
+        self.failure, self._forced_at, self._going_on = None, float("inf"), False
+
+    def kill(self) -> None:
+        """Kill all processes, and wait for none."""
+        left, self.workers = self.workers, []
+        for worker in left:
+            worker.kill()
+
+    def close(self) -> None:
+        """Kill all processes, and wait for their ends."""
+        left = self.workers
+        self.kill()
+        for worker in left:
+            if worker.process is not None:
+                worker.process.wait()
+
+    def keep_going(self) -> None:
+        """Start the workers that are not there: the run goes on, and this node may have users."""
+        self._going_on = True
+        if not self.workers:
+            self.workers = [WorkerProcess(index) for index in range(self.count)]
+            for worker in self.workers:
+                self._start(worker)
+        for worker in self.workers:
+            if worker.state == "stopped" and not worker.alive:
+                worker.incarnation += 1
+                self._start(worker)
+
+    def wind_down(self, *, force: bool) -> None:
+        """Start nobody again, for the run is stopping: those that do not answer are killed."""
+        self._going_on = False
+        if force and self._forced_at == float("inf"):
+            self._forced_at = clock.monotonic()
+        for worker in self.workers:
+            if not worker.alive and worker.state in {"starting", "failed"}:
+                worker.note_stopped()
+
+    def _start(self, worker: WorkerProcess) -> None:
+        try:
+            worker.start(self._orders, self._reports, self._on_exit, self._on_output)
+        except OSError as error:  # no memory or no process left: it may be better in a while
+            text = f"worker {worker.index + 1} cannot be started: {error.strerror or error}"
+            self._on_event("worker-lost", text)
+            gevent.spawn_later(START_AGAIN_S, self._restart, worker)
+
+    def _restart(self, worker: WorkerProcess) -> None:
+        if worker in self.workers and self._going_on:
+            self._start(worker)
+
+    def _on_exit(self, worker: WorkerProcess) -> None:
+        """Start a worker that died again, unless its run is over; runs in a greenlet of its own."""
+        if worker.process is not None and worker.process.returncode == 0:
+            deadline = clock.monotonic() + LAST_REPORT_S
+            while worker.state != "stopped" and clock.monotonic() < deadline:
+                gevent.sleep(TICK_S)
+        if worker not in self.workers or worker.state == "stopped":
+            return
+        if worker.outlawed:
+            worker.note_stopped(return_later=self._going_on)
+            self._on_death(worker.index)
+            return
+        words = f"worker {worker.index + 1} (pid {worker.pid}) {worker.end_in_words()}"
+        going_on = self._going_on and worker.state != "failed"
+        pause = worker.note_death()
+        if not going_on:
+            self._on_event("worker-lost", f"{words} while the run was stopping")
+            worker.note_stopped()
+        elif worker.early_deaths >= START_DEATHS:
+            worker.state = "failed"
+            text = f"{words} before it was ready, {START_DEATHS} times in a row"
+            self.failure = self.failure or Failure(text)
+        else:
+            worker.state = "starting"
+            self._on_event("worker-lost", f"{words}; {WHAT_A_DEATH_COSTS}")
+            gevent.spawn_later(pause, self._restart, worker)
+        self._on_death(worker.index)
+
+    def note(self, worker: WorkerProcess, report: Report) -> bool:
+        """Take over what a worker says of itself; return whether that is news."""
+        before, worker.state = worker.state, report.state
+        if report.state == "stopped":
+            worker.note_stopped(return_later=self._going_on)
+            if self._going_on:
+                self._on_death(worker.index)
+        elif report.state == "ready":
+            if report.users.running != worker.users.running:
+                worker.progressed = clock.monotonic()
+            worker.users = report.users
+        worker.plan_version = report.plan_version
+        for second, _ in report.seconds:
+            worker.last_second = max(worker.last_second, second)
+        worker.health = next(iter(report.health), worker.health)
+        if report.failure is not None and self.failure is None:
+            self.failure = report.failure
+        if before == "starting" and report.state == "ready" and worker.incarnation > 1:
+            self._on_event("worker-back", f"worker {worker.index + 1} (pid {worker.pid}) is back")
+        return before != report.state or not report.seconds
+
+    @property
+    def state(self) -> State:
+        """The state of the whole node: failed or starting where one worker is, then ready."""
+        states = {worker.state for worker in self.workers}
+        order: tuple[State, ...] = ("failed", "starting", "ready")
+        return next((state for state in order if state in states), "stopped")
+
+    @property
+    def users(self) -> UserCounts:
+        """The users of all workers by state."""
+        return sum((worker.users for worker in self.workers), UserCounts())
+
+    @property
+    def returning(self) -> bool:
+        """Whether a worker is being started that was there before: it must hear who has ended."""
+        return any(w.incarnation > 1 and w.state == "starting" for w in self.workers)
+
+    def plan_version(self, latest: int) -> int:
+        """Return the version of the plan that all workers follow who follow any, else `latest`."""
+        versions = [worker.plan_version for worker in self.workers if worker.state == "ready"]
+        return min(versions, default=latest)
+
+    def last_second(self) -> int | None:
+        """Return the last second that all workers that are ready have reported."""
+        return min((w.last_second for w in self.workers if w.state == "ready"), default=None)
+
+    def silence(self, node: str, through: float, second: int) -> list[Health]:
+        """Return how those fared that told nothing of seconds up to `through`; it is `second` now.
+
+        One that is silent for long is named, and asked where it stands.
+        """
+        found: list[Health] = []
+        for worker in self.workers:
+            if worker.state != "ready":
+                continue
+            if not worker.since:
+                worker.since = worker.accounted = second
+            missed = worker.silence(node, int(through))
+            found += missed
+            if any(one.timer_lag_us == SILENT_S * 1_000_000 for one in missed):
+                self._on_event("silent", f"worker {worker.index + 1} (pid {worker.pid}) {SILENCE}")
+                worker.say_where()
+        return found
+
+    def kill_the_deaf(self, until: float) -> None:
+        """Kill workers that do not end by force, and all that are there after `until`.
+
+        Those are no failures: they are started again when they may be.
+        """
+        now = clock.monotonic()
+        for worker in self.workers:
+            if now > until and worker.alive:
+                worker.outlawed = True
+                worker.kill()
+                continue
+            forced = self._forced_at < float("inf") and self.failure is None
+            spins = forced and worker.state == "starting"  # its init may never come back
+            answer_by = max(self._forced_at, worker.progressed) + STOP_GRACE_S
+            if spins or now > answer_by:
+                worker.kill()

@@ -1,0 +1,78 @@
+"""Figures that more than one output derives from a run."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from amoc_gevent.core.measure.histogram import Histogram
+from amoc_gevent.core.measure.results import Row
+from amoc_gevent.core.measure.snapshot import Operation, UserError
+from amoc_gevent.core.messages import Event
+from amoc_gevent.core.run.run import Run
+
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+"""The percentiles of the summary, by name."""
+
+EVERYDAY_EVENTS = {"start", "stop"}
+"""Kinds of events that each run has; they are in the summary only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """How many of a run's `seconds` were marked; `total` counts those with `lag` or `cpu`."""
+
+    seconds: int
+    total: int
+    lag: int
+    cpu: int
+    clock: int
+
+
+def rows_of(run: Run) -> Sequence[Row]:
+    """Return the run's seconds since its first user's slot: workers report before it, too."""
+    first = int(run.started_at)
+    return [row for row in run.results.rows if row.second >= first] if first else []
+
+
+def seconds_of(run: Run) -> float:
+    """Return how long the run has been measured, in seconds: to its end, or to what is reported."""
+    rows = rows_of(run)
+    return run.elapsed(rows[-1].second + 1 if rows else run.started_at)
+
+
+def overload_of(run: Run) -> Overload:
+    """Count the seconds in which the generator was at its limit."""
+    rows = rows_of(run)
+    marks = Counter(mark for row in rows for mark in row.marks)
+    total = sum(1 for row in rows if "lag" in row.marks or "cpu" in row.marks)
+    return Overload(len(rows), total, marks["lag"], marks["cpu"], marks["clock"])
+
+
+def errors_by_kind(run: Run) -> list[tuple[str, str, int]]:
+    """Return (operation, kind, count) of all error groups, the most frequent first."""
+    found = [
+        (name, kind, count)
+        for name, operation in run.results.total.operations.items()
+        for kind, count in operation.error_groups.items()
+    ]
+    return sorted(found, key=lambda group: (-group[2], group[:2]))
+
+
+def user_errors(run: Run) -> list[UserError]:
+    """Return the groups of users' exceptions, the most frequent first."""
+    groups = run.results.total.errors.values()
+    return sorted(groups, key=lambda error: (-error.count, error.type, error.place))
+
+
+def events_of(run: Run) -> list[Event]:
+    """Return the events that not every run has, in the order of their times."""
+    found = (event for event in run.events if event.kind not in EVERYDAY_EVENTS)
+    return sorted(found, key=lambda event: event.time)
+
+
+def merged_latency(operations: Iterable[Operation]) -> Histogram:
+    """Return the latencies (µs) of all `operations` in one histogram."""
+    merged = Histogram()
+    for operation in operations:
+        merged.merge(operation.latency)
+    return merged

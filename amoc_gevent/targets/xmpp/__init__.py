@@ -1,7 +1,0 @@
-"""The demo XMPP server: small, fast, and at fault when asked to be."""
-
-from amoc_gevent.targets.xmpp.accounts import Accounts
-from amoc_gevent.targets.xmpp.faults import STEPS, Faults
-from amoc_gevent.targets.xmpp.server import XmppServer
-
-__all__ = ["STEPS", "Accounts", "Faults", "XmppServer"]

@@ -1,0 +1,394 @@
+"""The users of one worker: when each starts, rests, starts again and ends.
+
+A waiting user is an entry of a range, a resting one a tuple in a queue; only inside `start` is a
+user a greenlet. One timer of the hub starts whoever is due, straight from the hub.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import gevent
+from gevent import GreenletExit
+
+from amoc_gevent import clock
+from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.messages import UserCounts
+from amoc_gevent.core.run.placement import Share
+from amoc_gevent.core.run.plan import Options, Removal, delayed
+from amoc_gevent.metrics import Recorder
+from amoc_gevent.user import UserGreenlet
+
+SLICE_S = 0.005
+"""How long users are started in a row before arrived answers get their turn."""
+
+LATE_S = 0.5
+"""Slots further back than this when a worker learns of them are spaced anew, not all at once."""
+
+KILL_GRACE_S = 2.0
+STILL_THERE_S = 0.1
+NEVER = float("inf")
+
+
+@dataclass(slots=True)
+class Calendar:
+    """From the times of the plan to those of this machine.
+
+    `offset` is the master's time minus the monotonic clock; no user starts within `pauses`.
+    """
+
+    offset: float = 0.0
+    pauses: tuple[tuple[float, float], ...] = ()
+
+    def due(self, slot: float) -> float:
+        """Return when a slot of the plan comes, in monotonic seconds."""
+        return (delayed(slot, self.pauses) if self.pauses else slot) - self.offset
+
+
+@dataclass(slots=True, eq=False)
+class _Cursor:
+    """The users of one share that have not started: `ids[at:]`, none of them before `resume`."""
+
+    share: Share
+    ids: range
+    calendar: Calendar
+    resume: float = float("-inf")
+    at: int = 0
+    resumed: int = 0
+
+    def due(self) -> float:
+        """Return when the next user starts, in monotonic seconds."""
+        share = self.share
+        slot = share.batch.slot(self.ids[self.at])
+        if share.pace:
+            slot = max(slot, share.resume + self.resumed * share.pace)
+        return max(self.calendar.due(slot), self.resume + self.resumed / share.batch.rate)
+
+    def skip(self, gone: IdSet) -> bool:
+        """Pass over those that shall not start; return whether anybody is left."""
+        ids = self.ids
+        while self.at < len(ids):
+            end = gone.end_of_run(ids[self.at])
+            if end is None:
+                return True
+            self.at += (end - ids[self.at]) // ids.step + 1
+        return False
+
+
+def run_start(start: Callable[[int], object], user_id: int) -> BaseException | None:
+    """Run one round and return what it raised: the boundary at which a user's errors end.
+
+    By the frame of this function the watchdog knows that a user has the processor, and whose.
+    """
+    try:
+        start(user_id)
+    except BaseException as error:  # noqa: BLE001  # a scenario may raise anything
+        return error
+    return None
+
+
+class Users:
+    """Starts and ends the users that were assigned to it; `on_error(id, error)` hears of failures.
+
+    `on_stuck(ids)` is told of users that are still there `kill_grace` seconds after they were
+    killed, and `on_stopped()` when all were told to stop and none is left.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[int], object],
+        options: Options,
+        recorder: Recorder,
+        on_error: Callable[[int, BaseException], None],
+        on_stuck: Callable[[list[int]], None],
+        on_stopped: Callable[[], object],
+        kill_grace: float = KILL_GRACE_S,
+    ) -> None:
+        self._start = start
+        self._options = options
+        self._recorder = recorder
+        self._on_error = on_error
+        self._on_stuck = on_stuck
+        self._on_stopped = on_stopped
+        self._kill_grace = kill_grace
+        self._hub: Any = gevent.get_hub()
+        self._timer: Any = self._hub.loop.timer(0)
+        self._armed = NEVER
+        self._calendar = Calendar()
+        self._cursors: list[_Cursor] = []
+        self._own: list[range] = []
+        self._resting: deque[tuple[float, int, int]] = deque()  # since when, who, rounds so far
+        self._running: dict[int, UserGreenlet] = {}
+        self._killed: set[int] = set()
+        self._killing: Any = self._hub.loop.timer(0)
+        self._to_kill: deque[deque[int]] = deque()
+        self._told: list[int] = []
+        self._gone = IdSet()
+        self._ended: list[int] = []
+        self._departing: set[int] = set()
+        self._late_until = 0.0
+        self._stopping = self._forced = self._fenced = False
+
+    @property
+    def options(self) -> Options:
+        """How the users behave; a change holds for those that rest already as well."""
+        return self._options
+
+    @options.setter
+    def options(self, options: Options) -> None:
+        if options != self._options:
+            self._options = options
+            if not self._stopping:
+                self._arm(clock.monotonic())
+
+    def keep_time(self, offset: float, pauses: tuple[tuple[float, float], ...] = ()) -> None:
+        """Go by this offset (the master's time minus the monotonic clock) and these pauses."""
+        calendar = self._calendar
+        changed = calendar.pauses != pauses
+        calendar.offset, calendar.pauses = offset, pauses
+        if changed and not self._stopping:
+            self._arm(clock.monotonic())
+
+    def assign(self, share: Share) -> None:
+        """Take on the users of `share`.
+
+        Users whose slots have long passed, as after a restart of the worker, are spaced by the
+        run's rate from now on, one share after the other.
+        """
+        ids = share.ids
+        if not ids or self._stopping:
+            return
+        now = clock.monotonic()
+        cursor = _Cursor(share, ids, self._calendar)
+        if cursor.due() < now - LATE_S:
+            cursor.resume = max(now, self._late_until)
+            left = len(ids) - self._gone.count_in(ids)
+            self._late_until = cursor.resume + left / share.batch.rate
+        self._own.append(ids)
+        self._cursors.append(cursor)
+        self._arm(now)
+
+    def depart(self, gone: range) -> None:
+        """Let go of these users, who run elsewhere from now on: at once.
+
+        They are the last ones of a share, or all of it.
+        """
+        self._own = [kept for ids in self._own if (kept := _without(ids, gone))]
+        for cursor in tuple(self._cursors):
+            cursor.ids = _without(cursor.ids, gone)
+            if cursor.at >= len(cursor.ids):
+                self._cursors.remove(cursor)
+        self._resting = deque([r for r in self._resting if r[1] not in gone])
+        running = [user_id for user_id in self._running if user_id in gone]
+        self._departing.update(running)
+        self._kill(running)
+
+    @property
+    def departing(self) -> bool:
+        """Whether users of whom it let go are still there."""
+        return bool(self._departing)
+
+    def forget(self, ended: IdSet) -> None:
+        """Never start these ids: they ended before this worker was started again."""
+        for first, last in ended:
+            self._gone.add(first, last)
+
+    def remove(self, removal: Removal) -> None:
+        """End these users: waiting and resting ones now, running ones as the removal says."""
+        ids = removal.ids
+        self._gone.add_range(ids)
+        self._resting = deque([r for r in self._resting if r[1] not in ids])
+        running = [user_id for user_id in self._running if user_id in ids]
+        for user_id in running:
+            self._running[user_id].ask_to_end()
+        if removal.force:
+            self._kill(running)
+
+    def stop(self, *, force: bool) -> None:
+        """End all users: waiting and resting ones now, running ones after their round or now."""
+        if not self._stopping:
+            self._stopping = True
+            self._cursors.clear()
+            self._resting.clear()
+            self._timer.stop()
+            for user in self._running.values():
+                user.ask_to_end()
+            if not self._running:
+                self._on_stopped()
+        if force and not self._forced:
+            self._forced = True
+            self._kill(list(self._running))
+
+    def fence(self) -> None:
+        """End all users before anything else happens; to be called from the hub.
+
+        However many they are, none of them gets a turn meanwhile. None of them is done by that:
+        others may have them from now on.
+        """
+        self._fenced = True
+        self.stop(force=False)
+        self._forced = True
+        told = list(self._running)
+        for user_id in told:
+            user = self._running.get(user_id)
+            if user is not None and user_id not in self._killed:
+                self._killed.add(user_id)
+                user.throw_out()
+        gevent.spawn_later(self._kill_grace, self._report_stuck, told)
+
+    def cut(self, frame: FrameType | None) -> bool:
+        """Count the user whose round runs in `frame` as killed; return whether there is one."""
+        while frame is not None and frame.f_code is not run_start.__code__:
+            frame = frame.f_back
+        if frame is None or frame.f_locals["user_id"] in self._killed:
+            return False
+        self._killed.add(frame.f_locals["user_id"])
+        return True
+
+    def counts(self) -> UserCounts:
+        """Return how many users are in each state; once fenced, only those that are still there."""
+        if self._fenced:
+            return UserCounts(running=len(self._running))
+        waiting = 0
+        for cursor in self._cursors:
+            left = cursor.ids[cursor.at :]
+            waiting += len(left) - self._gone.count_in(left)
+        assigned = sum(map(len, self._own))
+        running, resting = len(self._running) - len(self._departing), len(self._resting)
+        return UserCounts(waiting, running, resting, assigned - waiting - running - resting)
+
+    def take_ended(self) -> tuple[tuple[int, int], ...]:
+        """Return the ids that ended by themselves since the last call, as intervals."""
+        ended, self._ended = self._ended, []
+        return tuple(IdSet((user_id, user_id) for user_id in sorted(ended)))
+
+    def _arm(self, now: float) -> None:
+        """Set the timer to when the next user is due."""
+        due = self._resting[0][0] + self._options.repeat_interval if self._resting else NEVER
+        for cursor in self._cursors:
+            due = min(due, cursor.due())
+        self._armed = due
+        self._timer.stop()
+        if due != NEVER:
+            self._timer = self._hub.loop.timer(max(0.0, due - now))
+            self._timer.start(self._start_due)
+
+    def _start_due(self) -> None:
+        """Start who is due, from the hub; what takes long goes on after the hub's other work.
+
+        Half the time is for users that wait and half for those that rest, so that neither a steep
+        ramp nor short rests hold up the other.
+        """
+        now = clock.monotonic()
+        for cursor in tuple(self._cursors):
+            if not self._start_waiting(cursor, now, now + SLICE_S / 2):
+                self._cursors.remove(cursor)
+        self._start_resting(now, now + SLICE_S)
+        self._arm(clock.monotonic())
+
+    def _start_waiting(self, cursor: _Cursor, now: float, until: float) -> bool:
+        """Start the users of one batch that are due; return whether any of it are left."""
+        while cursor.skip(self._gone):
+            if cursor.due() > now or clock.monotonic() >= until:
+                return True
+            user_id = cursor.ids[cursor.at]
+            if user_id in self._running:  # it was moved away and back, and has not gone yet
+                cursor.resume, cursor.resumed = now + STILL_THERE_S, 0
+                return True
+            cursor.at += 1
+            cursor.resumed += 1
+            self._recorder.snapshot.started += 1
+            self._begin(user_id, 0)
+        return False
+
+    def _start_resting(self, now: float, until: float) -> None:
+        resting, rested = self._resting, now - self._options.repeat_interval
+        while resting and resting[0][0] <= rested and clock.monotonic() < until:
+            _, user_id, rounds = resting.popleft()
+            self._begin(user_id, rounds)
+
+    def _begin(self, user_id: int, rounds: int) -> None:
+        user = UserGreenlet(self._round, self._hub)
+        user.user_id = user_id
+        self._running[user_id] = user
+        present, snapshot = len(self._running) + len(self._resting), self._recorder.snapshot
+        snapshot.peak = max(snapshot.peak, present)
+        user.switch(user, user_id, rounds)
+
+    def _round(self, user: UserGreenlet, user_id: int, rounds: int) -> None:
+        """Run `start` once, in the user's greenlet, and decide what becomes of the user."""
+        raised = run_start(self._start, user_id)
+        cut = raised is None or isinstance(raised, GreenletExit)
+        helper_raised = user.end_helpers()
+        if cut and helper_raised is not None:
+            raised, cut = helper_raised, isinstance(helper_raised, GreenletExit)
+        del self._running[user_id]
+        departing = user_id in self._departing
+        self._departing.discard(user_id)
+        if user_id in self._killed:
+            self._killed.discard(user_id)
+            if cut:
+                self._end_if_last()
+                return
+        snapshot, options, rounds = self._recorder.snapshot, self._options, rounds + 1
+        snapshot.iterations += 1
+        if raised is not None:
+            snapshot.failed += 1
+            self._on_error(user_id, raised)
+        if self._stopping or departing or user_id in self._gone:
+            self._end_if_last()
+        elif (raised is not None and options.on_user_error != "repeat") or (
+            0 < options.repeat_num <= rounds
+        ):
+            self._ended.append(user_id)
+        else:
+            self._rest(user_id, rounds)
+
+    def _rest(self, user_id: int, rounds: int) -> None:
+        now = clock.monotonic()
+        self._resting.append((now, user_id, rounds))
+        if now + self._options.repeat_interval < self._armed:
+            self._arm(now)
+
+    def _end_if_last(self) -> None:
+        if self._stopping and not self._running:
+            self._on_stopped()
+
+    def _kill(self, user_ids: list[int]) -> None:
+        if user_ids:
+            self._to_kill.append(deque(user_ids))
+            self._killing.start(self._kill_some)
+
+    def _kill_some(self) -> None:
+        """Throw users out, from the hub; the grace of each lot begins when its last is told."""
+        until = clock.monotonic() + SLICE_S
+        while self._to_kill:
+            lot, told = self._to_kill[0], self._told
+            while lot and clock.monotonic() < until:
+                user_id = lot.popleft()
+                user = self._running.get(user_id)
+                if user is not None:
+                    told.append(user_id)
+                    if user_id not in self._killed:
+                        self._killed.add(user_id)
+                        user.throw(GreenletExit)
+            if lot:
+                self._killing.start(self._kill_some)
+                return
+            gevent.spawn_later(self._kill_grace, self._report_stuck, told)
+            self._told = []
+            self._to_kill.popleft()
+
+    def _report_stuck(self, user_ids: list[int]) -> None:
+        stuck = [user_id for user_id in user_ids if user_id in self._killed]
+        if stuck:
+            self._on_stuck(stuck)
+
+
+def _without(ids: range, gone: range) -> range:
+    """Return `ids` up to the first one of `gone`, which is a part of its end or none of it."""
+    if gone and gone[0] in ids and gone[-1] in ids:
+        return ids[: ids.index(gone[0])]
+    return ids

@@ -1,0 +1,350 @@
+"""A worker: one process, one hub, the users that the plan makes its own.
+
+It computes from each plan what shall be and makes it so, reports once a second what is, and ends
+when the run does. It holds one run: the next one gets a new interpreter.
+"""
+
+import logging
+import os
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.event import AsyncResult
+from gevent.event import Event as Flag
+
+from amoc_gevent import clock, settings
+from amoc_gevent.bus.sockets import Pusher, Subscriber
+from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.measure.snapshot import Snapshot
+from amoc_gevent.core.messages import (
+    Event,
+    Failure,
+    Health,
+    MessageError,
+    Order,
+    Report,
+    State,
+    UserCounts,
+    decode_order,
+    encode,
+)
+from amoc_gevent.core.run.placement import Share, differences, own_shares
+from amoc_gevent.core.run.plan import Move, Plan
+from amoc_gevent.errors import AmocError, ScenarioError, UsageError
+from amoc_gevent.loading.loader import Scenario, load
+from amoc_gevent.metrics import recorder
+from amoc_gevent.worker.collector import Collector
+from amoc_gevent.worker.failures import UserErrors, text_of
+from amoc_gevent.worker.health import HealthMonitor, resident_bytes
+from amoc_gevent.worker.lease import Lease
+from amoc_gevent.worker.scheduler import KILL_GRACE_S, Users
+from amoc_gevent.worker.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+
+QUIET_S = 1.0
+"""Users that block are named at most this often; those between are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which worker of its node this is (0-based), and the how-manieth process in that place."""
+
+    worker: int
+    incarnation: int
+
+
+@dataclass(slots=True)
+class _Live:
+    """What a worker has once its scenario is loaded, and how far it has followed the plan.
+
+    `settings` are those that were given by name and taken. `version` is the plan's that it follows,
+    `settled` the last one of which nobody is left who had to go. Of it so many `removals`
+    are done, these `moves` were made and these `shares` are the worker's own.
+    """
+
+    scenario: Scenario
+    state: object
+    users: Users
+    lease: Lease
+    health: HealthMonitor
+    watchdog: Watchdog
+    collector: Collector
+    settings: dict[str, str]
+    version: int = -1
+    settled: int = 0
+    shares: list[Share] = field(default_factory=list)
+    moves: tuple[Move, ...] = ()
+    removals: int = 0
+    proposal: int = 0
+
+
+class Worker:
+    """Runs its users until the run ends; `orders` and `reports` are its node's addresses."""
+
+    def __init__(self, identity: Identity, orders: str, reports: str) -> None:
+        self._identity = identity
+        self._orders = Subscriber(orders)
+        self._reports = Pusher(reports)
+        self._state: State = "starting"
+        self._order: Order | None = None
+        self._live: _Live | None = None
+        self._events: list[Event] = []
+        self._failure: Failure | None = None
+        self._sequence = 0
+        self._peak = (-1, 0)  # the second that was last told of, and its peak
+        self._beginning: Any = None
+        self._blocked_until = 0.0
+        self._blocked_since = 0
+        self._users_gone = Flag()
+        self._done: AsyncResult[None] = AsyncResult()
+
+    def run(self) -> None:
+        """Work until the run has ended and the last report is out.
+
+        What fails in the engine itself is raised: the node starts another process then.
+        """
+        receiving = self._spawn(self._receive)
+        self._report()
+        try:
+            self._done.get()
+        finally:
+            receiving.kill()
+            self._orders.close()
+            self._reports.close()
+
+    def _spawn(self, function: Callable[..., object], *args: object) -> Any:
+        """Start a part of the worker itself, whose failure is the worker's."""
+        part = gevent.Greenlet(function, *args)
+        part.link_exception(lambda failed: self._done.set_exception(failed.exception))  # type: ignore[arg-type]  # it has one
+        part.start()
+        return part
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                order = decode_order(self._orders.receive())
+            except MessageError as error:
+                log.error("%s", error)
+                continue
+            first, self._order = self._order is None, order
+            if first and order.plan.going_on:
+                self._beginning = self._spawn(self._begin, order)
+            if self._live is not None:
+                self._follow(order, self._live)
+            elif not order.plan.going_on:
+                if self._beginning is not None:
+                    self._beginning.kill(block=False)
+                self._finish()
+
+    def _begin(self, order: Order) -> None:
+        """Load the scenario and run its `init`; whatever is wrong with it fails the run."""
+        try:
+            scenario = load(Path(order.scenario))
+            settings.registry.configure(order.plan.settings, os.environ)
+            state = scenario.init()
+        except BaseException as error:  # noqa: BLE001  # the boundary around a scenario's loading
+            self._fail(error)
+            return
+        errors = UserErrors(scenario, recorder)
+        errors.watch(gevent.get_hub())
+
+        def on_error(user_id: int, error: BaseException) -> None:
+            line = errors.record(user_id, error)
+            if users.options.on_user_error == "stop" and self._failure is None:
+                self._failure = Failure(f"a user failed and on_user_error is stop: {line}")
+                gevent.spawn(self._report)
+
+        users = Users(
+            _bind(scenario, state),
+            order.plan.options,
+            recorder,
+            on_error,
+            self._on_stuck,
+            self._users_gone.set,
+        )
+        users.forget(IdSet(order.ended))
+        health = HealthMonitor(order.node, self._identity.worker)
+        watchdog = Watchdog(self._on_blocked)
+        collector = Collector(resident_bytes())
+        lease = Lease((self._order or order).until, users, lambda: self._fence(users))
+        own = {**order.plan.settings}
+        live = _Live(scenario, state, users, lease, health, watchdog, collector, own)
+        self._live = live
+        self._state = "ready"
+        self._spawn(self._report_each_second, live)
+        self._spawn(self._finish_when_gone)
+        self._follow(self._order or order, live)
+
+    def _fail(self, error: BaseException) -> None:
+        """Report why the scenario cannot run, unless it was only stopped while it was loaded."""
+        if self._order is not None and not self._order.plan.going_on:
+            return
+        if isinstance(error, AmocError):
+            detail = error.detail if isinstance(error, ScenarioError) else ""
+            self._failure = Failure(str(error), detail, isinstance(error, UsageError))
+        else:
+            line = f"the scenario cannot be loaded: {type(error).__name__}: {text_of(error)}"
+            self._failure = Failure(line, "".join(traceback.format_exception(error)))
+        self._state = "failed"
+        self._report()
+
+    def _follow(self, order: Order, live: _Live) -> None:
+        """Make reality match the plan; doing so twice changes nothing."""
+        plan, users = order.plan, live.users
+        live.lease.renew(order.until)
+        clock.correct(order.clock.wall)
+        users.keep_time(order.clock.offset, plan.pauses)
+        if plan.version == live.version or live.lease.over:
+            return
+        users.options = plan.options
+        self._follow_settings(plan, live)
+        if plan.status == "running":
+            for removal in plan.removals[live.removals :]:
+                users.remove(removal)
+            live.removals = len(plan.removals)
+            self._follow_placement(order, live)
+        elif not plan.going_on:
+            users.stop(force=plan.force or plan.status != "stopping")
+        live.version = plan.version
+        self._report()  # at once: whoever gave a command looks at what came of it
+
+    def _follow_placement(self, order: Order, live: _Live) -> None:
+        """Let go the users that are this worker's no longer, and take on those that are now."""
+        plan, users = order.plan, live.users
+        for move in plan.moves if plan.moves != live.moves else ():
+            users.forget(IdSet(move.ended))
+        live.moves = plan.moves
+        own = own_shares(plan, order.node, order.workers, self._identity.worker)
+        going, new = differences(live.shares, own)
+        for ids in going:
+            users.depart(ids)
+        for share in new:
+            users.assign(share)
+        live.shares = own
+
+    def _fence(self, users: Users) -> None:
+        """End all users at once, for this node's lease is over: others may have them now."""
+        self._event("fenced", f"the master was not heard: worker {self._identity.worker + 1} ended")
+        users.fence()
+
+    def _follow_settings(self, plan: Plan, live: _Live) -> None:
+        """Take over settings that changed, and try the one that is proposed."""
+        for name, text in plan.settings.items():
+            if live.settings.get(name) != text:
+                self._update(name, text, live)
+        proposal = plan.proposal
+        if proposal is not None and proposal.number != live.proposal:
+            live.proposal = proposal.number
+            self._update(proposal.name, proposal.text, live)
+
+    def _update(self, name: str, text: str, live: _Live) -> None:
+        try:
+            settings.registry.update(name, text)
+        except UsageError as error:
+            self._event("set-refused", str(error))
+        else:
+            live.settings[name] = text
+
+    def _report_each_second(self, live: _Live) -> None:
+        """Report at each full second of the master's time."""
+        while self._order is not None:
+            offset = self._order.clock.offset
+            second = int(clock.monotonic() + offset)
+            while (left := second + 1 - offset - clock.monotonic()) > 0:
+                gevent.sleep(left)
+            self._report(self._measured(second, live))
+
+    def _finish_when_gone(self) -> None:
+        self._users_gone.wait()
+        self._finish()
+
+    def _finish(self) -> None:
+        """End the run here: `terminate`, the last report, the end of the process."""
+        live, order, measured = self._live, self._order, None
+        if live is not None and order is not None:
+            live.watchdog.stop()
+            live.lease.close()
+            try:
+                live.scenario.terminate(live.state)
+            except ScenarioError as error:
+                self._event("terminate", str(error))
+                log.error("%s\n%s", error, error.detail)
+            measured = self._measured(int(clock.monotonic() + order.clock.offset), live)
+        self._state = "stopped"
+        self._report(measured)
+        self._done.set()
+
+    def _measured(self, second: int, live: _Live) -> tuple[int, Snapshot, Health]:
+        snapshot, users = recorder.take(), live.users.counts()
+        peak = max(snapshot.peak, users.present)
+        # Peaks of one second are added up, and this one may have been told of before, in part.
+        told = self._peak[1] if self._peak[0] == second else 0
+        self._peak = second, max(told, peak)
+        snapshot.peak = max(0, peak - told)
+        health = live.health.take(second, snapshot.lag)
+        live.collector.check(health.rss, users.running)
+        return second, snapshot, health
+
+    def _report(self, measured: tuple[int, Snapshot, Health] | None = None) -> None:
+        """Send what there is to say since the last report."""
+        order, live = self._order, self._live
+        self._sequence += 1
+        if live is not None and not live.users.departing:
+            live.settled = live.version
+        report = Report(
+            source=str(self._identity.worker),
+            incarnation=str(self._identity.incarnation),
+            sequence=self._sequence,
+            run=order.plan.run if order is not None else "",
+            state=self._state,
+            plan_version=live.settled if live is not None else 0,
+            users=live.users.counts() if live is not None else UserCounts(),
+            seconds=(measured[:2],) if measured is not None else (),
+            health=measured[2:] if measured is not None else (),
+            events=tuple(self._events),
+            ended=live.users.take_ended() if live is not None else (),
+            failure=self._failure,
+        )
+        self._events.clear()
+        self._reports.push(encode(report))
+
+    def _event(self, kind: str, text: str) -> None:
+        self._events.append(Event(clock.wall(), kind, text))
+
+    def _on_stuck(self, user_ids: list[int]) -> None:
+        """Say which users did not end when killed; a run that stops does not wait for them."""
+        shown = ", ".join(map(str, user_ids[:10])) + (", ..." if len(user_ids) > 10 else "")
+        text = f"not gone {KILL_GRACE_S:g} s after they were killed: users {shown}"
+        self._event("stuck", text)
+        log.warning("%s", text)
+        stopping = self._order is not None and not self._order.plan.going_on
+        if stopping or (self._live is not None and self._live.lease.over):
+            self._users_gone.set()
+        elif self._live is not None and self._live.users.departing:
+            # They run elsewhere as soon as they are gone here, and everybody waits for that.
+            self._report()
+            self._done.set_exception(AmocError(f"{text}, and they were moved: so this worker ends"))
+
+    def _on_blocked(self, user_id: int, seconds: float, stack: str) -> None:
+        """Name a user that does not yield; where all do it, one a second is enough."""
+        now = clock.monotonic()
+        if now < self._blocked_until:
+            self._blocked_since += 1
+            return
+        others = f" (and {self._blocked_since} more since the last)" if self._blocked_since else ""
+        self._blocked_until, self._blocked_since = now + QUIET_S, 0
+        text = f"user {user_id} blocked its worker for more than {seconds * 1000:.0f} ms{others}"
+        self._event("blocked", f"{text} at\n{stack}")
+        log.warning("%s at\n%s", text, stack.rstrip())
+
+
+def _bind(scenario: Scenario, state: object) -> Callable[[int], object]:
+    """Return `start` as a callable of the user's id alone."""
+    start = scenario.start
+    return (lambda user_id: start(user_id, state)) if scenario.has_state else start

@@ -1,0 +1,1 @@
+"""Stanzas: made, matched, dispatched, waited for."""

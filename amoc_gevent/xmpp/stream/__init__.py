@@ -1,0 +1,1 @@
+"""One XMPP stream: opened, logged in, read, acknowledged, resumed."""

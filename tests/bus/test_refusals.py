@@ -1,0 +1,34 @@
+"""A report that cannot be read is an event of the run."""
+
+from amoc_gevent.bus.refusals import REFUSALS_TOLD, TEXT_MAX, Refusals
+from amoc_gevent.bus.sockets import Puller, Pusher, SocketDirectory
+from amoc_gevent.core.messages import decode_report
+from amoc_gevent.node.node import Node
+
+
+def test_only_so_many_are_told_and_none_at_length() -> None:
+    refusals = Refusals()
+    events = [refusals.event("a node", ValueError("x" * 1000)) for _ in range(REFUSALS_TOLD + 5)]
+    told = [event for event in events if event is not None]
+    assert events[REFUSALS_TOLD:] == [None] * 5
+    assert len(told) == REFUSALS_TOLD
+    assert {(event.kind, len(event.text)) for event in told} == {("report-refused", TEXT_MAX)}
+
+
+def test_a_node_tells_its_master_of_a_report_that_it_cannot_read() -> None:
+    sockets = SocketDirectory()
+    reports = Puller(sockets.endpoint("reports"))
+    master = (sockets.endpoint("plans"), sockets.endpoint("reports"))
+    node = Node("a", 1, master, sockets, print)
+    worker = Pusher(sockets.endpoint("a.reports"))
+    try:
+        worker.push(b"\xc1")
+        told = [event for _ in range(3) for event in decode_report(reports.pull()).events]
+    finally:
+        worker.close()
+        node.close()
+        reports.close()
+        sockets.close()
+    (event,) = told
+    assert event.kind == "report-refused"
+    assert event.text.startswith("a report of a worker was refused, its figures are lost: not a re")

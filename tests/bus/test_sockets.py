@@ -1,0 +1,210 @@
+"""Sockets between the processes, and the directory that they live in."""
+
+import fcntl
+import os
+from pathlib import Path
+from socket import AF_UNIX, socket
+
+import gevent
+import pytest
+
+from amoc_gevent.bus import sockets as bus
+from amoc_gevent.bus.sockets import Puller, Pusher, SocketDirectory, Subscriber
+from amoc_gevent.errors import AmocError
+from tests.worker.crowd import until
+
+
+@pytest.fixture
+def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where sockets of the test belong."""
+    found = tmp_path_factory.mktemp("x")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(found))
+    return found
+
+
+def test_the_directory_is_the_owners_alone_and_goes_when_it_is_closed(place: Path) -> None:
+    sockets = SocketDirectory()
+    assert sockets.path.parent == place
+    assert sockets.path.stat().st_mode & 0o777 == 0o700
+    (sockets.path / "plans").touch()
+    sockets.close()
+    sockets.close()
+    assert list(place.iterdir()) == []
+
+
+def test_a_directory_whose_process_has_died_goes_and_one_in_use_stays(place: Path) -> None:
+    abandoned = place / f"{bus.PREFIX}dead"
+    abandoned.mkdir()
+    (abandoned / "plans").touch()
+    in_use = SocketDirectory()
+    assert not abandoned.exists()
+    other = SocketDirectory()
+    assert in_use.path.exists()
+    other.close()
+    in_use.close()
+
+
+def test_what_is_no_socket_directory_is_left_alone(place: Path) -> None:
+    (place / "amoc-console-x").mkdir()
+    (place / f"{bus.PREFIX}file").touch()
+    (place / f"{bus.PREFIX}link").symlink_to(place / "amoc-console-x")
+    SocketDirectory().close()
+    assert sorted(path.name for path in place.iterdir()) == [
+        "amoc-console-x",
+        f"{bus.PREFIX}file",
+        f"{bus.PREFIX}link",
+    ]
+
+
+def test_a_lock_of_another_process_is_respected(place: Path) -> None:
+    used = place / f"{bus.PREFIX}used"
+    used.mkdir()
+    lock = os.open(used, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    bus.remove_abandoned(place)
+    assert used.exists()
+    os.close(lock)
+    bus.remove_abandoned(place)
+    assert not used.exists()
+
+
+@pytest.mark.parametrize("bad", ["/nonexistent/directory", "x" * 200])
+def test_where_sockets_cannot_be_they_go_elsewhere(
+    bad: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = bad if bad.startswith("/") else str(tmp_path / bad)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", given)
+    sockets = SocketDirectory()
+    try:
+        assert not sockets.path.is_relative_to(given)
+        puller = Puller(sockets.endpoint("local.reports"))
+        puller.close()
+    finally:
+        sockets.close()
+
+
+SOCKETS = {
+    "bound": lambda address: Puller(address).close(),
+    "bound for orders": lambda address: bus.Publisher(address).close(),
+    "connected": lambda address: Pusher(address, linger=0).close(),
+    "connected for orders": lambda address: Subscriber(address).close(),
+    "connected for plans": lambda address: bus.Listener(address, ()).close(),
+}
+
+
+@pytest.mark.parametrize("kind", SOCKETS)
+@pytest.mark.parametrize("fault", ["entered by others", "a link", "no directory", "not there"])
+def test_no_socket_is_in_a_directory_that_others_could_reach(
+    tmp_path: Path, kind: str, fault: str
+) -> None:
+    directory = tmp_path / "sockets"
+    if fault == "entered by others":
+        directory.mkdir(mode=0o700)
+        directory.chmod(0o710)
+    elif fault == "a link":
+        (tmp_path / "own").mkdir(mode=0o700)
+        directory.symlink_to(tmp_path / "own")
+    elif fault == "no directory":
+        directory.touch()
+    with pytest.raises(AmocError, match=r"/sockets.*: .*(of mode 0710; remove it|irectory)$"):
+        SOCKETS[kind](f"ipc://{directory}/plans")
+
+
+def test_a_socket_stays_in_its_directory_whatever_becomes_of_the_path(tmp_path: Path) -> None:
+    """Somebody who may rename what the path leads through has what is sent lead nowhere else."""
+    deep = tmp_path / ("x" * 120)
+    deep.mkdir(mode=0o700)
+    address = f"ipc://{deep}/reports"
+    pusher = Pusher(address)
+    other = tmp_path / "other"
+    deep.rename(other)
+    deep.mkdir(mode=0o700)
+    false, true = Puller(address), Puller(f"ipc://{other}/reports")
+    pusher.push(b"report")
+    with gevent.Timeout(20):
+        assert true.pull() == b"report"
+    assert not false._socket.poll(0)
+    for one in (pusher, false, true):
+        one.close()
+
+
+def test_what_a_killed_process_has_left_is_no_hindrance(place: Path) -> None:
+    sockets = SocketDirectory()
+    address = sockets.endpoint("reports")
+    with socket(AF_UNIX) as stale:
+        stale.bind(address.removeprefix("ipc://"))
+    pusher = Pusher(address)
+    pusher.push(b"report")
+    puller = Puller(address)
+    with gevent.Timeout(20):
+        assert puller.pull() == b"report"
+    pusher.close()
+    puller.close()
+    sockets.close()
+
+
+def test_what_was_pushed_before_anybody_listened_arrives_in_order(place: Path) -> None:
+    sockets = SocketDirectory()
+    pusher = Pusher(sockets.endpoint("reports"))
+    for number in range(5):
+        assert pusher.push(b"%d" % number)
+    puller = Puller(sockets.endpoint("reports"))
+    with gevent.Timeout(20):
+        assert [puller.pull() for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
+    pusher.close()
+    puller.close()
+    sockets.close()
+
+
+def test_others_have_their_turn_while_more_reports_come_than_can_be_taken_in(place: Path) -> None:
+    sockets = SocketDirectory()
+    puller = Puller(sockets.endpoint("reports"))
+    pusher = Pusher(sockets.endpoint("reports"))
+    for _ in range(10 * bus.BURST):
+        assert pusher.push(b"one")
+    assert puller.pull() == b"one"
+    until(lambda: puller._socket.poll(0), "more to be at hand")
+    turns: list[int] = []
+    taken = 0
+
+    def take_turns() -> None:
+        while True:
+            turns.append(taken)
+            gevent.sleep(0)
+
+    other = gevent.spawn(take_turns)
+    with gevent.Timeout(20):
+        for taken in range(1, 10 * bus.BURST):  # noqa: B007  # the other one reads it
+            assert puller.pull() == b"one"
+    other.kill()
+    assert len({turn // bus.BURST for turn in turns}) >= 9
+    pusher.close()
+    puller.close()
+    sockets.close()
+
+
+def test_who_listens_late_gets_the_newest_plan_only(place: Path) -> None:
+    sockets = SocketDirectory()
+    publisher = bus.Publisher(sockets.endpoint("plans"))
+    subscriber = Subscriber(sockets.endpoint("plans"))
+    heard: list[bytes] = []
+    listening = gevent.spawn(lambda: [heard.append(subscriber.receive()) for _ in range(10_000)])
+
+    def publish_until_heard() -> bool:
+        publisher.publish(b"now")
+        return bool(heard)
+
+    until(publish_until_heard)
+    listening.kill()
+    for number in range(100):
+        publisher.publish(b"%d" % number)
+    until(lambda: subscriber._socket.poll(0))
+
+    def newest() -> bytes:
+        with gevent.Timeout(20):
+            return subscriber.receive()
+
+    until(lambda: newest() == b"99")
+    publisher.close()
+    subscriber.close()
+    sockets.close()

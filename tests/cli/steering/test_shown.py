@@ -1,0 +1,153 @@
+"""What people see of an answer: a line for what was done, aligned columns for lists."""
+
+import pytest
+
+from amoc_gevent.cli.steering.shown import columns, shown
+
+STATUS = {
+    "run": "5f0c2a9b7d1e",
+    "scenario": "shop",
+    "status": "running",
+    "elapsed_s": 12.5,
+    "nodes": 3,
+    "workers": 6,
+    "users": {"waiting": 1000, "running": 20, "resting": 3, "done": 0},
+    "failure": None,
+    "failure_detail": "",
+    "operations": {
+        "GET /": {"count": 12345, "errors": 6, "p50_us": 1234, "p95_us": 5678},
+        "POST /a/long/name": {"count": 1, "errors": 0, "p50_us": 10, "p95_us": 10},
+    },
+    "errors": [{"type": "ValueError", "place": "shop.py:3", "count": 2}],
+}
+NODE = {
+    "name": "one",
+    "state": "ready",
+    "workers": 2,
+    "users": {"waiting": 0, "running": 1200, "resting": 7, "done": 3},
+    "heard_s": 0.4,
+    "place": "host-one:/var/lib/amoc",
+    "clock_offset_us": -1500,
+    "clock_bound_us": 240,
+    "cpu": 0.257,
+    "lag_us": 1800,
+}
+RUN = {
+    "run": "5f0c2a9b7d1e",
+    "scenario": "shop",
+    "status": "finished",
+    "started": "2026-11-29T02:00:00.250+00:00",
+    "ended": "2026-11-29T02:01:30.250+00:00",
+    "users": 1200,
+    "operations": 1234567,
+    "comment": "before the fix",
+}
+
+
+def test_one_is_one() -> None:
+    error = {"type": "ValueError", "place": "shop.py:3", "count": 1}
+    last = shown("status", {**STATUS, "errors": [error]}).splitlines()[-1]
+    assert shown("do", {"run": "5f0c", "users": 1}) == "run 5f0c: 1 user"
+    assert shown("remove", {"removed": 1}) == "removed 1 user"
+    assert last == "failed users: 1 time ValueError at shop.py:3"
+
+
+@pytest.mark.parametrize(
+    ("verb", "result", "text"),
+    [
+        ("do", {"run": "5f0c", "users": 1000000}, "run 5f0c: 1,000,000 users"),
+        ("add", {"first": 11, "last": 20}, "added users 11 to 20"),
+        ("remove", {"removed": 5}, "removed 5 users"),
+        ("set", {"pages": "2"}, "pages = 2"),
+        ("pause", {"run": "5f0c", "paused": True}, "run 5f0c is paused: no new users start"),
+        ("resume", {"run": "5f0c", "paused": False}, "run 5f0c starts users again"),
+        ("rebalance", {"run": "5f0c", "moves": 0}, "run 5f0c: its users are spread evenly alre"),
+        ("rebalance", {"run": "5f0c", "moves": 3}, "run 5f0c: its users are being spread evenly"),
+        ("stop", {"run": "5f0c", "status": "stopping", "force": False}, "run 5f0c is stopping"),
+        (
+            "stop",
+            {"run": "5f0c", "status": "stopping", "force": True},
+            "run 5f0c is stopping by force",
+        ),
+        ("status", {"status": "idle", "nodes": 1}, "idle, 1 node: start a run with `do SCENARIO"),
+        ("status", {"status": "idle", "nodes": 0}, "idle, 0 nodes"),
+        (
+            "nodes",
+            {"nodes": []},
+            "no node has joined: start one here with `amoc node`, on another machine with ",
+        ),
+        ("runs", {"runs": []}, "there was no run yet"),
+        ("summary", {"report": "\nshop finished\n\n"}, "shop finished"),
+    ],
+)
+def test_an_answer_is_a_sentence(verb: str, result: dict[str, object], text: str) -> None:
+    assert shown(verb, result).startswith(text)
+
+
+def test_a_status_is_a_head_the_operations_and_what_failed() -> None:
+    assert shown("status", STATUS).splitlines() == [
+        (
+            "shop running, 12.5 s on 6 workers of 3 nodes; "
+            "users: 20 running, 3 resting, 1,000 waiting, 0 done"
+        ),
+        "operation          count  errors  p50 ms  p95 ms",
+        "GET /              12345       6    1.23    5.68",
+        "POST /a/long/name      1       0    0.01    0.01",
+        "failed users: 2 times ValueError at shop.py:3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "where"),
+    [(1, 2, "on 2 workers;"), (2, 1, "on 1 worker of 2 nodes;"), (1, 0, "on 1 node;")],
+)
+def test_a_status_says_on_what_it_runs(nodes: int, workers: int, where: str) -> None:
+    assert where in shown("status", {**STATUS, "nodes": nodes, "workers": workers})
+
+
+def test_a_paused_status_says_so() -> None:
+    assert shown("status", {**STATUS, "paused": True}).startswith("shop running, paused, 12.5 s on")
+
+
+def test_a_failed_status_says_why() -> None:
+    assert shown("status", {**STATUS, "failure": "init raised"}).endswith("\nfailed: init raised")
+
+
+def test_a_nodes_status_says_where_it_belongs() -> None:
+    status = {"kind": "node", "name": "one", "workers": 1, "master": "m", "state": "stopped"}
+    assert shown("status", {**status, "joined": True}) == (
+        "node one, 1 worker: joined master m, idle"
+    )
+    assert "waiting for master m" in shown("status", {**status, "joined": False})
+
+
+def test_nodes_are_rows_and_what_is_not_known_is_a_dash() -> None:
+    bare = {"name": "longer-name", "state": "lost"}
+    head, first, second = shown("nodes", {"nodes": [NODE, bare]}).splitlines()
+    assert head.split() == [
+        *("node", "state", "heard", "workers", "running", "resting", "waiting", "done"),
+        *("CPU", "lag", "clock", "host"),
+    ]
+    assert first.split("  ")[0] == "one"
+    assert " 0.4 s ago " in first
+    assert " 1,200 " in first
+    assert " 26% " in first
+    assert "-1.50 ms ±240 µs" in first
+    assert second.split() == ["longer-name", "lost", "-", "-", "0", "0", "0", "0", *["-"] * 4]
+    assert first.endswith("  host-one")
+    assert first.index("host-one") == second.rindex("-")
+
+
+def test_runs_are_rows_with_when_and_how_long() -> None:
+    goes_on = {**RUN, "run": "7a", "status": "running", "ended": None, "comment": ""}
+    head, first, second = shown("runs", {"runs": [goes_on, RUN]}).splitlines()
+    assert head.split()[:5] == ["run", "scenario", "status", "started", "took"]
+    assert "2026-11-29 02:00:00" in first
+    assert first.split()[5] == "-"
+    assert " 1m 30s " in second
+    assert "1,234,567" in second
+    assert second.endswith("  before the fix")
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert columns([("a", "1"), ("bcd", "23")], left=1) == ["a     1", "bcd  23"]

@@ -1,0 +1,137 @@
+"""What is typed at the prompt becomes a request, help, or one line that says what is wrong."""
+
+import pytest
+
+from amoc_gevent.cli.steering.verbs import Asked, asked_by, flags_of, verbs
+from amoc_gevent.control.requests import command_of
+from amoc_gevent.core.run.commands import (
+    Add,
+    Do,
+    Nodes,
+    Pause,
+    Rebalance,
+    Remove,
+    Resume,
+    Runs,
+    Set,
+    Status,
+    Stop,
+    Summary,
+)
+from amoc_gevent.core.run.plan import Options
+from amoc_gevent.errors import UsageError
+
+SPREAD = Do("shop", 1, 10, nodes=("b", "a"), strategy="blocks")
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("add 10", Add(10)),
+        ("add 10 --nodes two,one", Add(10, ("two", "one"))),
+        ("remove 10 --nodes one", Remove(10, nodes=("one",))),
+        ("pause", Pause()),
+        ("resume", Resume()),
+        ("rebalance", Rebalance()),
+        ("nodes", Nodes()),
+        ("runs", Runs()),
+        ("summary", Summary()),
+        ("summary 5f0c2a9b7d1e", Summary("5f0c2a9b7d1e")),
+        ("do shop 1 10 --nodes 'b, a' --strategy blocks", SPREAD),
+        ("remove 10", Remove(10)),
+        ("remove 3 --force", Remove(3, force=True)),
+        ("set user_rate 50/s", Set("user_rate", "50/s")),
+        ("set name 'two words'", Set("name", "two words")),
+        ("stop", Stop()),
+        ("stop --force", Stop(force=True)),
+        ("status", Status()),
+        ("do shop 1 10", Do("shop", 1, 10)),
+        (
+            "do shop 1 10 --set url=http://a/?b=c --duration 1m --user-rate 60/min --comment 'a b'",
+            Do(
+                "shop",
+                1,
+                10,
+                settings={"url": "http://a/?b=c"},
+                options=Options(user_rate=1.0),
+                duration=60.0,
+                comment="a b",
+            ),
+        ),
+    ],
+)
+def test_a_line_becomes_the_command_that_it_says(line: str, command: object) -> None:
+    asked = asked_by(line)
+
+    assert isinstance(asked, Asked)
+    assert command_of(asked.request) == command
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("frobnicate", "there is no verb 'frobnicate'; there are do, add"),
+        ("add", "Missing argument 'COUNT'"),
+        ("add ten", "'ten' is not a valid integer"),
+        ("remove 1 --gently", "No such option"),
+        ("do shop 1", "Missing argument 'LAST'"),
+        ("do shop 1 2 --set url", "NAME=VALUE"),
+        ("add 'ten", "No closing quotation"),
+        ("add 1 --nodes one,,two", "write names of nodes as one,two,three"),
+        ("do shop 1 2 --strategy fair", "'fair' is not one of 'round-robin'"),
+        ("pause now", "unexpected extra argument"),
+    ],
+)
+def test_a_wrong_line_is_a_usage_error_of_one_line(line: str, text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        asked_by(line)
+
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_help_names_every_verb_and_says_more_of_each() -> None:
+    overview, detail = asked_by("help"), asked_by("help remove")
+
+    assert isinstance(overview, str)
+    assert isinstance(detail, str)
+    assert all(f"  {verb} " in overview for verb in verbs.commands)
+    assert "--force" in detail
+
+
+@pytest.mark.parametrize("word", ["exit", "quit", "help"])
+def test_help_knows_the_words_of_the_prompt_too(word: str) -> None:
+    said = asked_by(f"help {word}")
+
+    assert isinstance(said, str)
+    assert said.startswith(word)
+
+
+def test_completion_knows_the_options_of_a_verb() -> None:
+    assert "--force" in flags_of("remove")
+    assert "--user-rate" in flags_of("do")
+    assert flags_of("nonsense") == []
+
+
+@pytest.mark.parametrize("verb", [*verbs.commands])
+def test_the_answer_of_every_verb_can_be_had_as_json(verb: str) -> None:
+    assert "--json" in flags_of(verb)
+
+
+@pytest.mark.parametrize(
+    ("line", "as_json", "wait"),
+    [
+        ("do shop 1 2", False, True),
+        ("do shop 1 2 --no-wait", False, False),
+        ("do shop 1 2 --json", True, True),
+        ("stop", False, True),
+        ("stop --no-wait", False, False),
+        ("status --json", True, False),
+        ("add 1", False, False),
+    ],
+)
+def test_a_line_says_how_its_answer_is_taken(line: str, as_json: bool, wait: bool) -> None:
+    asked = asked_by(line)
+
+    assert isinstance(asked, Asked)
+    assert (asked.as_json, asked.wait) == (as_json, wait)

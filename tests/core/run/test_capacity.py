@@ -1,0 +1,68 @@
+"""Capacity: what a user takes against what a machine has, and which limit is met first."""
+
+from math import inf
+
+import pytest
+
+from amoc_gevent.core.run.capacity import Machine, Share, findings, share_of
+
+ROOMY = Machine(cores=100, memory=1e12, descriptors=10**9, ports=10**9, reuses_ports=True)
+USER = Share(memory=100_000, base=50e6, descriptors=2, cpu=0.001, connections=0)
+
+
+def limits(share: Share, machine: Machine, workers: int) -> dict[str, float]:
+    return {one.what: one.most for one in findings(share, machine, 1000, workers)}
+
+
+@pytest.mark.parametrize(
+    ("what", "machine", "most"),
+    [
+        # 2 workers hold 1,064 - 64 descriptors each for users who take 2
+        ("descriptors", Machine(100, 1e12, 1064, 10**9, True), 1000),
+        ("ports", Machine(100, 1e12, 10**9, 3000, True), 1500),
+        # 0.9 of 1.1 GB, less two workers of 50 MB, in parts of 100 KB
+        ("memory", Machine(100, 1.1e9, 10**9, 10**9, True), 8900),
+        # 2 workers use 1.8 cores at most, of however many
+        ("CPU", ROOMY, 1800),
+    ],
+)
+def test_each_limit_is_what_there_is_by_what_a_user_takes(
+    what: str, machine: Machine, most: float
+) -> None:
+    assert limits(USER, machine, workers=2)[what] == most
+
+
+def test_the_limit_that_is_met_first_is_in_front_and_breaks_above_it() -> None:
+    first = findings(USER, Machine(100, 1e12, 10**9, 3000, True), 1500, 100)[0]
+    assert (first.what, first.most) == ("ports", 1500)
+    assert not first.breaks(1500)
+    assert first.breaks(1501)
+    assert "ip_local_port_range" in first.remedy
+
+
+def test_ports_of_ended_connections_are_kept_for_a_minute_unless_they_are_reused() -> None:
+    share = Share(memory=0, base=0, descriptors=1, cpu=0, connections=0.5)
+    reusing = Machine(1, 1e9, 10**6, 3100, reuses_ports=True)
+    keeping = Machine(1, 1e9, 10**6, 3100, reuses_ports=False)
+    assert limits(share, reusing, 1)["ports"] == 2066
+    assert limits(share, keeping, 1)["ports"] == 100
+
+
+def test_what_a_user_takes_nothing_of_is_no_limit() -> None:
+    share = Share(memory=0, base=50e6, descriptors=0, cpu=0, connections=0)
+    assert set(limits(share, ROOMY, 1).values()) == {inf}
+
+
+def test_a_machine_that_cannot_even_hold_its_workers_holds_no_user() -> None:
+    assert limits(USER, Machine(1, 10e6, 10**6, 10**6, True), 1)["memory"] == 0
+
+
+def test_a_share_is_what_more_users_took_more() -> None:
+    few = {"users": 1.0, "memory": 40.1e6, "descriptors": 20.0, "cpu": 0.05, "connections": 0.0}
+    many = {"users": 41.0, "memory": 44.1e6, "descriptors": 60.0, "cpu": 0.25, "connections": 20.0}
+    share = share_of(few, many)
+    assert share.memory == pytest.approx(100_000)
+    assert share.base == pytest.approx(40e6)
+    assert share.cpu == pytest.approx(0.005)
+    assert (share.descriptors, share.connections) == (1.0, 0.5)
+    assert share_of(many, {**few, "users": 81.0}).memory == 0.0

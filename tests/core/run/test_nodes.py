@@ -1,0 +1,68 @@
+"""What a master knows of a node: each report counts once, and the newest says how it stands."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc_gevent.core.messages import Report, UserCounts
+from amoc_gevent.core.run.nodes import NodeView
+
+
+def report(sequence: int, oldest: int = 1) -> Report:
+    return Report("a", "life", sequence, "run", "ready", oldest)
+
+
+@given(st.lists(st.integers(1, 12), max_size=40))
+def test_each_report_is_new_once_whatever_the_order(sequence: list[int]) -> None:
+    node = NodeView("a", "life")
+    new = [number for number in sequence if node.is_new(report(number))]
+    assert sorted(new) == sorted(set(sequence))
+
+
+@given(st.permutations(range(1, 9)), st.integers(0, 8))
+def test_it_acknowledges_up_to_the_first_gap(order: list[int], taken: int) -> None:
+    node = NodeView("a", "life")
+    for number in order[:taken]:
+        node.is_new(report(number))
+    missing = min(set(range(1, 10)) - set(order[:taken]))
+    assert node.acknowledged == missing - 1
+    assert node.complete == (max(order[:taken], default=0) == node.acknowledged)
+
+
+def test_what_the_node_no_longer_keeps_is_not_waited_for() -> None:
+    node = NodeView("a", "life")
+    assert node.is_new(report(1))
+    assert node.is_new(report(5, oldest=4))
+    assert node.acknowledged == 3
+    assert node.is_new(report(4, oldest=4))
+    assert node.acknowledged == 5
+    assert node.complete
+
+
+def test_a_master_that_was_started_again_goes_on_where_the_node_is() -> None:
+    node = NodeView("a", "life")
+    assert node.is_new(report(500, oldest=498))
+    assert node.acknowledged == 497
+    assert node.is_new(report(498, oldest=498))
+    assert node.is_new(report(499, oldest=498))
+    assert node.acknowledged == 500
+
+
+def test_a_report_that_comes_late_does_not_turn_back_what_the_node_said() -> None:
+    node = NodeView("a", "life")
+    newest = replace(report(3), state="stopped", plan_version=9, users=UserCounts(done=5))
+    node.note(newest)
+    node.note(report(2))
+    assert (node.state, node.plan_version, node.users) == ("stopped", 9, UserCounts(done=5))
+
+
+@pytest.mark.parametrize(
+    ("run", "state", "expected"),
+    [("run", "ready", True), ("old", "ready", False), ("run", "stopped", False)],
+)
+def test_it_follows_a_run_only_in_that_runs_state(run: str, state: str, expected: bool) -> None:
+    node = NodeView("a", "life")
+    node.note(report(1))
+    assert node.follows(run, state) is expected  # type: ignore[arg-type]

@@ -1,0 +1,96 @@
+"""How a run counts its users from what nodes say and from the ids that ended."""
+
+from dataclasses import replace
+
+import pytest
+
+from amoc_gevent.core.messages import UserCounts
+from amoc_gevent.core.run.plan import Batch, Plan, Removal, Status
+from amoc_gevent.core.run.run import Run
+
+NOBODY = UserCounts()
+
+
+def run_of(last: int = 10, status: Status = "running") -> Run:
+    """Return a run of the users 1 to `last`."""
+    return Run(Plan(1, "r", status, batches=(Batch(1, last, 0.0, 1.0, ("n",)),)), 1, last)
+
+
+def counted(run: Run, reported: UserCounts) -> UserCounts:
+    run.count_users(reported)
+    assert run.users.total == run.assigned
+    return run.users
+
+
+@pytest.mark.parametrize(
+    ("reported", "expected"),
+    [
+        (NOBODY, UserCounts(waiting=10)),  # nobody has told so far
+        (UserCounts(running=4, done=6), UserCounts(waiting=6, running=4)),  # fenced, not done
+        (UserCounts(running=10, done=10), UserCounts(running=10)),  # on others by now
+        (UserCounts(running=8, resting=7), UserCounts(running=8, resting=2)),  # on both, briefly
+        (UserCounts(running=15), UserCounts(running=10)),
+        (UserCounts(2, 3, 5), UserCounts(2, 3, 5)),
+    ],
+)
+def test_who_is_not_there_waits_as_long_as_the_run_goes_on(
+    reported: UserCounts, expected: UserCounts
+) -> None:
+    assert counted(run_of(), reported) == expected
+
+
+@pytest.mark.parametrize("status", ["stopping", "finished", "failed"])
+def test_who_is_not_there_is_done_once_the_run_stops(status: Status) -> None:
+    run = run_of(status=status)
+    assert counted(run, UserCounts(3, 2, 1, 4)) == UserCounts(0, 2, 1, 7)
+
+
+def test_done_are_those_that_ended_or_were_removed_each_once() -> None:
+    run = run_of()
+    run.end_users(1, 4)
+    run.end_users(3, 5)
+    run.plan = replace(run.plan, removals=(Removal(5, 9, force=False, step=2),))
+    assert run.gone == 7
+    assert counted(run, UserCounts(running=3)) == UserCounts(0, 3, 0, 7)
+    run.plan = replace(run.plan, removals=(*run.plan.removals, Removal(10, 10, force=True)))
+    assert run.gone == 8
+
+
+def test_a_removed_user_is_done_only_when_it_is_not_there_any_more() -> None:
+    run = run_of()
+    run.plan = replace(run.plan, removals=(Removal(6, 10, force=False),))
+    assert counted(run, UserCounts(waiting=5, running=5)) == UserCounts(5, 5, 0, 0)
+    assert counted(run, UserCounts(waiting=5, running=2)) == UserCounts(5, 2, 0, 3)
+    assert counted(run, UserCounts(waiting=5)) == UserCounts(5, 0, 0, 5)
+
+
+def test_all_have_ended_when_each_id_has_and_none_is_anywhere() -> None:
+    run = run_of()
+    run.end_users(1, 10)
+    counted(run, UserCounts(resting=1))
+    assert not run.all_ended
+    counted(run, UserCounts(waiting=1))
+    assert not run.all_ended
+    counted(run, NOBODY)
+    assert run.all_ended
+
+
+def test_a_run_whose_users_were_all_removed_may_get_others() -> None:
+    run = run_of()
+    run.plan = replace(run.plan, removals=(Removal(1, 10, force=True),))
+    counted(run, NOBODY)
+    assert run.users == UserCounts(done=10)
+    assert not run.all_ended
+
+
+def test_ids_that_were_never_assigned_do_not_end() -> None:
+    run = run_of()
+    run.end_users(-5, 2)
+    run.end_users(10, 2**62)
+    assert [*run.ended_ids] == [(1, 2), (10, 10)]
+
+
+def test_a_run_that_is_taken_up_again_knows_who_ended() -> None:
+    run = run_of()
+    run.end_users(1, 4)
+    assert Run(run.plan, 1, 10, ended_ids=run.ended_ids).gone == 4

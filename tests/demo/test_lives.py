@@ -1,0 +1,130 @@
+"""What the demo server concludes from requests that say whose life they are of."""
+
+from typing import NamedTuple
+
+import pytest
+
+from amoc_gevent.demo.lives import FINDINGS_MAX, LIVES_MAX, MISSING_MAX, Lives
+
+
+class Came(NamedTuple):
+    """A request as it came, in the order of the table; `at` is when it was sent."""
+
+    life: str
+    number: int
+    at: float
+
+
+NOTHING = {"doubled": 0, "missing": 0, "overlapping": 0, "late": 0}
+
+CASES: dict[str, tuple[list[Came], dict[str, int]]] = {
+    "one life": ([Came("a", 1, 1), Came("a", 2, 2), Came("a", 3, 3)], {}),
+    "one life after the other": (
+        [Came("a", 1, 1), Came("a", 2, 2), Came("b", 1, 3), Came("b", 2, 4), Came("c", 1, 5)],
+        {},
+    ),
+    "a life that goes on after the next began": (
+        [Came("a", 1, 1), Came("b", 1, 2), Came("a", 2, 3)],
+        {"overlapping": 1},
+    ),
+    "two lives in turn": (
+        [Came("a", 1, 1), Came("b", 1, 2), Came("a", 2, 3), Came("b", 2, 4), Came("a", 3, 5)],
+        {"overlapping": 2},
+    ),
+    "a life whose begin comes after what was sent later by the one before": (
+        [Came("a", 1, 1), Came("a", 2, 5), Came("b", 1, 4)],
+        {"overlapping": 1},
+    ),
+    "a life within another": (
+        [Came("a", 1, 1), Came("b", 1, 2), Came("b", 2, 3), Came("c", 1, 4), Came("a", 2, 5)],
+        {"overlapping": 1},
+    ),
+    "the network delays a request past the begin of the next life": (
+        [Came("a", 1, 1), Came("b", 1, 3), Came("a", 2, 2), Came("b", 2, 4)],
+        {"late": 1},
+    ),
+    "a whole life comes late": (
+        [Came("b", 1, 3), Came("a", 1, 1), Came("a", 2, 2), Came("b", 2, 4)],
+        {"late": 2},
+    ),
+    "a request is sent again": (
+        [Came("a", 1, 1), Came("a", 2, 2), Came("a", 2, 2), Came("a", 3, 3)],
+        {"doubled": 1},
+    ),
+    "one of long ago is sent again": (
+        [Came("a", 1, 1), Came("b", 1, 2), Came("a", 1, 1)],
+        {"doubled": 1, "late": 1},
+    ),
+    "requests are lost": ([Came("a", 1, 1), Came("a", 4, 4)], {"missing": 2}),
+    "the first is lost": ([Came("a", 2, 2)], {"missing": 1}),
+    "one overtakes another": ([Came("a", 1, 1), Came("a", 3, 3), Came("a", 2, 2)], {}),
+    "one that was missing comes twice": (
+        [Came("a", 2, 2), Came("a", 1, 1), Came("a", 1, 1)],
+        {"doubled": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_concluded(case: str) -> None:
+    requests, expected = CASES[case]
+    lives = Lives()
+    for came in requests:
+        lives.take(7, came.life, came.number, came.at, 0.0)
+
+    told = lives.as_dict()
+
+    assert {name: told[name] for name in NOTHING} == NOTHING | expected
+    assert told["requests"] == len(requests)
+    assert told["lives"] == len({came.life for came in requests})
+    assert len(told["findings"]) == told["doubled"] + told["overlapping"]
+    assert all(text.startswith("user 7: life ") for text in told["findings"])
+
+
+def test_users_are_apart_from_each_other() -> None:
+    lives = Lives()
+    for at, user in enumerate([1, 2, 1, 2]):
+        lives.take(user, f"of {user}", 1 + at // 2, float(at), 0.0)
+
+    told = lives.as_dict()
+
+    assert (told["users"], told["lives"]) == (2, 2)
+    assert {name: told[name] for name in NOTHING} == NOTHING
+
+
+def test_who_was_seen_lately_is_told_and_from_where() -> None:
+    lives = Lives()
+    for user, now in ((3, 10.0), (1, 11.0), (2, 12.0), (3, 13.0), (1, 13.5)):
+        lives.take(user, f"at {now}", 1, now, now, f"client at {now}")
+
+    assert lives.seen_since(12.5) == {1: "client at 13.5", 3: "client at 13.0"}
+    assert lives.seen_since(12.0).keys() == {1, 2, 3}
+    assert lives.seen_since(13.6) == {}
+
+
+def test_what_comes_late_does_not_tell_where_a_user_is() -> None:
+    lives = Lives()
+    lives.take(1, "a", 1, 1.0, 1.0, "there")
+    lives.take(1, "b", 1, 3.0, 3.0, "here")
+    lives.take(1, "a", 2, 2.0, 4.0, "there")
+
+    assert lives.as_dict()["late"] == 1
+    assert lives.seen_since(0.0) == {1: "here"}
+    assert lives.seen_since(3.5) == {}
+
+
+def test_what_is_kept_is_bounded() -> None:
+    lives = Lives()
+    for life in range(10 * LIVES_MAX):
+        lives.take(1, str(life), 1, float(life), 0.0)
+    lives.take(2, "a", 10 * MISSING_MAX, 1.0, 0.0)
+    for number in range(1, 10 * MISSING_MAX):
+        lives.take(2, "a", number, 1.0, 0.0)
+    assert {name: lives.as_dict()[name] for name in NOTHING} == NOTHING
+
+    for _ in range(10 * FINDINGS_MAX):
+        lives.take(2, "a", 1, 1.0, 0.0)
+
+    assert len(lives._users[1].lives) == LIVES_MAX
+    told = lives.as_dict()
+    assert (told["doubled"], len(told["findings"])) == (10 * FINDINGS_MAX, FINDINGS_MAX)

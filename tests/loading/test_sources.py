@@ -1,0 +1,122 @@
+"""Sources of a scenario: which files travel, and that they are what they are said to be."""
+
+from pathlib import Path
+
+import pytest
+
+from amoc_gevent.core import codec
+from amoc_gevent.core.messages import MessageError
+from amoc_gevent.errors import UsageError
+from amoc_gevent.loading import sources
+from amoc_gevent.loading.loader import load
+from amoc_gevent.loading.sources import Shelf, Sources, pack
+
+
+@pytest.fixture
+def scenarios(tmp_path: Path) -> Path:
+    """A directory with a scenario, what it imports directly and not, and what it does not."""
+    found = tmp_path / "scenarios"
+    found.mkdir()
+    (found / "shop.py").write_text(
+        "import json\nfrom prices import of\n\ndef init():\n    import late\n\n"
+        "def start(user_id):\n    return of(user_id)\n"
+    )
+    (found / "prices.py").write_text("import rates\n\ndef of(item):\n    return item * rates.VAT\n")
+    rates = found / "rates"
+    rates.mkdir()
+    (rates / "__init__.py").write_text("VAT = 2\n")
+    (rates / "table.csv").write_text("1,2\n")
+    (found / "late.py").write_text("")
+    (found / "unrelated.py").write_text("")
+    (found / "requirements.txt").write_text("# none\n")
+    return found
+
+
+def files_of(data: bytes) -> set[str]:
+    return set(codec.decode(Sources, data).files)
+
+
+def test_what_a_scenario_imports_from_beside_it_travels_and_nothing_else(scenarios: Path) -> None:
+    _, data = pack(scenarios / "shop.py")
+    assert files_of(data) == {
+        "shop.py",
+        "prices.py",
+        "rates/__init__.py",
+        "rates/table.csv",
+        "late.py",
+        "requirements.txt",
+    }
+
+
+def test_a_package_travels_whole_without_what_is_made_or_hidden(scenarios: Path) -> None:
+    (scenarios / "rates/__pycache__").mkdir()
+    (scenarios / "rates/__pycache__/x.pyc").write_text("")
+    (scenarios / "rates/.secret").write_text("")
+    (scenarios / "rates/sub").mkdir()
+    (scenarios / "rates/sub/deep.py").write_text("import prices")
+    _, data = pack(scenarios / "rates/__init__.py")
+    assert files_of(data) == {
+        "rates/__init__.py",
+        "rates/table.csv",
+        "rates/sub/deep.py",
+        "prices.py",
+        "requirements.txt",
+    }
+
+
+def test_a_copy_runs_where_the_original_is_not(scenarios: Path, tmp_path: Path) -> None:
+    sha, data = pack(scenarios / "shop.py")
+    shelf = Shelf(tmp_path / "shelf")
+    assert shelf.find("/not/here/shop.py", sha) is None
+    shelf.put(sha, data)
+    found = shelf.find("/not/here/shop.py", sha)
+    assert found is not None
+    assert found.is_relative_to(tmp_path / "shelf")
+    assert load(found).start(21) == 42
+    shelf.put(sha, data)
+    assert Shelf(tmp_path / "shelf").find("/not/here/shop.py", sha) == found
+
+
+def test_the_original_is_taken_only_where_it_is_the_same(scenarios: Path, tmp_path: Path) -> None:
+    sha, _ = pack(scenarios / "shop.py")
+    shelf = Shelf(tmp_path / "shelf")
+    assert shelf.find(str(scenarios / "shop.py"), sha) == scenarios / "shop.py"
+    (scenarios / "rates/table.csv").write_text("1,3\n")
+    assert Shelf(tmp_path / "shelf").find(str(scenarios / "shop.py"), sha) is None
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../out.py", "a/../../out.py", ""])
+def test_no_path_leads_out_of_the_shelf(tmp_path: Path, name: str) -> None:
+    data = codec.encode(Sources("x.py", {"x.py": b"", name: b"bad"}))
+    with pytest.raises(MessageError, match="sources with the path"):
+        Shelf(tmp_path / "shelf").put(sources.hashlib.sha256(data).hexdigest(), data)
+    assert [path.name for path in (tmp_path / "shelf").iterdir()] == []
+
+
+def test_bytes_of_another_hash_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MessageError, match="not those of SHA-256"):
+        Shelf(tmp_path).put("0" * 64, b"data")
+
+
+def test_sources_that_are_too_large_are_refused_by_size(
+    scenarios: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "TOTAL_MAX", 100)
+    with pytest.raises(UsageError, match=r"are \d+ bytes; 100 at most"):
+        pack(scenarios / "shop.py")
+
+
+def test_what_cannot_be_parsed_travels_and_is_judged_by_the_loader(scenarios: Path) -> None:
+    (scenarios / "shop.py").write_text("def start(:\n")
+    assert files_of(pack(scenarios / "shop.py")[1]) == {"shop.py", "requirements.txt"}
+
+
+def test_a_copy_that_cannot_be_put_in_its_place_is_told_and_leaves_nothing(
+    scenarios: Path, tmp_path: Path
+) -> None:
+    sha, data = pack(scenarios / "shop.py")
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "shelf" / sha).write_text("no directory")
+    with pytest.raises(OSError, match="Not a directory"):
+        Shelf(tmp_path / "shelf").put(sha, data)
+    assert [path.name for path in (tmp_path / "shelf").iterdir()] == [sha]

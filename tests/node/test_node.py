@@ -1,0 +1,395 @@
+"""A node towards its master, which the test plays: reports, acknowledgements, leases, sources."""
+
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from gevent.monkey import get_original
+
+from amoc_gevent import clock
+from amoc_gevent.bus import sockets as bus
+from amoc_gevent.bus.sockets import Publisher, Puller, SocketDirectory
+from amoc_gevent.bus.topics import BEAT, PLAN, ack_topic, code_topic
+from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.messages import Ack, Beat, Report, UserCounts, decode_report, encode
+from amoc_gevent.core.run.nodes import NodeView
+from amoc_gevent.core.run.plan import Batch, Options, Plan
+from amoc_gevent.loading.sources import pack
+from amoc_gevent.node import node as node_module
+from amoc_gevent.node import outbox
+from amoc_gevent.node.node import LEASE_GRACE_S, Node
+from tests.worker.crowd import until
+
+stand_still: Callable[[float], None] = get_original("time", "sleep")
+
+AHEAD = 1_000_000.0
+"""By how much the played master's time is ahead of the machine's monotonic clock."""
+
+
+class PlayedMaster:
+    """Collects what a node reports and publishes what the test wants."""
+
+    def __init__(self, sockets: SocketDirectory) -> None:
+        self.reports: list[Report] = []
+        self.life = "first"
+        self.plan = Plan()
+        self._publisher = Publisher(sockets.endpoint("plans"))
+        self._puller = Puller(sockets.endpoint("reports"))
+        self._collecting = gevent.spawn(self._collect)
+
+    def _collect(self) -> None:
+        while True:
+            self.reports.append(decode_report(self._puller.pull()))
+
+    @property
+    def newest(self) -> Report:
+        return max(self.reports, key=lambda report: report.sequence)
+
+    def publish(self, plan: Plan) -> None:
+        self.plan = plan
+        beat = Beat(self.life, clock.monotonic() + AHEAD, plan.version)
+        self._publisher.tell(PLAN, encode(beat), encode(plan))
+
+    def garble(self, topic: bytes, *frames: bytes) -> None:
+        self._publisher.tell(topic, *frames)
+
+    def give(self, sha: str, data: bytes) -> None:
+        self._publisher.tell(code_topic(sha), data)
+
+    def acknowledge(self, last: int, lease: float = 60.0, incarnation: str = "") -> None:
+        newest = self.newest
+        now = clock.monotonic() + AHEAD
+        life = incarnation or newest.incarnation
+        plan = self.plan
+        ack = Ack(life, last, newest.sent, now, now, lease, plan.run, plan.version)
+        self._publisher.tell(ack_topic("here"), encode(ack))
+
+    def refuse(self, why: str) -> None:
+        ack = Ack(self.newest.incarnation, 0, 0.0, 0.0, 0.0, 0.0, refused=why)
+        self._publisher.tell(ack_topic("here"), encode(ack))
+
+    def times(self, sequence: int) -> int:
+        """Return how often a report came."""
+        return sum(report.sequence == sequence for report in self.reports)
+
+    def close(self) -> None:
+        self._collecting.kill()
+        self._publisher.close()
+        self._puller.close()
+
+
+class Stage:
+    """A played master and a node with one worker."""
+
+    def __init__(self, directory: Path) -> None:
+        self.sockets = SocketDirectory()
+        self.master = PlayedMaster(self.sockets)
+        master = (self.sockets.endpoint("plans"), self.sockets.endpoint("reports"))
+        self.said: list[str] = []
+        shelf = directory / "shelf"
+        self.node = Node("here", 1, master, self.sockets, self.said.append, shelf=shelf)
+        until(lambda: self.master.reports, "the first report")
+
+    def close(self) -> None:
+        self.node.close()
+        self.master.close()
+        self.sockets.close()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    found = Stage(tmp_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "RESEND_S", 0.05)
+    monkeypatch.setattr(node_module, "TICK_S", 0.001)
+    monkeypatch.setattr(node_module, "REPORT_S", 0.001)
+
+
+@pytest.fixture
+def master(_hasty: None, stage: Stage) -> PlayedMaster:
+    """A played master of a node that has no run and reports often."""
+    return stage.master
+
+
+def until_told(tell: Callable[[], object], condition: Callable[[], object], what: str = "") -> None:
+    """Tell the node again and again until it shows that it heard."""
+    until(lambda: tell() or condition(), what or "the node to hear")
+
+
+def test_who_was_told_that_a_run_stops_starts_nobody_of_it_under_a_master_that_does_not_know(
+    stage: Stage, tmp_path: Path
+) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(SCENARIO)
+    master, plan = stage.master, plan_of(path)
+
+    def lead(plan: Plan) -> None:
+        master.publish(plan)
+        master.acknowledge(0)
+
+    until_told(lambda: lead(plan), lambda: running(master) == 5)
+    until_told(
+        lambda: lead(replace(plan, version=7, status="stopping", force=True)),
+        lambda: master.newest.state == "stopped",
+    )
+    until_told(
+        lambda: lead(plan),
+        lambda: any(e.kind == "stopped-before" for one in master.reports for e in one.events),
+    )
+    sequence = master.newest.sequence
+    until_told(lambda: lead(plan), lambda: master.newest.sequence > sequence + 3)
+    assert (master.newest.state, running(master)) == ("stopped", 0)
+    assert master.newest.plan_version == 7
+    other = replace(plan, run="another")
+    until_told(lambda: lead(other), lambda: running(master) == 5)
+
+
+def test_a_node_tells_that_it_is_there_before_it_hears_of_any_run(master: PlayedMaster) -> None:
+    until(lambda: len(master.reports) >= 2)
+    first = master.reports[0]
+    assert (first.source, first.sequence, first.run, first.state) == ("here", 1, "", "stopped")
+    assert [report.sequence for report in master.reports[:2]] == [1, 2]
+
+
+def test_a_report_comes_again_until_it_is_acknowledged(master: PlayedMaster) -> None:
+    until_told(lambda: master.acknowledge(0), lambda: master.times(1) >= 3)
+    until_told(lambda: master.acknowledge(1), lambda: master.newest.oldest > 1)
+    came, number = master.times(1), master.newest.sequence
+    until_told(lambda: master.acknowledge(1), lambda: master.newest.sequence > number + 10)
+    assert master.times(1) == came
+
+
+def test_nothing_is_sent_again_into_silence(master: PlayedMaster) -> None:
+    until(lambda: master.newest.sequence > 200)
+    assert all(master.times(number) == 1 for number in range(1, 200))
+
+
+def test_an_acknowledgement_of_another_life_drops_nothing(master: PlayedMaster) -> None:
+    until_told(
+        lambda: master.acknowledge(10**6, incarnation="another life"),
+        lambda: master.newest.sequence > 50,
+    )
+    assert master.newest.oldest == 1
+
+
+def test_more_reports_than_are_kept_stop_no_acknowledgement() -> None:
+    kept = outbox.Outbox(lambda _: True)
+    for _ in range(outbox.KEPT_REPORTS + 10):
+        kept.send(b"")
+    assert (kept.sequence, kept.oldest) == (outbox.KEPT_REPORTS + 10, 11)
+    assert (kept.take_dropped(), kept.take_dropped()) == (10, 0)
+    view = NodeView("here", "life")
+    view.is_new(Report("here", "life", kept.sequence, "", "ready", kept.oldest))
+    assert view.acknowledged == 10
+    kept.acknowledge(kept.sequence)
+    assert kept.empty
+
+
+def test_garbage_instead_of_a_message_is_passed_over(master: PlayedMaster) -> None:
+    for topic in (PLAN, BEAT, ack_topic("here"), b"code/", b"plan/x"):
+        for frames in ((), (b"",), (b"\xc1", b"hello"), (b"", b"", b"")):
+            master.garble(topic, *frames)
+    until_told(lambda: master.acknowledge(1), lambda: master.newest.oldest > 1)
+
+
+def test_a_master_of_another_version_is_named_once(
+    stage: Stage, master: PlayedMaster, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(bus, "WIRE", b"amoc 9.9")
+    publisher = master._publisher
+
+    def speak() -> None:
+        publisher._socket.send_multipart((PLAN, b"amoc 8.8", b""))
+
+    until_told(speak, lambda: stage.node.refused)
+    assert "amoc 8.8 is not amoc 9.9: install the same everywhere" in stage.node.refused
+    assert sum("amoc 8.8" in record.message for record in caplog.records) == 1
+
+
+def test_a_run_that_is_over_before_the_node_heard_of_it_needs_no_workers(
+    master: PlayedMaster,
+) -> None:
+    until_told(
+        lambda: master.publish(Plan(version=3, run="brief", status="stopping")),
+        lambda: any(report.run == "brief" for report in master.reports),
+    )
+    assert {r.state for r in master.reports if r.run == "brief"} == {"stopped"}
+
+
+def test_the_masters_clock_is_told_from_an_exchange_and_its_bound(master: PlayedMaster) -> None:
+    until_told(lambda: master.acknowledge(0), lambda: master.newest.clock.bound < 1.0)
+    found = master.newest.clock
+    assert abs(found.offset - AHEAD) <= found.bound
+    wall = AHEAD - clock.wall_minus_monotonic()
+    assert abs(found.wall - wall) <= found.bound + 0.001
+
+
+def test_a_master_that_was_started_again_has_another_clock(master: PlayedMaster) -> None:
+    until_told(lambda: master.acknowledge(0), lambda: master.newest.clock.bound < 1.0)
+    master.life = "second"
+    until_told(lambda: master.publish(Plan()), lambda: master.newest.clock.bound == float("inf"))
+
+
+SCENARIO = """
+from amoc_gevent import user
+
+def init():
+    print("worker began", flush=True)
+
+def start(user_id):
+    while not user.leaving():
+        user.sleep(0.01)
+"""
+
+
+def plan_of(path: Path, code: str = "", **more: Any) -> Plan:
+    batch = Batch(1, 5, AHEAD, 1000.0, ("here",))
+    said = {"version": 1, "run": "r", "status": "running", "batches": (batch,), **more}
+    return Plan(scenario=str(path), code=code, **said)
+
+
+def running(master: PlayedMaster) -> int:
+    return master.newest.users.running
+
+
+def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
+    stage: Stage, tmp_path: Path
+) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(SCENARIO)
+    master, plan = stage.master, plan_of(path)
+    until_told(lambda: master.publish(plan), lambda: master.newest.run == "r")
+    assert not stage.node._crew.workers
+
+    def grant() -> None:
+        master.publish(plan)
+        master.acknowledge(0, lease=1.5)
+
+    until_told(grant, lambda: running(master) == 5, "users under a lease")
+    began = stage.said.count("worker began")
+    worker = stage.node._crew.workers[0]
+    until(lambda: running(master) == 0, "the end of all users after the lease")
+    until(lambda: not worker.alive, "the end of the worker")
+    assert all(report.users.done == 0 for report in master.reports)
+    assert master.newest.users == UserCounts()
+    assert any(event.kind == "fenced" for report in master.reports for event in report.events)
+    assert stage.said.count("worker began") == began
+
+    until_told(grant, lambda: running(master) == 5, "the users' return")
+    assert stage.said.count("worker began") == began + 1
+
+
+def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
+    stage: Stage, tmp_path: Path
+) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(SCENARIO)
+    master, plan = stage.master, plan_of(path)
+
+    def grant() -> None:
+        master.publish(plan)
+        master.acknowledge(0, lease=2.0)
+
+    until_told(grant, lambda: running(master) == 5, "users under a lease")
+    [worker] = stage.node._crew.workers
+    os.kill(worker.pid, signal.SIGSTOP)
+    stand_still(2.0 + LEASE_GRACE_S + 0.5)
+    os.kill(worker.pid, signal.SIGCONT)
+    until(lambda: not worker.alive, "the end of the worker")
+    assert worker.process is not None
+    assert worker.process.returncode == 0
+    kinds = [event.kind for report in master.reports for event in report.events]
+    assert kinds.count("fenced") == 1
+    counted = sum(s.iterations for report in master.reports for _, s in report.seconds)
+    assert counted == 0  # nobody who was cut has ended a round
+
+
+def test_who_ended_in_reports_that_were_dropped_is_told_of_again(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text("def start(user_id):\n    pass\n\n\ndef init():\n    pass\n")
+    master, plan = stage.master, plan_of(path, options=Options(repeat_num=1))
+
+    def ended(since: int = 0) -> list[tuple[int, int]]:
+        told = [r.ended for r in master.reports if r.sequence > since]
+        return [*IdSet(interval for intervals in told for interval in intervals)]
+
+    until_told(
+        lambda: (master.publish(plan), master.acknowledge(0))[2:],
+        lambda: ended() == [(1, 5)],
+        "the end of all users",
+    )
+    last = master.newest.sequence
+    monkeypatch.setattr(outbox, "KEPT_REPORTS", 1)
+    until(lambda: master.newest.oldest > last, "these reports to be dropped")
+    until_told(lambda: master.acknowledge(0), lambda: ended(last) == [(1, 5)])
+    events = [event for report in master.reports for event in report.events]
+    assert any(event.kind == "reports-dropped" for event in events)
+
+
+def test_a_name_that_is_taken_is_said_once_and_runs_nothing(
+    stage: Stage, tmp_path: Path, caplog: Any
+) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(SCENARIO)
+    until_told(
+        lambda: (stage.master.publish(plan_of(path)), stage.master.refuse("the name is taken"))[2:],
+        lambda: stage.node.refused,
+    )
+    assert not stage.node._crew.workers
+    assert [r.message for r in caplog.records if "taken" in r.message] == ["the name is taken"]
+
+
+def test_sources_that_are_not_here_are_asked_for_and_checked(stage: Stage, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "scenario.py").write_text("import helper\n" + SCENARIO)
+    (there / "helper.py").write_text("")
+    sha, data = pack(there / "scenario.py")
+    (there / "scenario.py").write_text("another version of it")
+    master, plan = stage.master, plan_of(there / "scenario.py", sha)
+
+    def lead() -> None:
+        master.publish(plan)
+        master.acknowledge(0)
+
+    until_told(lead, lambda: master.newest.wants == sha, "the node to want the sources")
+    spoiled = data[:-1] + b"x"
+    assert hashlib.sha256(spoiled).hexdigest() != sha
+    master.give(sha, spoiled)
+    until(lambda: "SHA-256" in stage.node.refused, "the node to refuse what is not they")
+    until_told(lambda: (lead(), master.give(sha, data))[2:], lambda: running(master) == 5)
+    assert master.newest.wants == ""
+    assert stage.node._shelf.find("", sha) == tmp_path / "shelf" / sha / "scenario.py"
+
+
+def test_a_node_that_leaves_ends_its_users_and_says_so(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(SCENARIO)
+    master, plan = stage.master, plan_of(path)
+
+    def lead() -> None:
+        master.publish(plan)
+        master.acknowledge(master.newest.sequence)
+
+    until_told(lead, lambda: running(master) == 5)
+    worker = stage.node._crew.workers[0]
+    leaving = gevent.spawn(stage.node.leave, 60.0)
+    until_told(lead, lambda: leaving.dead, "the node to have left")
+    assert worker.process is not None
+    assert worker.process.returncode == 0, "it was told to end, and not killed"
+    assert master.newest.left
+    assert master.newest.state == "stopped"
+    assert not any(worker.alive for worker in stage.node._crew.workers)

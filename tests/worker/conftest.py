@@ -1,0 +1,13 @@
+"""What every test of the engine leaves behind: nothing."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.worker.crowd import disperse
+
+
+@pytest.fixture(autouse=True)
+def _no_crowd_is_left() -> Iterator[None]:
+    yield
+    disperse()

@@ -1,0 +1,531 @@
+"""The users of a worker: when they start, rest and end, and that no scenario can disturb it."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import gevent
+import pytest
+from gevent import GreenletExit
+from gevent.event import Event
+
+from amoc_gevent import clock, user
+from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.messages import UserCounts
+from amoc_gevent.core.run.placement import Share
+from amoc_gevent.core.run.plan import Batch, Removal
+from tests.worker.crowd import AT_ONCE, Crowd, until
+
+
+def total(counts: UserCounts) -> int:
+    return counts.waiting + counts.running + counts.resting + counts.done
+
+
+def nothing(_user_id: int) -> None:
+    """A round that is over at once."""
+
+
+def test_the_states_always_sum_to_what_was_assigned() -> None:
+    sums: set[int] = set()
+
+    def start(user_id: int) -> None:
+        sums.add(total(crowd.counts))
+        gevent.sleep(0.001 * (user_id % 3))
+        sums.add(total(crowd.counts))
+        if user_id % 7 == 0:
+            raise ValueError
+
+    crowd = Crowd(start, repeat_interval=0.002, repeat_num=3, on_user_error="remove")
+    crowd.add(100, rate=5000)
+    gevent.sleep(0.005)
+    crowd.remove(60, 70)
+    crowd.remove(80, 90, force=True)
+    until(lambda: sums.add(total(crowd.counts)) or crowd.counts.done == 100)
+    assert sums == {100}
+
+
+def test_each_state_is_what_it_says() -> None:
+    gate = Event()
+    crowd = Crowd(lambda user_id: gate.wait() if user_id <= 2 else None, repeat_num=0)
+    crowd.add(3)
+    crowd.add(5, delay=3600)
+    until(lambda: crowd.rounds.total() == 3)
+    assert crowd.counts == UserCounts(waiting=5, running=2, resting=1, done=0)
+    crowd.remove(3, 4)
+    assert crowd.counts == UserCounts(waiting=4, running=2, resting=0, done=2)
+    gate.set()
+    crowd.until_counts(running=0, resting=2)
+
+
+def test_nobody_starts_before_its_slot_and_all_start_in_their_order() -> None:
+    crowd = Crowd(nothing)
+    batch = crowd.add(40, rate=400)
+    until(lambda: len(crowd.started_at) == 40)
+    assert list(crowd.started_at) == list(range(1, 41))
+    assert all(at >= batch.slot(user_id) for user_id, at in crowd.started_at.items())
+
+
+def test_users_of_another_worker_are_not_started() -> None:
+    crowd = Crowd(nothing)
+    crowd.add(5, step=3)
+    crowd.until_counts(resting=5)
+    assert sorted(crowd.rounds) == [1, 4, 7, 10, 13]
+
+
+def test_the_masters_clock_is_not_the_machines() -> None:
+    crowd = Crowd(nothing)
+    offset = 1_700_000_000.0
+    start = clock.monotonic() + offset + 0.05
+    crowd.users.keep_time(offset)
+    crowd.users.assign(Share(Batch(1, 1, start, 1.0, ("here",)), range(1, 2), 0))
+    until(lambda: crowd.started_at)
+    assert crowd.started_at[1] >= start - offset
+
+
+def test_a_user_starts_again_after_its_rest_and_not_before() -> None:
+    begun: list[float] = []
+    ended: list[float] = []
+
+    def start(_user_id: int) -> None:
+        begun.append(clock.monotonic())
+        gevent.sleep(0.01)
+        ended.append(clock.monotonic())
+
+    crowd = Crowd(start, repeat_interval=0.05)
+    crowd.add(1)
+    until(lambda: len(begun) >= 3)
+    assert all(again - over >= 0.05 for again, over in zip(begun[1:3], ended[:2], strict=True))
+
+
+def test_a_user_runs_as_often_as_it_shall_and_is_done() -> None:
+    crowd = Crowd(nothing, repeat_interval=0.001, repeat_num=3)
+    crowd.add(5)
+    crowd.until_counts(done=5)
+    assert crowd.rounds == Counter(dict.fromkeys(range(1, 6), 3))
+    assert crowd.users.take_ended() == ((1, 5),)
+    assert crowd.users.take_ended() == ()
+    assert crowd.recorder.snapshot.iterations == 15
+    assert crowd.recorder.snapshot.started == 5
+
+
+def test_fewer_rounds_than_a_user_has_had_end_it_after_its_present_one() -> None:
+    crowd = Crowd(nothing, repeat_interval=0.001, repeat_num=0)
+    crowd.add(1)
+    until(lambda: crowd.rounds[1] >= 5)
+    crowd.users.options = replace(crowd.users.options, repeat_num=2)
+    crowd.until_counts(done=1)
+
+
+def test_a_shorter_rest_holds_for_those_that_rest_already() -> None:
+    crowd = Crowd(nothing, repeat_interval=3600.0)
+    crowd.add(3)
+    crowd.until_counts(resting=3)
+    crowd.users.options = replace(crowd.users.options, repeat_interval=0.001)
+    until(lambda: min(crowd.rounds.values()) >= 2)
+
+
+@pytest.mark.parametrize(("policy", "done"), [("repeat", False), ("remove", True), ("stop", True)])
+def test_what_a_failed_round_means_is_decided_by_on_user_error(policy: str, done: bool) -> None:
+    def start(user_id: int) -> None:
+        if user_id == 2:
+            raise ValueError
+
+    crowd = Crowd(start, repeat_interval=0.001, on_user_error=policy)
+    crowd.add(2)
+    until(lambda: crowd.rounds[1] > 5)
+    assert crowd.recorder.snapshot.failed == crowd.rounds[2] == len(crowd.errors)
+    if done:
+        assert crowd.rounds[2] == 1
+        assert crowd.users.take_ended() == ((2, 2),)
+    else:
+        assert crowd.rounds[2] > 1
+        assert crowd.users.take_ended() == ()
+
+
+class Empty(Exception):  # noqa: N818  # it is falsy, as some exceptions of libraries are
+    """An exception that is as good as nothing to `or`."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("x"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        BaseException("bare"),
+        GreenletExit(),
+        gevent.Timeout(),
+        RecursionError(),
+        Empty(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_start_raises_is_recorded_and_harms_nobody(error: BaseException) -> None:
+    def start(user_id: int) -> None:
+        if user_id == 1:
+            raise error
+
+    crowd = Crowd(start, repeat_interval=0.001)
+    crowd.add(2)
+    until(lambda: crowd.rounds[1] >= 2 and crowd.rounds[2] >= 2)
+    assert crowd.errors[0] == (1, error)
+    assert crowd.recorder.snapshot.failed == crowd.rounds[1]
+
+
+def test_a_user_that_calls_exit_ends_its_round_only() -> None:
+    crowd = Crowd(lambda _user_id: sys.exit("enough"), repeat_interval=0.001)
+    crowd.add(1)
+    until(lambda: crowd.rounds[1] >= 3)
+    assert isinstance(crowd.errors[0][1], SystemExit)
+
+
+def test_what_a_helper_raises_is_the_users_own() -> None:
+    def start(user_id: int) -> None:
+        user.spawn(int, "none" if user_id == 1 else "1")
+        gevent.sleep(0.001)
+
+    crowd = Crowd(start, repeat_num=1)
+    crowd.add(2)
+    crowd.until_counts(done=2)
+    assert [(user_id, type(error)) for user_id, error in crowd.errors] == [(1, ValueError)]
+
+
+def test_a_helper_ends_with_the_round() -> None:
+    cut: list[int] = []
+
+    def start(user_id: int) -> None:
+        def helper() -> None:
+            try:
+                gevent.sleep(3600)
+            finally:
+                cut.append(user_id)
+
+        user.spawn(helper)
+        gevent.sleep(0)
+
+    crowd = Crowd(start, repeat_num=1)
+    crowd.add(2)
+    until(lambda: sorted(cut) == [1, 2])
+    assert crowd.errors == []
+
+
+def test_a_gentle_removal_lets_a_round_finish_and_ends_the_others_at_once() -> None:
+    gate, finished = Event(), []
+
+    def start(user_id: int) -> None:
+        if user_id == 2:
+            gate.wait()
+        finished.append(user_id)
+
+    crowd = Crowd(start)
+    crowd.add(2)
+    crowd.add(1, delay=3600)
+    crowd.until_counts(waiting=1, running=1, resting=1)
+    crowd.remove(1, 3)
+    assert crowd.counts == UserCounts(waiting=0, running=1, resting=0, done=2)
+    gate.set()
+    crowd.until_counts(done=3)
+    assert finished == [1, 2]
+    assert crowd.users.take_ended() == ()  # the plan has them
+
+
+def test_a_removal_by_force_ends_a_round_at_once_and_runs_its_finally_blocks() -> None:
+    cleaned: list[int] = []
+
+    def start(user_id: int) -> None:
+        try:
+            gevent.sleep(3600)
+        finally:
+            gevent.sleep(0)  # closing takes its time
+            cleaned.append(user_id)
+
+    crowd = Crowd(start)
+    crowd.add(4)
+    crowd.until_counts(running=4)
+    crowd.remove(2, 3, force=True)
+    crowd.until_counts(running=2, done=2)
+    assert sorted(cleaned) == [2, 3]
+    assert (crowd.errors, crowd.stuck) == ([], [])
+    assert crowd.recorder.snapshot.iterations == 0
+
+
+def test_what_a_killed_user_raises_instead_is_recorded_and_it_ends() -> None:
+    def start(_user_id: int) -> None:
+        try:
+            gevent.sleep(3600)
+        finally:
+            raise ConnectionError("while closing")
+
+    crowd = Crowd(start)
+    crowd.add(1)
+    crowd.until_counts(running=1)
+    crowd.remove(1, 1, force=True)
+    crowd.until_counts(done=1)
+    assert [type(error) for _, error in crowd.errors] == [ConnectionError]
+
+
+def stubborn(gate: Event) -> Callable[[int], None]:
+    """A round that nothing ends but the gate."""
+
+    def start(_user_id: int) -> None:
+        while not gate.is_set():
+            try:
+                gate.wait()
+            except GreenletExit:
+                continue
+
+    return start
+
+
+def test_a_user_that_swallows_its_end_is_reported_after_the_grace() -> None:
+    gate = Event()
+    crowd = Crowd(stubborn(gate), kill_grace=0.01)
+    crowd.add(3)
+    crowd.until_counts(running=3)
+    crowd.remove(2, 3, force=True)
+    until(lambda: crowd.stuck)
+    assert crowd.stuck == [[2, 3]]
+    assert crowd.counts.running == 3
+    gate.set()
+    crowd.until_counts(done=2, resting=1)
+
+
+def test_a_stop_by_force_reports_those_that_were_stuck_before_it_too() -> None:
+    gate = Event()
+    crowd = Crowd(stubborn(gate), kill_grace=0.01)
+    crowd.add(1)
+    crowd.until_counts(running=1)
+    crowd.remove(1, 1, force=True)
+    until(lambda: crowd.stuck)
+    crowd.users.stop(force=True)
+    crowd.users.stop(force=True)
+    until(lambda: len(crowd.stuck) == 2)
+    gate.set()
+    until(lambda: crowd.stopped)
+    assert crowd.stuck == [[1], [1]]
+
+
+def test_nobody_is_reported_that_ended_within_the_grace() -> None:
+    crowd = Crowd(lambda _user_id: gevent.sleep(3600), kill_grace=0.01)
+    crowd.add(2)
+    crowd.until_counts(running=2)
+    crowd.remove(1, 1, force=True)
+    crowd.until_counts(done=1)
+    gone = gevent.spawn_later(0.05, nothing, 0)
+    gone.join()
+    assert crowd.stuck == []
+
+
+def test_a_removal_reaches_over_batches_and_spares_the_rest() -> None:
+    crowd = Crowd(nothing, repeat_interval=3600.0)
+    crowd.add(10)
+    crowd.add(10, delay=3600)
+    crowd.until_counts(resting=10)
+    crowd.remove(8, 13)
+    assert crowd.counts == UserCounts(waiting=7, running=0, resting=7, done=6)
+
+
+def test_waiting_users_that_were_removed_do_not_start() -> None:
+    crowd = Crowd(nothing)
+    crowd.add(30, rate=1000, step=2)
+    crowd.remove(11, 40)
+    crowd.until_counts(waiting=0)
+    assert sorted(crowd.rounds) == [1, 3, 5, 7, 9, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59]
+
+
+def test_a_removed_million_that_waits_holds_up_nobody() -> None:
+    crowd = Crowd(nothing)
+    crowd.add(1_000_000, delay=0.02)
+    crowd.remove(1, 999_999)
+    assert crowd.counts.waiting == 1
+    crowd.until_counts(resting=1)
+    assert list(crowd.rounds) == [1_000_000]
+
+
+def test_users_that_ended_before_a_restart_do_not_come_back() -> None:
+    crowd = Crowd(nothing)
+    crowd.users.forget(IdSet([(2, 3), (9, 9)]))
+    crowd.add(5)
+    assert total(crowd.counts) == 5
+    crowd.until_counts(resting=3, done=2)
+    assert sorted(crowd.rounds) == [1, 4, 5]
+
+
+def test_users_that_are_late_after_a_restart_are_spaced_by_the_rate() -> None:
+    crowd = Crowd(nothing)
+    crowd.users.forget(IdSet([(2, 4)]))
+    begun = clock.monotonic()
+    crowd.add(10, rate=100, delay=-1000.0)
+    crowd.add(5, rate=100, delay=-500.0)
+    until(lambda: len(crowd.started_at) == 12)
+    for place, at in enumerate(sorted(crowd.started_at.values())):
+        assert at >= begun + place / 100
+
+
+def test_gentle_stop_lets_rounds_finish_and_says_so_once() -> None:
+    gate = Event()
+    crowd = Crowd(lambda user_id: gate.wait() if user_id == 1 else None)
+    crowd.add(2)
+    crowd.add(1, delay=3600)
+    crowd.until_counts(waiting=1, running=1, resting=1)
+    crowd.users.stop(force=False)
+    assert crowd.counts == UserCounts(waiting=0, running=1, resting=0, done=2)
+    assert crowd.stopped == 0
+    gate.set()
+    until(lambda: crowd.stopped == 1)
+    assert crowd.counts.done == 3
+    assert crowd.rounds == Counter({1: 1, 2: 1})
+
+
+def test_a_stop_with_nobody_running_is_over_at_once() -> None:
+    crowd = Crowd(nothing)
+    crowd.add(5, delay=3600)
+    crowd.users.stop(force=False)
+    assert crowd.stopped == 1
+    assert crowd.counts.done == 5
+
+
+def test_a_stop_by_force_after_a_gentle_one_cuts_what_still_runs() -> None:
+    crowd = Crowd(lambda _user_id: gevent.sleep(3600))
+    crowd.add(3)
+    crowd.until_counts(running=3)
+    crowd.users.stop(force=False)
+    crowd.users.stop(force=True)
+    until(lambda: crowd.stopped == 1)
+    assert crowd.errors == []
+
+
+def test_nobody_is_taken_on_after_a_stop() -> None:
+    crowd = Crowd(nothing)
+    crowd.users.stop(force=False)
+    crowd.add(5)
+    assert total(crowd.counts) == 0
+
+
+def test_users_that_never_rest_leave_the_hub_to_others() -> None:
+    ticks: list[int] = []
+
+    def tick() -> None:
+        while True:
+            ticks.append(crowd.rounds.total())
+            gevent.sleep(0.001)
+
+    crowd = Crowd(nothing, repeat_interval=0.0)
+    crowd.add(10)
+    ticking = gevent.spawn(tick)
+    until(lambda: len(ticks) >= 20 and min(crowd.rounds.values()) > 100)
+    ticking.kill()
+    crowd.users.stop(force=False)
+    assert ticks == sorted(ticks)
+
+
+def test_a_steep_ramp_does_not_hold_up_those_that_rest() -> None:
+    seen: list[int] = []
+
+    def start(user_id: int) -> None:
+        if user_id == 1:
+            seen.append(crowd.counts.waiting)
+
+    crowd = Crowd(start, repeat_interval=0.001)
+    crowd.add(1)
+    until(lambda: crowd.rounds[1])
+    crowd.add(10_000)
+    until(lambda: crowd.counts.waiting == 0)
+    crowd.users.stop(force=False)
+    assert len({waiting for waiting in seen if 0 < waiting < 10_000}) >= 3
+
+
+def test_all_users_of_a_huge_rate_start() -> None:
+    crowd = Crowd(nothing)
+    crowd.add(20_000, rate=AT_ONCE)
+    crowd.until_counts(resting=20_000)
+    assert set(crowd.rounds.values()) == {1}
+
+
+def test_running_users_are_asked_to_end_by_a_gentle_removal_and_by_a_stop() -> None:
+    asked: list[int] = []
+
+    def start(user_id: int) -> None:
+        assert user.leaving(within=30)
+        asked.append(user_id)
+
+    crowd = Crowd(start)
+    crowd.add(5, rate=1000)
+    crowd.until_counts(running=5)
+    crowd.remove(4, 5)
+    until(lambda: sorted(asked) == [4, 5])
+    assert crowd.counts.running == 3
+    crowd.users.stop(force=False)
+    until(lambda: sorted(asked) == [1, 2, 3, 4, 5])
+
+
+# Users that are moved to another worker, and pauses
+
+
+def test_users_that_depart_end_at_once_whatever_they_do() -> None:
+    gate = Event()
+    crowd = Crowd(lambda user_id: gate.wait() if user_id in {2, 4} else None)
+    crowd.add(4)
+    crowd.add(4, delay=3600)
+    until(lambda: crowd.rounds.total() == 4)
+    crowd.users.depart(range(3, 5))
+    crowd.users.depart(range(7, 9))
+    assert crowd.users.departing
+    assert crowd.counts == UserCounts(waiting=2, running=1, resting=1, done=0)
+    until(lambda: not crowd.users.departing, "user 4 to be gone")
+    assert crowd.counts == UserCounts(waiting=2, running=1, resting=1, done=0)
+    assert crowd.users.take_ended() == ()
+    assert crowd.errors == []
+
+
+def test_users_that_departed_may_come_back() -> None:
+    gate = Event()
+    crowd = Crowd(lambda _user_id: gate.wait())
+    batch = crowd.add(3)
+    crowd.until_counts(running=3)
+    crowd.users.depart(range(2, 4))
+    until(lambda: not crowd.users.departing)
+    crowd.users.assign(Share(batch, range(2, 4), 0, resume=clock.monotonic(), pace=0.001))
+    crowd.until_counts(running=3, done=0)
+    assert crowd.rounds == Counter({1: 1, 2: 2, 3: 2})
+
+
+def test_users_that_arrive_by_a_move_keep_its_pace() -> None:
+    crowd = Crowd(nothing)
+    batch = Batch(1, 20, clock.monotonic() - 3600, AT_ONCE, ("here",))
+    begin = clock.monotonic() + 0.02
+    crowd.users.forget(IdSet([(1, 4)]))
+    crowd.users.assign(Share(batch, range(1, 21), 0, resume=begin, pace=0.005))
+    crowd.until_counts(resting=16, done=4)
+    started = crowd.started_at
+    assert sorted(started) == list(range(5, 21))
+    assert all(at >= begin + k * 0.005 for k, (_, at) in enumerate(sorted(started.items())))
+
+
+def test_in_a_pause_nobody_starts_and_after_it_the_others_do_in_their_turn() -> None:
+    crowd = Crowd(nothing, repeat_interval=0.001)
+    batch = crowd.add(10, rate=100)
+    until(lambda: len(crowd.started_at) >= 3)
+    begin = clock.monotonic()
+    crowd.users.keep_time(0.0, ((begin, float("inf")),))
+    there, rounds = set(crowd.started_at), crowd.rounds.total()
+    until(lambda: crowd.rounds.total() > rounds + 20, "those that had started to go on")
+    assert set(crowd.started_at) == there
+    end = clock.monotonic()
+    crowd.users.keep_time(0.0, ((begin, end),))
+    until(lambda: len(crowd.started_at) == 10)
+    late = [one for one in range(1, 11) if one not in there]
+    assert all(crowd.started_at[one] >= batch.slot(one) + end - begin for one in late)
+
+
+def test_every_second_user_is_removed_by_a_removal_of_that_step() -> None:
+    crowd = Crowd(nothing)
+    crowd.add(6)
+    crowd.add(6, delay=3600)
+    crowd.until_counts(resting=6)
+    crowd.users.remove(Removal(2, 10, force=False, step=2))
+    assert crowd.counts == UserCounts(waiting=4, running=0, resting=3, done=5)

@@ -1,0 +1,269 @@
+"""The watchdog: who holds the processor is named and ended, and nobody else."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import gevent
+import pytest
+
+from amoc_gevent import clock, http, metrics
+from amoc_gevent.http.recording import Timings, Verdict
+from amoc_gevent.worker.watchdog import UserBlocked, Watchdog
+from tests.worker.crowd import Crowd, until
+
+
+@dataclass
+class Watched:
+    """Makes a watchdog that ends users after 0.3 s, and keeps its warnings."""
+
+    warnings: list[tuple[int, float, str]] = field(default_factory=list)
+    watchdog: Watchdog | None = None
+
+    def begin(self, limit: float = 0.3) -> None:
+        self.watchdog = Watchdog(lambda *what: self.warnings.append(what), limit)
+        gevent.sleep(0)  # its first beat
+
+    @property
+    def named(self) -> list[int]:
+        return [user_id for user_id, _, _ in self.warnings]
+
+
+@pytest.fixture
+def watched() -> Iterator[Watched]:
+    found = Watched()
+    yield found
+    if found.watchdog is not None:
+        found.watchdog.stop()
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def spin_in_small_calls() -> None:
+    while True:
+        sum(range(50))
+
+
+@pytest.mark.parametrize(
+    "block", [spin, spin_in_small_calls, lambda: time.sleep(60)], ids=["spin", "calls", "sleep"]
+)
+def test_a_user_that_never_yields_is_named_and_ended_and_the_others_go_on(
+    watched: Watched, block: Callable[[], None]
+) -> None:
+    cleaned: list[int] = []
+
+    def start(user_id: int) -> None:
+        if user_id == 2:
+            try:
+                block()
+            finally:
+                cleaned.append(user_id)
+
+    crowd = Crowd(start, repeat_interval=0.01, on_user_error="remove")
+    watched.begin()
+    crowd.add(3)
+    until(lambda: watched.warnings and crowd.rounds[1] > 2 and crowd.rounds[3] > 2)
+    crowd.users.stop(force=False)
+
+    assert watched.named == [2]
+    assert cleaned == [2]
+    assert [(user_id, type(error)) for user_id, error in crowd.errors] == [(2, UserBlocked)]
+    _, seconds, stack = watched.warnings[0]
+    assert seconds >= 0.1
+    assert "test_watchdog.py" in stack
+    assert "block()" in stack
+    assert "users.py" not in stack
+
+
+def test_a_user_that_blocks_for_a_moment_is_named_and_not_ended(watched: Watched) -> None:
+    def start(_user_id: int) -> None:
+        gevent.sleep(0)
+        time.sleep(0.25)
+
+    crowd = Crowd(start)
+    watched.begin(limit=60.0)
+    crowd.add(1)
+    crowd.until_counts(resting=1)
+    until(lambda: watched.warnings)
+    assert watched.named == [1]
+    assert crowd.errors == []
+
+
+def one_call_of(seconds: float) -> Callable[[], object]:
+    """Return a call that keeps the interpreter's lock for so much CPU time, or twice that."""
+    steps, took = 100_000, 0
+    while took < seconds * 1e9:
+        steps *= 2
+        began = clock.cpu_ns()
+        sum(range(steps))
+        took = clock.cpu_ns() - began
+    return lambda: sum(range(steps))
+
+
+def test_a_user_that_blocks_in_one_call_is_named_afterwards(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = one_call_of(0.4)
+    monkeypatch.setattr(clock, "cpu_ns", clock.monotonic_ns)  # busy, whatever else runs here
+
+    def start(user_id: int) -> None:
+        gevent.sleep(0.1)  # the watchdog's thread is at work by then
+        if user_id == 2:
+            call()
+            gevent.sleep(0.05)
+
+    crowd = Crowd(start)
+    watched.begin(limit=60.0)
+    crowd.add(3)
+    crowd.until_counts(resting=3)
+    until(lambda: watched.warnings)
+    assert watched.named == [2]
+    assert "call()" in watched.warnings[0][2]
+    assert crowd.errors == []
+
+
+def test_what_is_left_to_warn_of_is_given_when_it_stops(watched: Watched) -> None:
+    def start(_user_id: int) -> None:
+        gevent.sleep(0.1)
+        time.sleep(0.25)
+        assert watched.watchdog is not None
+        watched.watchdog.stop()
+
+    crowd = Crowd(start)
+    watched.begin(limit=60.0)
+    crowd.add(1)
+    crowd.until_counts(resting=1)
+    assert watched.named == [1]
+
+
+def test_a_process_that_stood_still_blames_no_user(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = one_call_of(0.4)
+    monkeypatch.setattr(clock, "cpu_ns", lambda: 0)  # as of one that was stopped meanwhile
+
+    def start(_user_id: int) -> None:
+        gevent.sleep(0.1)
+        call()
+        gevent.sleep(0.1)
+
+    crowd = Crowd(start)
+    watched.begin(limit=60.0)
+    crowd.add(1)
+    crowd.until_counts(resting=1)
+    assert watched.named == []
+
+
+def test_a_user_that_swallows_its_end_is_told_again(watched: Watched) -> None:
+    caught: list[str] = []
+
+    def start(_user_id: int) -> None:
+        while len(caught) < 2:
+            try:
+                spin()
+            except UserBlocked as error:
+                caught.append(str(error))
+
+    crowd = Crowd(start)
+    watched.begin(limit=0.15)
+    crowd.add(1)
+    crowd.until_counts(resting=1)
+    assert len(caught) == 2
+    assert "without yielding" in caught[0]
+
+
+def test_many_short_slices_that_saturate_the_hub_name_nobody(watched: Watched) -> None:
+    begun = clock.monotonic()
+
+    def start(_user_id: int) -> None:
+        slice_end = clock.monotonic() + 0.002
+        while clock.monotonic() < slice_end:
+            pass
+
+    crowd = Crowd(start, repeat_interval=0.0)
+    watched.begin()
+    crowd.add(200)
+    until(lambda: clock.monotonic() > begun + 0.7)
+    crowd.users.stop(force=False)
+    assert crowd.rounds.total() > 50
+    assert watched.warnings == []
+    assert crowd.errors == []
+
+
+def test_a_hub_that_the_engine_itself_keeps_busy_names_nobody(watched: Watched) -> None:
+    crowd = Crowd(lambda _user_id: gevent.sleep(3600))
+    watched.begin()
+    crowd.add(1)
+    crowd.until_counts(running=1)
+    time.sleep(0.4)  # in the test's greenlet, which is no user's
+    gevent.sleep(0.05)
+    assert (watched.warnings, crowd.errors) == ([], [])
+
+
+def test_what_it_kept_of_a_round_does_not_keep_the_rounds_objects_alive(watched: Watched) -> None:
+    freed: list[bool] = []
+
+    class Precious:
+        def __del__(self) -> None:
+            freed.append(True)
+
+    def start(_user_id: int) -> None:
+        _precious = Precious()
+        time.sleep(0.25)
+
+    crowd = Crowd(start)
+    watched.begin(limit=60.0)
+    crowd.add(1)
+    crowd.until_counts(resting=1)
+    assert freed == [True]
+
+
+def test_the_operation_of_a_user_that_is_ended_for_blocking_is_an_error() -> None:
+    metrics.recorder.reset()
+    with pytest.raises(UserBlocked), metrics.operation("compute"):
+        raise UserBlocked
+    found = metrics.recorder.take().operations["compute"]
+    assert (found.count, found.interrupted, found.error_groups) == (1, 0, {"UserBlocked": 1})
+
+
+@pytest.mark.parametrize(
+    ("raised", "error"), [(UserBlocked, "UserBlocked"), (gevent.GreenletExit, None)]
+)
+def test_a_judged_answer_is_an_error_where_its_user_is_ended_for_blocking(
+    raised: type[BaseException], error: str | None
+) -> None:
+    metrics.recorder.reset()
+    Verdict("judged", Timings(5), None, None).leave(raised)
+    found = metrics.recorder.take().operations["judged"]
+    assert found.error_groups == ({error: 1} if error else {})
+
+
+@pytest.mark.parametrize(
+    ("make", "place"),
+    [
+        (http.Session, "amoc_gevent.http.wire.pool.connect"),
+        (http.RequestsSession, "requests.adapters.HTTPAdapter.send"),
+    ],
+)
+@pytest.mark.parametrize("raised", [UserBlocked, gevent.GreenletExit])
+def test_a_request_is_interrupted_by_a_stop_and_an_error_where_its_user_blocked(
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[str], Any],
+    place: str,
+    raised: type[BaseException],
+) -> None:
+    def end(*_args: object, **_options: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(place, end)
+    metrics.recorder.reset()
+    with make("http://127.0.0.1:9") as session, pytest.raises(raised):
+        session.get("/")
+    found = metrics.recorder.take().operations["GET /"]
+    blocked = raised is UserBlocked
+    assert found.interrupted == (0 if blocked else 1)
+    assert found.error_groups == ({"UserBlocked": 1} if blocked else {})
