@@ -8,6 +8,7 @@ import re
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
+from amoc_gevent.core.xml_tokens import TokenBuffer
 from amoc_gevent.xmpp.errors import StreamError
 from amoc_gevent.xmpp.stanza import escaped
 
@@ -20,9 +21,7 @@ _SHARED_MAX = 16
 _DECLARATION = re.compile(rb"\s*(?:<\?[^>]*>\s*)*<!")
 """What RFC 6120 11.1 forbids before a stream begins: entities, and how they are declared."""
 
-_ROOT = re.compile(r"<([^\s?!/>]+)")
-
-_GREATER, _SLASH, _BANG, _ASK = b">/!?"
+_ROOT = re.compile(r"<([^\s?!/>\0]+)")
 
 Namespaces = tuple[tuple[str, str], ...]
 """What a stream's root declares: prefixes and what they stand for."""
@@ -35,27 +34,47 @@ class _Parser:
     """The C parser with what it has found: `ends` as elements end, below a `root` once that came.
 
     What XMLPullParser does, without its wrappers: the queue is a list, and once the root is known,
-    only the ends of elements are told.
+    only the ends of elements are told. What it read last ended `between` two stanzas, or the root
+    is `over`.
     """
 
-    __slots__ = ("_feed", "_parser", "ends", "root")
+    __slots__ = ("_feed", "_parser", "between", "ends", "over", "root")
 
     def __init__(self) -> None:
         parser: Any = XMLParser(target=TreeBuilder())  # noqa: S314  # expat bounds what entities do
         self.ends: list[tuple[str, Any]] = []
         self.root: Element | None = None
+        self.between = self.over = False
         parser._setevents(self.ends, ("start-ns", "start", "end"))
         self._parser = parser
         self._feed = parser.feed
 
-    def parse(self, data: bytes) -> None:
-        """Parse `data`. Raises StreamError for what is no XML."""
+    def parse(self, whole: bytes) -> list[Element]:
+        """Return what whole tokens complete below the root. Raises StreamError for what is no XML.
+
+        Before the root is known, that waits in the queue.
+        """
         try:
-            self._feed(data)
-            if not self.ends:
-                self._flush()
+            self._feed(whole)
         except ParseError as error:
             raise StreamError("not-well-formed", f"the server's XML is broken: {error}") from None
+        ends = self.ends
+        root = self.root
+        self.between = False
+        if root is None or not ends:
+            return []
+        last = ends[-1][1]
+        found = root[:]
+        if last is root:
+            self.over = True
+        elif found and found[-1] is not last:
+            found.pop()
+        else:
+            self.between = True
+        ends.clear()
+        if found:
+            del root[: len(found)]
+        return found
 
     def begin(self) -> Namespaces:
         """Take the root, if it came, and return what it declares."""
@@ -68,12 +87,6 @@ class _Parser:
                 break
             declared.append(what)
         return tuple(sorted(declared))
-
-    def _flush(self) -> None:
-        """Have a parser that waits for more parse what it has (expat 2.6 puts that off)."""
-        flush = getattr(self._parser, "flush", None)
-        if flush is not None:
-            flush()
 
 
 class _Shared:
@@ -109,7 +122,16 @@ class Reader:
     `header` has the attributes of the root, None before it came; `ended` is true after its end.
     """
 
-    __slots__ = ("_limit", "_parser", "_pending", "_prolog", "_shared", "ended", "header")
+    __slots__ = (
+        "_limit",
+        "_parser",
+        "_pending",
+        "_prolog",
+        "_shared",
+        "_tokens",
+        "ended",
+        "header",
+    )
 
     def __init__(self, limit: int = STANZA_MAX) -> None:
         self._limit = limit
@@ -117,58 +139,52 @@ class Reader:
         self._parser: _Parser | None = None
         self._shared: _Shared | None = None
         self._prolog = b""
+        self._tokens = TokenBuffer()
         self.header: dict[str, str] | None = None
         self.ended = False
 
     def feed(self, data: bytes) -> list[Element]:
         """Return the elements that `data` completes. Raises StreamError for what is no XML."""
-        shared = self._shared
-        parser = self._parser
-        if parser is None:
-            if data.isspace():
-                return []  # a sign of life
-            self._parser = parser = _Parser() if shared is None else shared.take()
-        if self.header is None:
-            self._begin(parser, data)
-        else:
-            parser.parse(data)
-        ends = parser.ends
-        root = parser.root
-        if root is None or not ends:
+        tokens = self._tokens
+        if self._parser is None and not tokens.size and data.isspace():
+            return []  # a sign of life
+        whole = tokens.feed(data)
+        if not whole:
             self._count(len(data))
             return []
-        last = ends[-1][1]
-        found = root[:]
-        if last is root:
+        parser = self._parser
+        if parser is None:
+            shared = self._shared
+            self._parser = parser = _Parser() if shared is None else shared.take()
+        found = self._begin(parser, whole) if self.header is None else parser.parse(whole)
+        if parser.over:
             self.ended = True
-        elif found and found[-1] is not last:
-            found.pop()
-            if found:  # what has begun since then came in `data`
-                self._pending = 0
-            else:
-                self._count(len(data))
-        else:
-            self._pending = 0
-            if shared is not None and _between(data):
+        elif not found:
+            self._count(len(data))
+            return found
+        elif parser.between:
+            if tokens.size:
+                tokens.drop_space()
+            shared = self._shared
+            if shared is not None:
                 self._parser = None
                 shared.parser = parser
-        ends.clear()
-        if found:
-            del root[: len(found)]
+        self._pending = tokens.size
         return found
 
-    def _begin(self, parser: _Parser, data: bytes) -> None:
+    def _begin(self, parser: _Parser, whole: bytes) -> list[Element]:
         """Look for the root, and for whom to share a parser with that has read such a one.
 
-        No document type may be declared before it, by which a few bytes could become many.
+        Return what is complete below it. No document type may be declared before it, by which a few
+        bytes could become many.
         """
-        self._prolog += data
+        self._prolog += whole
         if _DECLARATION.match(self._prolog):
             raise StreamError("restricted-xml", "the server declares a document type")
-        parser.parse(data)
+        parser.parse(whole)
         namespaces = parser.begin()
         if parser.root is None:
-            return
+            return []
         self.header = parser.root.attrib
         name = _ROOT.search(self._prolog.decode(errors="replace"))
         self._prolog = b""
@@ -177,6 +193,7 @@ class Reader:
             if kind not in _shared and len(_shared) < _SHARED_MAX:
                 _shared[kind] = _Shared(*kind)
             self._shared = _shared.get(kind)
+        return parser.parse(b"")
 
     def _count(self, size: int) -> None:
         self._pending += size
@@ -184,20 +201,3 @@ class Reader:
             raise StreamError(
                 "policy-violation", f"a stanza of more than {self._limit} bytes came in"
             )
-
-
-def _between(data: bytes) -> bool:
-    """Whether a parser that has read `data`, and told of an end in it, is within no tag or section.
-
-    A "<" begins a tag here, as it may stand in nothing else but sections, which XMPP does not have.
-    """
-    last = data.rfind(b"<")
-    if last < 0 or data[-1] != _GREATER:
-        return False
-    if data[last + 1] != _SLASH:
-        tag = data[last:]
-        single, double = tag.count(b"'"), tag.count(b'"')
-        if not tag.endswith(b"/>") or single % 2 or double % 2 or (single and double):
-            return False
-    # looking for one byte takes a tenth of the time
-    return (_BANG not in data or b"<!" not in data) and (_ASK not in data or b"<?" not in data)

@@ -1,5 +1,6 @@
 """How a client's stream is cut into stanzas: whatever the pieces that it comes in."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,9 +9,11 @@ from amoc_gevent.targets.xmpp.reader import (
     Event,
     Opened,
     Stanza,
+    StreamError,
     StreamReader,
     without_attribute,
 )
+from tests.expat import Watch
 
 HEADER = b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' to='a>b' xmlns:stream='x'>"
 STANZAS = [
@@ -20,9 +23,19 @@ STANZAS = [
     b"<a><b/></a>",
     b"<a><a><a/></a>text</a >",
     b"<a><![CDATA[</a><a/>]]></a>",
+    b"<a>1 > 0 ]]</a>",
     "<a n='ü'>schön &lt;a/&gt;</a>".encode(),
     b"<message\n to='b' ><body>1</body></message>",
 ]
+
+
+def in_pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[begin : begin + size] for begin in range(0, len(data), size)]
+
+
+def feed(reader: StreamReader, pieces: list[bytes]) -> list[Event]:
+    """Return all that comes out of these pieces."""
+    return [event for piece in pieces for event in reader.feed(piece)]
 
 
 def read(data: bytes, cuts: list[int]) -> list[Event]:
@@ -47,6 +60,56 @@ def test_each_stanza_comes_once_with_its_very_bytes(
     assert [isinstance(event, Closed) for event in events[-1:]] == [closes]
     found = [event.raw for event in events if isinstance(event, Stanza)]
     assert found == [stanza for stanza, _ in parts]
+
+
+class Watched:
+    """The parser of a reader, which must never be left with a part of a token."""
+
+    def __init__(self, reader: StreamReader) -> None:
+        self._parser, self._watch = reader._parser, Watch()
+        reader._parser = self
+
+    def Parse(self, data: bytes, last: bool) -> None:  # noqa: N802
+        self._parser.Parse(data, last)
+        self._watch.feed(data)
+        assert not self._watch.unread, data[-self._watch.unread :]
+
+    @property
+    def CurrentByteIndex(self) -> int:  # noqa: N802
+        return self._parser.CurrentByteIndex
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
+def test_expat_is_never_left_with_a_part_of_a_token(size: int) -> None:
+    data, reader = HEADER + b" ".join(STANZAS) + b"</stream:stream>", StreamReader()
+    Watched(reader)
+    events = feed(reader, in_pieces(data, size))
+    assert [event.raw for event in events if isinstance(event, Stanza)] == STANZAS
+
+
+@pytest.mark.parametrize("begin", [b"<a", b"<a b='", b"<a>", b"<a><![CDATA[", b"x"])
+def test_a_stanza_that_grows_too_long_is_refused(begin: bytes) -> None:
+    reader = StreamReader(1000)
+    reader.feed(HEADER + STANZAS[0])
+    reader.feed(begin)
+    with pytest.raises(StreamError, match="policy-violation"):
+        feed(reader, [b"xy"] * 1000)
+
+
+def test_white_space_between_two_stanzas_only_keeps_alive() -> None:
+    reader = StreamReader(1000)
+    reader.feed(HEADER)
+    for _ in range(2000):
+        assert reader.feed(b" ") == []
+    assert [event.raw for event in reader.feed(b"\n<a/>")] == [b"<a/>"]
+
+
+@pytest.mark.parametrize("part", [b"<!-- x -->", b"<?x y?>", b"<!DOCTYPE a>", b"<!DOCTYPE a [<!"])
+@pytest.mark.parametrize("size", [1, 100])
+def test_what_xmpp_forbids_is_told_at_once(part: bytes, size: int) -> None:
+    data = part if b"DOCTYPE" in part else HEADER + part
+    with pytest.raises(StreamError, match="restricted-xml"):
+        feed(StreamReader(), in_pieces(data, size))
 
 
 def test_only_the_own_attribute_of_a_stanza_is_taken_away() -> None:

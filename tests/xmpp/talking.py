@@ -62,6 +62,21 @@ def says(
     return handler
 
 
+def passes_on(target: tuple[str, int], size: int) -> Handler:
+    """Connect through to another server, whose bytes come in pieces of `size`."""
+
+    def handler(sock: Connection) -> None:
+        with gevent.socket.create_connection(target) as there:
+            back = gevent.spawn(_pieces, there, sock, size)
+            try:
+                while data := sock.recv(65536):
+                    there.sendall(data)
+            finally:
+                back.kill()
+
+    return handler
+
+
 def client(port: int, timeout: float = 10.0, **options) -> xmpp.Client:
     """A client of a scripted server, not connected."""
     server = xmpp.Server("127.0.0.1", port, tls="none", timeout=timeout, **options)
@@ -76,4 +91,12 @@ def _send(sock: Connection, data: bytes, piece: int) -> None:
     for start in range(0, len(data), piece or len(data)):
         sock.sendall(data[start : start + (piece or len(data))])
         if piece:
+            gevent.idle()
+
+
+def _pieces(source: object, sink: object, size: int) -> None:
+    """Pass bytes on in pieces."""
+    while data := source.recv(65536):
+        for start in range(0, len(data), size):
+            sink.sendall(data[start : start + size])
             gevent.idle()

@@ -14,7 +14,7 @@ from tests.leaks import connections_to, counting_from_now, nothing_leaks
 from tests.servers import Authority, wait_for
 from tests.transport.scripted import Scripted, refused_port, resets, stays_silent
 from tests.xmpp.clients import newcomers, where
-from tests.xmpp.talking import ENDS, HEADER, LOGIN, STEPS, client, says
+from tests.xmpp.talking import ENDS, HEADER, LOGIN, STEPS, client, passes_on, says
 from tests.xmpp_servers import XmppServer
 
 SHORT = 0.3
@@ -406,29 +406,6 @@ def test_a_login_over_tls_and_its_stanzas_in_pieces(ca: Authority, size: int) ->
             one.send_message(one.jid, "schön")
             assert one.wait_for("message", 20).body == "schön"
     assert errors() == {}
-
-
-def passes_on(target: tuple[str, int], size: int):
-    """Connect through to another server, whose bytes come in pieces."""
-
-    def handler(sock: object) -> None:
-        with gevent.socket.create_connection(target) as there:
-            back = gevent.spawn(pieces, there, sock, size)
-            try:
-                while data := sock.recv(65536):
-                    there.sendall(data)
-            finally:
-                back.kill()
-
-    return handler
-
-
-def pieces(source: object, sink: object, size: int) -> None:
-    """Pass bytes on in pieces."""
-    while data := source.recv(65536):
-        for start in range(0, len(data), size):
-            sink.sendall(data[start : start + size])
-            gevent.idle()
 
 
 def test_a_newer_session_of_the_same_resource_ends_the_older(xmpp_server: XmppServer) -> None:

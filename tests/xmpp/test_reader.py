@@ -1,13 +1,15 @@
 """The parser that streams share: whatever one of them does, none takes what is another's."""
 
-from xml.etree.ElementTree import tostring
+from xml.etree.ElementTree import fromstring, tostring
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amoc_gevent.xmpp import reader as reader_module
 from amoc_gevent.xmpp.errors import StreamError
 from amoc_gevent.xmpp.reader import Reader
+from tests.expat import WatchedParser
 
 ROOT = (
     b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' id='%s' version='1.0' "
@@ -22,6 +24,7 @@ STANZAS = (
     b"<iq type='result' id='2'/>",
     b"<stream:features><a xmlns='b'/></stream:features>",
     b"<message><body><![CDATA[</message>]]></body></message>",
+    b"<message id='>' to=\"'>\"><body>1 > 0 ]] &#x1F426;\xf0\x9f\x90\xa6</body></message>",
     b"<r xmlns='urn:xmpp:sm:3'/>",
     b" \n",
 )
@@ -35,13 +38,21 @@ def begun(name: bytes = b"s") -> Reader:
     return reader
 
 
+def feed(reader: Reader, pieces: list[bytes]) -> list[object]:
+    """Return all that comes out of these pieces."""
+    return [element for piece in pieces for element in reader.feed(piece)]
+
+
 def texts(elements: list[object]) -> list[str]:
     return [tostring(element, encoding="unicode").strip() for element in elements]
 
 
 def alone(stanzas: list[bytes]) -> list[str]:
-    """What a stream of its own, read at once, has in it."""
-    return texts(Reader().feed(ROOT % b"alone" + b"".join(stanzas)))
+    """What a document of its own, read at once, has in it."""
+    found = list(fromstring(ROOT % b"alone" + b"".join(stanzas) + END))
+    for element in found:
+        element.tail = None
+    return texts(found)
 
 
 @given(st.lists(st.lists(st.sampled_from(STANZAS), max_size=6), min_size=2, max_size=4), st.data())
@@ -62,12 +73,33 @@ def test_streams_that_come_in_pieces_all_mixed_up_are_each_what_they_are_alone(
         assert reader.ended
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
+def test_expat_is_never_left_with_a_part_of_a_token(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(reader_module, "XMLParser", WatchedParser)
+    monkeypatch.setattr(reader_module, "_shared", {})
+    data = ROOT % b"s" + b"".join(STANZAS) + END
+    reader = Reader()
+    found = feed(reader, [data[begin : begin + size] for begin in range(0, len(data), size)])
+    assert reader.ended
+    assert texts(found) == alone(list(STANZAS))
+
+
 def test_a_stream_between_two_stanzas_has_no_parser_of_its_own() -> None:
     reader = begun()
     for stanza in STANZAS:
         assert len(reader.feed(stanza)) == (0 if stanza.isspace() else 1)
-        if b"<![CDATA[" not in stanza and b'"' not in stanza:
-            assert reader._parser is None, stanza
+        assert reader._parser is None, stanza
+
+
+def test_a_stream_that_has_a_part_of_a_tag_has_no_parser_yet_and_loses_none_of_it() -> None:
+    reader = begun()
+    assert len(reader.feed(STANZAS[0] + b" \n<message")) == 1
+    for piece in (b" ", b" id='", b"1'", b"\n", b"/"):
+        assert reader.feed(piece) == []
+        assert reader._parser is None
+    assert texts(reader.feed(b">")) == alone([b"<message id='1'/>"])
 
 
 @pytest.mark.parametrize(
@@ -117,12 +149,17 @@ def test_streams_whose_roots_declare_other_names_are_kept_apart() -> None:
     assert component.ended
 
 
-def test_a_stream_in_another_encoding_is_read_by_a_parser_of_its_own() -> None:
-    text = (ROOT % b"s").decode() + STANZAS[0].decode()
-    reader = Reader()
-    found = reader.feed(text.encode("utf-16"))
-    found += reader.feed(STANZAS[0].decode().encode("utf-16-le"))
-    assert texts(found) == alone([STANZAS[0]] * 2)
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_stream_in_another_encoding_is_read_by_a_parser_of_its_own(encoding: str) -> None:
+    start, stanza = (
+        text.decode().encode(encoding) for text in (ROOT % b"s" + STANZAS[0], STANZAS[0])
+    )
+    readers = Reader(), Reader()
+    found = [texts(reader.feed("\ufeff".encode(encoding) + start)) for reader in readers]
+    for piece in (stanza[:-5], stanza[-5:]):
+        for reader, of_it in zip(readers, found, strict=True):
+            of_it.extend(texts(reader.feed(piece)))
+    assert found == [alone([STANZAS[0]] * 2)] * 2
     assert texts(begun(b"other").feed(STANZAS[0])) == alone([STANZAS[0]])
 
 
@@ -137,6 +174,15 @@ def test_a_stanza_that_grows_too_long_is_refused_and_a_sign_of_life_is_none() ->
         assert reader.feed(b"<message>" + b"x" * 90) == []
     with pytest.raises(StreamError, match="more than 1000 bytes"):
         reader.feed(b"x" * 20)
+
+
+@pytest.mark.parametrize("begin", [b"<message", b"<message id='", b"<message>", b"<![CDATA[", b"x"])
+def test_what_is_held_back_of_a_stanza_is_bounded_as_well(begin: bytes) -> None:
+    reader = Reader(limit=1000)
+    reader.feed(ROOT % b"s" + STANZAS[0])
+    reader.feed(begin)
+    with pytest.raises(StreamError, match="more than 1000 bytes"):
+        feed(reader, [b"xy"] * 1000)
 
 
 def test_stanzas_of_which_none_ends_a_piece_are_each_bounded_alone() -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from xml.parsers import expat
 
+from amoc_gevent.core.xml_tokens import TokenBuffer
+
 STREAM = "stream:stream"
 STANZA_MAX = 1 << 20
 
@@ -38,7 +40,7 @@ Event = Opened | Closed | Stanza
 
 
 class StreamReader:
-    """Feeds one stream to expat, which sees every byte; only the stream's children are kept.
+    """Feeds one stream to expat in whole tokens; only the stream's children are kept.
 
     Stanzas are those of the default namespace: one whose name has a prefix is not understood.
     `stanza_max` bounds a stanza (bytes).
@@ -57,6 +59,7 @@ class StreamReader:
         "_name",
         "_parser",
         "_stanza_max",
+        "_tokens",
     )
 
     def __init__(self, stanza_max: int = STANZA_MAX) -> None:
@@ -70,9 +73,8 @@ class StreamReader:
         self._held_size = 0
         self._data = b""
         self._events: list[Event] = []
+        self._tokens = TokenBuffer()
         parser = expat.ParserCreate("utf-8")
-        if hasattr(parser, "SetReparseDeferralEnabled"):  # else a split tag waits for more bytes
-            parser.SetReparseDeferralEnabled(False)
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._finish
         parser.CommentHandler = parser.StartDoctypeDeclHandler = self._restricted
@@ -84,13 +86,15 @@ class StreamReader:
         parser = self._parser
         if parser is None:
             return []
-        self._held.append(data)
-        self._held_size += len(data)
         events = self._events = []
-        try:
-            parser.Parse(data, False)
-        except expat.ExpatError:
-            raise StreamError("not-well-formed") from None
+        whole = self._tokens.feed(data)
+        if whole:
+            self._held.append(whole)
+            self._held_size += len(whole)
+            try:
+                parser.Parse(whole, False)
+            except expat.ExpatError:
+                raise StreamError("not-well-formed") from None
         self._keep()
         return events
 
@@ -103,16 +107,16 @@ class StreamReader:
         keep = self._held_size - (self._end - self._base)
         if keep == 0:
             self._held.clear()
-        elif self._depth == 1 or self._end != self._base:
-            rest = self._all()[self._end - self._base :]
-            if self._depth == 1 and rest.isspace():
-                self._end += keep
-                keep = 0
-                self._held.clear()
-            else:
-                self._held = [rest]
+        elif self._end != self._base:
+            self._held = [self._all()[self._end - self._base :]]
         self._base, self._held_size = self._end, keep
-        if keep > self._stanza_max:
+        tokens = self._tokens
+        if tokens.size:
+            if self._depth == 1:
+                tokens.drop_space()
+            if keep + tokens.size > self._stanza_max:
+                raise StreamError("policy-violation")
+        elif keep > self._stanza_max:
             raise StreamError("policy-violation")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ import slixmpp
 from gevent.event import Event
 
 from amoc_gevent import user
+from amoc_gevent.core.xml_tokens import TokenBuffer
 from amoc_gevent.errors import AmocError
 from amoc_gevent.transport import tls
 from amoc_gevent.xmpp.sleek import loop, recording
@@ -54,6 +55,7 @@ class Connection(Handling):
         """Make what slixmpp's constructor already needs."""
         self._loop = loop.get()
         self.__steps = recording.Steps()
+        self.__tokens = TokenBuffer()
         self.face_events = Events(self.__cut)
         self.__connected = Event()
         self.session_started_event = Event()
@@ -86,6 +88,17 @@ class Connection(Handling):
         cert = (self.certfile, self.keyfile) if self.certfile and self.keyfile else None
         ca = self.ca_certs
         return tls.context(ca if isinstance(ca, bool) else str(ca) if ca else False, cert)
+
+    def init_parser(self) -> None:
+        """Begin to read a stream, for slixmpp."""
+        self.__tokens = TokenBuffer()
+        super().init_parser()
+
+    def data_received(self, data: bytes) -> None:
+        """Have slixmpp read what is whole, for asyncio: its parser may leave the rest unread."""
+        whole = self.__tokens.feed(data)
+        if whole:
+            super().data_received(whole)
 
     async def start_tls(self) -> bool:
         """Negotiate TLS, for slixmpp, and record it."""

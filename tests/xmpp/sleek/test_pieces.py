@@ -1,0 +1,47 @@
+"""A server whose bytes come in pieces: slixmpp's parser is given whole tokens as well."""
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from amoc_gevent.targets.xmpp import XmppServer as DemoServer
+from amoc_gevent.xmpp import sleek as sleekxmpp
+from tests.expat import Watch
+from tests.servers import wait_for
+from tests.transport.scripted import Scripted
+from tests.xmpp.talking import passes_on
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_a_login_and_a_message_in_pieces(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    unread: list[bytes] = []
+
+    class Watched(ElementTree.XMLPullParser):
+        def __init__(self, events: Any) -> None:
+            super().__init__(events)
+            self._watch = Watch()
+
+        def feed(self, data: bytes) -> None:
+            super().feed(data)
+            self._watch.feed(data)
+            if self._watch.unread:
+                unread.append(data)
+
+    monkeypatch.setattr(ElementTree, "XMLPullParser", Watched)
+    bodies: list[str] = []
+    with DemoServer() as target, Scripted(passes_on(target.address, size)) as between:
+        one = sleekxmpp.ClientXMPP("user_1@localhost/r", "password_1")
+        one.add_event_handler("message", lambda message: bodies.append(message["body"]))
+        one.add_event_handler(
+            "session_start", lambda _: one.send_message(one.boundjid, "schön > 1")
+        )
+        try:
+            assert one.connect(("127.0.0.1", between.port), use_tls=False)
+            one.process()
+            wait_for(lambda: bodies, what="the message")
+        finally:
+            one.disconnect()
+            one.face_join()
+    assert bodies == ["schön > 1"]
+    assert unread == []
