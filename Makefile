@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 HTTPBIN := httpbin==0.10.4
+XMPP_TESTS := tests/core/test_xml_tokens.py tests/xmpp $(wildcard tests/*/test_xmpp*.py)
 RELEASED := setup.py pyproject.toml deploy/release.py deploy/launch.py \
     $(wildcard $(shell git rev-parse --git-path logs/HEAD 2>/dev/null)) \
     $(shell find amoc_gevent scenarios -type f -not -name '*.pyc')
@@ -22,8 +23,8 @@ CHECKED = $(if $(CHECK),--check)
 HAS_SBIN := PATH="$$PATH:/usr/sbin" command -v
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-xmpp release prepare unprepare deploy status attach logs stop test check bench \
-    clean
+.PHONY: help run run-xmpp release prepare unprepare deploy status attach logs stop test test-xmpp \
+    check bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1         \2/p' $(MAKEFILE_LIST) \
@@ -43,6 +44,17 @@ define demo
 	done; \
 	echo "Demo server on $$where: 200 users load it for 15 s (scenarios/$(2).py)"; \
 	$(BIN)/amoc run $(2) 1 200 --duration 15s --user-rate 100/s $(3) $(ARGS)
+endef
+
+# $(call tests,FILES): run the tests in FILES, or all.
+define tests
+	@missing=; for pair in nginx:nginx-light prosody:prosody ejabberdctl:ejabberd ip:iproute2 \
+	        iptables:iptables carbon-cache:graphite-carbon graphite-manage:graphite-web \
+	        sshd:openssh-server; do \
+	    $(HAS_SBIN) $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
+	done; \
+	[ -z "$$missing" ] || bash .ci/packages $$missing || true
+	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(1) $(ARGS)
 endef
 
 run: $(VENV)/.installed ## Load the demo HTTP server with 200 users for 15 s
@@ -75,13 +87,10 @@ stop: $(VENV)/.installed ## End master and nodes; FORCE=1 a run that goes on, to
 	@$(ON_HOSTS) stop $(CHOSEN) $(CHECKED) $(if $(FORCE),--force)
 
 test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
-	@missing=; for pair in nginx:nginx-light prosody:prosody ejabberdctl:ejabberd ip:iproute2 \
-	        iptables:iptables carbon-cache:graphite-carbon graphite-manage:graphite-web \
-	        sshd:openssh-server; do \
-	    $(HAS_SBIN) $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
-	done; \
-	[ -z "$$missing" ] || bash .ci/packages $$missing || true
-	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
+	$(call tests,)
+
+test-xmpp: $(VENV)/.test ## Run the tests of XMPP only
+	$(call tests,$(XMPP_TESTS))
 
 check: $(VENV)/.check ## Check style, types and the arrows between modules
 	@$(BIN)/ruff check --quiet .
