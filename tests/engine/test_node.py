@@ -334,8 +334,17 @@ def test_who_ended_in_reports_that_were_dropped_is_told_of_again(
     monkeypatch.setattr(outbox, "KEPT_REPORTS", 1)
     until(lambda: master.newest.oldest > last, "these reports to be dropped")
     until_told(lambda: master.acknowledge(0), lambda: ended(last) == [(1, 5)])
+    until_told(lambda: master.acknowledge(0), lambda: master.newest.sequence > last + 20)
+    assert len(told_of_dropped(master)) == 1
+    until_told(
+        lambda: master.acknowledge(master.newest.sequence),
+        lambda: len(told_of_dropped(master)) == 2,
+    )
+
+
+def told_of_dropped(master: PlayedMaster) -> list[str]:
     events = [event for report in master.reports for event in report.events]
-    assert any(event.kind == "reports-dropped" for event in events)
+    return [event.text for event in events if event.kind == "reports-dropped"]
 
 
 def test_a_name_that_is_taken_is_said_once_and_runs_nothing(
