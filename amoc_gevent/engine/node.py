@@ -247,6 +247,8 @@ class Node:
         elif plan.going_on and not self._plan.going_on:
             self._refuse_to_go_back(plan)
             return
+        elif plan.version < self._plan.version:
+            return  # of a master that could not store this one: it hears of it, and surpasses it
         self._plan = plan
         for move in plan.moves:
             for first, last in move.ended:

@@ -182,6 +182,29 @@ def test_an_acknowledgement_of_another_life_drops_nothing(master: PlayedMaster) 
     assert master.newest.oldest == 1
 
 
+def test_a_master_that_knows_less_of_the_plan_hears_so_whatever_it_says_first(
+    master: PlayedMaster, tmp_path: Path
+) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(SCENARIO)
+    plan = plan_of(path)
+    until_told(
+        lambda: master.publish(replace(plan, version=7)),
+        lambda: master.newest.plan_version == 7,
+    )
+    master.life = "second"
+    last = master.newest.sequence
+    until_told(
+        lambda: master.publish(replace(plan, version=5)),
+        lambda: master.newest.sequence > last + 20,
+    )
+    assert {report.plan_version for report in master.reports if report.sequence > last} == {7}
+    until_told(
+        lambda: master.publish(replace(plan, version=8)),
+        lambda: master.newest.plan_version == 8,
+    )
+
+
 def test_more_reports_than_are_kept_stop_no_acknowledgement() -> None:
     kept = outbox.Outbox(lambda _: True)
     for _ in range(outbox.KEPT_REPORTS + 10):
