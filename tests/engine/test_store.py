@@ -284,6 +284,15 @@ def test_a_file_that_is_removed_or_replaced_is_written_again(
     assert not [one for one in store_of(stage).path.parent.iterdir() if "runs.db" not in one.name]
 
 
+def test_a_new_file_is_its_owners_alone_from_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)
+    with Store(tmp_path / "runs.db") as store:
+        modes = {path.stat().st_mode & 0o777 for path in store.path.parent.iterdir()}
+    assert modes == {0o600}
+
+
 class Once:
     """An output that leaves one thing: once, and again where all is written anew."""
 
