@@ -337,6 +337,28 @@ def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
     assert counted == 0  # nobody who was cut has ended a round
 
 
+def test_a_worker_that_is_killed_after_the_lease_is_told_of(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(SCENARIO)
+    master, plan = stage.master, plan_of(path)
+
+    def grant() -> None:
+        master.publish(plan)
+        master.acknowledge(0, lease=2.0)
+
+    until_told(grant, lambda: running(master) == 5, "users under a lease")
+    [worker] = stage.node._crew.workers
+    os.kill(worker.pid, signal.SIGSTOP)
+    until(lambda: not worker.alive, "the end of the worker, which stands still")
+
+    def told() -> list[str]:
+        events = [event for report in master.reports for event in report.events]
+        return [event.text for event in events if event.kind == "worker-lost"]
+
+    until(told, "what it costs")
+    assert "what it had not reported is lost" in told()[0]
+
+
 def test_who_ended_in_reports_that_were_dropped_is_told_of_again(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
