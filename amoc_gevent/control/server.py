@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class ControlServer:
         try:
             with short_enough(path) as name:
                 listener.bind(name)
+                self._file = os.stat(name)  # noqa: PTH116  # the name need not be a path
         except OSError as error:
             listener.close()
             raise AmocError(f"no control socket at {path}: {error.strerror or error}") from error
@@ -64,9 +65,11 @@ class ControlServer:
         self._server.start()
 
     def close(self) -> None:
-        """Stop answering and remove the socket."""
+        """Stop answering and remove the socket, unless another one is in its place."""
         self._server.stop()
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            if os.path.samestat(self._path.stat(), self._file):
+                self._path.unlink()
 
     def _serve(self, connection: socket.socket, _address: object) -> None:
         with connection, connection.makefile("rb") as lines:

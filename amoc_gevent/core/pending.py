@@ -17,8 +17,11 @@ NOTHING = Pending({}, ())
 class Output(Protocol):
     """An output that must not lose what it has not delivered when the master dies."""
 
-    def pending(self) -> Pending:
-        """Return all changes since the ones that were last stored."""
+    def pending(self, *, anew: bool = False) -> Pending:
+        """Return all changes since the ones that were last stored.
+
+        `anew`: return all that there is, as nothing of it is stored where it goes now.
+        """
 
     def stored(self) -> None:
         """Note that the changes which `pending` returned last are stored."""
@@ -30,7 +33,7 @@ class Nothing:
     def __init__(self, keys: Iterable[str] = ()) -> None:
         self._keys = (*keys,)
 
-    def pending(self) -> Pending:
+    def pending(self, *, anew: bool = False) -> Pending:  # noqa: ARG002  # an output's
         """Return that the keys are to be dropped."""
         return Pending({}, self._keys)
 

@@ -70,7 +70,8 @@ class Daemon:
         faulthandler.cancel_dump_traceback_later()
         if error is None:
             log.info("%s ended", self._kind)
-        self._home.socket(self._kind).unlink(missing_ok=True)
+        if self._pid_file.held:
+            self._home.socket(self._kind).unlink(missing_ok=True)
         self._pid_file.release()
 
     def ready(self, what: str) -> None:

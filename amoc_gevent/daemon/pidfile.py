@@ -36,8 +36,18 @@ class PidFile:
 
     def release(self) -> None:
         """Remove the file while it is still ours, then let go of it."""
-        self._path.unlink(missing_ok=True)
+        if self.held:
+            self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
+
+    @property
+    def held(self) -> bool:
+        """Whether the path still names this claim: a home may be removed, and claimed anew."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return False
+        return os.path.samestat(os.fstat(self._descriptor), found)
 
 
 def _claimed(path: Path, what: str) -> int:

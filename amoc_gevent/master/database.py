@@ -66,6 +66,8 @@ class Database:
 
     def _open(self) -> None:
         try:
+            with suppress(FileExistsError):  # else SQLite makes it, and others could open it first
+                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             connection = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
             try:
                 self.path.chmod(0o600)

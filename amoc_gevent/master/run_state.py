@@ -193,7 +193,7 @@ class Keeper:
             if run is not None:
                 self._write(run, store, new, generation, whole=checkpoint or self._is_due())
             else:
-                store.save_nodes(new, self._output.pending())
+                self._write_nodes(store, new, generation)
         except FAILURES as error:
             self._fail(error)
             return False
@@ -233,7 +233,7 @@ class Keeper:
             run,
             parts,
             nodes,
-            self._output.pending(),
+            self._output.pending(anew=anew),
             generation=generation,
             anew=self._code if anew else None,
         )
@@ -243,6 +243,12 @@ class Keeper:
         if whole:
             self._rows_saved = len(run.results.rows)
             self._checkpoint = clock.monotonic()
+
+    def _write_nodes(self, store: Store, nodes: list[NodeView], generation: int) -> None:
+        anew = generation != self._generation
+        nodes = [*self._nodes.values()] if anew else nodes
+        store.save_nodes(nodes, self._output.pending(anew=anew), generation=generation, anew=anew)
+        self._generation = generation
 
     def _note(
         self, second: int, snapshot: Snapshot, health: list[Health], users: UserCounts

@@ -207,9 +207,21 @@ class Store:
             [(node.name, records.encode(records.record_of_node(node))) for node in nodes],
         )
 
-    def save_nodes(self, nodes: Iterable[NodeView], pending: Pending = NOTHING) -> None:
-        """Write what was received of the nodes, and is `pending`, while no run goes on."""
-        with self._database.writing() as db:
+    def save_nodes(
+        self,
+        nodes: Iterable[NodeView],
+        pending: Pending = NOTHING,
+        *,
+        generation: int | None = None,
+        anew: bool = False,
+    ) -> None:
+        """Write what was received of the nodes, and is `pending`, while no run goes on.
+
+        `anew`: what is pending takes the place of all that is there. `generation` is as in `save`.
+        """
+        with self._database.writing(generation) as db:
+            if anew:
+                db.execute("DELETE FROM pending")
             self._save_nodes(db, nodes)
             self._save_pending(db, pending)
 

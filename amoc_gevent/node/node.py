@@ -92,7 +92,7 @@ class Node:
         self._outbox = Outbox(self._reports.push)
         self._crew = Crew(workers, orders, worker_reports, self._event, self._on_death, on_output)
         self._plan = Plan()
-        self._master = self._told_stopped = ""
+        self._master = self._told_stopped = self._told_dropped = ""
         self._offset = OffsetEstimate()
         self._until = NEVER
         self._grace = LEASE_GRACE_S
@@ -218,7 +218,7 @@ class Node:
             return
         self.refused = ""
         self._outbox.acknowledge(ack.sequence)
-        self._tell_of_dropped()
+        self._tell_of_dropped(ack)
         self._offset.exchange(ack.sent, ack.received, ack.time, now)
         plan = self._plan
         if (plan.run, plan.version >= ack.version) == (ack.run, True):
@@ -226,16 +226,20 @@ class Node:
             self._grace = min(LEASE_GRACE_S, ack.lease / 8)
         self._go_on()
 
-    def _tell_of_dropped(self) -> None:
-        """Tell the master, now that it answers, of reports that it will never get.
+    def _tell_of_dropped(self, ack: Ack) -> None:
+        """Tell the master, now that it answers, of reports that it will not get any more.
 
-        Users whose ends were in them will not start again, so it must hear of those once more.
+        Users whose ends were in them will not start again, so it must hear of those once more. A
+        master that cannot store what it gets hears of the first ones, and of the rest once it can.
         """
+        if ack.sequence < self._outbox.oldest - 1 and self._told_dropped == self._master:
+            return
         dropped = self._outbox.take_dropped()
         if dropped:
+            self._told_dropped = self._master
             self._ended.extend(self._ended_ids)
-            text = f"node {self.name} dropped {dropped} reports that the master did not answer"
-            self._event("reports-dropped", f"{text}: what was measured in them is missing")
+            text = f"node {self.name} dropped {dropped} reports that were not acknowledged"
+            self._event("reports-dropped", f"{text}: those that the master never got are missing")
 
     def _take_plan(self, plan: Plan) -> None:
         if plan.run != self._plan.run:
@@ -243,6 +247,8 @@ class Node:
         elif plan.going_on and not self._plan.going_on:
             self._refuse_to_go_back(plan)
             return
+        elif plan.version < self._plan.version:
+            return  # of a master that could not store this one: it hears of it, and surpasses it
         self._plan = plan
         for move in plan.moves:
             for first, last in move.ended:
@@ -267,6 +273,7 @@ class Node:
         """End what is left of the last run."""
         self._crew.renew()
         self._outbox.take_dropped()
+        self._told_dropped = ""
         self._seconds = OpenSeconds()
         self._events.clear()
         self._refusals = Refusals()

@@ -19,6 +19,10 @@ TICK_S = 0.1
 SILENT_S = 3
 WHAT_A_DEATH_COSTS = "it is started again and its users return; what it had not reported is lost"
 
+OUTLAWED = (
+    "did not end when its node's lease was over, and was killed; what it had not reported is lost"
+)
+
 SILENCE = f"has not reported for {SILENT_S} s: one call holds it, or it was stopped"
 
 
@@ -110,6 +114,8 @@ class Crew:
         if worker not in self.workers or worker.state == "stopped":
             return
         if worker.outlawed:
+            text = f"worker {worker.index + 1} (pid {worker.pid}) {OUTLAWED}"
+            self._on_event("worker-lost", text)
             worker.note_stopped(return_later=self._going_on)
             self._on_death(worker.index)
             return

@@ -295,3 +295,14 @@ def test_who_leaves_before_the_answer_harms_nobody(path: Path) -> None:
         "result": {"heard": type(Status()).__name__},
     }
     polite.close()
+
+
+def test_one_that_lost_its_socket_leaves_that_of_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    first = ControlServer(path, handle)
+    path.rename(tmp_path / "old.sock")
+    second = ControlServer(path, handle)
+    first.close()
+    assert path.is_socket()
+    second.close()
+    assert not path.exists()

@@ -78,3 +78,13 @@ def test_a_file_that_was_replaced_is_no_claim_on_the_new_one(path: Path) -> None
 def test_a_directory_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(AmocError, match=r"master\.pid cannot be written: No such file"):
         PidFile(tmp_path / "none/master.pid", "master")
+
+
+def test_who_lost_its_file_leaves_that_of_the_next_one(path: Path) -> None:
+    first = PidFile(path, "master")
+    path.unlink()
+    second = PidFile(path, "master")
+    first.release()
+    assert holder(path) == os.getpid()
+    second.release()
+    assert not path.exists()

@@ -463,7 +463,7 @@ class Tally:
     def _add(self, _second: int, snapshot: Snapshot, *_: object) -> None:
         self.rounds += snapshot.iterations
 
-    def pending(self) -> Pending:
+    def pending(self, *, anew: bool = False) -> Pending:
         return Pending({"rounds": b"%d" % self.rounds}, ["rounds before"])
 
     def stored(self) -> None:

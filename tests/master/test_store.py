@@ -13,6 +13,7 @@ import pytest
 from amoc_gevent import clock
 from amoc_gevent.core.measure.snapshot import Operation, Snapshot
 from amoc_gevent.core.messages import Event
+from amoc_gevent.core.pending import Pending
 from amoc_gevent.core.run.commands import Add, Runs, Set, Status, Stop
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError
@@ -281,6 +282,46 @@ def test_a_file_that_is_removed_or_replaced_is_written_again(
     assert stage.master.find_run(run.id).results.operations == 800
     assert stage.master.nodes["a"].acknowledged > 0
     assert not [one for one in store_of(stage).path.parent.iterdir() if "runs.db" not in one.name]
+
+
+def test_a_new_file_is_its_owners_alone_from_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)
+    with Store(tmp_path / "runs.db") as store:
+        modes = {path.stat().st_mode & 0o777 for path in store.path.parent.iterdir()}
+    assert modes == {0o600}
+
+
+class Once:
+    """An output that leaves one thing: once, and again where all is written anew."""
+
+    def __init__(self) -> None:
+        self._put = {"whole": b"interval"}
+
+    def pending(self, *, anew: bool = False) -> Pending:
+        return Pending({"whole": b"interval"} if anew else self._put, ())
+
+    def stored(self) -> None:
+        self._put = {}
+
+
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize("harm", [remove, remove_log, replace_by_nothing, replace_by_earlier])
+def test_what_an_output_leaves_is_written_again_too(
+    stage: Stage, harm: Callable[[Path], None], runs: bool
+) -> None:
+    if runs:
+        stage.running("a")
+    else:
+        stage.join("a")
+    stage.master.attach(Once())
+    until(lambda: stage.master.pending() == {"whole": b"interval"}, "it to be stored")
+    harm(store_of(stage).path)
+    until(lambda: store_of(stage)._database.generation > 1, "the file to be opened again")
+    until(lambda: stage.master.pending() == {"whole": b"interval"}, "it to be stored again")
+    with Store(store_of(stage).path) as again:
+        assert [node.name for node in again.nodes(0.0)] == ["a"]
 
 
 def test_what_is_no_database_is_told_of_until_it_is_moved_away(stage: Stage) -> None:

@@ -183,6 +183,29 @@ def test_an_acknowledgement_of_another_life_drops_nothing(master: PlayedMaster) 
     assert master.newest.oldest == 1
 
 
+def test_a_master_that_knows_less_of_the_plan_hears_so_whatever_it_says_first(
+    master: PlayedMaster, tmp_path: Path
+) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(SCENARIO)
+    plan = plan_of(path)
+    until_told(
+        lambda: master.publish(replace(plan, version=7)),
+        lambda: master.newest.plan_version == 7,
+    )
+    master.life = "second"
+    last = master.newest.sequence
+    until_told(
+        lambda: master.publish(replace(plan, version=5)),
+        lambda: master.newest.sequence > last + 20,
+    )
+    assert {report.plan_version for report in master.reports if report.sequence > last} == {7}
+    until_told(
+        lambda: master.publish(replace(plan, version=8)),
+        lambda: master.newest.plan_version == 8,
+    )
+
+
 def test_more_reports_than_are_kept_stop_no_acknowledgement() -> None:
     kept = outbox.Outbox(lambda _: True)
     for _ in range(outbox.KEPT_REPORTS + 10):
@@ -315,6 +338,28 @@ def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
     assert counted == 0  # nobody who was cut has ended a round
 
 
+def test_a_worker_that_is_killed_after_the_lease_is_told_of(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(SCENARIO)
+    master, plan = stage.master, plan_of(path)
+
+    def grant() -> None:
+        master.publish(plan)
+        master.acknowledge(0, lease=2.0)
+
+    until_told(grant, lambda: running(master) == 5, "users under a lease")
+    [worker] = stage.node._crew.workers
+    os.kill(worker.pid, signal.SIGSTOP)
+    until(lambda: not worker.alive, "the end of the worker, which stands still")
+
+    def told() -> list[str]:
+        events = [event for report in master.reports for event in report.events]
+        return [event.text for event in events if event.kind == "worker-lost"]
+
+    until(told, "what it costs")
+    assert "what it had not reported is lost" in told()[0]
+
+
 def test_who_ended_in_reports_that_were_dropped_is_told_of_again(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,8 +380,17 @@ def test_who_ended_in_reports_that_were_dropped_is_told_of_again(
     monkeypatch.setattr(outbox, "KEPT_REPORTS", 1)
     until(lambda: master.newest.oldest > last, "these reports to be dropped")
     until_told(lambda: master.acknowledge(0), lambda: ended(last) == [(1, 5)])
+    until_told(lambda: master.acknowledge(0), lambda: master.newest.sequence > last + 20)
+    assert len(told_of_dropped(master)) == 1
+    until_told(
+        lambda: master.acknowledge(master.newest.sequence),
+        lambda: len(told_of_dropped(master)) == 2,
+    )
+
+
+def told_of_dropped(master: PlayedMaster) -> list[str]:
     events = [event for report in master.reports for event in report.events]
-    assert any(event.kind == "reports-dropped" for event in events)
+    return [event.text for event in events if event.kind == "reports-dropped"]
 
 
 def test_a_name_that_is_taken_is_said_once_and_runs_nothing(

@@ -109,10 +109,13 @@ class Graphite:
         if self._events is not None:
             self._events.put(left.annotations)
 
-    def pending(self) -> Pending:
-        """Return what is to be stored for the next master, up to this moment of the run."""
+    def pending(self, *, anew: bool = False) -> Pending:
+        """Return what is to be stored for the next master, up to this moment of the run.
+
+        That is what changed, or all that there is where nothing is stored yet (`anew`).
+        """
         self._look()
-        return self._keeping.pending() if self._keeping is not None else NOTHING
+        return self._keeping.pending(anew=anew) if self._keeping is not None else NOTHING
 
     def stored(self) -> None:
         """Note that it is stored."""

@@ -185,6 +185,11 @@ class Intervals:
         """Return the parts of intervals that came in since `kept` was last called, in order."""
         return [self._unkept[start] for start in sorted(self._unkept)]
 
+    def all(self) -> list[Interval]:
+        """Return the intervals that can still change, and what is not stored of earlier ones."""
+        found = self._unkept | self._kept
+        return [found[start] for start in sorted(found)]
+
     def kept(self) -> None:
         """Note that they are stored."""
         self._unkept.clear()

@@ -106,26 +106,33 @@ class Keeping:
         self._number = max((part.number for part in self._parts), default=0)
         self._small = {key: stored[key] for key in (MARK, ANNOTATIONS) if key in stored}
         self._returned = Pending({}, ())
+        self._anew = False
         intervals.keeps = True
 
-    def pending(self) -> Pending:
-        """Return what is to be stored, and what is not needed any more."""
+    def pending(self, *, anew: bool = False) -> Pending:
+        """Return what is to be stored, and what is not needed any more.
+
+        `anew`: return all that is to be stored, as nothing is.
+        """
         seconds, number, begin = self._intervals.seconds, self._number + 1, self._begin()
+        stored, small = (set[_Part](), dict[str, bytes]()) if anew else (self._parts, self._small)
         put = {
             _Part(part.start, seconds, number).key: codec.encode(part)
-            for part in self._intervals.unkept()
+            for part in (self._intervals.all() if anew else self._intervals.unkept())
             if part.start >= begin
         }
-        put |= {key: data for key, data in self._now().items() if self._small.get(key) != data}
-        drop = [part.key for part in self._parts if part.start < begin]
-        if self._events is None and ANNOTATIONS in self._small:
+        put |= {key: data for key, data in self._now().items() if small.get(key) != data}
+        drop = [part.key for part in stored if part.start < begin]
+        if self._events is None and ANNOTATIONS in small:
             drop.append(ANNOTATIONS)
-        self._returned = Pending(put, drop)
+        self._returned, self._anew = Pending(put, drop), anew
         return self._returned
 
     def stored(self) -> None:
         """Note that all this is stored."""
         put, drop = self._returned
+        if self._anew:
+            self._parts, self._small = set(), {}
         for key in drop:
             self._small.pop(key, None)
         self._parts -= {*map(_Part.of, filter(_is_part, drop))}

@@ -21,7 +21,7 @@ _SHARED_MAX = 16
 _DECLARATION = re.compile(rb"\s*(?:<\?[^>]*>\s*)*<!")
 """What RFC 6120 11.1 forbids before a stream begins: entities, and how they are declared."""
 
-_ROOT = re.compile(r"<([^\s?!/>]+)")
+_ROOT = re.compile(r"<([^\s?!/>\0]+)")
 
 Namespaces = tuple[tuple[str, str], ...]
 """What a stream's root declares: prefixes and what they stand for."""
@@ -34,25 +34,47 @@ class _Parser:
     """The C parser with what it has found: `ends` as elements end, below a `root` once that came.
 
     What XMLPullParser does, without its wrappers: the queue is a list, and once the root is known,
-    only the ends of elements are told.
+    only the ends of elements are told. What it read last ended `between` two stanzas, or the root
+    is `over`.
     """
 
-    __slots__ = ("_feed", "_parser", "ends", "root")
+    __slots__ = ("_feed", "_parser", "between", "ends", "over", "root")
 
     def __init__(self) -> None:
         parser: Any = XMLParser(target=TreeBuilder())  # noqa: S314  # expat bounds what entities do
         self.ends: list[tuple[str, Any]] = []
         self.root: Element | None = None
+        self.between = self.over = False
         parser._setevents(self.ends, ("start-ns", "start", "end"))
         self._parser = parser
         self._feed = parser.feed
 
-    def parse(self, data: bytes) -> None:
-        """Parse `data`, which is whole tokens. Raises StreamError for what is no XML."""
+    def parse(self, whole: bytes) -> list[Element]:
+        """Return what whole tokens complete below the root. Raises StreamError for what is no XML.
+
+        Before the root is known, that waits in the queue.
+        """
         try:
-            self._feed(data)
+            self._feed(whole)
         except ParseError as error:
             raise StreamError("not-well-formed", f"the server's XML is broken: {error}") from None
+        ends = self.ends
+        root = self.root
+        self.between = False
+        if root is None or not ends:
+            return []
+        last = ends[-1][1]
+        found = root[:]
+        if last is root:
+            self.over = True
+        elif found and found[-1] is not last:
+            found.pop()
+        else:
+            self.between = True
+        ends.clear()
+        if found:
+            del root[: len(found)]
+        return found
 
     def begin(self) -> Namespaces:
         """Take the root, if it came, and return what it declares."""
@@ -127,55 +149,42 @@ class Reader:
         if self._parser is None and not tokens.size and data.isspace():
             return []  # a sign of life
         whole = tokens.feed(data)
-        found = self._parse(whole) if whole else []
-        if found:
-            self._pending = tokens.size
-        elif not self.ended:
+        if not whole:
             self._count(len(data))
-        return found
-
-    def _parse(self, whole: bytes) -> list[Element]:
-        shared = self._shared
+            return []
         parser = self._parser
         if parser is None:
+            shared = self._shared
             self._parser = parser = _Parser() if shared is None else shared.take()
-        if self.header is None:
-            self._begin(parser, whole)
-        else:
-            parser.parse(whole)
-        ends = parser.ends
-        root = parser.root
-        if root is None or not ends:
-            return []
-        last = ends[-1][1]
-        found = root[:]
-        if last is root:
+        found = self._begin(parser, whole) if self.header is None else parser.parse(whole)
+        if parser.over:
             self.ended = True
-        elif found and found[-1] is not last:
-            found.pop()
-        else:  # what the parser has read ends between two stanzas
-            if self._tokens.size:
-                self._tokens.drop_space()
+        elif not found:
+            self._count(len(data))
+            return found
+        elif parser.between:
+            if tokens.size:
+                tokens.drop_space()
+            shared = self._shared
             if shared is not None:
                 self._parser = None
                 shared.parser = parser
-        ends.clear()
-        if found:
-            del root[: len(found)]
+        self._pending = tokens.size
         return found
 
-    def _begin(self, parser: _Parser, data: bytes) -> None:
+    def _begin(self, parser: _Parser, whole: bytes) -> list[Element]:
         """Look for the root, and for whom to share a parser with that has read such a one.
 
-        No document type may be declared before it, by which a few bytes could become many.
+        Return what is complete below it. No document type may be declared before it, by which a few
+        bytes could become many.
         """
-        self._prolog += data
+        self._prolog += whole
         if _DECLARATION.match(self._prolog):
             raise StreamError("restricted-xml", "the server declares a document type")
-        parser.parse(data)
+        parser.parse(whole)
         namespaces = parser.begin()
         if parser.root is None:
-            return
+            return []
         self.header = parser.root.attrib
         name = _ROOT.search(self._prolog.decode(errors="replace"))
         self._prolog = b""
@@ -184,6 +193,7 @@ class Reader:
             if kind not in _shared and len(_shared) < _SHARED_MAX:
                 _shared[kind] = _Shared(*kind)
             self._shared = _shared.get(kind)
+        return parser.parse(b"")
 
     def _count(self, size: int) -> None:
         self._pending += size

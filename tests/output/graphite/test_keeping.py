@@ -116,9 +116,10 @@ class Masters:
         snapshot.histograms["sizes"] = ("bytes", measured(latencies).operation("a").latency)
         run.results.add(second, snapshot, [], NOBODY)
 
-    def save(self) -> None:
-        """Write the run store."""
-        put, drop = self.graphite.pending()
+    def save(self, *, anew: bool = False) -> None:
+        """Write the run store, or another one in its place."""
+        put, drop = self.graphite.pending(anew=anew)
+        self.stored = {} if anew else self.stored
         self.stored |= put
         for key in drop:
             del self.stored[key]
@@ -183,6 +184,24 @@ def test_an_interval_is_whole_though_its_master_died_in_the_midst_of_it(masters:
     assert (second["amoc.operations.a.min"], second["amoc.operations.a.max"]) == (10, 19)
     assert second["amoc.histograms.sizes.count"] == second["amoc.counters.hits.count"] == 9
     assert second["amoc.counters.hits.one"] == 19
+
+
+def test_an_interval_is_whole_though_the_run_store_was_replaced_in_the_midst_of_it(
+    masters: Masters,
+) -> None:
+    masters.report(START + 1, {"a": [10]})
+    masters.save()
+    masters.report(START + 12, {"a": [20]})
+    masters.graphite.pending(anew=True)  # which cannot be stored
+    masters.save(anew=True)
+    masters.report(START + 13, {"a": [30]})
+    masters.save()
+    masters.die()
+    masters.send(after=40.0)
+    assert [masters.carbon.at(START + start)["amoc.operations.a.count"] for start in (0, 10)] == [
+        1,
+        2,
+    ]
 
 
 def test_gauges_users_and_health_are_as_before_after_a_death(masters: Masters) -> None:

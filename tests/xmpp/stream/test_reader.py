@@ -149,12 +149,17 @@ def test_streams_whose_roots_declare_other_names_are_kept_apart() -> None:
     assert component.ended
 
 
-def test_a_stream_in_another_encoding_is_read_by_a_parser_of_its_own() -> None:
-    text = (ROOT % b"s").decode() + STANZAS[0].decode()
-    reader = Reader()
-    found = reader.feed(text.encode("utf-16"))
-    found += reader.feed(STANZAS[0].decode().encode("utf-16-le"))
-    assert texts(found) == alone([STANZAS[0]] * 2)
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_stream_in_another_encoding_is_read_by_a_parser_of_its_own(encoding: str) -> None:
+    start, stanza = (
+        text.decode().encode(encoding) for text in (ROOT % b"s" + STANZAS[0], STANZAS[0])
+    )
+    readers = Reader(), Reader()
+    found = [texts(reader.feed("\ufeff".encode(encoding) + start)) for reader in readers]
+    for piece in (stanza[:-5], stanza[-5:]):
+        for reader, of_it in zip(readers, found, strict=True):
+            of_it.extend(texts(reader.feed(piece)))
+    assert found == [alone([STANZAS[0]] * 2)] * 2
     assert texts(begun(b"other").feed(STANZAS[0])) == alone([STANZAS[0]])
 
 
