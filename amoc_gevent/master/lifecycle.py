@@ -13,7 +13,7 @@ from amoc_gevent.core.run.placement import moves_to_heirs, release_moves
 from amoc_gevent.core.run.plan import UNRELEASED, Plan, undelayed
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.core.units import format_duration
-from amoc_gevent.master.run_state import Keeper
+from amoc_gevent.master.run_state import RunState
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,11 @@ ALL_HOME = float("inf")
 """Since when there are users to home, where there are none."""
 
 
-class Conductor:
-    """Hears of the nodes (`nodes` are those of the master) and moves the keeper's run on."""
+class RunLifecycle:
+    """Hears of the nodes (`nodes` are those of the master) and moves the run on."""
 
-    def __init__(self, keeper: Keeper, nodes: dict[str, NodeView]) -> None:
-        self._keeper = keeper
+    def __init__(self, keeper: RunState, nodes: dict[str, NodeView]) -> None:
+        self._state = keeper
         self._nodes = nodes
         self._refusals = Refusals()
         self._progressed = 0.0
@@ -60,10 +60,10 @@ class Conductor:
         self.count_users(run)
 
     def _going_on(self) -> Run | None:
-        run = self._keeper.run
+        run = self._state.run
         return run if run is not None and run.active else None
 
-    # What the fleet tells
+    # What the registry tells
 
     def joined(self, node: NodeView, known: NodeView | None) -> None:
         """Have a node's users return that comes back as a new process; others get the plan."""
@@ -73,13 +73,13 @@ class Conductor:
         if run is not None:
             if known is None:
                 text = f"{words} joined: it takes part from the next add on"
-                self._keeper.event("node-joined", text)
+                self._state.event("node-joined", text)
             else:
-                self._keeper.event("node-back", f"{words} was started again")
+                self._state.event("node-back", f"{words} was started again")
             self._to_home()
             self._joined.add(node.name)
         if self._overdue():  # else with its next report: many join at once
-            self._keeper.publish()
+            self._state.publish()
 
     def lost(self, node: NodeView) -> None:
         """Note that a node is not heard: the others get its users, unless they shall wait."""
@@ -95,7 +95,7 @@ class Conductor:
             then = "its users wait for any node"
         else:
             then = "its users start on the others"
-        self._keeper.event("node-lost", f"{text}; {then}")
+        self._state.event("node-lost", f"{text}; {then}")
         self._to_home()
 
     def back(self, node: NodeView) -> None:
@@ -103,7 +103,7 @@ class Conductor:
         log.info("node %s is back", node.name)
         run = self._going_on()
         if run is not None:
-            self._keeper.event("node-back", f"node {node.name} is heard again")
+            self._state.event("node-back", f"node {node.name} is heard again")
             self._to_home()
 
     def left(self, node: NodeView) -> None:
@@ -112,7 +112,7 @@ class Conductor:
         run = self._going_on()
         if run is not None:
             self._uncounted = True
-            self._keeper.event("node-left", f"node {node.name} left; its users start on the others")
+            self._state.event("node-left", f"node {node.name} left; its users start on the others")
             self._to_home()
 
     def refused(self, error: MessageError) -> None:
@@ -127,10 +127,10 @@ class Conductor:
 
     def report(self, node: NodeView, report: Report) -> None:
         """Take in what a node measured and what became of its users."""
-        run = self._keeper.run
+        run = self._state.run
         if run is None or report.run != run.id:
-            if node.behind(self._keeper.plan) and self._overdue():
-                self._keeper.publish()
+            if node.behind(self._state.plan) and self._overdue():
+                self._state.publish()
             return
         if run.active:  # what is known of one that has ended changes no more
             run.clocks[node.name] = node.clock
@@ -138,7 +138,7 @@ class Conductor:
         for first, last in report.ended:
             run.end_users(first, last)
         run.events.extend(report.events)
-        if self._keeper.inherited:
+        if self._state.inherited:
             self._catch_up_with(run, node, report)
         for second, snapshot in report.seconds:
             health = [one for one in report.health if one.second == second]
@@ -146,18 +146,18 @@ class Conductor:
         if report.failure is not None and run.failure is None:
             run.failure = report.failure
         if node.behind(run.plan) and self._overdue():
-            self._keeper.publish()
+            self._state.publish()
 
     def _catch_up_with(self, run: Run, node: NodeView, report: Report) -> None:
         """Heed what the node was told by the last master, which could not store it."""
         if run.active and node.plan_version > run.plan.version:
-            self._keeper.surpass(node.plan_version)
+            self._state.surpass(node.plan_version)
         if run.plan.going_on and any(event.kind == "stopped-before" for event in report.events):
             self.begin_stop(run)
 
     def _overdue(self) -> bool:
         """Whether the plan may be published again: the more nodes, the less often."""
-        return clock.monotonic() - self._keeper.published >= max(0.1, self.pause)
+        return clock.monotonic() - self._state.published >= max(0.1, self.pause)
 
     @property
     def pause(self) -> float:
@@ -197,7 +197,7 @@ class Conductor:
         if heirs:
             plan = self._moved(run, plan, self._homeless(plan), heirs)
         if plan is not run.plan:
-            self._keeper.change(run, moves=plan.moves)
+            self._state.change(run, moves=plan.moves)
 
     def _homeless(self, plan: Plan) -> set[str]:
         """Return the nodes that users were given to and that can have none, unless they wait."""
@@ -218,7 +218,7 @@ class Conductor:
     @property
     def moving(self) -> bool:
         """Whether users are on their way from nodes that have not let go of them yet."""
-        return any(move.start == UNRELEASED for move in self._keeper.plan.moves)
+        return any(move.start == UNRELEASED for move in self._state.plan.moves)
 
     def _release_moves(self, run: Run) -> None:
         """Have users start where they were moved to, once their last nodes have let go of them."""
@@ -227,7 +227,7 @@ class Conductor:
         holding = (node for node in self.present if node.name in sources)
         if not any(node.behind(run.plan) for node in holding):
             start = undelayed(clock.steady() + LEAD_S, run.plan.pauses)
-            self._keeper.change(run, moves=release_moves(run.plan, run.ended_ids, start).moves)
+            self._state.change(run, moves=release_moves(run.plan, run.ended_ids, start).moves)
 
     # The course
 
@@ -237,10 +237,10 @@ class Conductor:
             run.final_status = "failed"
         if run.status != "stopping":
             run.stopping_at = clock.steady()
-            self._keeper.event("stop", "by force" if force else "gently")
+            self._state.event("stop", "by force" if force else "gently")
         elif force and not run.plan.force:
-            self._keeper.event("stop", "by force")
-        self._keeper.change(run, status="stopping", force=force or run.plan.force)
+            self._state.event("stop", "by force")
+        self._state.change(run, status="stopping", force=force or run.plan.force)
 
     def advance(self) -> None:
         """Take the run to its next status when it is due."""
@@ -255,7 +255,7 @@ class Conductor:
             if all(node.follows(run.id, "ready") for node in self._involved(run)):
                 run.started_at = now + LEAD_S
                 start = undelayed(run.started_at, run.plan.pauses)
-                self._keeper.change(run, status="running", batches=run.plan.released(start).batches)
+                self._state.change(run, status="running", batches=run.plan.released(start).batches)
         elif run.status == "running":
             if self.moving:
                 self._release_moves(run)
@@ -292,22 +292,22 @@ class Conductor:
         if all(node.follows(run.id, "stopped") and node.complete for node in nodes):
             self._end(run)
         elif now > max(by_force_at, self._progressed, self._since) + ABANDON_S:
-            self._keeper.event(
+            self._state.event(
                 "abandoned", "not every worker said that it stopped; they were killed"
             )
             self._end(run)
         elif not run.plan.force and now > by_force_at:
             patience = format_duration(run.plan.options.stop_timeout)
-            self._keeper.event("stop", f"by force: users had not ended within {patience}")
-            self._keeper.change(run, force=True)
+            self._state.event("stop", f"by force: users had not ended within {patience}")
+            self._state.change(run, force=True)
 
     def _end(self, run: Run) -> None:
         self.count_users(run)
         run.ended_at = clock.steady()
-        self._keeper.save()
+        self._state.save()
         run.results.close_all()
-        self._keeper.change(run, status=run.final_status)
-        self._keeper.save(checkpoint=True)
+        self._state.change(run, status=run.final_status)
+        self._state.save(checkpoint=True)
         self.ended.set()
 
 

@@ -37,9 +37,9 @@ from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.loading.catalogue import find
 from amoc_gevent.loading.places import resolved
 from amoc_gevent.loading.sources import pack
-from amoc_gevent.master.lifecycle import LEAD_S, Conductor
-from amoc_gevent.master.registry import Ears, Fleet
-from amoc_gevent.master.run_state import FAILURES, Keeper
+from amoc_gevent.master.lifecycle import LEAD_S, RunLifecycle
+from amoc_gevent.master.registry import Ears, NodeRegistry
+from amoc_gevent.master.run_state import FAILURES, RunState
 from amoc_gevent.master.store import Line, Store, line_of
 
 log = logging.getLogger(__name__)
@@ -87,23 +87,23 @@ class Master:
         self.nodes: dict[str, NodeView] = {}
         if store is not None:
             self.nodes |= {node.name: node for node in store.nodes(clock.monotonic())}
-        self._keeper = Keeper(self._publisher, self.nodes, store, self._on_saved)
-        self._conductor = conductor = Conductor(self._keeper, self.nodes)
+        self._state = RunState(self._publisher, self.nodes, store, self._on_saved)
+        self._lifecycle = lifecycle = RunLifecycle(self._state, self.nodes)
         ears = Ears(
-            joined=conductor.joined,
-            report=conductor.report,
-            lost=conductor.lost,
-            back=conductor.back,
-            left=conductor.left,
+            joined=lifecycle.joined,
+            report=lifecycle.report,
+            lost=lifecycle.lost,
+            back=lifecycle.back,
+            left=lifecycle.left,
             gone=self._on_gone,
-            refused=conductor.refused,
+            refused=lifecycle.refused,
         )
-        self._fleet = Fleet(
+        self._registry = NodeRegistry(
             self._publisher,
             self._puller,
             self.nodes,
             lease,
-            lambda: self._keeper.plan,
+            lambda: self._state.plan,
             ears,
             stored=store is not None,
         )
@@ -128,12 +128,12 @@ class Master:
     @property
     def run(self) -> Run | None:
         """The run that goes on, or that ended last."""
-        return self._keeper.run
+        return self._state.run
 
     @property
     def ended(self) -> Flag:
         """Set when the run has ended."""
-        return self._conductor.ended
+        return self._lifecycle.ended
 
     @property
     def endpoints(self) -> tuple[str, str]:
@@ -143,16 +143,16 @@ class Master:
     @property
     def counted(self) -> dict[str, int]:
         """How many reports were refused or came twice, and how many nodes were refused."""
-        return self._fleet.counted
+        return self._registry.counted
 
     @property
     def trouble(self) -> str:
         """A line that says why the run store cannot be written; empty where it can."""
-        return self._keeper.trouble
+        return self._state.trouble
 
     def save(self) -> bool:
         """Store what there is; return whether all of the run is stored."""
-        return self._keeper.save() or not self._keeper.unwritten
+        return self._state.save() or not self._state.unwritten
 
     def close(self) -> None:
         """Save what there is, and close the sockets. The run goes on without a master.
@@ -160,9 +160,9 @@ class Master:
         The log says what is lost where that cannot be saved.
         """
         self._ticking.kill()
-        self._fleet.close()
+        self._registry.close()
         if self.run is not None and self.run.active:
-            self._conductor.home(self.run)  # the next master knows the processes that have joined
+            self._lifecycle.home(self.run)  # the next master knows the processes that have joined
         if not self.save():
             log.error("%s", self.trouble)
         self._publisher.close()
@@ -177,11 +177,11 @@ class Master:
 
     def attach(self, output: Output | None) -> None:
         """Store what is pending of `output` with each run; without one, nothing is pending."""
-        self._keeper.attach(output)
+        self._state.attach(output)
 
     def pending(self) -> dict[str, bytes]:
         """Return what an earlier master's output left, by its keys."""
-        return self._keeper.pending()
+        return self._state.pending()
 
     def find_run(self, run_id: str = "") -> Run:
         """Return a run of now or of the past; the latest without an id. Raises AmocError."""
@@ -198,7 +198,7 @@ class Master:
     # What nodes do
 
     def _on_saved(self, numbers: dict[str, tuple[str, int]]) -> None:
-        self._fleet.saved(numbers)
+        self._registry.saved(numbers)
 
     def _on_gone(self, node: NodeView) -> None:
         if self._store is not None:
@@ -214,31 +214,31 @@ class Master:
             gevent.sleep(TICK_S)
 
     def _do_what_is_due(self) -> None:
-        self._fleet.look()
-        self._conductor.advance()
+        self._registry.look()
+        self._lifecycle.advance()
         now = clock.monotonic()
         if self._store is None or now - self._saved >= self._save_pause:
             self._saved = now
             try:
-                self._keeper.save(patient=True)
+                self._state.save(patient=True)
             finally:  # whatever happens, nodes that are heard keep their users
-                self._fleet.acknowledge()
+                self._registry.acknowledge()
         self._tell(now)
 
     @property
     def _save_pause(self) -> float:
         """Seconds between two times: the nodes' leases are renewed by what is answered then."""
-        return max(SAVE_S, min(self._conductor.pause / 2, self._fleet.lease / 8))
+        return max(SAVE_S, min(self._lifecycle.pause / 2, self._registry.lease / 8))
 
     def _tell(self, now: float) -> None:
         """Publish the plan again where a node has not got it, and sources that one lacks."""
-        present = self._conductor.present
-        if now - self._keeper.published >= max(PUBLISH_S, 2 * self._conductor.pause):
-            if any(node.behind(self._keeper.plan) for node in present):
-                self._keeper.publish()
+        present = self._lifecycle.present
+        if now - self._state.published >= max(PUBLISH_S, 2 * self._lifecycle.pause):
+            if any(node.behind(self._state.plan) for node in present):
+                self._state.publish()
             else:
-                self._keeper.beat()
-        wanted = self._keeper.plan.code
+                self._state.beat()
+        wanted = self._state.plan.code
         if wanted and any(node.wants == wanted for node in present):
             self._tell_code(wanted, now)
 
@@ -246,7 +246,7 @@ class Master:
         if now - self._code_told < PUBLISH_S:
             return
         self._code_told = now
-        if code := self._keeper.code():
+        if code := self._state.code():
             self._publisher.tell(code_topic(wanted), code)
 
     # Commands
@@ -269,7 +269,7 @@ class Master:
         rate = command.options.user_rate
         nodes = pattern(strategy, {node.name: max(1, node.workers) for node in chosen})
         plan = Plan(
-            version=self._keeper.version + 1,
+            version=self._state.version + 1,
             run=uuid.uuid4().hex[:12],
             status="starting",
             scenario=str(resolved(path)),
@@ -286,19 +286,19 @@ class Master:
             command.duration,
             workers=sum(node.workers for node in chosen),
         )
-        self._keeper.begin(run, packed)
-        self._conductor.begin(run)
+        self._state.begin(run, packed)
+        self._lifecycle.begin(run)
         where = f" on {', '.join(node.name for node in chosen)}" if len(chosen) > 1 else ""
-        self._keeper.event(
+        self._state.event(
             "start", f"{run.scenario} with users {command.first} to {command.last}{where}"
         )
-        self._keeper.save()
-        self._keeper.publish()
+        self._state.save()
+        self._state.publish()
         return {"run": plan.run, "users": command.last - command.first + 1}
 
     def _chosen(self, names: tuple[str, ...]) -> list[NodeView]:
         """Return the nodes of these names, or all that can take users. Raises AmocError."""
-        present = {node.name: node for node in self._conductor.present}
+        present = {node.name: node for node in self._lifecycle.present}
         if not present:
             raise AmocError("no node has joined this master yet")
         unknown = [name for name in names if name not in present]
@@ -317,7 +317,7 @@ class Master:
         run = self._active()
         if run.status == "stopping":
             raise AmocError(f"run {run.id} is stopping")
-        self._conductor.home(run)  # what is given to a node from now on is not of its last life
+        self._lifecycle.home(run)  # what is given to a node from now on is not of its last life
         return run
 
     def _add(self, command: commands.Add) -> dict[str, object]:
@@ -339,7 +339,7 @@ class Master:
         last = first + command.count - 1
         batch = Batch(first, last, start, plan.options.user_rate, nodes, strategy)
         self._change(run, batches=(*plan.batches, batch))
-        self._keeper.event("add", f"{command.count} users, {first} to {last}")
+        self._state.event("add", f"{command.count} users, {first} to {last}")
         return {"first": first, "last": last}
 
     def _remove(self, command: commands.Remove) -> dict[str, object]:
@@ -350,12 +350,12 @@ class Master:
         new = removals_of(run.plan, run.ended_ids, command.count, nodes, force=command.force)
         count = sum(len(removal.ids) for removal in new)
         self._change(run, removals=run.plan.removals + new)
-        self._keeper.event("remove", f"{count} users{' by force' if command.force else ''}")
+        self._state.event("remove", f"{count} users{' by force' if command.force else ''}")
         return {"removed": count}
 
     def _change(self, run: Run, **changes: object) -> None:
-        self._keeper.change(run, must_store=True, **changes)
-        self._conductor.count_users(run)
+        self._state.change(run, must_store=True, **changes)
+        self._lifecycle.count_users(run)
 
     def _set(self, command: commands.Set) -> dict[str, object]:
         """Change an option here, or propose a setting to the workers and hear what they say."""
@@ -365,7 +365,7 @@ class Master:
         else:
             with self._setting:
                 self._propose(command)
-        self._keeper.event("set", f"{command.name} = {command.value}")
+        self._state.event("set", f"{command.name} = {command.value}")
         return {command.name: command.value}
 
     def _propose(self, command: commands.Set) -> None:
@@ -374,11 +374,11 @@ class Master:
         if run.status == "starting":
             raise AmocError(f"run {run.id} is starting: set {command.name} once it runs")
         told = len(run.events)
-        number = self._keeper.version + 1
+        number = self._state.version + 1
         self._change(run, proposal=Proposal(number, command.name, command.value))
-        version, deadline = self._keeper.version, clock.monotonic() + SET_TIMEOUT_S
+        version, deadline = self._state.version, clock.monotonic() + SET_TIMEOUT_S
         try:
-            while any(self._has_not_heard(node, run, version) for node in self._conductor.present):
+            while any(self._has_not_heard(node, run, version) for node in self._lifecycle.present):
                 if clock.monotonic() > deadline:
                     raise AmocError(
                         f"{command.name}: not every worker answered within {SET_TIMEOUT_S:.0f} s, "
@@ -386,11 +386,11 @@ class Master:
                     )
                 gevent.sleep(TICK_S)
         finally:
-            self._keeper.change(run, proposal=None)  # the workers have it, stored or not
+            self._state.change(run, proposal=None)  # the workers have it, stored or not
         for event in run.events[told:]:
             if event.kind == "set-refused":
                 raise UsageError(event.text)
-        self._keeper.change(run, settings={**run.plan.settings, command.name: command.value})
+        self._state.change(run, settings={**run.plan.settings, command.name: command.value})
 
     def _has_not_heard(self, node: NodeView, run: Run, version: int) -> bool:
         return node.run != run.id or node.plan_version < version
@@ -400,7 +400,7 @@ class Master:
         if run.plan.paused:
             raise AmocError(f"run {run.id} is paused already: resume it")
         self._change(run, pauses=(*run.plan.pauses, (clock.steady(), UNRELEASED)))
-        self._keeper.event("pause", "no new users start")
+        self._state.event("pause", "no new users start")
         return {"run": run.id, "paused": True}
 
     def _resume(self, _command: commands.Resume) -> dict[str, object]:
@@ -409,30 +409,30 @@ class Master:
             raise AmocError(f"run {run.id} is not paused")
         *before, (begin, _) = run.plan.pauses
         self._change(run, pauses=(*before, (begin, clock.steady())))
-        self._keeper.event("resume", "users start again")
+        self._state.event("resume", "users start again")
         return {"run": run.id, "paused": False}
 
     def _rebalance(self, _command: commands.Rebalance) -> dict[str, object]:
         run = self._growing()
-        if run.status != "running" or self._conductor.moving:
+        if run.status != "running" or self._lifecycle.moving:
             busy = "is starting" if run.status != "running" else "is still moving users"
             raise AmocError(f"run {run.id} {busy}: rebalance it in a moment")
         nodes = tuple(node.name for node in self._chosen(()))
         moves = rebalancing(run.plan, nodes, run.ended_ids)
         if moves:
             self._change(run, moves=(*run.plan.moves, *moves))
-        self._keeper.event("rebalance", f"users spread anew over {', '.join(nodes)}")
+        self._state.event("rebalance", f"users spread anew over {', '.join(nodes)}")
         return {"run": run.id, "moves": len(moves)}
 
     def _stop(self, command: commands.Stop) -> dict[str, object]:
         run = self._active()
-        self._conductor.begin_stop(run, force=command.force)
+        self._lifecycle.begin_stop(run, force=command.force)
         return {"run": run.id, "status": run.status, "force": run.plan.force}
 
     def _status(self, _command: commands.Status) -> dict[str, object]:
         if self.run is not None:
-            self._conductor.count_users(self.run)
-        return status_of(self.run, len(self._conductor.present), clock.steady())
+            self._lifecycle.count_users(self.run)
+        return status_of(self.run, len(self._lifecycle.present), clock.steady())
 
     def _nodes(self, _command: commands.Nodes) -> dict[str, object]:
         return {"nodes": nodes_of(self.nodes.values(), clock.monotonic())}

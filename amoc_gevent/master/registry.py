@@ -54,7 +54,7 @@ class Ears:
     refused: Callable[[MessageError], None]
 
 
-class Fleet:
+class NodeRegistry:
     """Takes in reports, and acknowledges them; it keeps `nodes`, by name.
 
     `plan` returns the one of now. `lease` (s) is how long a silent node is waited for. `stored`:

@@ -37,7 +37,7 @@ PARTS_MAX = 1000
 """Parts that wait to be written before the figures as they stand are written instead of them."""
 
 
-class Keeper:
+class RunState:
     """Holds the run that goes on, or that ended last; `store` (if any) keeps it over a restart.
 
     `nodes` are the master's; `on_saved` is told up to which of their reports all is stored.

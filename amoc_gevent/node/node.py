@@ -40,7 +40,7 @@ from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.sources import Shelf
 from amoc_gevent.node.outbox import Outbox
 from amoc_gevent.node.process import WorkerProcess
-from amoc_gevent.node.supervisor import Crew
+from amoc_gevent.node.supervisor import WorkerSupervisor
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,9 @@ class Node:
         self._worker_reports = Puller(worker_reports)
         self._shelf = Shelf(shelf or sockets.path / "sources")
         self._outbox = Outbox(self._reports.push)
-        self._crew = Crew(workers, orders, worker_reports, self._event, self._on_death, on_output)
+        self._supervisor = WorkerSupervisor(
+            workers, orders, worker_reports, self._event, self._on_death, on_output
+        )
         self._plan = Plan()
         self._master = self._told_stopped = ""
         self._offset = OffsetEstimate()
@@ -114,20 +116,20 @@ class Node:
     def close(self) -> None:
         """Kill what still runs and close the sockets."""
         gevent.killall(self._loops)
-        self._crew.close()
+        self._supervisor.close()
         for socket in (self._listener, self._reports, self._orders, self._worker_reports):
             socket.close()
 
     def leave(self, patience: float) -> None:
         """End all users, gently for `patience` seconds and then by force, and tell the master."""
         self._leaving = True
-        self._crew.wind_down(force=False)
+        self._supervisor.wind_down(force=False)
         self._publish()
         deadline = clock.monotonic() + patience
-        while self._crew.state not in {"stopped", "failed"}:
+        while self._supervisor.state not in {"stopped", "failed"}:
             if clock.monotonic() > deadline and not self._forced:
                 self._forced = True
-                self._crew.wind_down(force=True)
+                self._supervisor.wind_down(force=True)
                 self._publish()
             gevent.sleep(TICK_S)
         self._send()
@@ -138,7 +140,7 @@ class Node:
     @property
     def state(self) -> State:
         """How its workers stand towards the run."""
-        return self._crew.state
+        return self._supervisor.state
 
     def status(self) -> dict[str, object]:
         """Return how this node stands, as plain data.
@@ -150,8 +152,8 @@ class Node:
         heard = clock.monotonic() - self.heard
         return {
             "name": self.name,
-            "workers": self._crew.count,
-            "state": self._crew.state,
+            "workers": self._supervisor.count,
+            "state": self._supervisor.state,
             "joined": self._lease_left() > 0,
             "run": self._plan.run,
             "status": self._plan.status,
@@ -160,7 +162,7 @@ class Node:
             "refused": self.refused,
             "clock_offset_us": round(offset.wall * 1e6),
             "clock_bound_us": None if offset.bound == float("inf") else round(offset.bound * 1e6),
-            "users": self._crew.users.by_state(),
+            "users": self._supervisor.users.by_state(),
         }
 
     def _lease_left(self) -> float:
@@ -248,7 +250,7 @@ class Node:
             for first, last in move.ended:
                 self._ended_ids.add(first, last)
         if not plan.going_on:
-            self._crew.wind_down(force=plan.force or plan.status != "stopping")
+            self._supervisor.wind_down(force=plan.force or plan.status != "stopping")
         self._go_on()
 
     def _refuse_to_go_back(self, plan: Plan) -> None:
@@ -265,7 +267,7 @@ class Node:
 
     def _replace_run(self) -> None:
         """End what is left of the last run."""
-        self._crew.renew()
+        self._supervisor.renew()
         self._outbox.take_dropped()
         self._seconds = OpenSeconds()
         self._events.clear()
@@ -282,7 +284,7 @@ class Node:
         self._go_on()
 
     def _fail(self, why: str) -> None:
-        self._crew.failure = self._crew.failure or Failure(f"node {self.name}: {why}")
+        self._supervisor.failure = self._supervisor.failure or Failure(f"node {self.name}: {why}")
         self._send()
 
     def _go_on(self) -> None:
@@ -292,13 +294,13 @@ class Node:
             known = self._shelf.find(plan.scenario, plan.code)
             before, self._wants = self._wants, "" if known is not None else plan.code
             if known is not None:
-                self._crew.keep_going()
+                self._supervisor.keep_going()
             elif not before:
                 self._send()
         self._publish()
 
     def _publish(self) -> None:
-        if not self._crew.workers:
+        if not self._supervisor.workers:
             return
         plan = self._plan
         if self._leaving:
@@ -306,9 +308,15 @@ class Node:
             version = plan.version + 1 + self._forced
             plan = Plan(version, plan.run, "stopping", force=self._forced)
         scenario = self._shelf.find(self._plan.scenario, self._plan.code)
-        ended = tuple(self._ended_ids) if self._crew.returning else ()
+        ended = tuple(self._ended_ids) if self._supervisor.returning else ()
         order = Order(
-            plan, self.name, self._crew.count, str(scenario), self._clock(), self._until, ended
+            plan,
+            self.name,
+            self._supervisor.count,
+            str(scenario),
+            self._clock(),
+            self._until,
+            ended,
         )
         self._orders.publish(encode(order))
 
@@ -316,7 +324,7 @@ class Node:
         while True:
             try:
                 report = decode_report(self._worker_reports.pull())
-                worker = self._crew.workers[int(report.source)]
+                worker = self._supervisor.workers[int(report.source)]
                 self._take(report, worker)
             except Exception as error:  # the boundary around what one report brings about
                 log.error("a worker's report: %s", error, exc_info=not isinstance(error, AmocError))
@@ -334,7 +342,7 @@ class Node:
         self._ended.extend(report.ended)
         self._events.extend(report.events)
         mine = report.incarnation == str(worker.incarnation)
-        news = mine and self._crew.note(worker, report)
+        news = mine and self._supervisor.note(worker, report)
         if news or self._seconds.oldest <= self._whole_through():
             self._send()
 
@@ -344,7 +352,7 @@ class Node:
 
     def _whole_through(self) -> float:
         """Return the last second that all workers have reported, or that is old enough."""
-        last = self._crew.last_second()
+        last = self._supervisor.last_second()
         return float("inf") if last is None else max(last, self._second() - SECOND_GRACE)
 
     def _second(self) -> int:
@@ -354,26 +362,26 @@ class Node:
 
     def _send(self) -> None:
         """Send one report with all that is complete, and keep it until it is acknowledged."""
-        crew, through = self._crew, self._whole_through()
-        for silent in crew.silence(self.name, through, self._second()):
+        supervisor, through = self._supervisor, self._whole_through()
+        for silent in supervisor.silence(self.name, through, self._second()):
             self._seconds.note(silent.second, silent)
         seconds = self._seconds.take(through)
-        gone = self._leaving and crew.state in {"stopped", "failed"}
+        gone = self._leaving and supervisor.state in {"stopped", "failed"}
         report = Report(
             source=self.name,
             incarnation=self._incarnation,
             sequence=self._outbox.next,
             run=self._plan.run,
-            state=crew.state,
+            state=supervisor.state,
             oldest=self._outbox.oldest,
-            plan_version=min(crew.plan_version(self._plan.version), self._plan.version),
-            users=UserCounts() if self._leaving else crew.users,
+            plan_version=min(supervisor.plan_version(self._plan.version), self._plan.version),
+            users=UserCounts() if self._leaving else supervisor.users,
             seconds=tuple((found.second, found.snapshot) for found in seconds),
             health=tuple(one for found in seconds for one in found.health),
             events=tuple(self._events),
             ended=tuple(self._ended),
-            failure=crew.failure,
-            workers=crew.count,
+            failure=supervisor.failure,
+            workers=supervisor.count,
             sent=clock.monotonic(),
             place=self._place,
             wants=self._wants,
@@ -402,10 +410,10 @@ class Node:
             self._reported = now
             self._pause = REPORT_S if self._until > NEVER else min(REPORT_S, 2 * self._pause)
             self._send()
-        if any(worker.state == "starting" for worker in self._crew.workers):
+        if any(worker.state == "starting" for worker in self._supervisor.workers):
             self._publish()
         # What stood still with its workers leaves them the time to end by themselves.
-        self._crew.kill_the_deaf(max(self._until, self._awake) + self._grace)
+        self._supervisor.kill_unresponsive(max(self._until, self._awake) + self._grace)
 
     def _event(self, kind: str, text: str) -> None:
         log.warning("%s", text)

@@ -22,7 +22,7 @@ WHAT_A_DEATH_COSTS = "it is started again and its users return; what it had not 
 SILENCE = f"has not reported for {SILENT_S} s: one call holds it, or it was stopped"
 
 
-class Crew:
+class WorkerSupervisor:
     """`count` worker processes for one run at a time, reached at `orders` and `reports`.
 
     `on_event(kind, text)` hears what is worth knowing, `on_death(index)` of a worker that died or
@@ -194,7 +194,7 @@ class Crew:
                 worker.say_where()
         return found
 
-    def kill_the_deaf(self, until: float) -> None:
+    def kill_unresponsive(self, until: float) -> None:
         """Kill workers that do not end by force, and all that are there after `until`.
 
         Those are no failures: they are started again when they may be.

@@ -89,7 +89,7 @@ def run_start(start: Callable[[int], object], user_id: int) -> BaseException | N
     return None
 
 
-class Users:
+class UserScheduler:
     """Starts and ends the users that were assigned to it; `on_error(id, error)` hears of failures.
 
     `on_stuck(ids)` is told of users that are still there `kill_grace` seconds after they were

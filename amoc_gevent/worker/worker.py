@@ -41,7 +41,7 @@ from amoc_gevent.worker.collector import Collector
 from amoc_gevent.worker.failures import UserErrors, text_of
 from amoc_gevent.worker.health import HealthMonitor, resident_bytes
 from amoc_gevent.worker.lease import Lease
-from amoc_gevent.worker.scheduler import KILL_GRACE_S, Users
+from amoc_gevent.worker.scheduler import KILL_GRACE_S, UserScheduler
 from amoc_gevent.worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class _Live:
 
     scenario: Scenario
     state: object
-    users: Users
+    users: UserScheduler
     lease: Lease
     health: HealthMonitor
     watchdog: Watchdog
@@ -160,7 +160,7 @@ class Worker:
                 self._failure = Failure(f"a user failed and on_user_error is stop: {line}")
                 gevent.spawn(self._report)
 
-        users = Users(
+        users = UserScheduler(
             _bind(scenario, state),
             order.plan.options,
             recorder,
@@ -228,7 +228,7 @@ class Worker:
             users.assign(share)
         live.shares = own
 
-    def _fence(self, users: Users) -> None:
+    def _fence(self, users: UserScheduler) -> None:
         """End all users at once, for this node's lease is over: others may have them now."""
         self._event("fenced", f"the master was not heard: worker {self._identity.worker + 1} ended")
         users.fence()

@@ -8,7 +8,7 @@ from amoc_gevent.core.messages import UserCounts
 from amoc_gevent.core.run.placement import Share
 from amoc_gevent.core.run.plan import Batch, Options, Removal
 from amoc_gevent.metrics import Recorder
-from amoc_gevent.worker.scheduler import Users
+from amoc_gevent.worker.scheduler import UserScheduler
 from tests.servers import wait_for
 
 AT_ONCE = 1e9
@@ -45,7 +45,7 @@ class Crowd:
         self.stopped = 0
         self.recorder = Recorder()
         self._start = start
-        self.users = Users(
+        self.users = UserScheduler(
             self._round,
             Options(**{"repeat_interval": 3600.0, **options}),  # type: ignore[arg-type]
             self.recorder,
