@@ -39,7 +39,7 @@ from amoc_gevent.core.run.plan import Plan
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.sources import Shelf
 from amoc_gevent.node.outbox import Outbox
-from amoc_gevent.node.process import WorkerProcess
+from amoc_gevent.node.process import Launcher, WorkerProcess
 from amoc_gevent.node.supervisor import WorkerSupervisor
 
 log = logging.getLogger(__name__)
@@ -90,9 +90,8 @@ class Node:
         self._worker_reports = Puller(worker_reports)
         self._shelf = Shelf(shelf or sockets.path / "sources")
         self._outbox = Outbox(self._reports.push)
-        self._supervisor = WorkerSupervisor(
-            workers, orders, worker_reports, self._event, self._on_death, on_output
-        )
+        launcher = Launcher(orders, worker_reports, on_output)
+        self._supervisor = WorkerSupervisor(workers, launcher, self._event, self._on_death)
         self._plan = Plan()
         self._master = self._told_stopped = ""
         self._offset = OffsetEstimate()
