@@ -23,7 +23,8 @@ from amoc_gevent.core.run.plan import Batch, Options, Plan
 from amoc_gevent.loading.sources import pack
 from amoc_gevent.node import node as node_module
 from amoc_gevent.node import outbox
-from amoc_gevent.node.node import LEASE_GRACE_S, Node
+from amoc_gevent.node.lease import LEASE_GRACE_S
+from amoc_gevent.node.node import MasterAddress, Node
 from tests.worker.crowd import until
 
 stand_still: Callable[[float], None] = get_original("time", "sleep")
@@ -90,7 +91,7 @@ class Stage:
     def __init__(self, directory: Path) -> None:
         self.sockets = SocketDirectory()
         self.master = PlayedMaster(self.sockets)
-        master = (self.sockets.endpoint("plans"), self.sockets.endpoint("reports"))
+        master = MasterAddress(self.sockets.endpoint("plans"), self.sockets.endpoint("reports"))
         self.said: list[str] = []
         shelf = directory / "shelf"
         self.node = Node("here", 1, master, self.sockets, self.said.append, shelf=shelf)
