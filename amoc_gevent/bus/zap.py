@@ -23,7 +23,7 @@ REFUSED_NAMED = 1000
 """Strangers that are remembered, so that each is named in the log once."""
 
 
-class Gate:
+class ZapAuthenticator:
     """Answers ZeroMQ's question about each connection; `allowed()` maps public keys to names.
 
     It is asked anew for each, so a key that is added or revoked counts from the next one on.

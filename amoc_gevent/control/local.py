@@ -10,7 +10,7 @@ from amoc_gevent import clock
 from amoc_gevent.bus.sockets import SocketDirectory
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.master import Master
-from amoc_gevent.node.node import Node
+from amoc_gevent.node.node import MasterAddress, Node
 
 JOIN_S = 10.0
 NODE = "local"
@@ -26,7 +26,7 @@ class LocalCluster:
         self.sockets = SocketDirectory()
         plans, reports = self.sockets.endpoint("plans"), self.sockets.endpoint("reports")
         self.master = Master(plans, reports)
-        self.node = Node(NODE, workers, (plans, reports), self.sockets, on_output)
+        self.node = Node(NODE, workers, MasterAddress(plans, reports), self.sockets, on_output)
 
     def __enter__(self) -> Self:
         try:

@@ -5,8 +5,7 @@ Each verb checks the run's state first, and answers a value or raises an AmocErr
 
 import logging
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 
 import gevent
 from gevent.event import Event as Flag
@@ -17,30 +16,22 @@ from amoc_gevent.bus.sockets import Keys, Publisher, Puller
 from amoc_gevent.bus.topics import code_topic
 from amoc_gevent.core.listing import nodes_of
 from amoc_gevent.core.pending import Output
-from amoc_gevent.core.run import commands
+from amoc_gevent.core.run import commands, lifecycle, planning
+from amoc_gevent.core.run.changes import Change, NewEvent, PlanChange
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.options import OPTIONS, changed_option
-from amoc_gevent.core.run.placement import next_slot, pattern, rebalancing, removals_of, rotated
-from amoc_gevent.core.run.plan import (
-    STRATEGIES,
-    UNRELEASED,
-    Batch,
-    Plan,
-    Proposal,
-    Strategy,
-    undelayed,
-)
+from amoc_gevent.core.run.plan import Plan, Proposal
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.core.status import status_of
-from amoc_gevent.core.units import format_duration
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.loading.catalogue import find
 from amoc_gevent.loading.places import resolved
 from amoc_gevent.loading.sources import pack
-from amoc_gevent.master.lifecycle import LEAD_S, Conductor
-from amoc_gevent.master.registry import Ears, Fleet
-from amoc_gevent.master.run_state import FAILURES, Keeper
-from amoc_gevent.master.store import Line, Store, line_of
+from amoc_gevent.master.reception import Reception
+from amoc_gevent.master.registry import NodeRegistry
+from amoc_gevent.master.run_state import RunState, this_moment
+from amoc_gevent.master.saver import RunSaver
+from amoc_gevent.master.store import Store, lines_of
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +50,6 @@ REST_S = 0.005
 
 SET_TIMEOUT_S = 3.0
 NO_LEASE = float("inf")
-ID_MAX = 2**53
-"""Ids travel as JSON numbers too, which are exact up to here."""
 
 
 class Master:
@@ -84,29 +73,11 @@ class Master:
         self._publisher = Publisher(plans, keys, local[0])
         self._puller = Puller(reports, keys, REST_S, local[1])
         self._store = store
-        self.nodes: dict[str, NodeView] = {}
-        if store is not None:
-            self.nodes |= {node.name: node for node in store.nodes(clock.monotonic())}
-        self._keeper = Keeper(self._publisher, self.nodes, store, self._on_saved)
-        self._conductor = conductor = Conductor(self._keeper, self.nodes)
-        ears = Ears(
-            joined=conductor.joined,
-            report=conductor.report,
-            lost=conductor.lost,
-            back=conductor.back,
-            left=conductor.left,
-            gone=self._on_gone,
-            refused=conductor.refused,
-        )
-        self._fleet = Fleet(
-            self._publisher,
-            self._puller,
-            self.nodes,
-            lease,
-            lambda: self._keeper.plan,
-            ears,
-            stored=store is not None,
-        )
+        known = store.nodes(clock.monotonic()) if store is not None else ()
+        self._registry = NodeRegistry(lease, known=known, stored=store is not None)
+        self._saver = RunSaver(self._registry, store)
+        self._state = RunState(self._publisher, self._registry, self._saver)
+        self._reception = Reception(self._puller, self._publisher, self._registry, self._state)
         self._code_told = 0.0
         self._saved = 0.0
         self._setting = BoundedSemaphore()
@@ -126,14 +97,19 @@ class Master:
         }
 
     @property
+    def nodes(self) -> dict[str, NodeView]:
+        """The nodes that have joined, by name."""
+        return self._registry.nodes
+
+    @property
     def run(self) -> Run | None:
         """The run that goes on, or that ended last."""
-        return self._keeper.run
+        return self._state.run
 
     @property
     def ended(self) -> Flag:
         """Set when the run has ended."""
-        return self._conductor.ended
+        return self._state.ended
 
     @property
     def endpoints(self) -> tuple[str, str]:
@@ -143,16 +119,16 @@ class Master:
     @property
     def counted(self) -> dict[str, int]:
         """How many reports were refused or came twice, and how many nodes were refused."""
-        return self._fleet.counted
+        return self._registry.counted
 
     @property
     def trouble(self) -> str:
         """A line that says why the run store cannot be written; empty where it can."""
-        return self._keeper.trouble
+        return self._saver.trouble
 
     def save(self) -> bool:
         """Store what there is; return whether all of the run is stored."""
-        return self._keeper.save() or not self._keeper.unwritten
+        return self._saver.save() or not self._saver.unwritten
 
     def close(self) -> None:
         """Save what there is, and close the sockets. The run goes on without a master.
@@ -160,9 +136,9 @@ class Master:
         The log says what is lost where that cannot be saved.
         """
         self._ticking.kill()
-        self._fleet.close()
+        self._reception.close()
         if self.run is not None and self.run.active:
-            self._conductor.home(self.run)  # the next master knows the processes that have joined
+            self._state.home()  # the next master knows the processes that have joined
         if not self.save():
             log.error("%s", self.trouble)
         self._publisher.close()
@@ -177,11 +153,11 @@ class Master:
 
     def attach(self, output: Output | None) -> None:
         """Store what is pending of `output` with each run; without one, nothing is pending."""
-        self._keeper.attach(output)
+        self._saver.attach(output)
 
     def pending(self) -> dict[str, bytes]:
         """Return what an earlier master's output left, by its keys."""
-        return self._keeper.pending()
+        return self._saver.pending()
 
     def find_run(self, run_id: str = "") -> Run:
         """Return a run of now or of the past; the latest without an id. Raises AmocError."""
@@ -195,15 +171,7 @@ class Master:
             raise AmocError("there was no run yet: start one with `do SCENARIO FIRST LAST`")
         return self._store.load(run_id or latest[0])
 
-    # What nodes do
-
-    def _on_saved(self, numbers: dict[str, tuple[str, int]]) -> None:
-        self._fleet.saved(numbers)
-
-    def _on_gone(self, node: NodeView) -> None:
-        if self._store is not None:
-            with suppress(*FAILURES):  # then it is known to the next master, and lost there
-                self._store.forget_node(node.name)
+    # What is due
 
     def _tick(self) -> None:
         while True:
@@ -214,31 +182,31 @@ class Master:
             gevent.sleep(TICK_S)
 
     def _do_what_is_due(self) -> None:
-        self._fleet.look()
-        self._conductor.advance()
+        self._reception.look()
+        self._state.advance()
         now = clock.monotonic()
         if self._store is None or now - self._saved >= self._save_pause:
             self._saved = now
             try:
-                self._keeper.save(patient=True)
+                self._saver.save(patient=True)
             finally:  # whatever happens, nodes that are heard keep their users
-                self._fleet.acknowledge()
+                self._reception.acknowledge()
         self._tell(now)
 
     @property
     def _save_pause(self) -> float:
         """Seconds between two times: the nodes' leases are renewed by what is answered then."""
-        return max(SAVE_S, min(self._conductor.pause / 2, self._fleet.lease / 8))
+        return max(SAVE_S, min(lifecycle.pause(self.nodes) / 2, self._registry.lease / 8))
 
     def _tell(self, now: float) -> None:
         """Publish the plan again where a node has not got it, and sources that one lacks."""
-        present = self._conductor.present
-        if now - self._keeper.published >= max(PUBLISH_S, 2 * self._conductor.pause):
-            if any(node.behind(self._keeper.plan) for node in present):
-                self._keeper.publish()
+        present = lifecycle.present(self.nodes)
+        if now - self._state.published >= max(PUBLISH_S, 2 * lifecycle.pause(self.nodes)):
+            if any(node.behind(self._state.plan) for node in present):
+                self._state.publish()
             else:
-                self._keeper.beat()
-        wanted = self._keeper.plan.code
+                self._state.beat()
+        wanted = self._state.plan.code
         if wanted and any(node.wants == wanted for node in present):
             self._tell_code(wanted, now)
 
@@ -246,126 +214,58 @@ class Master:
         if now - self._code_told < PUBLISH_S:
             return
         self._code_told = now
-        if code := self._keeper.code():
+        if code := self._saver.code:
             self._publisher.tell(code_topic(wanted), code)
 
     # Commands
 
     def _do(self, command: commands.Do) -> dict[str, object]:
-        if self.run is not None and self.run.active:
-            raise AmocError(f"run {self.run.id} is {self.run.status}: stop it before the next one")
-        if not 1 <= command.first <= command.last <= ID_MAX:
-            raise UsageError(
-                f"users {command.first} to {command.last}: they begin at 1, the lowest first, "
-                f"and end at {ID_MAX}"
-            )
-        if command.duration is not None and command.duration <= 0:
-            text = format_duration(command.duration)
-            raise UsageError(f"duration {text}: a run lasts longer than 0; without one, until stop")
-        strategy = _strategy(command.strategy)
-        chosen = self._chosen(command.nodes)
+        planning.check_do(self.run, command)
+        chosen = planning.chosen(self.nodes, command.nodes)
         path = find(command.scenario)
         code, packed = pack(path)
-        rate = command.options.user_rate
-        nodes = pattern(strategy, {node.name: max(1, node.workers) for node in chosen})
         plan = Plan(
-            version=self._keeper.version + 1,
-            run=uuid.uuid4().hex[:12],
-            status="starting",
-            scenario=str(resolved(path)),
-            code=code,
-            settings=dict(command.settings),
-            options=command.options,
-            batches=(Batch(command.first, command.last, UNRELEASED, rate, nodes, strategy),),
+            self._state.version + 1, uuid.uuid4().hex[:12], scenario=str(resolved(path)), code=code
         )
-        run = Run(
-            plan,
-            command.first,
-            command.last,
-            command.comment,
-            command.duration,
-            workers=sum(node.workers for node in chosen),
-        )
-        self._keeper.begin(run, packed)
-        self._conductor.begin(run)
-        where = f" on {', '.join(node.name for node in chosen)}" if len(chosen) > 1 else ""
-        self._keeper.event(
-            "start", f"{run.scenario} with users {command.first} to {command.last}{where}"
-        )
-        self._keeper.save()
-        self._keeper.publish()
-        return {"run": plan.run, "users": command.last - command.first + 1}
-
-    def _chosen(self, names: tuple[str, ...]) -> list[NodeView]:
-        """Return the nodes of these names, or all that can take users. Raises AmocError."""
-        present = {node.name: node for node in self._conductor.present}
-        if not present:
-            raise AmocError("no node has joined this master yet")
-        unknown = [name for name in names if name not in present]
-        if unknown:
-            raise UsageError(f"there is no node {unknown[0]}; there are {', '.join(present)}")
-        if len({*names}) < len(names):
-            raise UsageError(f"nodes {', '.join(names)}: each one once")
-        return [present[name] for name in names or present]
-
-    def _active(self) -> Run:
-        if self.run is None or not self.run.active:
-            raise AmocError("there is no run: start one with `do SCENARIO FIRST LAST`")
-        return self.run
+        run, event = planning.new_run(command, chosen, plan)
+        self._state.begin(run, packed)
+        self._state.apply([event])
+        self._saver.save()
+        self._state.publish()
+        return {"run": run.id, "users": command.last - command.first + 1}
 
     def _growing(self) -> Run:
-        run = self._active()
-        if run.status == "stopping":
-            raise AmocError(f"run {run.id} is stopping")
-        self._conductor.home(run)  # what is given to a node from now on is not of its last life
+        run = planning.growing(self.run)
+        self._state.home()  # what is given to a node from now on is not of its last life
         return run
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        """Apply what a command changes; where it cannot be stored, the command is refused."""
+        self._state.apply(changes, must_store=True)
+        self._state.count_users()
 
     def _add(self, command: commands.Add) -> dict[str, object]:
         run = self._growing()
-        if command.count < 1:
-            raise UsageError(f"add {command.count}: give a number of users, 1 or more")
-        plan, first = run.plan, run.plan.highest + 1
-        if first + command.count - 1 > ID_MAX:
-            raise UsageError(f"add {command.count}: ids end at {ID_MAX}")
-        chosen = self._chosen(command.nodes)
-        start = UNRELEASED
-        if run.status == "running":
-            now = undelayed(clock.steady() + LEAD_S, plan.pauses)
-            start = next_slot(plan, run.ended_ids, now)
-        strategy = plan.batches[0].strategy
-        nodes = pattern(strategy, {node.name: max(1, node.workers) for node in chosen})
-        if strategy == "round-robin" and not command.nodes:
-            nodes = rotated(nodes, plan.batches)
-        last = first + command.count - 1
-        batch = Batch(first, last, start, plan.options.user_rate, nodes, strategy)
-        self._change(run, batches=(*plan.batches, batch))
-        self._keeper.event("add", f"{command.count} users, {first} to {last}")
-        return {"first": first, "last": last}
+        batch, changes = planning.add(run, self.nodes, command, clock.steady())
+        self._apply(changes)
+        return {"first": batch.first, "last": batch.last}
 
     def _remove(self, command: commands.Remove) -> dict[str, object]:
         run = self._growing()
-        if command.count < 1:
-            raise UsageError(f"remove {command.count}: give a number of users, 1 or more")
-        nodes = tuple(node.name for node in self._chosen(command.nodes)) if command.nodes else ()
-        new = removals_of(run.plan, run.ended_ids, command.count, nodes, force=command.force)
-        count = sum(len(removal.ids) for removal in new)
-        self._change(run, removals=run.plan.removals + new)
-        self._keeper.event("remove", f"{count} users{' by force' if command.force else ''}")
+        count, changes = planning.remove(run, self.nodes, command)
+        self._apply(changes)
         return {"removed": count}
-
-    def _change(self, run: Run, **changes: object) -> None:
-        self._keeper.change(run, must_store=True, **changes)
-        self._conductor.count_users(run)
 
     def _set(self, command: commands.Set) -> dict[str, object]:
         """Change an option here, or propose a setting to the workers and hear what they say."""
         run = self._growing()
         if command.name in OPTIONS:
-            self._change(run, options=changed_option(run.plan.options, command.name, command.value))
+            options = changed_option(run.plan.options, command.name, command.value)
+            self._apply([PlanChange({"options": options})])
         else:
             with self._setting:
                 self._propose(command)
-        self._keeper.event("set", f"{command.name} = {command.value}")
+        self._state.apply([NewEvent("set", f"{command.name} = {command.value}")])
         return {command.name: command.value}
 
     def _propose(self, command: commands.Set) -> None:
@@ -374,11 +274,11 @@ class Master:
         if run.status == "starting":
             raise AmocError(f"run {run.id} is starting: set {command.name} once it runs")
         told = len(run.events)
-        number = self._keeper.version + 1
-        self._change(run, proposal=Proposal(number, command.name, command.value))
-        version, deadline = self._keeper.version, clock.monotonic() + SET_TIMEOUT_S
+        number = self._state.version + 1
+        self._apply([PlanChange({"proposal": Proposal(number, command.name, command.value)})])
+        version, deadline = self._state.version, clock.monotonic() + SET_TIMEOUT_S
         try:
-            while any(self._has_not_heard(node, run, version) for node in self._conductor.present):
+            while any(not node.has(run.id, version) for node in lifecycle.present(self.nodes)):
                 if clock.monotonic() > deadline:
                     raise AmocError(
                         f"{command.name}: not every worker answered within {SET_TIMEOUT_S:.0f} s, "
@@ -386,61 +286,49 @@ class Master:
                     )
                 gevent.sleep(TICK_S)
         finally:
-            self._keeper.change(run, proposal=None)  # the workers have it, stored or not
+            self._state.apply(
+                [PlanChange({"proposal": None})]
+            )  # the workers have it, stored or not
         for event in run.events[told:]:
             if event.kind == "set-refused":
                 raise UsageError(event.text)
-        self._keeper.change(run, settings={**run.plan.settings, command.name: command.value})
+        settings = {**run.plan.settings, command.name: command.value}
+        self._apply_to(run, PlanChange({"settings": settings}))
 
-    def _has_not_heard(self, node: NodeView, run: Run, version: int) -> bool:
-        return node.run != run.id or node.plan_version < version
+    def _apply_to(self, run: Run, change: Change) -> None:
+        """Apply what the workers have already, stored or not, unless another run began since."""
+        if self.run is run:
+            self._state.apply([change])
 
     def _pause(self, _command: commands.Pause) -> dict[str, object]:
         run = self._growing()
-        if run.plan.paused:
-            raise AmocError(f"run {run.id} is paused already: resume it")
-        self._change(run, pauses=(*run.plan.pauses, (clock.steady(), UNRELEASED)))
-        self._keeper.event("pause", "no new users start")
+        self._apply(planning.pause(run, clock.steady()))
         return {"run": run.id, "paused": True}
 
     def _resume(self, _command: commands.Resume) -> dict[str, object]:
         run = self._growing()
-        if not run.plan.paused:
-            raise AmocError(f"run {run.id} is not paused")
-        *before, (begin, _) = run.plan.pauses
-        self._change(run, pauses=(*before, (begin, clock.steady())))
-        self._keeper.event("resume", "users start again")
+        self._apply(planning.resume(run, clock.steady()))
         return {"run": run.id, "paused": False}
 
     def _rebalance(self, _command: commands.Rebalance) -> dict[str, object]:
         run = self._growing()
-        if run.status != "running" or self._conductor.moving:
-            busy = "is starting" if run.status != "running" else "is still moving users"
-            raise AmocError(f"run {run.id} {busy}: rebalance it in a moment")
-        nodes = tuple(node.name for node in self._chosen(()))
-        moves = rebalancing(run.plan, nodes, run.ended_ids)
-        if moves:
-            self._change(run, moves=(*run.plan.moves, *moves))
-        self._keeper.event("rebalance", f"users spread anew over {', '.join(nodes)}")
-        return {"run": run.id, "moves": len(moves)}
+        moves, changes = planning.rebalance(run, self.nodes)
+        self._apply(changes)
+        return {"run": run.id, "moves": moves}
 
     def _stop(self, command: commands.Stop) -> dict[str, object]:
-        run = self._active()
-        self._conductor.begin_stop(run, force=command.force)
+        run = planning.active(self.run)
+        self._state.apply(lifecycle.stop(run, this_moment(), force=command.force))
         return {"run": run.id, "status": run.status, "force": run.plan.force}
 
     def _status(self, _command: commands.Status) -> dict[str, object]:
-        if self.run is not None:
-            self._conductor.count_users(self.run)
-        return status_of(self.run, len(self._conductor.present), clock.steady())
+        self._state.count_users()
+        return status_of(self.run, len(lifecycle.present(self.nodes)), clock.steady())
 
     def _nodes(self, _command: commands.Nodes) -> dict[str, object]:
         return {"nodes": nodes_of(self.nodes.values(), clock.monotonic())}
 
     def _runs(self, _command: commands.Runs) -> dict[str, object]:
-        lines = self._store.list() if self._store is not None else []
-        if self.run is not None:  # the store may be behind
-            lines = _with_its_line(lines, line_of(self.run))
         return {
             "runs": [
                 {
@@ -453,19 +341,6 @@ class Master:
                     "operations": line.operations,
                     "comment": line.comment,
                 }
-                for line in lines
+                for line in lines_of(self._store, self.run)
             ]
         }
-
-
-def _with_its_line(lines: list[Line], now: Line) -> list[Line]:
-    """Return the runs, the latest first, with what one of them did up to now."""
-    if all(line.run != now.run for line in lines):
-        return [now, *lines]
-    return [now if line.run == now.run else line for line in lines]
-
-
-def _strategy(text: str) -> Strategy:
-    if text and text not in STRATEGIES:
-        raise UsageError(f"there is no strategy {text}; there are {', '.join(STRATEGIES)}")
-    return next((one for one in STRATEGIES if one == text), "round-robin")

@@ -1,21 +1,15 @@
-"""The nodes of a master: who has joined, who is heard, and what was received of whom."""
+"""The nodes of a master: which have joined, which are heard, and what was received of each.
+
+The registry decides and has no sockets: it takes decoded reports, answers with news as data, and
+hands out the acknowledgements that are due.
+"""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import gevent
+from collections.abc import Iterable
 
 from amoc_gevent import clock
-from amoc_gevent.bus.sockets import Publisher, Puller
-from amoc_gevent.bus.topics import ack_topic
-from amoc_gevent.core.messages import (
-    Ack,
-    MessageError,
-    Report,
-    decode_report,
-    encode,
-)
+from amoc_gevent.core.messages import Ack, MessageError, Report
+from amoc_gevent.core.run.news import Back, Gone, Joined, Left, Lost, News, Refused, Reported
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.plan import Plan
 
@@ -37,76 +31,52 @@ FORMER_KEPT = 1000
 """Processes whose nodes were started again, of which reports may still come."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ears:
-    """Who is told what happens.
+class NodeRegistry:
+    """The `nodes` by name, beginning with those that the last master `known`.
 
-    A node `joined`, with its last life, if any; it was `lost`, is `back`, or `left`, and is `gone`
-    some time after that. A new `report` came, or one was `refused`, as it could not be read.
+    `lease` (s) is how long the master waits for a silent node. With `stored`, reports are
+    acknowledged only when `saved` said that they are safe.
     """
 
-    joined: Callable[[NodeView, NodeView | None], None]
-    report: Callable[[NodeView, Report], None]
-    lost: Callable[[NodeView], None]
-    back: Callable[[NodeView], None]
-    left: Callable[[NodeView], None]
-    gone: Callable[[NodeView], None]
-    refused: Callable[[MessageError], None]
-
-
-class Fleet:
-    """Takes in reports, and acknowledges them; it keeps `nodes`, by name.
-
-    `plan` returns the one of now. `lease` (s) is how long a silent node is waited for. `stored`:
-    reports are acknowledged only when `saved` said that they are safe.
-    """
-
-    def __init__(
-        self,
-        publisher: Publisher,
-        puller: Puller,
-        nodes: dict[str, NodeView],
-        lease: float,
-        plan: Callable[[], Plan],
-        ears: Ears,
-        *,
-        stored: bool,
-    ) -> None:
-        self._publisher = publisher
-        self._puller = puller
-        self.nodes = nodes
+    def __init__(self, lease: float, *, known: Iterable[NodeView] = (), stored: bool) -> None:
+        self.nodes: dict[str, NodeView] = {node.name: node for node in known}
         self.lease = lease
-        self._plan = plan
-        self._ears = ears
         self._stored = stored
         self._former: dict[tuple[str, str], NodeView] = {}
         self._due: dict[tuple[str, str], NodeView] = {}
         self._refused: dict[str, str] = {}
         self.counted = {"refused reports": 0, "repeated reports": 0, "refused nodes": 0}
         self._looked = clock.monotonic()
-        self._collecting = gevent.spawn(self._collect)
 
-    def close(self) -> None:
-        """Hear no more."""
-        self._collecting.kill()
-
-    def _collect(self) -> None:
-        while True:
-            try:
-                report = decode_report(self._puller.pull())
-                self._check(report)
-            except MessageError as error:
-                self._refuse_report(error)
-                continue
-            try:
-                self._take(report)
-            except Exception as error:  # the boundary around what a report brings about
-                log.exception("a report of node %s", report.source)
-                self._refuse_report(MessageError(f"a report of node {report.source}: {error!r}"))
-
-    def _refuse_report(self, error: MessageError) -> None:
-        self.counted["refused reports"] += 1
-        self._ears.refused(error)
+    def take(self, report: Report) -> list[News]:
+        """Take in a report and return the news in it. Raises MessageError for one that is bad."""
+        self._check(report)
+        name = report.source
+        node = self.nodes.get(name)
+        former = self._former.get((name, report.incarnation))
+        if former is not None:  # its figures count, but another process has its name and users now
+            return self._take_figures(former, report)
+        now = clock.monotonic()
+        news: list[News] = []
+        if node is None or node.incarnation != report.incarnation:
+            if node is not None and node.present and node.place != report.place:
+                return [self._refuse(node, report)]
+            known, node = node, self._join(report, node)
+            node.heard = now
+            news.append(Joined(node, known))
+        figures = self._take_figures(node, report)
+        if not figures:
+            return news
+        news += figures
+        if node.newest == report.sequence:
+            node.heard, node.received = now, clock.steady()
+            if node.lost:
+                node.lost = False
+                news.append(Back(node))
+        if report.left and not node.left:
+            node.left = True
+            news.append(Left(node))
+        return news
 
     def _check(self, report: Report) -> None:
         name = report.source
@@ -122,41 +92,19 @@ class Fleet:
         if known is not None and len(known.ahead) > GAPS_MAX:
             known.give_up_gaps()
 
-    def _take(self, report: Report) -> None:
-        node = self.nodes.get(report.source)
-        former = self._former.get((report.source, report.incarnation))
-        if former is not None:  # what it measured counts, but others have its name and users now
-            self._take_figures(former, report)
-            return
-        now = clock.monotonic()
-        if node is None or node.incarnation != report.incarnation:
-            if node is not None and node.present and node.place != report.place:
-                self._refuse(node, report)
-                return
-            node = self._join(report, node)
-            node.heard = now
-        if not self._take_figures(node, report):
-            return
-        if node.newest == report.sequence:
-            self._hear(node, now)
-        if report.left and not node.left:
-            node.left = True
-            self._ears.left(node)
-
-    def _take_figures(self, node: NodeView, report: Report) -> bool:
-        """Take what a report measured, once; return whether it was new."""
+    def _take_figures(self, node: NodeView, report: Report) -> list[News]:
+        """Note a report once; return the news of it, nothing where it came before."""
         self._due[node.name, node.incarnation] = node
         if not node.is_new(report):
             self.counted["repeated reports"] += 1
-            return False
+            return []
         node.note(report)
         if not self._stored:
             node.saved = node.acknowledged
-        self._ears.report(node, report)
-        return True
+        return [Reported(node, report)]
 
     def _join(self, report: Report, known: NodeView | None) -> NodeView:
-        """Know a process by its first report; one that had its name before has it no more."""
+        """Register a process by its first report; the one that had its name before is a former."""
         node = NodeView(report.source, report.incarnation, report.place, report.workers)
         if known is not None:
             if len(self._former) >= FORMER_KEPT:
@@ -165,17 +113,10 @@ class Fleet:
             self._former[known.name, known.incarnation] = known
         self.nodes[node.name] = node
         self._refused.pop(node.incarnation, None)
-        self._ears.joined(node, known)
         return node
 
-    def _hear(self, node: NodeView, now: float) -> None:
-        node.heard, node.received = now, clock.steady()
-        if node.lost:
-            node.lost = False
-            self._ears.back(node)
-
-    def _refuse(self, node: NodeView, report: Report) -> None:
-        """Tell a node that its name is taken, as long as the one that has it is heard."""
+    def _refuse(self, node: NodeView, report: Report) -> Refused:
+        """Refuse a second node of a name for as long as the first one is heard."""
         why = (
             f"a node named {node.name} is here already, from {node.place}: "
             f"give the one at {report.place} another --name"
@@ -186,10 +127,11 @@ class Fleet:
             self._refused[report.incarnation] = why
             self.counted["refused nodes"] += 1
             log.warning("%s", why)
-        self._tell(node.name, Ack(report.incarnation, 0, 0.0, 0.0, 0.0, 0.0, refused=why))
+        return Refused(node.name, Ack(report.incarnation, 0, 0.0, 0.0, 0.0, 0.0, refused=why))
 
-    def _tell(self, name: str, ack: Ack) -> None:
-        self._publisher.tell(ack_topic(name), encode(ack))
+    def unsaved(self, *, every: bool = False) -> list[NodeView]:
+        """Return the nodes of which reports were received that are not stored, or `every` one."""
+        return [n for n in self.nodes.values() if every or n.saved != n.acknowledged]
 
     def saved(self, numbers: dict[str, tuple[str, int]]) -> None:
         """Note that the reports of these nodes (incarnation, number) are safe."""
@@ -199,36 +141,32 @@ class Fleet:
                 node.saved = number
                 self._due[name, incarnation] = node
 
-    def acknowledge(self) -> None:
-        """Answer the nodes that have reported, or whose reports are safe, since last time."""
+    def take_due(self) -> list[NodeView]:
+        """Return the nodes that reported, or whose reports were saved, since the last call."""
         due, self._due = self._due, {}
-        for node in due.values():
-            try:
-                self._tell(node.name, self._ack(node))
-            except Exception:  # the boundary around one node's acknowledgement
-                log.exception("node %s is not answered", node.name)
+        return [*due.values()]
 
-    def _ack(self, node: NodeView) -> Ack:
+    def ack(self, node: NodeView, plan: Plan) -> Ack:
+        """Return the acknowledgement for a node, while `plan` is the plan."""
         former = (node.name, node.incarnation) in self._former
         why = f"another process is node {node.name} now" if former else ""
         granted = 0.0 if former or node.left else self.lease * LEASE_SHARE
-        plan, now = self._plan(), clock.steady()
         return Ack(
             node.incarnation,
             node.saved,
             node.sent,
             node.received,
-            now,
+            clock.steady(),
             granted,
             plan.run,
             plan.version,
             why,
         )
 
-    def look(self) -> None:
-        """Find out who was not heard for the lease, and forget who has left that long ago.
+    def look(self) -> list[News]:
+        """Return the nodes that were not heard for the lease; forget those that left before it.
 
-        For as long as this process itself stood still it could hear nobody.
+        While this process itself stood still it could hear nobody.
         """
         now = clock.monotonic()
         deaf, self._looked = now - self._looked, now
@@ -236,12 +174,10 @@ class Fleet:
             for node in self.nodes.values():
                 node.heard = min(now, node.heard + deaf)
         silent = [node for node in self.nodes.values() if now - node.heard > self.lease]
-        for node in silent:
-            if node.left:
-                del self.nodes[node.name]
-                self._ears.gone(node)
+        gone = [node for node in silent if node.left]
+        for node in gone:
+            del self.nodes[node.name]
         lost = [node for node in silent if node.present]
         for node in lost:
-            node.lost = True  # all of them, before anybody looks for who may have their users
-        for node in lost:
-            self._ears.lost(node)
+            node.lost = True  # all of them, before anybody looks for heirs of their users
+        return [*map(Gone, gone), *map(Lost, lost)]

@@ -1,161 +1,204 @@
-"""The plan of the present run: changed, stored and published, in this order."""
+"""The state of the present run, with one owner: it applies changes, stores and publishes them.
+
+What other modules decide comes here as changes. Nothing else changes a run.
+"""
 
 import logging
-import sqlite3
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
+
+from gevent.event import Event as Flag
 
 from amoc_gevent import clock
-from amoc_gevent.bus.sockets import Publisher
 from amoc_gevent.bus.topics import BEAT, PLAN
-from amoc_gevent.core.measure.snapshot import Snapshot
-from amoc_gevent.core.messages import Beat, Event, Health, UserCounts, encode
-from amoc_gevent.core.pending import Nothing, Output
-from amoc_gevent.core.records import Events, Measured, Rows
+from amoc_gevent.core.messages import Beat, Event, Report, encode
+from amoc_gevent.core.run import lifecycle
+from amoc_gevent.core.run.changes import (
+    Change,
+    CourseChange,
+    End,
+    NewEvent,
+    PlanChange,
+    RunChange,
+    Surpass,
+)
+from amoc_gevent.core.run.lifecycle import ALL_HOME, Course, Moment
+from amoc_gevent.core.run.news import News
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.plan import Plan
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError
-from amoc_gevent.master.store import Part, Store, part_of
-from amoc_gevent.master.trouble import Trouble
+from amoc_gevent.master.registry import NodeRegistry
+from amoc_gevent.master.saver import RunSaver
 
 log = logging.getLogger(__name__)
-
-CHECKPOINT_S = 60.0
-RETRY_S = 1.0
-"""How long a store that cannot be written is let alone: an attempt may cost as much as a write."""
 
 VERSIONS_LOST_MAX = 1_000_000
 """By how many versions nodes may be ahead of the store; more than that is no plan of a master's."""
 
-FAILURES = (sqlite3.Error, OSError, ValueError, OverflowError, AmocError)
-"""Why something may not be written: the store, its disk, or a text that is no text."""
 
-PARTS_MAX = 1000
-"""Parts that wait to be written before the figures as they stand are written instead of them."""
+class Teller(Protocol):
+    """Tells all nodes that listen to a topic something: the publisher, or a test's list."""
+
+    def tell(self, topic: bytes, *frames: bytes) -> None:
+        """Send a message."""
 
 
-class Keeper:
-    """Holds the run that goes on, or that ended last; `store` (if any) keeps it over a restart.
+def this_moment() -> Moment:
+    """Return the present moment by both clocks."""
+    return Moment(clock.steady(), clock.monotonic())
 
-    `nodes` are the master's; `on_saved` is told up to which of their reports all is stored.
+
+class RunState:
+    """Holds the run that goes on, or that ended last, beginning with what the last master left.
+
+    Its users are on the nodes of `registry`. `publisher` tells the plan, `saver` stores the run.
+    `ended` is set when the run has ended.
     """
 
-    def __init__(
-        self,
-        publisher: Publisher,
-        nodes: Mapping[str, NodeView],
-        store: Store | None,
-        on_saved: Callable[[dict[str, tuple[str, int]]], None],
-    ) -> None:
+    def __init__(self, publisher: Teller, registry: NodeRegistry, saver: RunSaver) -> None:
         self._publisher = publisher
-        self._nodes = nodes
-        self._store = store
-        self._on_saved = on_saved
+        self._registry = registry
+        self.saver = saver
         self._life = uuid.uuid4().hex
-        self._trouble = Trouble(store.path) if store is not None else None
-        self._code = b""
-        self._parts: list[Part] = []
-        self._events_saved = self._rows_saved = self._operations_saved = 0
-        self._saved: object = None
-        self._generation = store.look() if store is not None else 0
-        self._checkpoint = clock.monotonic()
-        self._output: Output = Nothing()
+        self.ended = Flag()
         self.published = 0.0
         self.version = 0
         self.run: Run | None = None
-        left = store.active() if store is not None else None
+        self.course = Course(since=clock.steady())
+        left = self.saver.left()
         self.inherited = left is not None
-        if store is not None and left is not None:
-            self._take_up(left, store.code(left.id))
+        if left is not None:
+            self.run, self.version = left, left.plan.version
+            self.course = replace(self.course, unhomed_since=clock.monotonic())
 
     @property
     def plan(self) -> Plan:
         """The plan as it is now."""
         return self.run.plan if self.run is not None else Plan(version=self.version)
 
-    @property
-    def trouble(self) -> str:
-        """A line that says why the store cannot be written; empty where it can."""
-        if self._trouble is None:
-            return ""
-        return self._trouble.told(self.run, self._operations_saved if self.unwritten else None)
-
-    @property
-    def unwritten(self) -> bool:
-        """Whether something of the run is not in the store."""
-        run = self.run
-        return run is not None and (bool(self._parts) or self._saved != _mark(run))
-
     def begin(self, run: Run, code: bytes) -> None:
         """Take up a new run, whose plan has the next version and whose scenario has these sources.
 
-        Raises AmocError where it, or what is left of the last run, cannot be stored; then nothing
-        has changed.
+        Raises AmocError where it cannot be stored; then nothing has changed.
         """
-        if self._store is not None:
-            if not self.save():
-                raise AmocError(f"{self.trouble}; nothing began")
-            try:
-                self._store.begin(run, code)
-            except FAILURES as error:
-                raise AmocError(f"{self._fail(error)}; nothing began") from error
+        self.saver.begin(run, code)
         self.inherited = False
-        self._take_up(run, code)
-
-    def _take_up(self, run: Run, code: bytes) -> None:
-        """Hold `run`, all of which is stored that it has now."""
         self.run, self.version = run, max(self.version, run.plan.version)
-        self._code = code
-        self._parts, self._checkpoint = [], clock.monotonic()
-        self._events_saved, self._rows_saved = len(run.events), run.results.stored_rows
-        self._operations_saved, self._saved = run.results.operations, _mark(run)
+        self.course = replace(self.course, unhomed_since=ALL_HOME, joined=frozenset())
+        self.ended.clear()
+        self.count_users()
 
-    def attach(self, output: Output | None) -> None:
-        """Store what is pending of `output` with the figures; without one, nothing is pending."""
-        self._output = output if output is not None else Nothing(self.pending())
+    # Changes
 
-    def pending(self) -> dict[str, bytes]:
-        """Return what an earlier master's output left, by its keys."""
-        return self._store.pending() if self._store is not None else {}
+    def advance(self) -> None:
+        """Bring about what is due by now."""
+        if self.run is not None:
+            nodes = self._registry.nodes
+            self.apply(lifecycle.advance(self.run, nodes, self.course, this_moment()))
 
-    def code(self) -> bytes:
-        """Return the sources of the scenario."""
-        return self._code
+    def home(self) -> None:
+        """Have users start elsewhere now whose nodes are gone or began anew."""
+        if self.run is not None:
+            nodes = self._registry.nodes
+            self.apply(lifecycle.home(self.run, nodes, self.course, this_moment()))
 
-    def change(self, run: Run, *, must_store: bool = False, **changes: object) -> None:
-        """Change the plan, store it and publish it.
+    def count_users(self) -> None:
+        """Count the users that the nodes report."""
+        if self.run is not None:
+            nodes = self._registry.nodes
+            self.apply(lifecycle.count(self.run, nodes, self.course, this_moment()))
 
-        Where it must be stored and cannot be, nothing is changed, and AmocError is raised: a master
-        that is started again would know nothing of it, and give the same ids to other users.
+    def heed(self, news: News) -> None:
+        """Bring about what news of a node mean for the run that goes on."""
+        if self.run is not None and self.run.active:
+            nodes, now = self._registry.nodes, this_moment()
+            self.apply(lifecycle.heed(self.run, nodes, self.course, now, news))
+
+    def apply(self, changes: Sequence[Change], *, must_store: bool = False) -> None:
+        """Apply changes to the run, one after the other, and store and publish those of the plan.
+
+        Where the plan must be stored and cannot be, AmocError is raised and neither it nor what
+        follows is changed: a master that is started again would know nothing of it, and give the
+        same ids to other users.
         """
+        run = self.run
+        for change in changes if run is not None else ():
+            assert run is not None  # noqa: S101  # else there is nothing to change
+            match change:
+                case PlanChange(fields):
+                    self.change(run, must_store=must_store, **fields)
+                case RunChange(fields):
+                    for name, value in fields.items():
+                        setattr(run, name, value)
+                case CourseChange(fields):
+                    self.course = replace(self.course, **fields)  # type: ignore[arg-type]
+                case NewEvent(kind, text):
+                    self.event(kind, text)
+                case Surpass(version):
+                    self._surpass(run, version)
+                case End(at):
+                    self._end(run, at)
+
+    def change(self, run: Run, *, must_store: bool = False, **fields: object) -> None:
+        """Change the plan, store it and publish it; `apply` says what `must_store` means."""
         before = run.plan
-        run.plan = replace(before, version=self.version + 1, **changes)  # type: ignore[arg-type]
-        if not self.save() and must_store:
+        run.plan = replace(before, version=self.version + 1, **fields)  # type: ignore[arg-type]
+        if not self.saver.save() and must_store:
             run.plan = before
-            raise AmocError(f"{self.trouble}; nothing was changed")
+            raise AmocError(f"{self.saver.trouble}; nothing was changed")
         self.version += 1
         self.publish()
 
-    def surpass(self, version: int) -> None:
+    def _surpass(self, run: Run, version: int) -> None:
         """Give the plan a newer version than one that nodes have of the last master.
 
         What that one could not store is lost; under the same number they would take it for this.
         """
-        if self.run is None or not self.version < version <= self.version + VERSIONS_LOST_MAX:
+        if not self.version < version <= self.version + VERSIONS_LOST_MAX:
             return
         text = "the last master could not store its last changes of the plan: they are lost"
         log.warning("%s", text)
         self.event("plan-lost", text)
         self.version = version
-        self.change(self.run)
+        self.change(run)
+
+    def _end(self, run: Run, at: float) -> None:
+        run.ended_at = at
+        self.saver.save()
+        run.results.close_all()
+        self.change(run, status=run.final_status)
+        self.saver.save(checkpoint=True)
+        self.ended.set()
+
+    def take(self, node: NodeView, report: Report) -> None:
+        """Take in what a node measured and what became of its users in this run."""
+        run = self.run
+        if run is None or report.run != run.id:
+            return
+        if run.active:  # what is known of one that has ended changes no more
+            run.clocks[node.name] = node.clock
+        if not self.course.uncounted:
+            self.course = replace(self.course, uncounted=True)
+        for first, last in report.ended:
+            run.end_users(first, last)
+        run.events.extend(report.events)
+        if self.inherited:
+            self.apply(lifecycle.inherit(run, node, report, this_moment()))
+        for second, snapshot in report.seconds:
+            health = [one for one in report.health if one.second == second]
+            run.results.collect(second, snapshot, health, run.users)
+        if report.failure is not None and run.failure is None:
+            run.failure = report.failure
 
     def event(self, kind: str, text: str) -> None:
         """Note something of the run that is worth knowing."""
         if self.run is not None:
             self.run.events.append(Event(clock.wall(), kind, text))
+
+    # The nodes
 
     def publish(self) -> None:
         """Tell all nodes the whole plan."""
@@ -169,96 +212,3 @@ class Keeper:
 
     def _beat(self) -> Beat:
         return Beat(self._life, clock.steady(), self.version)
-
-    def save(self, *, checkpoint: bool = False, patient: bool = False) -> bool:
-        """Add what was collected to the figures, and store all that is new since last time.
-
-        Once a minute, and for a `checkpoint`, the figures are written as they stand, so that few
-        parts need to be added up when they are read. What cannot be stored is kept for the next
-        time, and the nodes keep their reports; return whether it could be. Who is `patient` does
-        not try again within a second.
-        """
-        run, store = self.run, self._store
-        if run is not None:
-            run.results.settle(self._note)
-        if store is None or self._trouble is None:
-            return True
-        if patient and self._trouble and clock.monotonic() - self._trouble.last < RETRY_S:
-            return False
-        all_ = bool(self._trouble)  # a write that has nothing to write would always succeed
-        new = [n for n in self._nodes.values() if all_ or n.saved != n.acknowledged]
-        numbers = {node.name: (node.incarnation, node.acknowledged) for node in new}
-        try:
-            generation = store.look()
-            if run is not None:
-                self._write(run, store, new, generation, whole=checkpoint or self._is_due())
-            else:
-                self._write_nodes(store, new, generation)
-        except FAILURES as error:
-            self._fail(error)
-            return False
-        if self._trouble:
-            self._trouble.clear()
-            store.be_patient(patient=True)
-        self._output.stored()
-        self._on_saved(numbers)
-        return True
-
-    def _fail(self, error: Exception) -> str:
-        """Note that the store cannot be written; return a line about it."""
-        assert self._store is not None  # noqa: S101  # it was written to
-        assert self._trouble is not None  # noqa: S101  # it has one as well
-        self._trouble.note(error)
-        with suppress(*FAILURES):  # it is tried again and again: nobody shall wait each time
-            self._store.be_patient(patient=False)
-        return self.trouble
-
-    def _is_due(self) -> bool:
-        """Whether the figures are to be written as they stand."""
-        return len(self._parts) > PARTS_MAX or clock.monotonic() - self._checkpoint > CHECKPOINT_S
-
-    def _write(
-        self, run: Run, store: Store, nodes: list[NodeView], generation: int, *, whole: bool
-    ) -> None:
-        anew = generation != self._generation
-        whole, nodes = whole or anew, [*self._nodes.values()] if anew else nodes
-        events = run.events[0 if anew else self._events_saved :]
-        rows = run.results.rows[0 if anew else self._rows_saved :]
-        parts = [part_of(Events(tuple(events)))] if events else []
-        if whole:
-            parts += [part_of(Rows(tuple(rows))), part_of(run.results.state())]
-        else:
-            parts += self._parts
-        store.save(
-            run,
-            parts,
-            nodes,
-            self._output.pending(anew=anew),
-            generation=generation,
-            anew=self._code if anew else None,
-        )
-        self._generation = generation
-        self._events_saved, self._parts = len(run.events), []
-        self._operations_saved, self._saved = run.results.operations, _mark(run)
-        if whole:
-            self._rows_saved = len(run.results.rows)
-            self._checkpoint = clock.monotonic()
-
-    def _write_nodes(self, store: Store, nodes: list[NodeView], generation: int) -> None:
-        anew = generation != self._generation
-        nodes = [*self._nodes.values()] if anew else nodes
-        store.save_nodes(nodes, self._output.pending(anew=anew), generation=generation, anew=anew)
-        self._generation = generation
-
-    def _note(
-        self, second: int, snapshot: Snapshot, health: list[Health], users: UserCounts
-    ) -> None:
-        if self._store is None or len(self._parts) > PARTS_MAX:
-            return  # all is written at once as soon as it can be
-        # Adding it to the figures changes it: so it is written now.
-        self._parts.append(part_of(Measured(second, snapshot, tuple(health), users)))
-
-
-def _mark(run: Run) -> object:
-    """Return what is another one as soon as something but the figures of a run has changed."""
-    return run.plan.version, len(run.events), run.ended_at

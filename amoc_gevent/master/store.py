@@ -315,6 +315,17 @@ class Store:
         return run
 
 
+def lines_of(store: Store | None, run: Run | None) -> list[Line]:
+    """Return all runs, the latest first, with `run` as it is now: the store may be behind."""
+    lines = store.list() if store is not None else []
+    if run is None:
+        return lines
+    now = line_of(run)
+    if all(line.run != now.run for line in lines):
+        return [now, *lines]
+    return [now if line.run == now.run else line for line in lines]
+
+
 def _restore_part(run: Run, before: list[Row], kind: str, data: bytes) -> None:
     """Add a part to the run, or to the rows `before` its state."""
     if kind not in _KINDS:

@@ -8,21 +8,18 @@ import logging
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import gevent
 
 from amoc_gevent import clock
-from amoc_gevent.bus.refusals import Refusals
 from amoc_gevent.bus.sockets import Keys, Listener, Publisher, Puller, Pusher, SocketDirectory
 from amoc_gevent.bus.topics import BEAT, CODE, PLAN, ack_topic, code_topic
 from amoc_gevent.core.clocks import OffsetEstimate
-from amoc_gevent.core.intervals import IdSet
-from amoc_gevent.core.measure.node_seconds import OpenSeconds
 from amoc_gevent.core.messages import (
     Ack,
     Beat,
     Clock,
-    Event,
     Failure,
     MessageError,
     Order,
@@ -38,9 +35,11 @@ from amoc_gevent.core.messages import (
 from amoc_gevent.core.run.plan import Plan
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.sources import Shelf
+from amoc_gevent.node.gathering import Gathering
+from amoc_gevent.node.lease import NEVER, NodeLease
 from amoc_gevent.node.outbox import Outbox
-from amoc_gevent.node.process import WorkerProcess
-from amoc_gevent.node.supervisor import Crew
+from amoc_gevent.node.process import Launcher, WorkerProcess
+from amoc_gevent.node.supervisor import WorkerSupervisor
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +50,18 @@ FIRST_REPORT_S = 0.1
 """How soon a node reports again that was not answered yet: at first an answer finds no listener."""
 
 LEAVE_S = 3.0
-STOOD_STILL_S = 0.5
-LEASE_GRACE_S = 1.0
-"""How long after the lease, at most, a worker may take to end its users before it is killed."""
 
-NEVER = float("-inf")
+
+class MasterAddress(NamedTuple):
+    """Where a master publishes its plans and takes in reports; `keys` encrypt both."""
+
+    plans: str
+    reports: str
+    keys: Keys | None = None
 
 
 class Node:
-    """Runs `workers` worker processes for each run; `plans` and `reports` are the master's.
+    """Runs `workers` worker processes for each run of the master.
 
     `place` tells this node from every other one of its name; sources of scenarios that are not
     here are kept in `shelf`. `on_output` gets each line that a worker writes.
@@ -69,65 +71,57 @@ class Node:
         self,
         name: str,
         workers: int,
-        master: tuple[str, str],
+        master: MasterAddress,
         sockets: SocketDirectory,
         on_output: Callable[[str], None],
         *,
         place: str = "",
         shelf: Path | None = None,
-        keys: Keys | None = None,
     ) -> None:
         self.name = name
         self._place = place
         self._incarnation = uuid.uuid4().hex
-        plans, reports = master
         self._ack_topic = ack_topic(name)
-        self._listener = Listener(plans, (PLAN, BEAT, CODE, self._ack_topic), keys)
-        self._reports = Pusher(reports, keys=keys)
+        self._listener = Listener(master.plans, (PLAN, BEAT, CODE, self._ack_topic), master.keys)
+        self._reports = Pusher(master.reports, keys=master.keys)
         orders = sockets.endpoint(f"{name}.orders")
         worker_reports = sockets.endpoint(f"{name}.reports")
         self._orders = Publisher(orders)
         self._worker_reports = Puller(worker_reports)
         self._shelf = Shelf(shelf or sockets.path / "sources")
         self._outbox = Outbox(self._reports.push)
-        self._crew = Crew(workers, orders, worker_reports, self._event, self._on_death, on_output)
+        launcher = Launcher(orders, worker_reports, on_output)
+        self._supervisor = WorkerSupervisor(workers, launcher, self._event, self._on_death)
         self._plan = Plan()
         self._master = self._told_stopped = self._told_dropped = ""
         self._offset = OffsetEstimate()
-        self._until = NEVER
-        self._grace = LEASE_GRACE_S
+        self._lease = NodeLease()
         self.heard = NEVER
         self.refused = ""
         self._leaving = False
         self._forced = False
         self._reported, self._pause = NEVER, FIRST_REPORT_S
-        self._looked = clock.monotonic()
-        self._awake = NEVER
-        self._seconds = OpenSeconds()
-        self._events: list[Event] = []
-        self._refusals = Refusals()
-        self._ended: list[tuple[int, int]] = []
-        self._ended_ids = IdSet()
+        self._gathering = Gathering()
         self._wants = ""
         self._loops = [gevent.spawn(f) for f in (self._listen, self._collect, self._tick)]
 
     def close(self) -> None:
         """Kill what still runs and close the sockets."""
         gevent.killall(self._loops)
-        self._crew.close()
+        self._supervisor.close()
         for socket in (self._listener, self._reports, self._orders, self._worker_reports):
             socket.close()
 
     def leave(self, patience: float) -> None:
         """End all users, gently for `patience` seconds and then by force, and tell the master."""
         self._leaving = True
-        self._crew.wind_down(force=False)
+        self._supervisor.wind_down(force=False)
         self._publish()
         deadline = clock.monotonic() + patience
-        while self._crew.state not in {"stopped", "failed"}:
+        while self._supervisor.state not in {"stopped", "failed"}:
             if clock.monotonic() > deadline and not self._forced:
                 self._forced = True
-                self._crew.wind_down(force=True)
+                self._supervisor.wind_down(force=True)
                 self._publish()
             gevent.sleep(TICK_S)
         self._send()
@@ -138,7 +132,7 @@ class Node:
     @property
     def state(self) -> State:
         """How its workers stand towards the run."""
-        return self._crew.state
+        return self._supervisor.state
 
     def status(self) -> dict[str, object]:
         """Return how this node stands, as plain data.
@@ -150,21 +144,18 @@ class Node:
         heard = clock.monotonic() - self.heard
         return {
             "name": self.name,
-            "workers": self._crew.count,
-            "state": self._crew.state,
-            "joined": self._lease_left() > 0,
+            "workers": self._supervisor.count,
+            "state": self._supervisor.state,
+            "joined": self._lease.left > 0,
             "run": self._plan.run,
             "status": self._plan.status,
             "master_heard_s": None if self.heard == NEVER else round(heard, 1),
-            "lease_s": round(max(0.0, self._lease_left()), 1),
+            "lease_s": round(max(0.0, self._lease.left), 1),
             "refused": self.refused,
             "clock_offset_us": round(offset.wall * 1e6),
             "clock_bound_us": None if offset.bound == float("inf") else round(offset.bound * 1e6),
-            "users": self._crew.users.by_state(),
+            "users": self._supervisor.users.by_state(),
         }
-
-    def _lease_left(self) -> float:
-        return self._until - clock.monotonic()
 
     def _clock(self) -> Clock:
         offset, bound = self._offset.at(clock.monotonic())
@@ -222,8 +213,7 @@ class Node:
         self._offset.exchange(ack.sent, ack.received, ack.time, now)
         plan = self._plan
         if (plan.run, plan.version >= ack.version) == (ack.run, True):
-            self._until = max(self._until, ack.sent + ack.lease)
-            self._grace = min(LEASE_GRACE_S, ack.lease / 8)
+            self._lease.grant(ack)
         self._go_on()
 
     def _tell_of_dropped(self, ack: Ack) -> None:
@@ -237,7 +227,7 @@ class Node:
         dropped = self._outbox.take_dropped()
         if dropped:
             self._told_dropped = self._master
-            self._ended.extend(self._ended_ids)
+            self._gathering.tell_all_ended()
             text = f"node {self.name} dropped {dropped} reports that were not acknowledged"
             self._event("reports-dropped", f"{text}: those that the master never got are missing")
 
@@ -250,11 +240,9 @@ class Node:
         elif plan.version < self._plan.version:
             return  # of a master that could not store this one: it hears of it, and surpasses it
         self._plan = plan
-        for move in plan.moves:
-            for first, last in move.ended:
-                self._ended_ids.add(first, last)
+        self._gathering.follow(plan)
         if not plan.going_on:
-            self._crew.wind_down(force=plan.force or plan.status != "stopping")
+            self._supervisor.wind_down(force=plan.force or plan.status != "stopping")
         self._go_on()
 
     def _refuse_to_go_back(self, plan: Plan) -> None:
@@ -271,14 +259,10 @@ class Node:
 
     def _replace_run(self) -> None:
         """End what is left of the last run."""
-        self._crew.renew()
+        self._supervisor.renew()
         self._outbox.take_dropped()
         self._told_dropped = ""
-        self._seconds = OpenSeconds()
-        self._events.clear()
-        self._refusals = Refusals()
-        self._ended.clear()
-        self._ended_ids = IdSet()
+        self._gathering = Gathering()
         self._wants = ""
 
     def _take_code(self, data: bytes) -> None:
@@ -289,23 +273,23 @@ class Node:
         self._go_on()
 
     def _fail(self, why: str) -> None:
-        self._crew.failure = self._crew.failure or Failure(f"node {self.name}: {why}")
+        self._supervisor.failure = self._supervisor.failure or Failure(f"node {self.name}: {why}")
         self._send()
 
     def _go_on(self) -> None:
         """Make the workers follow the plan, as far as this node may and can."""
         plan = self._plan
-        if plan.going_on and not self._leaving and self._lease_left() > 0:
+        if plan.going_on and not self._leaving and self._lease.left > 0:
             known = self._shelf.find(plan.scenario, plan.code)
             before, self._wants = self._wants, "" if known is not None else plan.code
             if known is not None:
-                self._crew.keep_going()
+                self._supervisor.keep_going()
             elif not before:
                 self._send()
         self._publish()
 
     def _publish(self) -> None:
-        if not self._crew.workers:
+        if not self._supervisor.workers:
             return
         plan = self._plan
         if self._leaving:
@@ -313,9 +297,15 @@ class Node:
             version = plan.version + 1 + self._forced
             plan = Plan(version, plan.run, "stopping", force=self._forced)
         scenario = self._shelf.find(self._plan.scenario, self._plan.code)
-        ended = tuple(self._ended_ids) if self._crew.returning else ()
+        ended = tuple(self._gathering.ended_ids) if self._supervisor.returning else ()
         order = Order(
-            plan, self.name, self._crew.count, str(scenario), self._clock(), self._until, ended
+            plan,
+            self.name,
+            self._supervisor.count,
+            str(scenario),
+            self._clock(),
+            self._lease.until,
+            ended,
         )
         self._orders.publish(encode(order))
 
@@ -323,35 +313,29 @@ class Node:
         while True:
             try:
                 report = decode_report(self._worker_reports.pull())
-                worker = self._crew.workers[int(report.source)]
+                worker = self._supervisor.workers[int(report.source)]
                 self._take(report, worker)
             except Exception as error:  # the boundary around what one report brings about
                 log.error("a worker's report: %s", error, exc_info=not isinstance(error, AmocError))
-                refused = self._refusals.event("a worker", error)
-                self._events += [refused] if refused is not None else []
+                self._gathering.refuse(error)
 
     def _take(self, report: Report, worker: WorkerProcess) -> None:
         """Take in what a worker reports."""
         if report.run not in {"", self._plan.run}:
             return
-        for second, snapshot in report.seconds:
-            self._seconds.add(worker.index, second, snapshot, report.health)
-        for first, last in report.ended:
-            self._ended_ids.add(first, last)
-        self._ended.extend(report.ended)
-        self._events.extend(report.events)
+        self._gathering.take(worker.index, report)
         mine = report.incarnation == str(worker.incarnation)
-        news = mine and self._crew.note(worker, report)
-        if news or self._seconds.oldest <= self._whole_through():
+        news = mine and self._supervisor.note(worker, report)
+        if news or self._gathering.seconds.oldest <= self._whole_through():
             self._send()
 
     def _on_death(self, worker: int) -> None:
-        self._seconds.drop_levels(worker)
+        self._gathering.seconds.drop_levels(worker)
         self._send()
 
     def _whole_through(self) -> float:
         """Return the last second that all workers have reported, or that is old enough."""
-        last = self._crew.last_second()
+        last = self._supervisor.last_second()
         return float("inf") if last is None else max(last, self._second() - SECOND_GRACE)
 
     def _second(self) -> int:
@@ -361,34 +345,33 @@ class Node:
 
     def _send(self) -> None:
         """Send one report with all that is complete, and keep it until it is acknowledged."""
-        crew, through = self._crew, self._whole_through()
-        for silent in crew.silence(self.name, through, self._second()):
-            self._seconds.note(silent.second, silent)
-        seconds = self._seconds.take(through)
-        gone = self._leaving and crew.state in {"stopped", "failed"}
+        supervisor, through = self._supervisor, self._whole_through()
+        for silent in supervisor.silence(self.name, through, self._second()):
+            self._gathering.seconds.note(silent.second, silent)
+        seconds = self._gathering.seconds.take(through)
+        gone = self._leaving and supervisor.state in {"stopped", "failed"}
         report = Report(
             source=self.name,
             incarnation=self._incarnation,
             sequence=self._outbox.next,
             run=self._plan.run,
-            state=crew.state,
+            state=supervisor.state,
             oldest=self._outbox.oldest,
-            plan_version=min(crew.plan_version(self._plan.version), self._plan.version),
-            users=UserCounts() if self._leaving else crew.users,
+            plan_version=min(supervisor.plan_version(self._plan.version), self._plan.version),
+            users=UserCounts() if self._leaving else supervisor.users,
             seconds=tuple((found.second, found.snapshot) for found in seconds),
             health=tuple(one for found in seconds for one in found.health),
-            events=tuple(self._events),
-            ended=tuple(self._ended),
-            failure=crew.failure,
-            workers=crew.count,
+            events=tuple(self._gathering.events),
+            ended=tuple(self._gathering.ended),
+            failure=supervisor.failure,
+            workers=supervisor.count,
             sent=clock.monotonic(),
             place=self._place,
             wants=self._wants,
             left=gone,
             clock=self._clock(),
         )
-        self._events.clear()
-        self._ended.clear()
+        self._gathering.reported()
         self._outbox.send(encode(report))
 
     def _tick(self) -> None:
@@ -402,18 +385,15 @@ class Node:
 
     def _do_what_is_due(self) -> None:
         now = clock.monotonic()
-        if now - self._looked > STOOD_STILL_S:
-            self._awake = now
-        self._looked = now
+        self._lease.look(now)
         if now - self._reported >= self._pause:
             self._reported = now
-            self._pause = REPORT_S if self._until > NEVER else min(REPORT_S, 2 * self._pause)
+            self._pause = REPORT_S if self._lease.was_granted else min(REPORT_S, 2 * self._pause)
             self._send()
-        if any(worker.state == "starting" for worker in self._crew.workers):
+        if any(worker.state == "starting" for worker in self._supervisor.workers):
             self._publish()
-        # What stood still with its workers leaves them the time to end by themselves.
-        self._crew.kill_the_deaf(max(self._until, self._awake) + self._grace)
+        self._supervisor.kill_unresponsive(self._lease.killed_at)
 
     def _event(self, kind: str, text: str) -> None:
         log.warning("%s", text)
-        self._events.append(Event(clock.wall(), kind, text))
+        self._gathering.event(kind, text)

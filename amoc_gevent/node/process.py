@@ -150,6 +150,22 @@ class WorkerProcess:
         self.users = UserCounts() if return_later else UserCounts(done=self.users.total)
 
 
+class Launcher:
+    """Starts worker processes, which reach their node at `orders` and `reports`.
+
+    `on_output` gets each line that one of them writes.
+    """
+
+    def __init__(self, orders: str, reports: str, on_output: Callable[[str], None]) -> None:
+        self._orders = orders
+        self._reports = reports
+        self._on_output = on_output
+
+    def start(self, worker: WorkerProcess, on_exit: Callable[[WorkerProcess], None]) -> None:
+        """Start a new process of `worker`; `on_exit` hears of its end. Raises OSError."""
+        worker.start(self._orders, self._reports, on_exit, self._on_output)
+
+
 def _forward(process: "Popen[bytes]", on_output: Callable[[str], None]) -> None:
     """Hand on what a worker writes, line by line: its log, and what the scenario prints."""
     stream = process.stdout

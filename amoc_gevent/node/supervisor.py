@@ -7,7 +7,7 @@ import gevent
 
 from amoc_gevent import clock
 from amoc_gevent.core.messages import Failure, Health, Report, State, UserCounts
-from amoc_gevent.node.process import WorkerProcess
+from amoc_gevent.node.process import Launcher, WorkerProcess
 
 log = logging.getLogger(__name__)
 
@@ -26,28 +26,24 @@ OUTLAWED = (
 SILENCE = f"has not reported for {SILENT_S} s: one call holds it, or it was stopped"
 
 
-class Crew:
-    """`count` worker processes for one run at a time, reached at `orders` and `reports`.
+class WorkerSupervisor:
+    """Supervises `count` worker processes for one run at a time, started by `launcher`.
 
-    `on_event(kind, text)` hears what is worth knowing, `on_death(index)` of a worker that died or
-    ended in the midst of the run, and `on_output(line)` what workers write.
+    `on_event(kind, text)` hears what a reader of the summary wants to know, and `on_death(index)`
+    of a worker that died or ended while the run went on.
     """
 
     def __init__(
         self,
         count: int,
-        orders: str,
-        reports: str,
+        launcher: Launcher,
         on_event: Callable[[str, str], None],
         on_death: Callable[[int], None],
-        on_output: Callable[[str], None],
     ) -> None:
         self.count = count
-        self._orders = orders
-        self._reports = reports
+        self._launcher = launcher
         self._on_event = on_event
         self._on_death = on_death
-        self._on_output = on_output
         self.workers: list[WorkerProcess] = []
         self.failure: Failure | None = None
         self._going_on = False
@@ -85,7 +81,7 @@ class Crew:
                 self._start(worker)
 
     def wind_down(self, *, force: bool) -> None:
-        """Start nobody again, for the run is stopping: those that do not answer are killed."""
+        """Start no worker again: the run is stopping. Those that do not answer are killed later."""
         self._going_on = False
         if force and self._forced_at == float("inf"):
             self._forced_at = clock.monotonic()
@@ -95,7 +91,7 @@ class Crew:
 
     def _start(self, worker: WorkerProcess) -> None:
         try:
-            worker.start(self._orders, self._reports, self._on_exit, self._on_output)
+            self._launcher.start(worker, self._on_exit)
         except OSError as error:  # no memory or no process left: it may be better in a while
             text = f"worker {worker.index + 1} cannot be started: {error.strerror or error}"
             self._on_event("worker-lost", text)
@@ -200,10 +196,10 @@ class Crew:
                 worker.say_where()
         return found
 
-    def kill_the_deaf(self, until: float) -> None:
-        """Kill workers that do not end by force, and all that are there after `until`.
+    def kill_unresponsive(self, until: float) -> None:
+        """Kill workers that do not end by force, and all workers after `until`.
 
-        Those are no failures: they are started again when they may be.
+        The latter are no failures: they are started again when they may be.
         """
         now = clock.monotonic()
         for worker in self.workers:

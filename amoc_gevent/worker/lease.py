@@ -16,7 +16,7 @@ import gevent
 from gevent import GreenletExit
 
 from amoc_gevent import clock
-from amoc_gevent.worker.scheduler import Users
+from amoc_gevent.worker.scheduler import UserScheduler
 
 FOREVER = float("inf")
 
@@ -28,7 +28,7 @@ class Lease:
     goes no further than that.
     """
 
-    def __init__(self, until: float, users: Users, on_end: Callable[[], object]) -> None:
+    def __init__(self, until: float, users: UserScheduler, on_end: Callable[[], object]) -> None:
         self._until = until
         self._users = users
         self._on_end = on_end

@@ -6,75 +6,28 @@ user a greenlet. One timer of the hub starts whoever is due, straight from the h
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 import gevent
 from gevent import GreenletExit
+from gevent.event import Event as Flag
 
 from amoc_gevent import clock
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import UserCounts
 from amoc_gevent.core.run.placement import Share
-from amoc_gevent.core.run.plan import Options, Removal, delayed
+from amoc_gevent.core.run.plan import Options, Removal
 from amoc_gevent.metrics import Recorder
 from amoc_gevent.user import UserGreenlet
-
-SLICE_S = 0.005
-"""How long users are started in a row before arrived answers get their turn."""
+from amoc_gevent.worker.cursor import Calendar, Cursor
+from amoc_gevent.worker.killing import SLICE_S, UserKiller
 
 LATE_S = 0.5
 """Slots further back than this when a worker learns of them are spaced anew, not all at once."""
 
-KILL_GRACE_S = 2.0
 STILL_THERE_S = 0.1
 NEVER = float("inf")
-
-
-@dataclass(slots=True)
-class Calendar:
-    """From the times of the plan to those of this machine.
-
-    `offset` is the master's time minus the monotonic clock; no user starts within `pauses`.
-    """
-
-    offset: float = 0.0
-    pauses: tuple[tuple[float, float], ...] = ()
-
-    def due(self, slot: float) -> float:
-        """Return when a slot of the plan comes, in monotonic seconds."""
-        return (delayed(slot, self.pauses) if self.pauses else slot) - self.offset
-
-
-@dataclass(slots=True, eq=False)
-class _Cursor:
-    """The users of one share that have not started: `ids[at:]`, none of them before `resume`."""
-
-    share: Share
-    ids: range
-    calendar: Calendar
-    resume: float = float("-inf")
-    at: int = 0
-    resumed: int = 0
-
-    def due(self) -> float:
-        """Return when the next user starts, in monotonic seconds."""
-        share = self.share
-        slot = share.batch.slot(self.ids[self.at])
-        if share.pace:
-            slot = max(slot, share.resume + self.resumed * share.pace)
-        return max(self.calendar.due(slot), self.resume + self.resumed / share.batch.rate)
-
-    def skip(self, gone: IdSet) -> bool:
-        """Pass over those that shall not start; return whether anybody is left."""
-        ids = self.ids
-        while self.at < len(ids):
-            end = gone.end_of_run(ids[self.at])
-            if end is None:
-                return True
-            self.at += (end - ids[self.at]) // ids.step + 1
-        return False
 
 
 def run_start(start: Callable[[int], object], user_id: int) -> BaseException | None:
@@ -89,11 +42,11 @@ def run_start(start: Callable[[int], object], user_id: int) -> BaseException | N
     return None
 
 
-class Users:
+class UserScheduler:
     """Starts and ends the users that were assigned to it; `on_error(id, error)` hears of failures.
 
-    `on_stuck(ids)` is told of users that are still there `kill_grace` seconds after they were
-    killed, and `on_stopped()` when all were told to stop and none is left.
+    `stopped` is set when all were told to stop and none is left. `killer` ends those that are told
+    to end at once.
     """
 
     def __init__(
@@ -102,29 +55,23 @@ class Users:
         options: Options,
         recorder: Recorder,
         on_error: Callable[[int, BaseException], None],
-        on_stuck: Callable[[list[int]], None],
-        on_stopped: Callable[[], object],
-        kill_grace: float = KILL_GRACE_S,
+        killer: UserKiller,
     ) -> None:
         self._start = start
         self._options = options
         self._recorder = recorder
         self._on_error = on_error
-        self._on_stuck = on_stuck
-        self._on_stopped = on_stopped
-        self._kill_grace = kill_grace
+        self._killer = killer
+        self.stopped = Flag()
         self._hub: Any = gevent.get_hub()
         self._timer: Any = self._hub.loop.timer(0)
         self._armed = NEVER
         self._calendar = Calendar()
-        self._cursors: list[_Cursor] = []
+        self._cursors: list[Cursor] = []
         self._own: list[range] = []
         self._resting: deque[tuple[float, int, int]] = deque()  # since when, who, rounds so far
-        self._running: dict[int, UserGreenlet] = {}
-        self._killed: set[int] = set()
-        self._killing: Any = self._hub.loop.timer(0)
-        self._to_kill: deque[deque[int]] = deque()
-        self._told: list[int] = []
+        self._running = killer.running
+        self._killed = killer.killed
         self._gone = IdSet()
         self._ended: list[int] = []
         self._departing: set[int] = set()
@@ -161,7 +108,7 @@ class Users:
         if not ids or self._stopping:
             return
         now = clock.monotonic()
-        cursor = _Cursor(share, ids, self._calendar)
+        cursor = Cursor(share, ids, self._calendar)
         if cursor.due() < now - LATE_S:
             cursor.resume = max(now, self._late_until)
             left = len(ids) - self._gone.count_in(ids)
@@ -183,7 +130,7 @@ class Users:
         self._resting = deque([r for r in self._resting if r[1] not in gone])
         running = [user_id for user_id in self._running if user_id in gone]
         self._departing.update(running)
-        self._kill(running)
+        self._killer.kill(running)
 
     @property
     def departing(self) -> bool:
@@ -204,7 +151,7 @@ class Users:
         for user_id in running:
             self._running[user_id].ask_to_end()
         if removal.force:
-            self._kill(running)
+            self._killer.kill(running)
 
     def stop(self, *, force: bool) -> None:
         """End all users: waiting and resting ones now, running ones after their round or now."""
@@ -216,10 +163,10 @@ class Users:
             for user in self._running.values():
                 user.ask_to_end()
             if not self._running:
-                self._on_stopped()
+                self.stopped.set()
         if force and not self._forced:
             self._forced = True
-            self._kill(list(self._running))
+            self._killer.kill(list(self._running))
 
     def fence(self) -> None:
         """End all users before anything else happens; to be called from the hub.
@@ -230,13 +177,11 @@ class Users:
         self._fenced = True
         self.stop(force=False)
         self._forced = True
-        told = list(self._running)
-        for user_id in told:
-            user = self._running.get(user_id)
-            if user is not None and user_id not in self._killed:
-                self._killed.add(user_id)
-                user.throw_out()
-        gevent.spawn_later(self._kill_grace, self._report_stuck, told)
+        self._killer.kill_all()
+
+    def give_up(self) -> None:
+        """Wait no longer for users that do not end."""
+        self.stopped.set()
 
     def cut(self, frame: FrameType | None) -> bool:
         """Count the user whose round runs in `frame` as killed; return whether there is one."""
@@ -288,7 +233,7 @@ class Users:
         self._start_resting(now, now + SLICE_S)
         self._arm(clock.monotonic())
 
-    def _start_waiting(self, cursor: _Cursor, now: float, until: float) -> bool:
+    def _start_waiting(self, cursor: Cursor, now: float, until: float) -> bool:
         """Start the users of one batch that are due; return whether any of it are left."""
         while cursor.skip(self._gone):
             if cursor.due() > now or clock.monotonic() >= until:
@@ -354,37 +299,7 @@ class Users:
 
     def _end_if_last(self) -> None:
         if self._stopping and not self._running:
-            self._on_stopped()
-
-    def _kill(self, user_ids: list[int]) -> None:
-        if user_ids:
-            self._to_kill.append(deque(user_ids))
-            self._killing.start(self._kill_some)
-
-    def _kill_some(self) -> None:
-        """Throw users out, from the hub; the grace of each lot begins when its last is told."""
-        until = clock.monotonic() + SLICE_S
-        while self._to_kill:
-            lot, told = self._to_kill[0], self._told
-            while lot and clock.monotonic() < until:
-                user_id = lot.popleft()
-                user = self._running.get(user_id)
-                if user is not None:
-                    told.append(user_id)
-                    if user_id not in self._killed:
-                        self._killed.add(user_id)
-                        user.throw(GreenletExit)
-            if lot:
-                self._killing.start(self._kill_some)
-                return
-            gevent.spawn_later(self._kill_grace, self._report_stuck, told)
-            self._told = []
-            self._to_kill.popleft()
-
-    def _report_stuck(self, user_ids: list[int]) -> None:
-        stuck = [user_id for user_id in user_ids if user_id in self._killed]
-        if stuck:
-            self._on_stuck(stuck)
+            self.stopped.set()
 
 
 def _without(ids: range, gone: range) -> range:

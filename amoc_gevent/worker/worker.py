@@ -14,7 +14,6 @@ from typing import Any
 
 import gevent
 from gevent.event import AsyncResult
-from gevent.event import Event as Flag
 
 from amoc_gevent import clock, settings
 from amoc_gevent.bus.sockets import Pusher, Subscriber
@@ -40,12 +39,12 @@ from amoc_gevent.metrics import recorder
 from amoc_gevent.worker.collector import Collector
 from amoc_gevent.worker.failures import UserErrors, text_of
 from amoc_gevent.worker.health import HealthMonitor, resident_bytes
+from amoc_gevent.worker.killing import KILL_GRACE_S, UserKiller
 from amoc_gevent.worker.lease import Lease
-from amoc_gevent.worker.scheduler import KILL_GRACE_S, Users
+from amoc_gevent.worker.scheduler import UserScheduler
 from amoc_gevent.worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
-
 
 QUIET_S = 1.0
 """Users that block are named at most this often; those between are counted."""
@@ -70,7 +69,7 @@ class _Live:
 
     scenario: Scenario
     state: object
-    users: Users
+    users: UserScheduler
     lease: Lease
     health: HealthMonitor
     watchdog: Watchdog
@@ -101,7 +100,6 @@ class Worker:
         self._beginning: Any = None
         self._blocked_until = 0.0
         self._blocked_since = 0
-        self._users_gone = Flag()
         self._done: AsyncResult[None] = AsyncResult()
 
     def run(self) -> None:
@@ -160,13 +158,12 @@ class Worker:
                 self._failure = Failure(f"a user failed and on_user_error is stop: {line}")
                 gevent.spawn(self._report)
 
-        users = Users(
+        users = UserScheduler(
             _bind(scenario, state),
             order.plan.options,
             recorder,
             on_error,
-            self._on_stuck,
-            self._users_gone.set,
+            UserKiller(self._on_stuck),
         )
         users.forget(IdSet(order.ended))
         health = HealthMonitor(order.node, self._identity.worker)
@@ -178,7 +175,7 @@ class Worker:
         self._live = live
         self._state = "ready"
         self._spawn(self._report_each_second, live)
-        self._spawn(self._finish_when_gone)
+        self._spawn(self._finish_when_gone, users)
         self._follow(self._order or order, live)
 
     def _fail(self, error: BaseException) -> None:
@@ -228,7 +225,7 @@ class Worker:
             users.assign(share)
         live.shares = own
 
-    def _fence(self, users: Users) -> None:
+    def _fence(self, users: UserScheduler) -> None:
         """End all users at once, for this node's lease is over: others may have them now."""
         self._event("fenced", f"the master was not heard: worker {self._identity.worker + 1} ended")
         users.fence()
@@ -260,8 +257,8 @@ class Worker:
                 gevent.sleep(left)
             self._report(self._measured(second, live))
 
-    def _finish_when_gone(self) -> None:
-        self._users_gone.wait()
+    def _finish_when_gone(self, users: UserScheduler) -> None:
+        users.stopped.wait()
         self._finish()
 
     def _finish(self) -> None:
@@ -323,10 +320,13 @@ class Worker:
         text = f"not gone {KILL_GRACE_S:g} s after they were killed: users {shown}"
         self._event("stuck", text)
         log.warning("%s", text)
+        live = self._live
+        if live is None:
+            return
         stopping = self._order is not None and not self._order.plan.going_on
-        if stopping or (self._live is not None and self._live.lease.over):
-            self._users_gone.set()
-        elif self._live is not None and self._live.users.departing:
+        if stopping or live.lease.over:
+            live.users.give_up()
+        elif live.users.departing:
             # They run elsewhere as soon as they are gone here, and everybody waits for that.
             self._report()
             self._done.set_exception(AmocError(f"{text}, and they were moved: so this worker ends"))

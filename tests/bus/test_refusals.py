@@ -3,7 +3,7 @@
 from amoc_gevent.bus.refusals import REFUSALS_TOLD, TEXT_MAX, Refusals
 from amoc_gevent.bus.sockets import Puller, Pusher, SocketDirectory
 from amoc_gevent.core.messages import decode_report
-from amoc_gevent.node.node import Node
+from amoc_gevent.node.node import MasterAddress, Node
 
 
 def test_only_so_many_are_told_and_none_at_length() -> None:
@@ -18,7 +18,7 @@ def test_only_so_many_are_told_and_none_at_length() -> None:
 def test_a_node_tells_its_master_of_a_report_that_it_cannot_read() -> None:
     sockets = SocketDirectory()
     reports = Puller(sockets.endpoint("reports"))
-    master = (sockets.endpoint("plans"), sockets.endpoint("reports"))
+    master = MasterAddress(sockets.endpoint("plans"), sockets.endpoint("reports"))
     node = Node("a", 1, master, sockets, print)
     worker = Pusher(sockets.endpoint("a.reports"))
     try:

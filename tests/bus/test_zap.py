@@ -8,18 +8,18 @@ import zmq
 
 from amoc_gevent.bus import sockets as bus
 from amoc_gevent.bus.sockets import Keys, Listener, Publisher, Puller, Pusher, SocketDirectory
-from amoc_gevent.bus.zap import Gate
+from amoc_gevent.bus.zap import ZapAuthenticator
 from tests.worker.crowd import until
 
 LOOPBACK = "tcp://127.0.0.1:0"
 
 
 class Guarded:
-    """A master's sockets behind a gate that knows the keys in `allowed`."""
+    """A master's sockets behind an authenticator that knows the keys in `allowed`."""
 
     def __init__(self) -> None:
         self.allowed: dict[str, str] = {}
-        self.gate = Gate(lambda: self.allowed)
+        self.authenticator = ZapAuthenticator(lambda: self.allowed)
         self.public, secret = zmq.curve_keypair()
         keys = Keys(self.public, secret)
         self.sockets = SocketDirectory()
@@ -44,7 +44,7 @@ class Guarded:
         self._collecting.kill()
         self.publisher.close()
         self.puller.close()
-        self.gate.close()
+        self.authenticator.close()
         self.sockets.close()
 
 
@@ -112,7 +112,7 @@ def test_a_key_that_is_allowed_later_is_let_in_then(guarded: Guarded) -> None:
     keys = guarded.machine()
     pusher = Pusher(guarded.puller.endpoint, keys=keys)
     pusher.push(b"patient")
-    until(lambda: guarded.gate._strangers, "the first refusal")
+    until(lambda: guarded.authenticator._strangers, "the first refusal")
     guarded.allowed[keys.public.decode()] = "n1"
     until(lambda: guarded.reports == [b"patient"])
     pusher.close()
@@ -139,4 +139,4 @@ def test_an_oversized_message_cuts_its_sender_off(
 
 def test_a_gate_that_was_closed_is_opened_again_at_once() -> None:
     for _ in range(200):
-        Gate(dict).close()
+        ZapAuthenticator(dict).close()

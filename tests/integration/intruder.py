@@ -20,7 +20,7 @@ from amoc_gevent.control.local import LocalCluster
 from amoc_gevent.core.run.commands import Do
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.master import Master
-from amoc_gevent.node.node import Node
+from amoc_gevent.node.node import MasterAddress, Node
 
 NOBODY = 65534
 PAUSE_S = 0.02
@@ -43,7 +43,7 @@ def main(how: str, *arguments: str) -> None:
 def _listen(plans: str, reports: str) -> None:
     """Join as a node, and tell what the plan says."""
     _knock(plans)
-    node = Node("intruder", 1, (plans, reports), SocketDirectory(), print)
+    node = Node("intruder", 1, MasterAddress(plans, reports), SocketDirectory(), print)
     say("listening")
     told: object = None
     while True:

@@ -25,6 +25,7 @@ from amoc_gevent.core.messages import (
     decode_plan,
     encode,
 )
+from amoc_gevent.core.run import lifecycle
 from amoc_gevent.core.run.commands import (
     Add,
     Do,
@@ -38,11 +39,11 @@ from amoc_gevent.core.run.commands import (
 )
 from amoc_gevent.core.run.placement import shares_of
 from amoc_gevent.core.run.plan import UNRELEASED, Options, Plan, Proposal, Removal, delayed
+from amoc_gevent.core.run.planning import ID_MAX
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError, UsageError
-from amoc_gevent.master import registry as fleet_module
-from amoc_gevent.master.lifecycle import Conductor
-from amoc_gevent.master.master import ID_MAX, NO_LEASE, Master
+from amoc_gevent.master import registry as registry_module
+from amoc_gevent.master.master import NO_LEASE, Master
 from amoc_gevent.master.store import Store
 from tests.worker.crowd import until
 
@@ -725,7 +726,7 @@ def test_of_a_run_of_many_nodes_the_last_counts_are_the_last(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = stage.running("a", "b")
-    monkeypatch.setattr(Conductor, "pause", 1000.0)
+    monkeypatch.setattr(lifecycle, "pause", lambda _nodes: 1000.0)
     stage.master.handle(Stop())
     for node in stage.nodes:
         until(lambda node=node: node.plan.status == "stopping")
@@ -997,14 +998,16 @@ def test_nodes_are_not_lost_because_the_master_stood_still(
 ) -> None:
     leased.join("a")
     node = leased.master.nodes["a"]
-    fleet = leased.master._fleet
+    registry = leased.master._registry
     now = clock.monotonic()
-    monkeypatch.setattr(fleet_module.clock, "monotonic", lambda: now + 10.0)
-    fleet.look()
+    monkeypatch.setattr(registry_module.clock, "monotonic", lambda: now + 10.0)
+    registry.look()
     assert not node.lost
     for step in range(12):
-        monkeypatch.setattr(fleet_module.clock, "monotonic", lambda at=step: now + 10 + at * 0.05)
-        fleet.look()
+        monkeypatch.setattr(
+            registry_module.clock, "monotonic", lambda at=step: now + 10 + at * 0.05
+        )
+        registry.look()
     assert node.lost
 
 

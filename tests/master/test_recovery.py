@@ -19,11 +19,12 @@ from amoc_gevent.core.measure.snapshot import Operation, Snapshot
 from amoc_gevent.core.messages import Ack, UserCounts, encode
 from amoc_gevent.core.pending import Pending
 from amoc_gevent.core.run.commands import Add, Rebalance, Status, Stop
+from amoc_gevent.core.run.lifecycle import moving
 from amoc_gevent.core.run.placement import Share, own_shares, shares_of
 from amoc_gevent.core.run.plan import UNRELEASED, Options, Plan
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError
-from amoc_gevent.master import run_state as keeper
+from amoc_gevent.master import saver
 from amoc_gevent.master.store import Store
 from amoc_gevent.node import outbox, process
 from tests.master.test_master import PlayedNode, Stage, second, talking
@@ -70,7 +71,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 def alive(stage: Stage) -> bool:
     """Whether the master still listens, looks and answers."""
-    loops = [stage.master._ticking, stage.master._fleet._collecting]
+    loops = [stage.master._ticking, stage.master._reception._collecting]
     return not any(loop.dead for loop in loops)
 
 
@@ -151,7 +152,7 @@ def test_a_worker_that_cannot_be_started_is_started_later(
 
     monkeypatch.setattr(process, "Popen", popen)
     if again:
-        worker = node.node._crew.workers[0]
+        worker = node.node._supervisor.workers[0]
         worker.process.kill()  # type: ignore[union-attr]
         until(lambda: not left)
     told = "worker 1 cannot be started: Resource temporarily unavailable"
@@ -225,8 +226,8 @@ def test_a_lease_that_ends_fails_no_run_however_slow_the_scenario(
 
     seen = "starting" if slow == "init" else "ready"
     until_told(lambda: grant(1.5), lambda: master.newest.state == seen)
-    crew = node.node._crew
-    worker = crew.workers[0]
+    supervisor = node.node._supervisor
+    worker = supervisor.workers[0]
     until(lambda: not worker.alive, "the worker's end with the lease")
     until(lambda: master.newest.state == "stopped")
     assert master.newest.failure is None
@@ -246,7 +247,7 @@ def test_users_that_are_waited_for_wait_at_the_third_node_too(stored: Stage) -> 
     assert held
     b.say("stopped", left=True)
     until(lambda: any(move.sources == ("b",) for move in run.plan.moves))
-    assert stored.master._conductor.moving
+    assert moving(stored.run.plan)
     for name in "ac":
         for share in own_shares(run.plan, name, 1, 0):
             if share.resume != UNRELEASED:
@@ -271,7 +272,7 @@ def test_who_ended_while_a_move_was_held_is_not_started_again(stored: Stage) -> 
     a, b = stored.nodes
     until(lambda: a.plan.version == run.plan.version)
     a.say(ended=((12, 12),))
-    until(lambda: not stored.master._conductor.moving)
+    until(lambda: not moving(stored.run.plan))
     assert run.plan.moves[0].ended == ((12, 12),)
     assert b.plan.run == run.id
 
@@ -439,15 +440,15 @@ def test_a_command_that_cannot_be_stored_is_refused_and_changes_nothing(
 def test_a_store_that_cannot_be_written_for_long_costs_no_memory_without_bound(
     stored: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "PARTS_MAX", 3)
+    monkeypatch.setattr(saver, "PARTS_MAX", 3)
     run = stored.running("a")
     node_ = stored.nodes[0]
     with locked(tmp_path):
         for count in range(1, 9):
             node_.say(seconds=second(1000 + count, 1))
             until(lambda count=count: run.results.total.iterations == count)
-            stored.master._keeper.save()
-        assert len(stored.master._keeper._parts) <= 4
+            stored.master._saver.save()
+        assert len(stored.master._saver._parts) <= 4
     until(lambda: node_.acks and node_.acks[-1].sequence == node_.sequence, "all to be stored")
     stored.replace_master(Store(tmp_path / "runs.db"))
     assert stored.run.results.total.iterations == 8
@@ -539,8 +540,8 @@ def test_figures_are_read_as_they_were_whenever_they_were_written(
     stored.master._saved = clock.monotonic() + 3600
     for at in range(40):
         node_.say(seconds=((begin + at, figures(at)),), users=UserCounts(running=at % 10))
-        until(lambda at=at: stored.master._keeper.save() and run.results.total.iterations == at + 1)
-        stored.master._keeper.save(checkpoint=at % 7 == 0)
+        until(lambda at=at: stored.master._saver.save() and run.results.total.iterations == at + 1)
+        stored.master._saver.save(checkpoint=at % 7 == 0)
     with Store(tmp_path / "runs.db") as store:
         again = store.load(run.id).results
         parts = store._db.execute("SELECT count(*) FROM parts WHERE kind = 'measured'").fetchone()
@@ -581,8 +582,8 @@ def test_reports_that_are_received_and_not_stored_are_not_sent_each_second(
 
 def test_a_stranger_is_named_once_however_many_there_were(stored: Stage) -> None:
     stored.running("a")
-    fleet = stored.master._fleet
-    fleet._refused.update({str(number): "x" for number in range(1000)})
+    registry = stored.master._registry
+    registry._refused.update({str(number): "x" for number in range(1000)})
     other = PlayedNode("a", stored.sockets)
     other.life, other.place = "other", "elsewhere"
     for _ in range(5):

@@ -17,7 +17,7 @@ from amoc_gevent.core.pending import Pending
 from amoc_gevent.core.run.commands import Add, Runs, Set, Status, Stop
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError
-from amoc_gevent.master import run_state as keeper
+from amoc_gevent.master import saver
 from amoc_gevent.master.database import StoreError
 from amoc_gevent.master.store import RUNS_KEPT, Store
 from tests.master.test_master import Stage
@@ -30,7 +30,7 @@ LONG = "x" * 20_000
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """A master that waits for long and tries again soon, with a run store in a directory alone."""
-    monkeypatch.setattr(keeper, "RETRY_S", 0.05)
+    monkeypatch.setattr(saver, "RETRY_S", 0.05)
     (tmp_path / "home").mkdir()
     found = Stage(tmp_path, lease=60.0, store=Store(path_in(tmp_path)))
     yield found
@@ -266,7 +266,7 @@ def test_a_file_that_is_removed_or_replaced_is_written_again(
     until(lambda: run.status == "running")
     for second in range(1000, 1020):
         say(stage, second, 10)
-    stage.master._keeper.save(checkpoint=True)
+    stage.master._saver.save(checkpoint=True)
     harm(store_of(stage).path)
     say(stage, 1020, 600)
     end(stage)
@@ -336,7 +336,7 @@ def test_what_is_no_database_is_told_of_until_it_is_moved_away(stage: Stage) -> 
     other.replace(path)
     until(lambda: stage.master.trouble, "the rubbish to be told of")
     for _ in range(3):
-        assert not stage.master._keeper.save()
+        assert not stage.master._saver.save()
     line = stage.master.trouble
     assert line.count("the run store") == 1
     assert ": file is not a database; " in line
@@ -370,7 +370,7 @@ def test_a_damaged_file_is_told_of_until_it_is_moved_away(
         say(stage, second, 10)
     path = store_of(stage).path
     store_of(stage)._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    until(stage.master._keeper.save)
+    until(stage.master._saver.save)
     store_of(stage)._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     harm(path)
     say(stage, 1020, 600)
@@ -436,7 +436,7 @@ def test_a_run_is_stopped_and_changed_no_more_while_it_cannot_be_stored(stage: S
 def test_the_line_says_what_is_wrong_how_much_and_what_to_do(stage: Stage) -> None:
     run = stage.running("a")
     say(stage, 1000, 248)
-    until(stage.master._keeper.save)
+    until(stage.master._saver.save)
     assert stage.master.trouble == ""
     with full(store_of(stage)):
         say(stage, 1001, 552)
@@ -456,7 +456,7 @@ def test_its_failure_is_a_line_of_the_log_and_its_recovery_another(
     with full(store_of(stage)):
         for second in range(1000, 1004):
             say(stage, second, 1)
-            until(lambda: not stage.master._keeper.save())
+            until(lambda: not stage.master._saver.save())
     until(lambda: not stage.master.trouble)
     said = [line.getMessage() for line in caplog.records if "run store" in line.getMessage()]
     assert [line.partition(str(store_of(stage).path))[2] for line in said] == [
@@ -485,7 +485,7 @@ def test_rows_are_kept_however_often_masters_take_turns(stage: Stage) -> None:
         say(stage, second, 1)
         if second % 5 == 0:
             stage.replace_master(Store(store_of(stage).path))
-            stage.master._keeper.save(checkpoint=second % 2 == 0)
+            stage.master._saver.save(checkpoint=second % 2 == 0)
     end(stage)
     with Store(store_of(stage).path) as again:
         rows = again.load(run.id).results.rows
@@ -498,7 +498,7 @@ def test_a_plan_that_was_not_stored_is_surpassed_and_not_taken_for_the_next(stag
     stored = run.plan.version
     with locked(store_of(stage)):
         for _ in range(5):
-            stage.master._keeper.change(run)
+            stage.master._state.change(run)
         until(lambda: node.plan.version == stored + 5)
         stage.replace_master(Store(store_of(stage).path))
     assert stage.run.plan.version == stored

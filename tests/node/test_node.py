@@ -23,7 +23,8 @@ from amoc_gevent.core.run.plan import Batch, Options, Plan
 from amoc_gevent.loading.sources import pack
 from amoc_gevent.node import node as node_module
 from amoc_gevent.node import outbox
-from amoc_gevent.node.node import LEASE_GRACE_S, Node
+from amoc_gevent.node.lease import LEASE_GRACE_S
+from amoc_gevent.node.node import MasterAddress, Node
 from tests.worker.crowd import until
 
 stand_still: Callable[[float], None] = get_original("time", "sleep")
@@ -90,7 +91,7 @@ class Stage:
     def __init__(self, directory: Path) -> None:
         self.sockets = SocketDirectory()
         self.master = PlayedMaster(self.sockets)
-        master = (self.sockets.endpoint("plans"), self.sockets.endpoint("reports"))
+        master = MasterAddress(self.sockets.endpoint("plans"), self.sockets.endpoint("reports"))
         self.said: list[str] = []
         shelf = directory / "shelf"
         self.node = Node("here", 1, master, self.sockets, self.said.append, shelf=shelf)
@@ -293,7 +294,7 @@ def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
     path.write_text(SCENARIO)
     master, plan = stage.master, plan_of(path)
     until_told(lambda: master.publish(plan), lambda: master.newest.run == "r")
-    assert not stage.node._crew.workers
+    assert not stage.node._supervisor.workers
 
     def grant() -> None:
         master.publish(plan)
@@ -301,7 +302,7 @@ def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
 
     until_told(grant, lambda: running(master) == 5, "users under a lease")
     began = stage.said.count("worker began")
-    worker = stage.node._crew.workers[0]
+    worker = stage.node._supervisor.workers[0]
     until(lambda: running(master) == 0, "the end of all users after the lease")
     until(lambda: not worker.alive, "the end of the worker")
     assert all(report.users.done == 0 for report in master.reports)
@@ -325,7 +326,7 @@ def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
         master.acknowledge(0, lease=2.0)
 
     until_told(grant, lambda: running(master) == 5, "users under a lease")
-    [worker] = stage.node._crew.workers
+    [worker] = stage.node._supervisor.workers
     os.kill(worker.pid, signal.SIGSTOP)
     stand_still(2.0 + LEASE_GRACE_S + 0.5)
     os.kill(worker.pid, signal.SIGCONT)
@@ -402,7 +403,7 @@ def test_a_name_that_is_taken_is_said_once_and_runs_nothing(
         lambda: (stage.master.publish(plan_of(path)), stage.master.refuse("the name is taken"))[2:],
         lambda: stage.node.refused,
     )
-    assert not stage.node._crew.workers
+    assert not stage.node._supervisor.workers
     assert [r.message for r in caplog.records if "taken" in r.message] == ["the name is taken"]
 
 
@@ -439,11 +440,11 @@ def test_a_node_that_leaves_ends_its_users_and_says_so(stage: Stage, tmp_path: P
         master.acknowledge(master.newest.sequence)
 
     until_told(lead, lambda: running(master) == 5)
-    worker = stage.node._crew.workers[0]
+    worker = stage.node._supervisor.workers[0]
     leaving = gevent.spawn(stage.node.leave, 60.0)
     until_told(lead, lambda: leaving.dead, "the node to have left")
     assert worker.process is not None
     assert worker.process.returncode == 0, "it was told to end, and not killed"
     assert master.newest.left
     assert master.newest.state == "stopped"
-    assert not any(worker.alive for worker in stage.node._crew.workers)
+    assert not any(worker.alive for worker in stage.node._supervisor.workers)

@@ -8,7 +8,8 @@ from amoc_gevent.core.messages import UserCounts
 from amoc_gevent.core.run.placement import Share
 from amoc_gevent.core.run.plan import Batch, Options, Removal
 from amoc_gevent.metrics import Recorder
-from amoc_gevent.worker.scheduler import Users
+from amoc_gevent.worker.killing import UserKiller
+from amoc_gevent.worker.scheduler import UserScheduler
 from tests.servers import wait_for
 
 AT_ONCE = 1e9
@@ -42,17 +43,15 @@ class Crowd:
         self.started_at: dict[int, float] = {}
         self.errors: list[tuple[int, BaseException]] = []
         self.stuck: list[list[int]] = []
-        self.stopped = 0
+        self.killer = UserKiller(self.stuck.append, kill_grace)
         self.recorder = Recorder()
         self._start = start
-        self.users = Users(
+        self.users = UserScheduler(
             self._round,
             Options(**{"repeat_interval": 3600.0, **options}),  # type: ignore[arg-type]
             self.recorder,
             lambda user_id, error: self.errors.append((user_id, error)),
-            self.stuck.append,
-            self._on_stopped,
-            kill_grace,
+            self.killer,
         )
         self._given = 0
         _crowds.append(self)
@@ -62,8 +61,10 @@ class Crowd:
         self.started_at.setdefault(user_id, clock.monotonic())
         self._start(user_id)
 
-    def _on_stopped(self) -> None:
-        self.stopped += 1
+    @property
+    def stopped(self) -> int:
+        """Whether all were told to stop and none is left."""
+        return int(self.users.stopped.is_set())
 
     def add(self, count: int, rate: float = AT_ONCE, delay: float = 0.0, step: int = 1) -> Batch:
         """Assign `count` users after those there are: every `step`-th id of a batch."""

@@ -208,7 +208,7 @@ def test_one_that_clings_to_life_is_told_of(lease_of: Callable[..., Leased]) -> 
             gate.wait()
 
     crowd = lease_of(start)
-    crowd.users._kill_grace = 0.05
+    crowd.killer.grace = 0.05
     crowd.until_all_run(2)
     until(lambda: crowd.stuck)
     assert crowd.stuck == [[1, 2]]

@@ -156,7 +156,7 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
 def compose(home: Home, asked: Asked) -> Iterator["Master"]:
     """Have a master of `home` until the end of the block. AmocError where it cannot listen."""
     from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
-    from amoc_gevent.bus.zap import Gate  # noqa: PLC0415
+    from amoc_gevent.bus.zap import ZapAuthenticator  # noqa: PLC0415
     from amoc_gevent.master.master import Master  # noqa: PLC0415
     from amoc_gevent.master.store import Store  # noqa: PLC0415
 
@@ -169,8 +169,8 @@ def compose(home: Home, asked: Asked) -> Iterator["Master"]:
         pair = None if asked.insecure else keys.own_keypair(home)
     with ExitStack() as stack:
         if pair is not None:
-            gate = Gate(lambda: keys.allowed(home))
-            stack.callback(gate.close)
+            authenticator = ZapAuthenticator(lambda: keys.allowed(home))
+            stack.callback(authenticator.close)
         store = stack.enter_context(Store(home.path / "runs.db"))
         found = Master(
             plans,

@@ -158,7 +158,7 @@ def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path 
 def compose(home: Home, name: str, workers: int, where: Where) -> Iterator["Node"]:
     """Have a node of `home`, which joins the master at `where`, until the end of the block."""
     from amoc_gevent.bus.sockets import Keys, SocketDirectory  # noqa: PLC0415  # the daemon's alone
-    from amoc_gevent.node.node import Node  # noqa: PLC0415
+    from amoc_gevent.node.node import MasterAddress, Node  # noqa: PLC0415
 
     plans, reports = home.bus
     pair = None
@@ -168,18 +168,18 @@ def compose(home: Home, name: str, workers: int, where: Where) -> Iterator["Node
         pair = None if where.insecure else keys.own_keypair(home)
     # Where both are of one home they have one pair of keys, and need name no other.
     server = keys.master_key(home) or (pair[0] if pair is not None else b"")
+    held = Keys(*pair, server) if pair is not None else None
     with ExitStack() as stack:
         sockets = SocketDirectory()
         stack.callback(sockets.close)
         found = Node(
             name,
             workers,
-            (plans, reports),
+            MasterAddress(plans, reports, held),
             sockets,
             lambda line: worker_log.info("worker: %s", line),
             place=f"{socket.gethostname()}:{home.path}",
             shelf=home.path / "sources",
-            keys=Keys(*pair, server) if pair is not None else None,
         )
         stack.callback(found.close)
         yield found

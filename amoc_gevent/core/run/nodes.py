@@ -81,7 +81,11 @@ class NodeView:
 
     def behind(self, plan: Plan) -> bool:
         """Whether it has not got this plan yet."""
-        return self.run != plan.run or self.plan_version < plan.version
+        return not self.has(plan.run, plan.version)
+
+    def has(self, run: str, version: int) -> bool:
+        """Whether it has the plan of this run and version, or a newer one."""
+        return self.run == run and self.plan_version >= version
 
     def follows(self, run: str, state: State) -> bool:
         """Whether the node is in `state` towards `run`."""

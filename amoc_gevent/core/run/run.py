@@ -92,8 +92,8 @@ class Run:
         self._removals_seen = len(self.plan.removals)
         return len(self._gone)
 
-    def count_users(self, reported: UserCounts) -> None:
-        """Count the users by state, from what the nodes `reported`; the states sum to all users.
+    def counted(self, reported: UserCounts) -> UserCounts:
+        """Return the users by state, given what the nodes `reported`; they sum to all users.
 
         Done are only those whose ids ended by themselves or were removed, never those of whom a
         node says that it has them no more: others may have them by now. The rest waits for a node,
@@ -106,12 +106,11 @@ class Run:
             done = max(0, min(self.gone, absent - reported.waiting))
         else:
             done = absent
-        self.users = UserCounts(absent - done, running, resting, done)
+        return UserCounts(absent - done, running, resting, done)
 
-    @property
-    def all_ended(self) -> bool:
-        """Whether every user ended, as last counted, and not all of them by being removed."""
-        return self.users.done == self.assigned and self.removed < self.assigned
+    def all_ended_by(self, users: UserCounts) -> bool:
+        """Return whether by this count every user ended, and not all of them by being removed."""
+        return users.done == self.assigned and self.removed < self.assigned
 
     def elapsed(self, now: float) -> float:
         """Seconds since its first user's slot, up to its end."""

@@ -17,7 +17,7 @@ def run_of(last: int = 10, status: Status = "running") -> Run:
 
 
 def counted(run: Run, reported: UserCounts) -> UserCounts:
-    run.count_users(reported)
+    run.users = run.counted(reported)
     assert run.users.total == run.assigned
     return run.users
 
@@ -68,11 +68,11 @@ def test_all_have_ended_when_each_id_has_and_none_is_anywhere() -> None:
     run = run_of()
     run.end_users(1, 10)
     counted(run, UserCounts(resting=1))
-    assert not run.all_ended
+    assert not run.all_ended_by(run.users)
     counted(run, UserCounts(waiting=1))
-    assert not run.all_ended
+    assert not run.all_ended_by(run.users)
     counted(run, NOBODY)
-    assert run.all_ended
+    assert run.all_ended_by(run.users)
 
 
 def test_a_run_whose_users_were_all_removed_may_get_others() -> None:
@@ -80,7 +80,7 @@ def test_a_run_whose_users_were_all_removed_may_get_others() -> None:
     run.plan = replace(run.plan, removals=(Removal(1, 10, force=True),))
     counted(run, NOBODY)
     assert run.users == UserCounts(done=10)
-    assert not run.all_ended
+    assert not run.all_ended_by(run.users)
 
 
 def test_ids_that_were_never_assigned_do_not_end() -> None:

@@ -1,0 +1,350 @@
+"""The lifecycle of a run: which changes are due, given the run, its nodes and the time.
+
+All functions are pure. They return changes, which the owner of the run's state applies. A run goes
+from `starting` over `running` and `stopping` to its end.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from amoc_gevent.core.messages import Report, UserCounts
+from amoc_gevent.core.run.changes import (
+    Change,
+    CourseChange,
+    End,
+    NewEvent,
+    PlanChange,
+    RunChange,
+    Surpass,
+)
+from amoc_gevent.core.run.news import Back, Joined, Left, Lost, News
+from amoc_gevent.core.run.nodes import NodeView
+from amoc_gevent.core.run.placement import moves_to_heirs, release_moves
+from amoc_gevent.core.run.plan import UNRELEASED, Plan, undelayed
+from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.units import format_duration
+
+LEAD_S = 0.1
+"""How far ahead a start is set, so that every worker hears of it in time."""
+
+ABANDON_S = 10.0
+"""How long a forced stop waits for workers that make no progress."""
+
+SILENT_S = 2.0
+"""Seconds after which a node has missed reports: it sends one in each."""
+
+TOGETHER_S = 1.5
+"""Seconds within which nodes are lost that died at the same time."""
+
+ALL_HOME = float("inf")
+"""The value of `unhomed_since` while every user has a node."""
+
+PACE_S = 0.001
+"""Seconds between two messages to all nodes, or two counts of them, for each node."""
+
+Nodes = Mapping[str, NodeView]
+"""The nodes of a master by name, in the order in which they joined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One moment by both clocks of the master: its steady time and the monotonic one."""
+
+    steady: float
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Facts about a run that are not stored: a new master begins with new ones.
+
+    The master began at `since` and the number of running users last changed at `progressed` (both
+    steady time). Users were last `counted` at this monotonic time, and are `uncounted` when a node
+    has reported since. Users are without a node since `unhomed_since` (monotonic), and the nodes in
+    `joined` are new processes whose users start anew.
+    """
+
+    since: float = 0.0
+    progressed: float = 0.0
+    counted: float = 0.0
+    uncounted: bool = False
+    unhomed_since: float = ALL_HOME
+    joined: frozenset[str] = frozenset()
+
+
+class _Draft:
+    """A run as it stands after the changes that are decided so far."""
+
+    def __init__(self, run: Run, nodes: Nodes, course: Course, now: Moment) -> None:
+        self.run, self.nodes, self.course, self.now = run, nodes, course, now
+        self.plan, self.users = run.plan, run.users
+        self.changes: list[Change] = []
+
+    def change_plan(self, **fields: Any) -> None:
+        self.plan = replace(self.plan, version=self.plan.version + 1, **fields)
+        self.changes.append(PlanChange(fields))
+
+    def change_run(self, **fields: Any) -> None:
+        self.users = fields.get("users", self.users)
+        self.changes.append(RunChange(fields))
+
+    def change_course(self, **fields: Any) -> None:
+        self.course = replace(self.course, **fields)
+        self.changes.append(CourseChange(fields))
+
+    def event(self, kind: str, text: str) -> None:
+        self.changes.append(NewEvent(kind, text))
+
+    def slot(self) -> float:
+        """Return the slot of a user that starts as soon as all workers can have heard of it."""
+        return undelayed(self.now.steady + LEAD_S, self.plan.pauses)
+
+
+def advance(run: Run, nodes: Nodes, course: Course, now: Moment) -> list[Change]:
+    """Return the changes that are due now: the next status, users' new nodes, their count."""
+    if not run.active:
+        return []
+    draft = _Draft(run, nodes, course, now)
+    _catch_up(draft)
+    if run.failure is not None and run.final_status != "failed":
+        _stop(draft, force=run.status == "starting", failed=True)
+    elif run.status == "starting":
+        _start(draft)
+    elif run.status == "running":
+        if moving(draft.plan):
+            _release_moves(draft)
+        over = run.duration is not None and now.steady >= run.started_at + run.duration
+        if over or run.all_ended_by(draft.users):
+            _stop(draft)
+    else:
+        _end_stop(draft)
+    return draft.changes
+
+
+def stop(run: Run, now: Moment, *, force: bool = False) -> list[Change]:
+    """Return the changes by which all users end, gently or by force."""
+    draft = _Draft(run, {}, Course(), now)
+    _stop(draft, force=force)
+    return draft.changes
+
+
+def home(run: Run, nodes: Nodes, course: Course, now: Moment) -> list[Change]:
+    """Return the changes by which users start elsewhere whose nodes are gone or began anew.
+
+    One move is for all nodes that were lost since the last time, and one for all that came back as
+    new processes.
+    """
+    draft = _Draft(run, nodes, course, now)
+    _home(draft)
+    return draft.changes
+
+
+def count(run: Run, nodes: Nodes, course: Course, now: Moment) -> list[Change]:
+    """Return the changes by which the run has the users that its nodes report."""
+    draft = _Draft(run, nodes, course, now)
+    _count(draft)
+    return draft.changes
+
+
+def heed(run: Run, nodes: Nodes, course: Course, now: Moment, news: News) -> list[Change]:
+    """Return the changes that news of a node bring about in an active run.
+
+    Its users get new nodes with the next `advance` or `home`.
+    """
+    draft = _Draft(run, nodes, course, now)
+    match news:
+        case Joined(node, None):
+            draft.event(
+                "node-joined", f"{described(node)} joined: it takes part from the next add on"
+            )
+            draft.change_course(joined=course.joined | {node.name})
+        case Joined(node):
+            draft.event("node-back", f"{described(node)} was started again")
+            draft.change_course(joined=course.joined | {node.name})
+        case Lost(node):
+            text = f"node {node.name} was not heard for its lease"
+            draft.event("node-lost", f"{text}; {_after_a_loss(draft)}")
+            draft.change_course(uncounted=True)
+        case Back(node):
+            draft.event("node-back", f"node {node.name} is heard again")
+        case Left(node):
+            draft.event("node-left", f"node {node.name} left; its users start on the others")
+            draft.change_course(uncounted=True)
+        case _:
+            return []
+    draft.change_course(unhomed_since=min(course.unhomed_since, now.monotonic))
+    return draft.changes
+
+
+def inherit(run: Run, node: NodeView, report: Report, now: Moment) -> list[Change]:
+    """Return the changes that a node was told by the last master, which could not store them."""
+    changes: list[Change] = []
+    if run.active and node.plan_version > run.plan.version:
+        changes.append(Surpass(node.plan_version))
+    if run.plan.going_on and any(event.kind == "stopped-before" for event in report.events):
+        changes += stop(run, now)
+    return changes
+
+
+def described(node: NodeView) -> str:
+    """Return a node's name and how many workers it has, in words."""
+    return f"node {node.name} with {node.workers} worker{'' if node.workers == 1 else 's'}"
+
+
+def present(nodes: Nodes) -> list[NodeView]:
+    """Return the nodes that can have users, in the order in which they joined."""
+    return [node for node in nodes.values() if node.present]
+
+
+def pause(nodes: Nodes) -> float:
+    """Return the least seconds between two messages to all nodes, or two counts of them."""
+    return len(nodes) * PACE_S
+
+
+def moving(plan: Plan) -> bool:
+    """Return whether users are on their way from nodes that have not let go of them yet."""
+    return any(move.start == UNRELEASED for move in plan.moves)
+
+
+# Users and their nodes
+
+
+def _catch_up(draft: _Draft) -> None:
+    """Give users a node and count them; with many nodes less often.
+
+    Nodes that died together are lost within the second in which each would have reported. So the
+    users wait while more nodes are silent. A new process hears at once which users are its own.
+    """
+    now, course, shortest = draft.now.monotonic, draft.course, pause(draft.nodes)
+    waited = now - course.unhomed_since
+    if course.joined or waited >= TOGETHER_S or (waited >= shortest and not _silent(draft)):
+        _home(draft)
+    if course.uncounted and now - course.counted >= shortest / 4:
+        _count(draft)
+
+
+def _silent(draft: _Draft) -> bool:
+    """Return whether nodes have missed reports that are not lost yet."""
+    return any(draft.now.monotonic - node.heard > SILENT_S for node in present(draft.nodes))
+
+
+def _able(nodes: Nodes) -> list[NodeView]:
+    """Return the nodes that can take over users."""
+    return [node for node in present(nodes) if node.state != "failed"]
+
+
+def _home(draft: _Draft) -> None:
+    if draft.course.unhomed_since == ALL_HOME:
+        return
+    run, joined = draft.run, draft.course.joined
+    draft.change_course(joined=frozenset[str](), unhomed_since=ALL_HOME)
+    able = sorted(_able(draft.nodes), key=lambda n: n.users.total if n.run == run.id else 0)
+    heirs = tuple(node.name for node in able)
+    plan = _moved(draft, draft.plan, joined, ())
+    if heirs:
+        plan = _moved(draft, plan, _homeless(plan, draft.nodes), heirs)
+    if plan is not draft.plan:
+        draft.change_plan(moves=plan.moves)
+
+
+def _homeless(plan: Plan, nodes: Nodes) -> set[str]:
+    """Return the nodes that users were given to and that can have none, unless these wait."""
+    placed = _named(plan) - {node.name for node in present(nodes)}
+    if plan.options.on_node_loss == "keep":
+        placed -= {node.name for node in nodes.values() if node.lost}
+    return placed
+
+
+def _moved(
+    draft: _Draft, plan: Plan, sources: frozenset[str] | set[str], heirs: tuple[str, ...]
+) -> Plan:
+    """Return the plan in which the heirs have the users of these nodes, which let go of them.
+
+    Without heirs each node keeps its own users, and they start anew.
+    """
+    moves = moves_to_heirs(plan, sources, heirs, draft.run.ended_ids, draft.slot())
+    return replace(plan, moves=(*plan.moves, *moves)) if moves else plan
+
+
+def _release_moves(draft: _Draft) -> None:
+    """Let moved users start once their last nodes have let go of them."""
+    plan = draft.plan
+    unreleased = [move for move in plan.moves if move.start == UNRELEASED]
+    sources = {source for move in unreleased for source in move.sources}
+    holding = (node for node in present(draft.nodes) if node.name in sources)
+    if not any(node.behind(plan) for node in holding):
+        draft.change_plan(moves=release_moves(plan, draft.run.ended_ids, draft.slot()).moves)
+
+
+def _count(draft: _Draft) -> None:
+    run = draft.run
+    nodes = (node for node in present(draft.nodes) if node.run == run.id)
+    before = draft.users.running
+    draft.change_run(users=run.counted(sum((node.users for node in nodes), UserCounts())))
+    draft.change_course(uncounted=False, counted=draft.now.monotonic)
+    if draft.users.running != before:
+        draft.change_course(progressed=draft.now.steady)
+
+
+def _after_a_loss(draft: _Draft) -> str:
+    """Say what becomes of the users of a node that was lost."""
+    if draft.plan.options.on_node_loss == "keep":
+        return "its users wait for it"
+    if not _able(draft.nodes):
+        return "its users wait for any node"
+    return "its users start on the others"
+
+
+# The statuses
+
+
+def _start(draft: _Draft) -> None:
+    """Release the users once all nodes that have some are ready."""
+    names = _named(draft.plan)
+    involved = [node for node in present(draft.nodes) if node.name in names]
+    if all(node.follows(draft.run.id, "ready") for node in involved):
+        draft.change_run(started_at=draft.now.steady + LEAD_S)
+        draft.change_plan(status="running", batches=draft.plan.released(draft.slot()).batches)
+
+
+def _stop(draft: _Draft, *, force: bool = False, failed: bool = False) -> None:
+    """Have all users end; a run that `failed` ends as such."""
+    run = draft.run
+    if failed:
+        draft.change_run(final_status="failed")
+    if run.status != "stopping":
+        draft.change_run(stopping_at=draft.now.steady)
+        draft.event("stop", "by force" if force else "gently")
+    elif force and not run.plan.force:
+        draft.event("stop", "by force")
+    draft.change_plan(status="stopping", force=force or run.plan.force)
+
+
+def _end_stop(draft: _Draft) -> None:
+    """End the run once all workers have stopped, or use force, or wait for them no longer."""
+    run, now, course = draft.run, draft.now.steady, draft.course
+    timeout = run.plan.options.stop_timeout
+    by_force_at = run.stopping_at + timeout
+    nodes: Sequence[NodeView] = present(draft.nodes)
+    if all(node.follows(run.id, "stopped") and node.complete for node in nodes):
+        _end(draft)
+    elif now > max(by_force_at, course.progressed, course.since) + ABANDON_S:
+        draft.event("abandoned", "not every worker said that it stopped; they were killed")
+        _end(draft)
+    elif not run.plan.force and now > by_force_at:
+        text = f"by force: users had not ended within {format_duration(timeout)}"
+        draft.event("stop", text)
+        draft.change_plan(force=True)
+
+
+def _end(draft: _Draft) -> None:
+    _count(draft)
+    draft.changes.append(End(draft.now.steady))
+
+
+def _named(plan: Plan) -> set[str]:
+    """Return the nodes that were ever given users."""
+    return {name for made in plan.batches for name in made.nodes} | {
+        name for move in plan.moves for name in move.heirs
+    }

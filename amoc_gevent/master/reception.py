@@ -1,0 +1,132 @@
+"""Takes in the reports of the nodes, brings about the changes in them, and answers.
+
+The registry says what is new in a report, the lifecycle which changes follow, the state of the run
+applies them.
+"""
+
+import logging
+from collections.abc import Iterable
+
+import gevent
+
+from amoc_gevent import clock
+from amoc_gevent.bus.refusals import Refusals
+from amoc_gevent.bus.sockets import Puller
+from amoc_gevent.bus.topics import ack_topic
+from amoc_gevent.core.messages import Ack, MessageError, decode_report, encode
+from amoc_gevent.core.run import lifecycle
+from amoc_gevent.core.run.news import Back, Gone, Joined, Left, Lost, News, Refused, Reported
+from amoc_gevent.core.run.nodes import NodeView
+from amoc_gevent.core.run.run import Run
+from amoc_gevent.master.registry import NodeRegistry
+from amoc_gevent.master.run_state import RunState, Teller
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 0.1
+"""How soon the plan may be published again for nodes that have not got it."""
+
+
+class Reception:
+    """Hears the nodes at `puller` until it is closed, and answers them by `publisher`."""
+
+    def __init__(
+        self, puller: Puller, publisher: Teller, registry: NodeRegistry, state: RunState
+    ) -> None:
+        self._puller = puller
+        self._publisher = publisher
+        self._registry = registry
+        self._state = state
+        self._refusals = Refusals()
+        self._refused_of: Run | None = None
+        self._complaint = ""
+        self._collecting = gevent.spawn(self._collect)
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._collecting.kill()
+
+    def look(self) -> None:
+        """Find out which nodes are not heard any more."""
+        for news in self._registry.look():
+            self._heed(news)
+
+    def acknowledge(self) -> None:
+        """Answer the nodes that have reported, or whose reports were saved, since last time."""
+        for node in self._registry.take_due():
+            try:
+                self._answer(node.name, self._registry.ack(node, self._state.plan))
+            except Exception:  # the boundary around one node's acknowledgement
+                log.exception("node %s is not answered", node.name)
+
+    def _answer(self, name: str, ack: Ack) -> None:
+        self._publisher.tell(ack_topic(name), encode(ack))
+
+    def _collect(self) -> None:
+        while True:
+            try:
+                report = decode_report(self._puller.pull())
+            except MessageError as error:
+                self._refuse(error)
+                continue
+            try:
+                self._heed_all(self._registry.take(report))
+            except MessageError as error:
+                self._refuse(error)
+            except Exception as error:  # the boundary around what a report brings about
+                log.exception("a report of node %s", report.source)
+                self._refuse(MessageError(f"a report of node {report.source}: {error!r}"))
+
+    def _heed_all(self, found: Iterable[News]) -> None:
+        for news in found:
+            self._heed(news)
+
+    def _heed(self, news: News) -> None:
+        state = self._state
+        match news:
+            case Reported(node, report):
+                state.take(node, report)
+                if node.behind(state.plan) and self._is_overdue():
+                    state.publish()
+            case Refused(name, ack):
+                self._answer(name, ack)
+            case Gone(node):
+                state.saver.forget(node)
+            case _:
+                _log(news)
+                state.heed(news)
+                # Else the node gets the plan with its next report: many may join at once.
+                if isinstance(news, Joined) and self._is_overdue():
+                    state.publish()
+
+    def _is_overdue(self) -> bool:
+        """Return whether the plan may be published again: the more nodes, the less often."""
+        since = clock.monotonic() - self._state.published
+        return since >= max(AGAIN_S, lifecycle.pause(self._registry.nodes))
+
+    def _refuse(self, error: MessageError) -> None:
+        """Note a report that cannot be read: its figures are missing."""
+        self._registry.counted["refused reports"] += 1
+        if str(error) != self._complaint:  # one that is told again and again is a line once
+            self._complaint = str(error)
+            log.error("%s", error)
+        run = self._state.run
+        if run is not self._refused_of:
+            self._refused_of, self._refusals = run, Refusals()
+        refused = self._refusals.event("a node", error)
+        if refused is not None and run is not None and run.active:
+            self._state.event(refused.kind, refused.text)
+
+
+def _log(news: News) -> None:
+    node: NodeView
+    match news:
+        case Joined(node, known):
+            again = " again" if known is not None else ""
+            log.info("%s joined%s", lifecycle.described(node), again)
+        case Lost(node):
+            log.warning("node %s is lost", node.name)
+        case Left(node):
+            log.info("node %s left", node.name)
+        case Back(node):
+            log.info("node %s is back", node.name)

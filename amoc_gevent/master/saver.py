@@ -1,0 +1,205 @@
+"""Saves the present run: what is new since the last time goes to the run store.
+
+Once a minute the figures are written as they stand, so that few parts need to be added up when they
+are read. What cannot be stored is kept for the next time.
+"""
+
+import logging
+import sqlite3
+from contextlib import suppress
+
+from amoc_gevent import clock
+from amoc_gevent.core.measure.snapshot import Snapshot
+from amoc_gevent.core.messages import Health, UserCounts
+from amoc_gevent.core.pending import Nothing, Output
+from amoc_gevent.core.records import Events, Measured, Rows
+from amoc_gevent.core.run.nodes import NodeView
+from amoc_gevent.core.run.run import Run
+from amoc_gevent.errors import AmocError
+from amoc_gevent.master.registry import NodeRegistry
+from amoc_gevent.master.store import Part, Store, part_of
+from amoc_gevent.master.trouble import Trouble
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_S = 60.0
+RETRY_S = 1.0
+"""How long a store that cannot be written is let alone: an attempt may cost as much as a write."""
+
+FAILURES = (sqlite3.Error, OSError, ValueError, OverflowError, AmocError)
+"""Why something may not be written: the store, its disk, or a text that is no text."""
+
+PARTS_MAX = 1000
+"""Parts that wait to be written before the figures as they stand are written instead of them."""
+
+
+class RunSaver:
+    """Writes the run that it holds to `store`, if there is one, with the nodes of `registry`.
+
+    The registry hears which of their reports are safe. `code` is the sources of the scenario.
+    """
+
+    def __init__(self, registry: NodeRegistry, store: Store | None) -> None:
+        self._registry = registry
+        self._store = store
+        self._trouble = Trouble(store.path) if store is not None else None
+        self._run: Run | None = None
+        self.code = b""
+        self._parts: list[Part] = []
+        self._events_saved = self._rows_saved = self._operations_saved = 0
+        self._saved: object = None
+        self._generation = store.look() if store is not None else 0
+        self._checkpoint = clock.monotonic()
+        self._output: Output = Nothing()
+
+    def left(self) -> Run | None:
+        """Hold the run that went on when the last master ended, if any, and return it."""
+        if self._store is None:
+            return None
+        run = self._store.active()
+        if run is not None:
+            self._hold(run, self._store.code(run.id))
+        return run
+
+    @property
+    def trouble(self) -> str:
+        """A line that says why the store cannot be written; empty where it can."""
+        if self._trouble is None:
+            return ""
+        return self._trouble.told(self._run, self._operations_saved if self.unwritten else None)
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether something of the run is not in the store."""
+        run = self._run
+        return run is not None and (bool(self._parts) or self._saved != _mark(run))
+
+    def begin(self, run: Run, code: bytes) -> None:
+        """Store a new run with its sources, and hold it.
+
+        Raises AmocError where it, or what is left of the last run, cannot be stored; then nothing
+        has changed.
+        """
+        if self._store is not None:
+            if not self.save():
+                raise AmocError(f"{self.trouble}; nothing began")
+            try:
+                self._store.begin(run, code)
+            except FAILURES as error:
+                raise AmocError(f"{self._fail(error)}; nothing began") from error
+        self._hold(run, code)
+
+    def _hold(self, run: Run, code: bytes) -> None:
+        """Hold `run`, all of which is stored that it has now."""
+        self._run, self.code = run, code
+        self._parts, self._checkpoint = [], clock.monotonic()
+        self._events_saved, self._rows_saved = len(run.events), run.results.stored_rows
+        self._operations_saved, self._saved = run.results.operations, _mark(run)
+
+    def attach(self, output: Output | None) -> None:
+        """Store what is pending of `output` with the figures; without one, nothing is pending."""
+        self._output = output if output is not None else Nothing(self.pending())
+
+    def pending(self) -> dict[str, bytes]:
+        """Return what an earlier master's output left, by its keys."""
+        return self._store.pending() if self._store is not None else {}
+
+    def forget(self, node: NodeView) -> None:
+        """Remove a node from the store that left."""
+        if self._store is not None:
+            with suppress(*FAILURES):  # then it is known to the next master, and lost there
+                self._store.forget_node(node.name)
+
+    def save(self, *, checkpoint: bool = False, patient: bool = False) -> bool:
+        """Add what was collected to the figures, and store all that is new since last time.
+
+        Once a minute, and for a `checkpoint`, the figures are written as they stand, so that few
+        parts need to be added up when they are read. What cannot be stored is kept for the next
+        time, and the nodes keep their reports; return whether it could be. Who is `patient` does
+        not try again within a second.
+        """
+        run, store = self._run, self._store
+        if run is not None:
+            run.results.settle(self._note)
+        if store is None or self._trouble is None:
+            return True
+        if patient and self._trouble and clock.monotonic() - self._trouble.last < RETRY_S:
+            return False
+        all_ = bool(self._trouble)  # a write that has nothing to write would always succeed
+        new = self._registry.unsaved(every=all_)
+        numbers = {node.name: (node.incarnation, node.acknowledged) for node in new}
+        try:
+            generation = store.look()
+            if run is not None:
+                self._write(run, store, new, generation, whole=checkpoint or self._is_due())
+            else:
+                self._write_nodes(store, new, generation)
+        except FAILURES as error:
+            self._fail(error)
+            return False
+        self._output.stored()
+        self._registry.saved(numbers)
+        if self._trouble:
+            self._trouble.clear()
+            with suppress(*FAILURES):
+                store.be_patient(patient=True)
+        return True
+
+    def _fail(self, error: Exception) -> str:
+        """Note that the store cannot be written; return a line about it."""
+        assert self._store is not None  # noqa: S101  # it was written to
+        assert self._trouble is not None  # noqa: S101  # it has one as well
+        self._trouble.note(error)
+        with suppress(*FAILURES):  # it is tried again and again: nobody shall wait each time
+            self._store.be_patient(patient=False)
+        return self.trouble
+
+    def _is_due(self) -> bool:
+        """Whether the figures are to be written as they stand."""
+        return len(self._parts) > PARTS_MAX or clock.monotonic() - self._checkpoint > CHECKPOINT_S
+
+    def _write(
+        self, run: Run, store: Store, nodes: list[NodeView], generation: int, *, whole: bool
+    ) -> None:
+        anew = generation != self._generation
+        whole, nodes = whole or anew, self._registry.unsaved(every=True) if anew else nodes
+        events = run.events[0 if anew else self._events_saved :]
+        rows = run.results.rows[0 if anew else self._rows_saved :]
+        parts = [part_of(Events(tuple(events)))] if events else []
+        if whole:
+            parts += [part_of(Rows(tuple(rows))), part_of(run.results.state())]
+        else:
+            parts += self._parts
+        store.save(
+            run,
+            parts,
+            nodes,
+            self._output.pending(anew=anew),
+            generation=generation,
+            anew=self.code if anew else None,
+        )
+        self._generation = generation
+        self._events_saved, self._parts = len(run.events), []
+        self._operations_saved, self._saved = run.results.operations, _mark(run)
+        if whole:
+            self._rows_saved = len(run.results.rows)
+            self._checkpoint = clock.monotonic()
+
+    def _write_nodes(self, store: Store, nodes: list[NodeView], generation: int) -> None:
+        anew = generation != self._generation
+        nodes = self._registry.unsaved(every=True) if anew else nodes
+        store.save_nodes(nodes, self._output.pending(anew=anew), generation=generation, anew=anew)
+        self._generation = generation
+
+    def _note(
+        self, second: int, snapshot: Snapshot, health: list[Health], users: UserCounts
+    ) -> None:
+        if self._store is None or len(self._parts) > PARTS_MAX:
+            return  # all is written at once as soon as it can be
+        # Adding it to the figures changes it: so it is written now.
+        self._parts.append(part_of(Measured(second, snapshot, tuple(health), users)))
+
+
+def _mark(run: Run) -> object:
+    """Return what is another one as soon as something but the figures of a run has changed."""
+    return run.plan.version, len(run.events), run.ended_at

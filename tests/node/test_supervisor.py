@@ -1,0 +1,347 @@
+"""The supervisor of a node's workers, without processes and sockets: start, death, silence, end."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from amoc_gevent.core.messages import Failure, Health, Report, State, UserCounts
+from amoc_gevent.node import process as process_module
+from amoc_gevent.node import supervisor as module
+from amoc_gevent.node.process import WorkerProcess
+from amoc_gevent.node.supervisor import START_DEATHS, STOP_GRACE_S, WorkerSupervisor
+from tests.worker.crowd import until
+
+NEVER = float("inf")
+
+
+class PlayedProcess:
+    """A process that ends when the test says so, or when it is killed."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self.signals: list[int] = []
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self) -> int | None:
+        return self.returncode
+
+    def kill(self) -> None:
+        self.returncode = -9
+
+    def send_signal(self, number: int) -> None:
+        self.signals.append(number)
+
+
+class PlayedLauncher:
+    """Starts played processes; `refuse` as many times it has no memory for one."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[int, int]] = []
+        self.refuse = 0
+        self.on_exit: Callable[[WorkerProcess], None] = lambda _worker: None
+
+    def start(self, worker: WorkerProcess, on_exit: Callable[[WorkerProcess], None]) -> None:
+        if self.refuse:
+            self.refuse -= 1
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        self.on_exit = on_exit
+        worker.state, worker.killed, worker.outlawed = "starting", False, False
+        self.started.append((worker.index, worker.incarnation))
+        worker.process = PlayedProcess(100 + len(self.started))  # type: ignore[assignment]
+
+
+class Stage:
+    """A supervisor of two workers, and what it told."""
+
+    def __init__(self) -> None:
+        self.launcher = PlayedLauncher()
+        self.events: list[tuple[str, str]] = []
+        self.deaths: list[int] = []
+        self.supervisor = WorkerSupervisor(
+            2,
+            self.launcher,  # type: ignore[arg-type]  # plays one
+            lambda kind, text: self.events.append((kind, text)),
+            self.deaths.append,
+        )
+
+    @property
+    def workers(self) -> list[WorkerProcess]:
+        return self.supervisor.workers
+
+    def say(self, worker: WorkerProcess, state: State = "ready", **more: Any) -> bool:
+        """Have a worker report; return whether that is news."""
+        report = Report(str(worker.index), str(worker.incarnation), 1, "r", state, **more)
+        return self.supervisor.note(worker, report)
+
+    def ready(self, running: int = 5) -> list[WorkerProcess]:
+        """Have both workers run users."""
+        self.supervisor.keep_going()
+        for worker in self.workers:
+            self.say(worker, users=UserCounts(running=running))
+        return self.workers
+
+    def die(self, worker: WorkerProcess, code: int = -11) -> None:
+        """Have a worker's process end."""
+        assert worker.process is not None
+        worker.process.returncode = code
+        self.launcher.on_exit(worker)
+
+    @property
+    def texts(self) -> list[str]:
+        return [text for _, text in self.events]
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setattr(module, "START_AGAIN_S", 0.01)
+    monkeypatch.setattr(process_module, "BACKOFF_MAX_S", 0.01)
+    return Stage()
+
+
+class SetClock:
+    """A clock at which it is what the test says."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
+    found = SetClock(1000.0)
+    monkeypatch.setattr(module, "clock", found)
+    return found
+
+
+# Start
+
+
+def test_all_workers_are_started_once(stage: Stage) -> None:
+    assert stage.supervisor.state == "stopped"
+    stage.supervisor.keep_going()
+    stage.supervisor.keep_going()
+    assert stage.launcher.started == [(0, 1), (1, 1)]
+    assert stage.supervisor.state == "starting"
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        (("ready", "ready"), "ready"),
+        (("ready", "starting"), "starting"),
+        (("failed", "starting"), "failed"),
+        (("stopped", "ready"), "ready"),
+        (("stopped", "stopped"), "stopped"),
+    ],
+)
+def test_the_node_is_as_far_as_its_last_worker(
+    stage: Stage, states: tuple[State, State], expected: str
+) -> None:
+    stage.supervisor.keep_going()
+    for worker, state in zip(stage.workers, states, strict=True):
+        worker.state = state
+    assert stage.supervisor.state == expected
+
+
+def test_a_worker_for_which_there_is_no_memory_is_started_a_little_later(stage: Stage) -> None:
+    stage.launcher.refuse = 1
+    stage.supervisor.keep_going()
+    assert stage.texts == ["worker 1 cannot be started: Resource temporarily unavailable"]
+    until(lambda: sorted(stage.launcher.started) == [(0, 1), (1, 1)], "the second attempt")
+
+
+def test_workers_that_ended_without_a_lease_start_again_with_the_next(stage: Stage) -> None:
+    worker, _ = stage.ready()
+    assert worker.process is not None
+    worker.process.returncode = 0
+    stage.say(worker, "stopped")
+    assert stage.deaths == [0]
+    assert worker.users == UserCounts(), "they are not done: they return later"
+    stage.supervisor.keep_going()
+    assert stage.launcher.started[-1] == (0, 2)
+    assert stage.supervisor.returning
+
+
+# Death
+
+
+def test_a_worker_that_dies_is_started_again_and_its_users_wait_for_it(stage: Stage) -> None:
+    worker, _ = stage.ready()
+    pid = worker.pid
+    stage.die(worker)
+    ((kind, text),) = stage.events
+    assert kind == "worker-lost"
+    assert text == (
+        f"worker 1 (pid {pid}) was killed by signal 11 (SIGSEGV); it is started again and its "
+        "users return; what it had not reported is lost"
+    )
+    assert stage.deaths == [0]
+    assert stage.supervisor.users == UserCounts(waiting=5, running=5)
+    until(lambda: stage.launcher.started[-1] == (0, 2), "the restart")
+    assert stage.supervisor.returning
+    stage.say(worker)
+    assert stage.events[-1] == ("worker-back", f"worker 1 (pid {worker.pid}) is back")
+    assert not stage.supervisor.returning
+
+
+def test_a_worker_that_never_gets_ready_fails_its_node(stage: Stage) -> None:
+    stage.supervisor.keep_going()
+    worker = stage.workers[0]
+    for death in range(1, START_DEATHS + 1):
+        until(lambda death=death: worker.alive and worker.incarnation == death, "the next start")
+        stage.die(worker, 3)
+    assert worker.state == "failed"
+    assert stage.supervisor.failure is not None
+    assert stage.supervisor.failure.message.endswith(
+        f"ended with exit code 3 before it was ready, {START_DEATHS} times in a row"
+    )
+
+
+def test_a_worker_that_dies_while_the_run_stops_is_not_started_again(stage: Stage) -> None:
+    worker, _ = stage.ready()
+    stage.supervisor.wind_down(force=False)
+    stage.die(worker)
+    assert stage.texts[-1].endswith("while the run was stopping")
+    assert worker.users == UserCounts(done=5)
+    assert len(stage.launcher.started) == 2
+
+
+def test_the_end_of_a_worker_of_the_last_run_is_no_death(stage: Stage) -> None:
+    worker, _ = stage.ready()
+    stage.supervisor.renew()
+    assert not worker.alive
+    stage.launcher.on_exit(worker)
+    assert (stage.events, stage.deaths) == ([], [])
+
+
+def test_a_restart_that_is_due_after_the_run_does_not_happen(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restart, asked = stage.supervisor._restart, []
+    monkeypatch.setattr(
+        stage.supervisor, "_restart", lambda worker: asked.append(restart(worker) or worker)
+    )
+    stage.launcher.refuse = 1
+    stage.supervisor.keep_going()
+    stage.supervisor.wind_down(force=False)
+    until(lambda: asked, "the restart to be due")
+    assert stage.launcher.started == [(1, 1)]
+
+
+# Workers that do not answer
+
+
+@pytest.mark.parametrize(
+    ("after", "progressed", "killed"),
+    [
+        (STOP_GRACE_S - 0.1, 0.0, False),
+        (STOP_GRACE_S + 0.1, 0.0, True),
+        # as long as its users end it may go on
+        (STOP_GRACE_S + 0.1, 1.0, False),
+    ],
+)
+def test_a_forced_worker_that_makes_no_progress_is_killed(
+    stage: Stage, clock: SetClock, after: float, progressed: float, killed: bool
+) -> None:
+    worker, _ = stage.ready()
+    stage.supervisor.wind_down(force=True)
+    worker.progressed = clock.now + progressed
+    clock.now += after
+    stage.supervisor.kill_unresponsive(NEVER)
+    assert worker.killed is killed
+    assert not worker.outlawed
+
+
+def test_a_worker_that_is_told_to_end_gently_is_not_killed(stage: Stage, clock: SetClock) -> None:
+    worker, _ = stage.ready()
+    stage.supervisor.wind_down(force=False)
+    clock.now += 3600
+    stage.supervisor.kill_unresponsive(NEVER)
+    assert worker.alive
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_an_init_that_never_returns_is_killed_at_once_by_force(
+    stage: Stage, clock: SetClock, failed: bool
+) -> None:
+    stage.supervisor.keep_going()
+    stage.supervisor.failure = Failure("no") if failed else None
+    stage.supervisor.wind_down(force=True)
+    for worker in stage.workers:
+        worker.progressed = clock.now
+    stage.supervisor.kill_unresponsive(NEVER)
+    assert stage.workers[0].killed is not failed
+
+
+def test_after_the_lease_workers_are_killed_and_that_is_no_failure(
+    stage: Stage, clock: SetClock
+) -> None:
+    worker, _ = stage.ready()
+    stage.supervisor.kill_unresponsive(clock.now)
+    assert worker.alive
+    clock.now += 0.1
+    stage.supervisor.kill_unresponsive(clock.now - 0.05)
+    assert worker.outlawed
+    stage.launcher.on_exit(worker)
+    assert stage.events == []
+    assert stage.deaths == [0]
+    assert (worker.state, worker.users) == ("stopped", UserCounts())
+    stage.supervisor.keep_going()
+    assert (0, 2) in stage.launcher.started
+
+
+# Reports
+
+
+def test_news_is_another_state_or_a_report_between_two_seconds(stage: Stage) -> None:
+    stage.supervisor.keep_going()
+    worker = stage.workers[0]
+    second = ((7, None),)
+    assert stage.say(worker, seconds=second)  # type: ignore[arg-type]
+    assert not stage.say(worker, seconds=second)
+    assert stage.say(worker)
+    assert worker.last_second == 7
+
+
+def test_the_first_failure_is_the_nodes(stage: Stage) -> None:
+    first, second = stage.ready()
+    stage.say(second, "failed", failure=Failure("second"))
+    stage.say(first, "failed", failure=Failure("first"))
+    assert stage.supervisor.failure == Failure("second")
+    stage.supervisor.renew()
+    assert stage.supervisor.failure is None
+
+
+def test_the_plan_that_a_node_follows_is_that_of_its_slowest_ready_worker(stage: Stage) -> None:
+    first, second = stage.ready()
+    assert stage.supervisor.plan_version(9) == 0
+    stage.say(first, plan_version=7)
+    stage.say(second, plan_version=8)
+    assert stage.supervisor.plan_version(9) == 7
+    first.state = "starting"
+    assert stage.supervisor.plan_version(9) == 8
+    second.state = "stopped"
+    assert stage.supervisor.plan_version(9) == 9
+
+
+def test_a_worker_that_is_silent_is_named_and_asked_once(stage: Stage) -> None:
+    first, second = stage.ready()
+    health = Health("a", 0, 100, 1, 0.5, 0, 0, 0, 0, 0)
+    for worker in (first, second):
+        worker.since = worker.accounted = 100
+    stage.say(first, seconds=((100, None),), health=(health,))  # type: ignore[arg-type]
+    second.last_second = 106
+    found = [one for at in range(100, 107) for one in stage.supervisor.silence("a", at, at + 2)]
+    assert [(one.worker, one.second, one.silent) for one in found] == [
+        (0, second_, True) for second_ in range(101, 107)
+    ]
+    (told,) = stage.events
+    assert told[0] == "silent"
+    assert told[1].startswith(f"worker 1 (pid {first.pid}) has not reported for 3 s")
+    assert len(first.process.signals) == 1  # type: ignore[union-attr]
