@@ -6,7 +6,8 @@ The engine knows no output, so whoever puts the two together renders here.
 import io
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -16,12 +17,23 @@ from amoc_gevent.control.requests import command_of
 from amoc_gevent.control.server import Service
 from amoc_gevent.core.run.commands import Command, Runs, Status, Summary
 from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.views import (
+    Answer,
+    RunList,
+    RunStatus,
+    SummaryAnswer,
+    TextReport,
+    WatchedLines,
+    WatchedStatus,
+)
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.master.master import Master
-from amoc_gevent.output.summary import summary
+from amoc_gevent.output.summary import summary_of
 from amoc_gevent.output.terminal.lines import Lines
 from amoc_gevent.output.terminal.report import print_summary
 from amoc_gevent.output.terminal.table import table_lines
+
+Watched = WatchedStatus | WatchedLines
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +51,7 @@ class MasterService:
         self._master = master
         self.services: dict[str, Service] = {"watch": self._watch, "summary": self._summary}
 
-    def handle(self, command: Command) -> dict[str, object]:
+    def handle(self, command: Command) -> Answer:
         """Carry out one command; one that is refused is a line of the log."""
         try:
             return self._master.handle(command)
@@ -47,50 +59,54 @@ class MasterService:
             log.info("%s: refused: %s", type(command).__name__.lower(), error)
             raise
 
-    def _summary(self, request: Mapping[str, Any]) -> dict[str, object]:
-        """Answer `{"summary": {...}}`, or `{"report": "..."}` where `form` is text."""
+    def _summary(self, request: Mapping[str, Any]) -> SummaryAnswer | TextReport:
+        """Answer with the summary, or with the report where `form` is text."""
         command = command_of(request)
         assert isinstance(command, Summary)  # noqa: S101  # the name of the request
         form = _form(request, ("json", "text"))
         found = self._find_run(command.run)
         if form == "json":
-            return {"summary": summary(found)}
+            return SummaryAnswer(summary_of(found))
         paper = _paper(request)
         print_summary(found, paper)
-        return {"report": _taken(paper)}
+        return TextReport(_taken(paper))
 
     def _find_run(self, run: str) -> Run:
         """Return the run of that name, or the latest. A name that is none is a wrong use."""
         try:
             return self._master.find_run(run)
         except AmocError as error:
-            listed = cast("list[dict[str, Any]]", self._master.handle(Runs())["runs"])
-            if run and all(one["run"] != run for one in listed):
+            listed = self._master.handle(Runs())
+            assert isinstance(listed, RunList)  # noqa: S101  # it answers `runs`
+            if run and all(one.run != run for one in listed.runs):
                 raise UsageError(f"there is no run {run}; `runs` lists them") from error
             raise
 
-    def _watch(self, request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+    def _watch(self, request: Mapping[str, Any]) -> Iterator[Watched]:
         """Answer once a second until the run has ended, as JSON, as a table or in lines."""
         form = _form(request, ("json", "table", "lines"))
         run = self._master.run
         if run is None or not run.active:
             raise AmocError("there is no run to watch: start one with `do SCENARIO FIRST LAST`")
-        views: dict[str, Callable[[], dict[str, object]]] = {
-            "json": lambda: {"status": self._master.handle(Status())},
-            "table": lambda: {"lines": _table(run, request)},
+        views: dict[str, Callable[[], Watched]] = {
+            "json": self._status,
+            "table": lambda: WatchedLines(_table(run, request)),
             "lines": _Lines(run).take,
         }
         return self._each_second(run, views[form])
 
-    def _each_second(
-        self, run: Run, view: Callable[[], dict[str, object]]
-    ) -> Iterator[dict[str, object]]:
+    def _status(self) -> WatchedStatus:
+        status = self._master.handle(Status())
+        assert isinstance(status, RunStatus)  # noqa: S101  # there is a run
+        return WatchedStatus(status)
+
+    def _each_second(self, run: Run, view: Callable[[], Watched]) -> Iterator[Watched]:
         """Yield what `view` returns right after each second, and once more at the run's end."""
         while run.active:
             yield view()
             left = (1.0 + AFTER_THE_SECOND - clock.steady() % 1.0) % 1.0
             self._master.ended.wait(left or 1.0)
-        yield {**view(), "run": run.id, "ended": run.status}
+        yield replace(view(), run=run.id, ended=run.status)
 
 
 class _Lines:
@@ -101,13 +117,13 @@ class _Lines:
         self._written = io.StringIO()
         self._lines = Lines(self._written)
 
-    def take(self) -> dict[str, object]:
+    def take(self) -> WatchedLines:
         """Return the lines that came since the last time."""
         self._lines.update(self._run, clock.steady())
         text = self._written.getvalue()
         self._written.seek(0)
         self._written.truncate()
-        return {"lines": text.splitlines()}
+        return WatchedLines(tuple(text.splitlines()))
 
 
 def _form(request: Mapping[str, Any], known: tuple[str, ...]) -> str:
@@ -142,11 +158,11 @@ def _taken(paper: Console) -> str:
     return paper.file.getvalue()
 
 
-def _table(run: Run, request: Mapping[str, Any]) -> list[str]:
+def _table(run: Run, request: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the live table as lines for the client's terminal."""
     width, height = _size(request, "width"), _size(request, "height")
     lines: list[Text] = table_lines(run, clock.steady(), width, height)
     paper = _paper(request)
     for line in lines:
         paper.print(line, soft_wrap=True, highlight=False)
-    return _taken(paper).split("\n")[:-1]
+    return tuple(_taken(paper).split("\n")[:-1])

@@ -33,6 +33,20 @@ from amoc_gevent.core.run.plan import (
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.core.status import status_of
 from amoc_gevent.core.units import format_duration
+from amoc_gevent.core.views import (
+    Added,
+    Answer,
+    Changed,
+    IdleStatus,
+    NodeList,
+    Pausing,
+    Rebalanced,
+    Removed,
+    RunList,
+    RunStatus,
+    Started,
+    Stopping,
+)
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.loading.catalogue import find
 from amoc_gevent.loading.places import resolved
@@ -40,7 +54,7 @@ from amoc_gevent.loading.sources import pack
 from amoc_gevent.master.lifecycle import LEAD_S, Conductor
 from amoc_gevent.master.registry import Ears, Fleet
 from amoc_gevent.master.run_state import FAILURES, Keeper
-from amoc_gevent.master.store import Line, Store, line_of
+from amoc_gevent.master.store import Line, Store, line_of, run_list
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +125,7 @@ class Master:
         self._saved = 0.0
         self._setting = BoundedSemaphore()
         self._ticking = gevent.spawn(self._tick)
-        self._handlers: dict[type, Callable[..., dict[str, object]]] = {
+        self._handlers: dict[type, Callable[..., Answer]] = {
             commands.Do: self._do,
             commands.Add: self._add,
             commands.Remove: self._remove,
@@ -168,7 +182,7 @@ class Master:
         self._publisher.close()
         self._puller.close()
 
-    def handle(self, command: commands.Command) -> dict[str, object]:
+    def handle(self, command: commands.Command) -> Answer:
         """Carry out one command and return its answer, or raise an AmocError of one line."""
         handler = self._handlers.get(type(command))
         if handler is None:
@@ -251,7 +265,7 @@ class Master:
 
     # Commands
 
-    def _do(self, command: commands.Do) -> dict[str, object]:
+    def _do(self, command: commands.Do) -> Started:
         if self.run is not None and self.run.active:
             raise AmocError(f"run {self.run.id} is {self.run.status}: stop it before the next one")
         if not 1 <= command.first <= command.last <= ID_MAX:
@@ -294,7 +308,7 @@ class Master:
         )
         self._keeper.save()
         self._keeper.publish()
-        return {"run": plan.run, "users": command.last - command.first + 1}
+        return Started(plan.run, command.last - command.first + 1)
 
     def _chosen(self, names: tuple[str, ...]) -> list[NodeView]:
         """Return the nodes of these names, or all that can take users. Raises AmocError."""
@@ -320,7 +334,7 @@ class Master:
         self._conductor.home(run)  # what is given to a node from now on is not of its last life
         return run
 
-    def _add(self, command: commands.Add) -> dict[str, object]:
+    def _add(self, command: commands.Add) -> Added:
         run = self._growing()
         if command.count < 1:
             raise UsageError(f"add {command.count}: give a number of users, 1 or more")
@@ -340,9 +354,9 @@ class Master:
         batch = Batch(first, last, start, plan.options.user_rate, nodes, strategy)
         self._change(run, batches=(*plan.batches, batch))
         self._keeper.event("add", f"{command.count} users, {first} to {last}")
-        return {"first": first, "last": last}
+        return Added(first, last)
 
-    def _remove(self, command: commands.Remove) -> dict[str, object]:
+    def _remove(self, command: commands.Remove) -> Removed:
         run = self._growing()
         if command.count < 1:
             raise UsageError(f"remove {command.count}: give a number of users, 1 or more")
@@ -351,13 +365,13 @@ class Master:
         count = sum(len(removal.ids) for removal in new)
         self._change(run, removals=run.plan.removals + new)
         self._keeper.event("remove", f"{count} users{' by force' if command.force else ''}")
-        return {"removed": count}
+        return Removed(count)
 
     def _change(self, run: Run, **changes: object) -> None:
         self._keeper.change(run, must_store=True, **changes)
         self._conductor.count_users(run)
 
-    def _set(self, command: commands.Set) -> dict[str, object]:
+    def _set(self, command: commands.Set) -> Changed:
         """Change an option here, or propose a setting to the workers and hear what they say."""
         run = self._growing()
         if command.name in OPTIONS:
@@ -366,7 +380,7 @@ class Master:
             with self._setting:
                 self._propose(command)
         self._keeper.event("set", f"{command.name} = {command.value}")
-        return {command.name: command.value}
+        return Changed(command.name, command.value)
 
     def _propose(self, command: commands.Set) -> None:
         """Have each worker try a setting; it is part of the plan once none of them refused."""
@@ -395,24 +409,24 @@ class Master:
     def _has_not_heard(self, node: NodeView, run: Run, version: int) -> bool:
         return node.run != run.id or node.plan_version < version
 
-    def _pause(self, _command: commands.Pause) -> dict[str, object]:
+    def _pause(self, _command: commands.Pause) -> Pausing:
         run = self._growing()
         if run.plan.paused:
             raise AmocError(f"run {run.id} is paused already: resume it")
         self._change(run, pauses=(*run.plan.pauses, (clock.steady(), UNRELEASED)))
         self._keeper.event("pause", "no new users start")
-        return {"run": run.id, "paused": True}
+        return Pausing(run.id, paused=True)
 
-    def _resume(self, _command: commands.Resume) -> dict[str, object]:
+    def _resume(self, _command: commands.Resume) -> Pausing:
         run = self._growing()
         if not run.plan.paused:
             raise AmocError(f"run {run.id} is not paused")
         *before, (begin, _) = run.plan.pauses
         self._change(run, pauses=(*before, (begin, clock.steady())))
         self._keeper.event("resume", "users start again")
-        return {"run": run.id, "paused": False}
+        return Pausing(run.id, paused=False)
 
-    def _rebalance(self, _command: commands.Rebalance) -> dict[str, object]:
+    def _rebalance(self, _command: commands.Rebalance) -> Rebalanced:
         run = self._growing()
         if run.status != "running" or self._conductor.moving:
             busy = "is starting" if run.status != "running" else "is still moving users"
@@ -422,40 +436,26 @@ class Master:
         if moves:
             self._change(run, moves=(*run.plan.moves, *moves))
         self._keeper.event("rebalance", f"users spread anew over {', '.join(nodes)}")
-        return {"run": run.id, "moves": len(moves)}
+        return Rebalanced(run.id, len(moves))
 
-    def _stop(self, command: commands.Stop) -> dict[str, object]:
+    def _stop(self, command: commands.Stop) -> Stopping:
         run = self._active()
         self._conductor.begin_stop(run, force=command.force)
-        return {"run": run.id, "status": run.status, "force": run.plan.force}
+        return Stopping(run.id, run.status, run.plan.force)
 
-    def _status(self, _command: commands.Status) -> dict[str, object]:
+    def _status(self, _command: commands.Status) -> IdleStatus | RunStatus:
         if self.run is not None:
             self._conductor.count_users(self.run)
         return status_of(self.run, len(self._conductor.present), clock.steady())
 
-    def _nodes(self, _command: commands.Nodes) -> dict[str, object]:
-        return {"nodes": nodes_of(self.nodes.values(), clock.monotonic())}
+    def _nodes(self, _command: commands.Nodes) -> NodeList:
+        return nodes_of(self.nodes.values(), clock.monotonic())
 
-    def _runs(self, _command: commands.Runs) -> dict[str, object]:
+    def _runs(self, _command: commands.Runs) -> RunList:
         lines = self._store.list() if self._store is not None else []
         if self.run is not None:  # the store may be behind
             lines = _with_its_line(lines, line_of(self.run))
-        return {
-            "runs": [
-                {
-                    "run": line.run,
-                    "scenario": line.scenario,
-                    "status": line.status,
-                    "started": clock.iso(line.began) if line.began else None,
-                    "ended": clock.iso(line.ended) if line.ended else None,
-                    "users": line.users,
-                    "operations": line.operations,
-                    "comment": line.comment,
-                }
-                for line in lines
-            ]
-        }
+        return run_list(lines)
 
 
 def _with_its_line(lines: list[Line], now: Line) -> list[Line]:

@@ -13,13 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from amoc_gevent import __version__
+from amoc_gevent import __version__, clock
 from amoc_gevent.core import records
 from amoc_gevent.core.measure.results import Row, State
 from amoc_gevent.core.pending import NOTHING, Pending
 from amoc_gevent.core.records import Events, Measured, NodeRecord, RecordError, Rows, RunRecord
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.views import RunLine, RunList
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.database import BUSY_S, Database, StoreError
 
@@ -70,6 +71,25 @@ class Line:
     users: int
     operations: int
     comment: str
+
+
+def run_list(lines: Iterable[Line]) -> RunList:
+    """Return the answer to `runs`."""
+    return RunList(
+        tuple(
+            RunLine(
+                run=line.run,
+                scenario=line.scenario,
+                status=line.status,
+                started=clock.iso(line.began) if line.began else None,
+                ended=clock.iso(line.ended) if line.ended else None,
+                users=line.users,
+                operations=line.operations,
+                comment=line.comment,
+            )
+            for line in lines
+        )
+    )
 
 
 def line_of(run: Run) -> Line:
