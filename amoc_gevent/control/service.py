@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.text import Text
 
 from amoc_gevent import clock
-from amoc_gevent.control.requests import command_of
 from amoc_gevent.control.server import Service
 from amoc_gevent.core.run.commands import Command, Runs, Status, Summary
 from amoc_gevent.core.run.run import Run
@@ -49,27 +48,17 @@ class MasterService:
 
     def __init__(self, master: Master) -> None:
         self._master = master
-        self.services: dict[str, Service] = {"watch": self._watch, "summary": self._summary}
+        self.services: dict[str, Service] = {"watch": self._watch}
 
     def handle(self, command: Command) -> Answer:
         """Carry out one command; one that is refused is a line of the log."""
         try:
+            if isinstance(command, Summary):
+                return answer_to(command, self._find_run(command.run))
             return self._master.handle(command)
         except AmocError as error:
             log.info("%s: refused: %s", type(command).__name__.lower(), error)
             raise
-
-    def _summary(self, request: Mapping[str, Any]) -> SummaryAnswer | TextReport:
-        """Answer with the summary, or with the report where `form` is text."""
-        command = command_of(request)
-        assert isinstance(command, Summary)  # noqa: S101  # the name of the request
-        form = _form(request, ("json", "text"))
-        found = self._find_run(command.run)
-        if form == "json":
-            return SummaryAnswer(summary_of(found))
-        paper = _paper(request)
-        print_summary(found, paper)
-        return TextReport(_taken(paper))
 
     def _find_run(self, run: str) -> Run:
         """Return the run of that name, or the latest. A name that is none is a wrong use."""
@@ -84,7 +73,7 @@ class MasterService:
 
     def _watch(self, request: Mapping[str, Any]) -> Iterator[Watched]:
         """Answer once a second until the run has ended, as JSON, as a table or in lines."""
-        form = _form(request, ("json", "table", "lines"))
+        form = _one_of("watch", request.get("form", "json"), ("json", "table", "lines"))
         run = self._master.run
         if run is None or not run.active:
             raise AmocError("there is no run to watch: start one with `do SCENARIO FIRST LAST`")
@@ -126,26 +115,32 @@ class _Lines:
         return WatchedLines(tuple(text.splitlines()))
 
 
-def _form(request: Mapping[str, Any], known: tuple[str, ...]) -> str:
-    form = request.get("form", known[0])
+def answer_to(command: Summary, run: Run) -> SummaryAnswer | TextReport:
+    """Return the answer to `summary`, made of the run that it found. Raises UsageError."""
+    if _one_of("summary", command.form, ("json", "text")) == "json":
+        return SummaryAnswer(summary_of(run))
+    paper = _paper(_within("width", command.width), coloured=command.colour)
+    print_summary(run, paper)
+    return TextReport(_taken(paper))
+
+
+def _one_of(verb: str, form: object, known: tuple[str, ...]) -> str:
     if not isinstance(form, str) or form not in known:
-        raise UsageError(f"{request['command']}: form must be one of: {', '.join(known)}")
+        raise UsageError(f"{verb}: form must be one of: {', '.join(known)}")
     return form
 
 
-def _size(request: Mapping[str, Any], name: str) -> int:
+def _within(name: str, value: object) -> int:
     """Return a width or height within reason, whatever was asked for."""
     least, most, usual = SIZES[name]
-    value = request.get(name, usual)
     return max(least, min(most, value)) if isinstance(value, int) else usual
 
 
-def _paper(request: Mapping[str, Any]) -> Console:
+def _paper(width: int, *, coloured: bool) -> Console:
     """Return a console that keeps what is printed on it, as wide as the client's."""
-    coloured = request.get("colour") is True
     return Console(
         file=io.StringIO(),
-        width=_size(request, "width"),
+        width=width,
         force_terminal=coloured,
         color_system="standard" if coloured else None,
         no_color=not coloured,
@@ -160,9 +155,9 @@ def _taken(paper: Console) -> str:
 
 def _table(run: Run, request: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the live table as lines for the client's terminal."""
-    width, height = _size(request, "width"), _size(request, "height")
+    width, height = (_within(name, request.get(name)) for name in SIZES)
     lines: list[Text] = table_lines(run, clock.steady(), width, height)
-    paper = _paper(request)
+    paper = _paper(width, coloured=request.get("colour") is True)
     for line in lines:
         paper.print(line, soft_wrap=True, highlight=False)
     return tuple(_taken(paper).split("\n")[:-1])

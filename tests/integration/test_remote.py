@@ -28,6 +28,7 @@ from amoc_gevent.core.run.commands import (
     Set,
     Status,
     Stop,
+    Summary,
 )
 from amoc_gevent.core.run_summary import RunSummary
 from amoc_gevent.core.status import status_of
@@ -86,6 +87,11 @@ ANSWERS: dict[type, Callable[[Any], Answer]] = {
     Rebalance: lambda _: Rebalanced("5f0c", 0),
     Nodes: lambda _: NODES,
     Runs: lambda _: RUNS,
+    Summary: lambda summary: (
+        TextReport(f"report of {summary.run}")
+        if summary.form == "text"
+        else SummaryAnswer(from_json(RunSummary, SUMMARY))
+    ),
 }
 
 
@@ -98,7 +104,6 @@ class ScriptedMaster:
         self.warning = ""
         services = {
             "daemon": self._describe,
-            "summary": self._summary,
             "watch": self._watch,
         }
         path = home.make().socket("master")
@@ -123,11 +128,6 @@ class ScriptedMaster:
 
     def _describe(self, _request: Mapping[str, Any]) -> Answer:
         return MasterDaemon("master", 42, "1", "/home", None, 1.0)
-
-    def _summary(self, request: Mapping[str, Any]) -> Answer:
-        if request.get("form") == "text":
-            return TextReport(f"report of {request['run']}")
-        return SummaryAnswer(from_json(RunSummary, SUMMARY))
 
     def _watch(self, request: Mapping[str, Any]) -> Iterator[Answer]:
         if self.status["status"] == "idle":
