@@ -18,7 +18,7 @@ from rich.console import Console, ConsoleDimensions
 from amoc_gevent import clock
 from amoc_gevent.cli.graphite import graphite_options
 from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs, run_options
-from amoc_gevent.control.local import LocalCluster
+from amoc_gevent.control.local import LocalCluster, opened_store
 from amoc_gevent.core.run.commands import Do, Stop
 from amoc_gevent.core.run.options import RUN_OPTIONS
 from amoc_gevent.core.run.plan import Options
@@ -129,7 +129,8 @@ def run(
     lost = sys.__stdout__ is None  # it was closed before we began
     quiet = quiet or lost
     signals = _Signals()
-    with LocalCluster(workers, _printer(console)) as cluster:
+    store = opened_store(lambda line: click.echo(f"amoc: {line}", err=True))
+    with LocalCluster(workers, _printer(console), store) as cluster:
         master = cluster.master
         if signals.came:
             return EXIT_INTERRUPTED

@@ -48,6 +48,14 @@ class Control:
         """Return the typed answer to a request. Raises UnansweredError for one that is none."""
         return answer_of(request, self.ask(request, patience))
 
+    def listens(self) -> bool:
+        """Whether a process listens at the socket, even one that does not answer."""
+        try:
+            self._connected(ANSWER_S).close()
+        except UnansweredError:
+            return False
+        return True
+
     def read(self, line: bytes) -> dict[str, Any]:
         """Return an answer that has a result, and heed its warning.
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from amoc_gevent import clock
+from amoc_gevent.control.reports import SIZES, answer_to, one_of, paper_of, taken, within
 from amoc_gevent.control.server import Service
 from amoc_gevent.core.run.commands import Command, Runs, Status, Summary
 from amoc_gevent.core.run.run import Run
@@ -20,16 +20,12 @@ from amoc_gevent.core.views import (
     Answer,
     RunList,
     RunStatus,
-    SummaryAnswer,
-    TextReport,
     WatchedLines,
     WatchedStatus,
 )
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.master.master import Master
-from amoc_gevent.output.summary import summary_of
 from amoc_gevent.output.terminal.lines import Lines
-from amoc_gevent.output.terminal.report import print_summary
 from amoc_gevent.output.terminal.table import table_lines
 
 Watched = WatchedStatus | WatchedLines
@@ -39,8 +35,11 @@ log = logging.getLogger(__name__)
 AFTER_THE_SECOND = 0.25
 """When a view is renewed: the reports of a second are in by then."""
 
-SIZES = {"width": (20, 1000, 100), "height": (5, 1000, 24)}
-"""The least, the most and what is taken where a request does not say."""
+
+log = logging.getLogger(__name__)
+
+AFTER_THE_SECOND = 0.25
+"""When a view is renewed: the reports of a second are in by then."""
 
 
 class MasterService:
@@ -73,7 +72,7 @@ class MasterService:
 
     def _watch(self, request: Mapping[str, Any]) -> Iterator[Watched]:
         """Answer once a second until the run has ended, as JSON, as a table or in lines."""
-        form = _one_of("watch", request.get("form", "json"), ("json", "table", "lines"))
+        form = one_of("watch", request.get("form", "json"), ("json", "table", "lines"))
         run = self._master.run
         if run is None or not run.active:
             raise AmocError("there is no run to watch: start one with `do SCENARIO FIRST LAST`")
@@ -115,49 +114,11 @@ class _Lines:
         return WatchedLines(tuple(text.splitlines()))
 
 
-def answer_to(command: Summary, run: Run) -> SummaryAnswer | TextReport:
-    """Return the answer to `summary`, made of the run that it found. Raises UsageError."""
-    if _one_of("summary", command.form, ("json", "text")) == "json":
-        return SummaryAnswer(summary_of(run))
-    paper = _paper(_within("width", command.width), coloured=command.colour)
-    print_summary(run, paper)
-    return TextReport(_taken(paper))
-
-
-def _one_of(verb: str, form: object, known: tuple[str, ...]) -> str:
-    if not isinstance(form, str) or form not in known:
-        raise UsageError(f"{verb}: form must be one of: {', '.join(known)}")
-    return form
-
-
-def _within(name: str, value: object) -> int:
-    """Return a width or height within reason, whatever was asked for."""
-    least, most, usual = SIZES[name]
-    return max(least, min(most, value)) if isinstance(value, int) else usual
-
-
-def _paper(width: int, *, coloured: bool) -> Console:
-    """Return a console that keeps what is printed on it, as wide as the client's."""
-    return Console(
-        file=io.StringIO(),
-        width=width,
-        force_terminal=coloured,
-        color_system="standard" if coloured else None,
-        no_color=not coloured,
-        legacy_windows=False,
-    )
-
-
-def _taken(paper: Console) -> str:
-    assert isinstance(paper.file, io.StringIO)  # noqa: S101  # _paper made it
-    return paper.file.getvalue()
-
-
 def _table(run: Run, request: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the live table as lines for the client's terminal."""
-    width, height = (_within(name, request.get(name)) for name in SIZES)
+    width, height = (within(name, request.get(name)) for name in SIZES)
     lines: list[Text] = table_lines(run, clock.steady(), width, height)
-    paper = _paper(width, coloured=request.get("colour") is True)
+    paper = paper_of(width, coloured=request.get("colour") is True)
     for line in lines:
         paper.print(line, soft_wrap=True, highlight=False)
-    return tuple(_taken(paper).split("\n")[:-1])
+    return tuple(taken(paper).split("\n")[:-1])

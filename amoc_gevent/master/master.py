@@ -53,8 +53,9 @@ from amoc_gevent.loading.places import resolved
 from amoc_gevent.loading.sources import pack
 from amoc_gevent.master.lifecycle import LEAD_S, Conductor
 from amoc_gevent.master.registry import Ears, Fleet
+from amoc_gevent.master.run_lines import Line, line_of, run_list
 from amoc_gevent.master.run_state import FAILURES, Keeper
-from amoc_gevent.master.store import Line, Store, line_of, run_list
+from amoc_gevent.master.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +178,7 @@ class Master:
         self._fleet.close()
         if self.run is not None and self.run.active:
             self._conductor.home(self.run)  # the next master knows the processes that have joined
-        if not self.save():
+        if not self.save() and (self._store is None or self._store.required):
             log.error("%s", self.trouble)
         self._publisher.close()
         self._puller.close()

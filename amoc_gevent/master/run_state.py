@@ -27,6 +27,9 @@ CHECKPOINT_S = 60.0
 RETRY_S = 1.0
 """How long a store that cannot be written is let alone: an attempt may cost as much as a write."""
 
+NOWHERE = -1
+"""The generation of a run that is in no file: all of it is written as soon as it can be."""
+
 VERSIONS_LOST_MAX = 1_000_000
 """By how many versions nodes may be ahead of the store; more than that is no plan of a master's."""
 
@@ -84,6 +87,10 @@ class Keeper:
         return self._trouble.told(self.run, self._operations_saved if self.unwritten else None)
 
     @property
+    def _required(self) -> bool:
+        return self._store is not None and self._store.required
+
+    @property
     def unwritten(self) -> bool:
         """Whether something of the run is not in the store."""
         run = self.run
@@ -96,12 +103,15 @@ class Keeper:
         has changed.
         """
         if self._store is not None:
-            if not self.save():
+            if not self.save() and self._store.required:
                 raise AmocError(f"{self.trouble}; nothing began")
             try:
                 self._store.begin(run, code)
             except FAILURES as error:
-                raise AmocError(f"{self._fail(error)}; nothing began") from error
+                trouble = self._fail(error)
+                if self._store.required:
+                    raise AmocError(f"{trouble}; nothing began") from error
+                self._generation = NOWHERE
         self.inherited = False
         self._take_up(run, code)
 
@@ -133,7 +143,7 @@ class Keeper:
         """
         before = run.plan
         run.plan = replace(before, version=self.version + 1, **changes)  # type: ignore[arg-type]
-        if not self.save() and must_store:
+        if not self.save() and must_store and self._required:
             run.plan = before
             raise AmocError(f"{self.trouble}; nothing was changed")
         self.version += 1

@@ -235,7 +235,7 @@ def test_a_wrong_use_is_a_line_and_code_2(
     assert rest == [] or (len(rest) == 1 and rest[0].startswith("See amoc")), text
 
 
-VERBS = "add 1|remove 1|set a b|pause|resume|rebalance|stop|status|nodes|runs|summary|watch|attach"
+VERBS = "add 1|remove 1|set a b|pause|resume|rebalance|stop|status|nodes|watch|attach"
 
 
 @pytest.mark.parametrize("line", VERBS.split("|"))

@@ -174,7 +174,7 @@ def compose(home: Home, asked: Asked) -> Iterator["Master"]:
         if pair is not None:
             gate = Gate(lambda: keys.allowed(home))
             stack.callback(gate.close)
-        store = stack.enter_context(Store(home.path / "runs.db"))
+        store = stack.enter_context(Store(home.runs))
         found = Master(
             plans,
             reports,
