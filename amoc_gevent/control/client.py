@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from amoc_gevent.core.answers import kind_of
 from amoc_gevent.core.jsons import from_json
-from amoc_gevent.core.views import Answer, kind_of
+from amoc_gevent.core.views import Answer
 from amoc_gevent.daemon.home import owner_name, short_enough
 from amoc_gevent.errors import AmocError, UsageError
 

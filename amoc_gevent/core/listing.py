@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from amoc_gevent.core.measure.results import lag_of
 from amoc_gevent.core.run.nodes import NodeView
-from amoc_gevent.core.run_summary import UsersByState
-from amoc_gevent.core.views import NodeLine, NodeList
+from amoc_gevent.core.views import NodeLine, NodeList, UsersByState
 
 
 def nodes_of(nodes: Iterable[NodeView], now: float) -> NodeList:

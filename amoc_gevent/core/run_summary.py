@@ -7,19 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from amoc_gevent.core.run.plan import Options, Status
+from amoc_gevent.core.views import Answer, UsersByState
 
 # Those that `Distribution` and its kin inherit from have no slots: two bases with slots cannot be
 # one, and they are few. Fields come in the order in which their JSON is written.
-
-
-@dataclass(frozen=True, slots=True)
-class UsersByState:
-    """Users by state; fields as in `UserCounts`."""
-
-    waiting: int = 0
-    running: int = 0
-    resting: int = 0
-    done: int = 0
 
 
 @dataclass(frozen=True)
@@ -278,3 +269,10 @@ class RunSummary:
     clocks: Mapping[str, ClockFigures]
     health: HealthFigures
     rows: tuple[SecondRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryAnswer(Answer):
+    """`summary` with `form` json."""
+
+    summary: RunSummary

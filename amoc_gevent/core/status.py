@@ -2,8 +2,7 @@
 
 from amoc_gevent.core.measure.snapshot import Operation
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.run_summary import UsersByState
-from amoc_gevent.core.views import ErrorCount, IdleStatus, OperationFigures, RunStatus
+from amoc_gevent.core.views import ErrorCount, IdleStatus, OperationFigures, RunStatus, UsersByState
 
 
 def status_of(run: Run | None, nodes: int, now: float) -> IdleStatus | RunStatus:

@@ -1,5 +1,7 @@
 """The answers: one dataclass for each verb, which prompts, `--json`, hosts and pages show.
 
+That of `summary` is in `core.run_summary`: only who asks for it loads its many parts.
+
 `as_json` and `from_json` of `core.jsons` turn each of them into its JSON object and back. Labels of
 times are ISO 8601. A field with a default may be missing in an answer.
 """
@@ -9,11 +11,26 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from amoc_gevent.core.run.plan import Status
-from amoc_gevent.core.run_summary import RunSummary, UsersByState
+
+
+class Answer:
+    """The answer to a command or request."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class UsersByState:
+    """Users by state; fields as in `UserCounts`."""
+
+    waiting: int = 0
+    running: int = 0
+    resting: int = 0
+    done: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Answer):
     """`do`: the id of the new run, and how many users it has."""
 
     run: str
@@ -21,7 +38,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class Added(Answer):
     """`add`: the ids of the new users, both inclusive."""
 
     first: int
@@ -29,14 +46,14 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(Answer):
     """`remove`: how many users were removed."""
 
     removed: int
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(Answer):
     """`set`: a setting or option and its new value as it was given. In JSON: `{name: value}`."""
 
     name: str
@@ -56,7 +73,7 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class Pausing:
+class Pausing(Answer):
     """`pause`, `resume`: whether new users are held back now."""
 
     run: str
@@ -64,7 +81,7 @@ class Pausing:
 
 
 @dataclass(frozen=True, slots=True)
-class Rebalanced:
+class Rebalanced(Answer):
     """`rebalance`: the number of moves in the plan that spread the users evenly."""
 
     run: str
@@ -72,7 +89,7 @@ class Rebalanced:
 
 
 @dataclass(frozen=True, slots=True)
-class Stopping:
+class Stopping(Answer):
     """`stop`: the status of the run, and whether its users are ended by force."""
 
     run: str
@@ -101,7 +118,7 @@ class ErrorCount:
 
 
 @dataclass(frozen=True, slots=True)
-class IdleStatus:
+class IdleStatus(Answer):
     """`status` of a master that has had no run: the number of its nodes."""
 
     status: Literal["idle"]
@@ -109,7 +126,7 @@ class IdleStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunStatus:
+class RunStatus(Answer):
     """`status` of a master: its run, which goes on or has ended; `elapsed_s` in seconds.
 
     `nodes` are present now, `workers` are the run's. `failure` is a line, `failure_detail` a
@@ -133,7 +150,7 @@ class RunStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeStatus:
+class NodeStatus(Answer):
     """`status` of a node: its `run` (empty: none) with the plan's `status`.
 
     `master` is a host, None for the home's own. `master_heard_s` is seconds since the master was
@@ -180,7 +197,7 @@ class NodeLine:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeList:
+class NodeList(Answer):
     """`nodes`: all nodes, in the order in which they joined."""
 
     nodes: tuple[NodeLine, ...]
@@ -204,28 +221,21 @@ class RunLine:
 
 
 @dataclass(frozen=True, slots=True)
-class RunList:
+class RunList(Answer):
     """`runs`: the latest first."""
 
     runs: tuple[RunLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class SummaryAnswer:
-    """`summary` with `form` json."""
-
-    summary: RunSummary
-
-
-@dataclass(frozen=True, slots=True)
-class TextReport:
+class TextReport(Answer):
     """`summary` with `form` text: the closing report, in lines as wide as was asked for."""
 
     report: str
 
 
 @dataclass(frozen=True, slots=True)
-class WatchedStatus:
+class WatchedStatus(Answer):
     """A part of `watch` with `form` json; the last one has the `run` and the status it `ended` in.
 
     In JSON the last two are missing before.
@@ -237,7 +247,7 @@ class WatchedStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchedLines:
+class WatchedLines(Answer):
     """A part of `watch` with `form` table or lines; `run` and `ended` as in `WatchedStatus`."""
 
     lines: tuple[str, ...]
@@ -246,7 +256,7 @@ class WatchedLines:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeDaemon:
+class NodeDaemon(Answer):
     """`daemon` of a node: `home` and `log` (None: standard error) are paths, `up_s` seconds."""
 
     kind: Literal["node"]
@@ -258,7 +268,7 @@ class NodeDaemon:
 
 
 @dataclass(frozen=True, slots=True)
-class MasterDaemon:
+class MasterDaemon(Answer):
     """`daemon` of a master, as `NodeDaemon`.
 
     `endpoints` are the addresses for nodes on other machines, of plan and reports. `run` is the run
@@ -276,7 +286,7 @@ class MasterDaemon:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Answer):
     """`shutdown`: which daemon ends now."""
 
     kind: str
@@ -284,58 +294,5 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class End(Answer):
     """The empty answer after the last part of a stream."""
-
-
-Answer = (
-    Started
-    | Added
-    | Removed
-    | Changed
-    | Pausing
-    | Rebalanced
-    | Stopping
-    | IdleStatus
-    | RunStatus
-    | NodeStatus
-    | NodeList
-    | RunList
-    | SummaryAnswer
-    | TextReport
-    | WatchedStatus
-    | WatchedLines
-    | NodeDaemon
-    | MasterDaemon
-    | Ending
-)
-
-
-def kind_of(verb: str, data: Mapping[str, Any]) -> type[Answer]:
-    """Return which answer to `verb` a JSON object is. Raises LookupError where none is."""
-    if verb == "status":
-        if data.get("kind") == "node":
-            return NodeStatus
-        return IdleStatus if data["status"] == "idle" else RunStatus
-    if verb == "summary":
-        return TextReport if "report" in data else SummaryAnswer
-    if verb == "watch":
-        return WatchedLines if "lines" in data else WatchedStatus
-    if verb == "daemon":
-        return NodeDaemon if data["kind"] == "node" else MasterDaemon
-    return _ANSWERS[verb]
-
-
-_ANSWERS: dict[str, type[Answer]] = {
-    "do": Started,
-    "add": Added,
-    "remove": Removed,
-    "set": Changed,
-    "pause": Pausing,
-    "resume": Pausing,
-    "rebalance": Rebalanced,
-    "stop": Stopping,
-    "nodes": NodeList,
-    "runs": RunList,
-    "shutdown": Ending,
-}

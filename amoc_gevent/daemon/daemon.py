@@ -20,7 +20,12 @@ import gevent
 from gevent.event import Event as Flag
 
 from amoc_gevent import __version__, clock
-from amoc_gevent.core.views import Answer, Ending, MasterDaemon, NodeDaemon
+from amoc_gevent.core.views import (
+    Answer,
+    Ending,
+    MasterDaemon,
+    NodeDaemon,
+)
 from amoc_gevent.daemon.home import Home, Kind
 from amoc_gevent.daemon.logs import log_level
 from amoc_gevent.daemon.pidfile import PidFile

@@ -36,8 +36,7 @@ from amoc_gevent.core.messages import (
     encode,
 )
 from amoc_gevent.core.run.plan import Plan
-from amoc_gevent.core.run_summary import UsersByState
-from amoc_gevent.core.views import NodeStatus
+from amoc_gevent.core.views import NodeStatus, UsersByState
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.sources import Shelf
 from amoc_gevent.node.outbox import Outbox

@@ -33,10 +33,10 @@ from amoc_gevent.core.run_summary import (
     SecondRow,
     UnevenPair,
     UserFigures,
-    UsersByState,
     WorkerHealth,
     Worst,
 )
+from amoc_gevent.core.views import UsersByState
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.output.terminal.figures import (
     PERCENTILES,

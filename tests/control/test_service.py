@@ -7,7 +7,14 @@ import pytest
 
 from amoc_gevent.control.service import MasterService
 from amoc_gevent.core.run.commands import Command, Status, Summary
-from amoc_gevent.core.views import Answer, IdleStatus, RunLine, RunList, SummaryAnswer, TextReport
+from amoc_gevent.core.run_summary import SummaryAnswer
+from amoc_gevent.core.views import (
+    Answer,
+    IdleStatus,
+    RunLine,
+    RunList,
+    TextReport,
+)
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.output.summary import summary_of
 from tests.output.runs import full_run

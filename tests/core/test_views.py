@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from amoc_gevent.core.answers import kind_of
 from amoc_gevent.core.jsons import as_json, from_json
-from amoc_gevent.core.run_summary import UsersByState
+from amoc_gevent.core.run_summary import SummaryAnswer
 from amoc_gevent.core.status import status_of
 from amoc_gevent.core.views import (
     Added,
@@ -27,11 +28,10 @@ from amoc_gevent.core.views import (
     RunStatus,
     Started,
     Stopping,
-    SummaryAnswer,
     TextReport,
+    UsersByState,
     WatchedLines,
     WatchedStatus,
-    kind_of,
 )
 from amoc_gevent.output.summary import summary_of
 from tests.output.runs import full_run, run_of

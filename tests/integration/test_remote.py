@@ -14,6 +14,7 @@ import pytest
 from gevent import subprocess
 
 from amoc_gevent.control.server import ControlServer
+from amoc_gevent.core.answers import kind_of
 from amoc_gevent.core.jsons import as_json, from_json
 from amoc_gevent.core.run.commands import (
     Add,
@@ -30,7 +31,7 @@ from amoc_gevent.core.run.commands import (
     Stop,
     Summary,
 )
-from amoc_gevent.core.run_summary import RunSummary
+from amoc_gevent.core.run_summary import RunSummary, SummaryAnswer
 from amoc_gevent.core.status import status_of
 from amoc_gevent.core.views import (
     Added,
@@ -47,11 +48,9 @@ from amoc_gevent.core.views import (
     RunStatus,
     Started,
     Stopping,
-    SummaryAnswer,
     TextReport,
     WatchedLines,
     WatchedStatus,
-    kind_of,
 )
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError, UsageError

@@ -94,6 +94,8 @@ def test_a_run_goes_on_where_it_cannot_be_stored_and_is_stored_once_it_can(
     local: Stage, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = sqlite3.connect(path)
+    with other:
+        other.execute("INSERT INTO pending VALUES ('key', 'of a master')")
     other.execute("BEGIN IMMEDIATE")
     run = local.running()
     local.master.handle(Add(5))
@@ -105,6 +107,7 @@ def test_a_run_goes_on_where_it_cannot_be_stored_and_is_stored_once_it_can(
     with Store(path) as store:
         assert store.load(run.id).plan.highest == 15
         assert store.code(run.id)
+        assert store.pending() == {"key": "of a master"}
 
 
 def test_a_master_that_makes_room_keeps_a_local_run_that_goes_on(local: Stage, path: Path) -> None:

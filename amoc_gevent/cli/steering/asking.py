@@ -16,7 +16,12 @@ from amoc_gevent.cli.steering.verbs import Asked, Request
 from amoc_gevent.control.client import Control, understood
 from amoc_gevent.core.jsons import as_json
 from amoc_gevent.core.run.plan import Status
-from amoc_gevent.core.views import Answer, RunStatus, Started, Stopping, SummaryAnswer
+from amoc_gevent.core.views import (
+    Answer,
+    RunStatus,
+    Started,
+    Stopping,
+)
 from amoc_gevent.errors import EXIT_FINISHED, AmocError, ScenarioError, UsageError
 
 POLL_MIN_S = 0.02
@@ -67,7 +72,7 @@ def _answered(asked: Asked, control: Control, answer: Answer) -> None:
         if not asked.as_json:
             click.echo(f"run {answer.run} {answer.status}")
     if asked.as_json:
-        alone = answer.summary if isinstance(answer, SummaryAnswer) else answer
+        alone = getattr(answer, "summary", answer)
         click.echo(json.dumps(with_warning(alone, control), indent=2, ensure_ascii=False))
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from amoc_gevent.core.run_summary import UsersByState
 from amoc_gevent.core.units import format_count, format_duration, format_us
 from amoc_gevent.core.views import (
     Added,
@@ -22,6 +21,7 @@ from amoc_gevent.core.views import (
     Started,
     Stopping,
     TextReport,
+    UsersByState,
 )
 
 STATES = ("running", "resting", "waiting", "done")

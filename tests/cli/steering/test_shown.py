@@ -6,8 +6,8 @@ import pytest
 
 from amoc_gevent.cli.steering import shown as texts
 from amoc_gevent.cli.steering.shown import columns
+from amoc_gevent.core.answers import kind_of
 from amoc_gevent.core.jsons import from_json
-from amoc_gevent.core.views import kind_of
 
 STATUS = {
     "run": "5f0c2a9b7d1e",
