@@ -1,14 +1,18 @@
 """`amoc attach`: a prompt on the master that can be left and come back to."""
 
 import sys
-from typing import Any
 
 import click
 
 from amoc_gevent.cli.steering.asking import say_warning
 from amoc_gevent.cli.steering.prompt import steer
 from amoc_gevent.cli.steering.remote import master_of
-from amoc_gevent.control.client import understood
+from amoc_gevent.core.views import (
+    Answer,
+    MasterDaemon,
+    NodeDaemon,
+    RunStatus,
+)
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
 
@@ -21,15 +25,15 @@ def attach() -> int:
     one of them failed.
     """
     control = master_of(Home.current())
-    told = control.ask({"command": "daemon"})
+    told = control.answer({"command": "daemon"})
+    assert isinstance(told, MasterDaemon | NodeDaemon)  # noqa: S101  # as asked
     if not sys.stdin.isatty():
         return EXIT_FINISHED if steer(control) else EXIT_FAILED
-    click.echo(f"attached to the master, pid {told.get('pid')}; `help` says what there is")
+    click.echo(f"attached to the master, pid {told.pid}; `help` says what there is")
     say_warning(control)
     steer(control)
     try:
-        with understood():
-            goes_on = _goes_on(control.ask({"command": "status"}))
+        goes_on = _goes_on(control.answer({"command": "status"}))
     except AmocError as error:
         click.echo(f"detached: {error}")
         return EXIT_FINISHED
@@ -37,7 +41,9 @@ def attach() -> int:
     return EXIT_FINISHED
 
 
-def _goes_on(status: dict[str, Any]) -> str:
-    if status["status"] not in {"starting", "running", "stopping"}:
+def _goes_on(status: Answer) -> str:
+    if not isinstance(status, RunStatus):
         return ""
-    return f": run {status['run']} of {status['scenario']} goes on"
+    if status.status not in {"starting", "running", "stopping"}:
+        return ""
+    return f": run {status.run} of {status.scenario} goes on"

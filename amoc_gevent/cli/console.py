@@ -74,7 +74,7 @@ def _wait_until_it_answers(control: Control, engine: "subprocess.Popen[str]") ->
     deadline = clock.monotonic() + START_S
     while True:
         try:
-            control.ask({"command": "status"})
+            control.answer({"command": "status"})
         except AmocError:
             if engine.poll() is not None or clock.monotonic() > deadline:
                 raise

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from amoc_gevent.core import units
+from amoc_gevent.core.run.options import RUN_OPTIONS, RunOption
 from amoc_gevent.errors import UsageError
 
 PORTS = (5710, 5711)
@@ -36,6 +37,47 @@ DURATION = _Quantity("time", units.parse_duration)
 
 RATE = _Quantity("rate", units.parse_rate)
 """How many a second (float), written 20/s, 1200/min or 5/h."""
+
+
+def option_params() -> list[click.Option]:
+    """Return all options of a run as texts, None where they are not given: the master checks them.
+
+    Only of those that have choices another value is refused at once.
+    """
+    return [
+        click.Option(
+            [_flag(one), one.name],
+            type=click.Choice(one.choices) if one.choices else TEXT,
+            metavar=_METAVARS.get(one.kind),
+            help=one.help,
+        )
+        for one in RUN_OPTIONS.values()
+    ]
+
+
+def run_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds these options of a run to a command, checked and typed."""
+
+    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+        for one in reversed([RUN_OPTIONS[name] for name in names]):
+            function = click.option(
+                _flag(one), one.name, type=_typed(one), default=one.default, help=one.help
+            )(function)
+        return function
+
+    return decorated
+
+
+def _flag(option: RunOption) -> str:
+    return f"--{option.name.replace('_', '-')}"
+
+
+_METAVARS = {"rate": "RATE", "time": "TIME", "count": "NUMBER"}
+
+
+def _typed(option: RunOption) -> Any:
+    kinds = {"rate": RATE, "time": DURATION, "count": click.IntRange(min=0)}
+    return click.Choice(option.choices) if option.choices else kinds[option.kind]
 
 
 class _Utf8(click.ParamType[str]):

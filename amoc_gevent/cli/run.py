@@ -17,10 +17,11 @@ from rich.console import Console, ConsoleDimensions
 
 from amoc_gevent import clock
 from amoc_gevent.cli.graphite import graphite_options
-from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs
-from amoc_gevent.control.local import LocalCluster
+from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs, run_options
+from amoc_gevent.control.local import LocalCluster, opened_store
 from amoc_gevent.core.run.commands import Do, Stop
-from amoc_gevent.core.run.plan import ON_USER_ERROR, Options
+from amoc_gevent.core.run.options import RUN_OPTIONS
+from amoc_gevent.core.run.plan import Options
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.daemon.logs import log_level
@@ -74,26 +75,9 @@ Exit codes:
 @click.argument("first", type=click.IntRange(min=1))
 @click.argument("last", type=click.IntRange(min=1))
 @click.option("--duration", type=DURATION, help="End gently after this time.")
-@click.option("--user-rate", type=RATE, help="Users started a second, over all workers [20/s].")
+@click.option("--user-rate", type=RATE, help=RUN_OPTIONS["user_rate"].help)
 @click.option("--interarrival", type=DURATION, help="Time between two starts, instead of a rate.")
-@click.option(
-    "--repeat-interval",
-    type=DURATION,
-    default=60.0,
-    help="Rest between two rounds of a user [60s].",
-)
-@click.option(
-    "--repeat-num", type=click.IntRange(min=0), default=0, help="Rounds of each user [0: no end]."
-)
-@click.option(
-    "--on-user-error",
-    type=click.Choice(ON_USER_ERROR),
-    default="repeat",
-    help="After an exception in start: go on, remove the user, or stop the run [repeat].",
-)
-@click.option(
-    "--stop-timeout", type=DURATION, default=5.0, help="How long a gentle stop may take [5s]."
-)
+@run_options("repeat_interval", "repeat_num", "on_user_error", "stop_timeout")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one a core].")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
 @click.option("--comment", type=TEXT, default="", help="Goes into the summary.")
@@ -145,7 +129,8 @@ def run(
     lost = sys.__stdout__ is None  # it was closed before we began
     quiet = quiet or lost
     signals = _Signals()
-    with LocalCluster(workers, _printer(console)) as cluster:
+    store = opened_store(lambda line: click.echo(f"amoc: {line}", err=True))
+    with LocalCluster(workers, _printer(console), store) as cluster:
         master = cluster.master
         if signals.came:
             return EXIT_INTERRUPTED

@@ -10,10 +10,10 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from amoc_gevent import clock
 from amoc_gevent.control.client import Control, UnansweredError
+from amoc_gevent.core.views import MasterDaemon, NodeDaemon
 from amoc_gevent.daemon.child import command_line, environment
 from amoc_gevent.daemon.home import Home, Kind
 from amoc_gevent.daemon.pidfile import already, holder
@@ -35,7 +35,7 @@ class DaemonError(AmocError):
         self.detail = detail
 
 
-def start(home: Home, kind: Kind, arguments: list[str]) -> dict[str, Any]:
+def start(home: Home, kind: Kind, arguments: list[str]) -> NodeDaemon | MasterDaemon:
     """Start `amoc KIND ARGUMENTS` in the background; return how it describes itself.
 
     Raises DaemonError when it ended before it answered, or did not answer in time.
@@ -73,13 +73,13 @@ def _has_room(directory: Path) -> bool:
         return True
 
 
-def _answer_of(process: "subprocess.Popen[bytes]", control: Control) -> dict[str, Any]:
+def _answer_of(process: "subprocess.Popen[bytes]", control: Control) -> NodeDaemon | MasterDaemon:
     """Return what the daemon says of itself, once it is this process that answers."""
     deadline = clock.monotonic() + START_S
     while True:
         try:
-            answer = control.ask({"command": "daemon"}, patience=1.0)
-            if answer["pid"] == process.pid:
+            answer = control.answer({"command": "daemon"}, patience=1.0)
+            if isinstance(answer, NodeDaemon | MasterDaemon) and answer.pid == process.pid:
                 return answer
         except AmocError:
             pass
@@ -126,7 +126,7 @@ def end(
         raise AmocError(f"no {kind} runs in {home.path}")
     control = Control(home.socket(kind))
     try:
-        control.ask({"command": "shutdown", "force": force}, patience=patience)
+        control.answer({"command": "shutdown", "force": force}, patience=patience)
     except UnansweredError as error:
         if not force:
             hint = "does not answer; --force kills it"

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from amoc_gevent.core.answers import kind_of
+from amoc_gevent.core.jsons import from_json
+from amoc_gevent.core.views import Answer
 from amoc_gevent.daemon.home import owner_name, short_enough
 from amoc_gevent.errors import AmocError, UsageError
 
@@ -42,6 +45,18 @@ class Control:
             result: dict[str, Any] = self.read(_next(lines))["result"]
             return result
 
+    def answer(self, request: dict[str, Any], patience: float = ANSWER_S) -> Answer:
+        """Return the typed answer to a request. Raises UnansweredError for one that is none."""
+        return answer_of(request, self.ask(request, patience))
+
+    def listens(self) -> bool:
+        """Whether a process listens at the socket, even one that does not answer."""
+        try:
+            self._connected(ANSWER_S).close()
+        except UnansweredError:
+            return False
+        return True
+
     def read(self, line: bytes) -> dict[str, Any]:
         """Return an answer that has a result, and heed its warning.
 
@@ -65,7 +80,7 @@ class Control:
         """Return the results of a request that is answered by many, from `with` to its end."""
         with self._connected(ANSWER_S) as connection:
             _send(connection, request)
-            yield Stream(connection, self.read)
+            yield Stream(connection, self.read, lambda part: answer_of(request, part))
 
     def _connected(self, patience: float) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -90,11 +105,17 @@ class Control:
 
 
 class Stream:
-    """The results of one request as they come; `fileno` for those who wait for other things too."""
+    """The answers to one request as they come; `fileno` is there to wait for other things too."""
 
-    def __init__(self, connection: socket.socket, read: Callable[[bytes], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        read: Callable[[bytes], dict[str, Any]],
+        typed: Callable[[dict[str, Any]], Answer],
+    ) -> None:
         self._connection = connection
         self._read = read
+        self._typed = typed
         self._buffer = b""
         self.ended = False
 
@@ -102,8 +123,8 @@ class Stream:
         """Return the socket's descriptor."""
         return self._connection.fileno()
 
-    def receive(self) -> list[dict[str, Any]]:
-        """Wait for bytes and return the results that are whole now."""
+    def receive(self) -> list[Answer]:
+        """Wait for bytes and return the answers that are whole now."""
         try:
             data = self._connection.recv(1 << 16)
         except OSError as error:
@@ -113,9 +134,9 @@ class Stream:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         answers = [self._read(line + b"\n") for line in lines]
         self.ended = any(not answer.get("more") for answer in answers)
-        return [answer["result"] for answer in answers if answer.get("more")]
+        return [self._typed(answer["result"]) for answer in answers if answer.get("more")]
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Answer]:
         while not self.ended:
             yield from self.receive()
 
@@ -142,6 +163,12 @@ def _next(lines: Any) -> bytes:
     if not line:
         raise UnansweredError("the load generator has ended")
     return line
+
+
+def answer_of(request: dict[str, Any], result: dict[str, Any]) -> Answer:
+    """Return the typed answer that is `result`. Raises UnansweredError where it is none."""
+    with understood():
+        return from_json(kind_of(request["command"], result), result)
 
 
 NONSENSE = "this amoc cannot read the load generator's answer"

@@ -8,7 +8,9 @@ import gevent
 
 from amoc_gevent import clock
 from amoc_gevent.bus.sockets import SocketDirectory
+from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError
+from amoc_gevent.master.local_store import LocalStore
 from amoc_gevent.master.master import Master
 from amoc_gevent.node.node import MasterAddress, Node
 
@@ -19,13 +21,20 @@ NODE = "local"
 class LocalCluster:
     """The same master and node as on many machines, over ipc sockets; leaves nothing behind.
 
-    `on_output` gets each line that a worker writes.
+    `on_output` gets each line that a worker writes. `store`, if any, keeps its runs and is closed
+    with it.
     """
 
-    def __init__(self, workers: int, on_output: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        workers: int,
+        on_output: Callable[[str], None] = print,
+        store: LocalStore | None = None,
+    ) -> None:
+        self._store = store
         self.sockets = SocketDirectory()
         plans, reports = self.sockets.endpoint("plans"), self.sockets.endpoint("reports")
-        self.master = Master(plans, reports)
+        self.master = Master(plans, reports, store=store)
         self.node = Node(NODE, workers, MasterAddress(plans, reports), self.sockets, on_output)
 
     def __enter__(self) -> Self:
@@ -56,3 +65,14 @@ class LocalCluster:
         self.node.close()
         self.master.close()
         self.sockets.close()
+        if self._store is not None:
+            self._store.close()
+
+
+def opened_store(say: Callable[[str], object]) -> LocalStore | None:
+    """Return the store of the home for local runs; None, told to `say` in a line, without one."""
+    try:
+        return LocalStore(Home.current().make().runs)
+    except AmocError as error:
+        say(f"warning: `amoc runs` will not list this: {error}")
+        return None

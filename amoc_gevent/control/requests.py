@@ -1,39 +1,27 @@
 """Commands as JSON objects, for the control socket: `{"command": "add", "count": 10}`."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from dataclasses import MISSING, fields
+from functools import cache
+from typing import Any, cast, get_type_hints
 
-from amoc_gevent.core.run.commands import (
-    Add,
-    Command,
-    Do,
-    Nodes,
-    Pause,
-    Rebalance,
-    Remove,
-    Resume,
-    Runs,
-    Set,
-    Status,
-    Stop,
-    Summary,
-)
+from amoc_gevent.core.run.commands import VERBS, Command
 from amoc_gevent.core.run.options import changed_option
 from amoc_gevent.core.run.plan import Options
 from amoc_gevent.core.units import parse_duration
 from amoc_gevent.errors import UsageError
 
-_REQUIRED = object()
+Read = Callable[[str, str, Any], Any]
+"""Returns the value of a field from a verb, the field's name and its JSON. Raises UsageError."""
 
 
-def _field(request: Mapping[str, Any], name: str, kind: type, default: Any = _REQUIRED) -> Any:
-    value = request.get(name, default)
-    if value is _REQUIRED:
-        raise UsageError(f"{request['command']}: {name} is missing")
-    right = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
-    if value is not default and not right:
-        raise UsageError(f"{request['command']}: {name} must be {_KINDS[kind]}, not {value!r}")
-    return value
+def _plain(kind: type) -> Read:
+    def read(verb: str, name: str, value: Any) -> Any:
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise UsageError(f"{verb}: {name} must be {_KINDS[kind]}, not {value!r}")
+        return value
+
+    return read
 
 
 _KINDS = {
@@ -43,73 +31,62 @@ _KINDS = {
     dict: "an object of texts",
     list: "a list of texts",
 }
+_texts_of, _list_of, _text_of = _plain(dict), _plain(list), _plain(str)
 
 
-def _texts(request: Mapping[str, Any], name: str) -> dict[str, str]:
-    given: dict[str, str] = _field(request, name, dict, {})
-    for key, value in given.items():
-        if not isinstance(value, str):
-            raise UsageError(f"{request['command']}: {name}: {key} must be text, not {value!r}")
+def _texts(verb: str, name: str, value: Any) -> dict[str, str]:
+    given: dict[str, str] = _texts_of(verb, name, value)
+    for key, text in given.items():
+        _text_of(f"{verb}: {name}", key, text)
     return given
 
 
-def _names(request: Mapping[str, Any]) -> tuple[str, ...]:
+def _names(verb: str, name: str, value: Any) -> tuple[str, ...]:
     """Return the nodes that are named, in their order; none: all of them."""
-    given: list[str] = _field(request, "nodes", list, [])
-    for name in given:
-        if not isinstance(name, str):
-            raise UsageError(f"{request['command']}: nodes: {name!r} is not the name of a node")
-        if given.count(name) > 1:
-            raise UsageError(f"{request['command']}: nodes: {name} is there twice")
+    given: list[str] = _list_of(verb, name, value)
+    for one in given:
+        if not isinstance(one, str):
+            raise UsageError(f"{verb}: {name}: {one!r} is not the name of a node")
+        if given.count(one) > 1:
+            raise UsageError(f"{verb}: {name}: {one} is there twice")
     return tuple(given)
 
 
-def _do(request: Mapping[str, Any]) -> Do:
+def _options(verb: str, name: str, value: Any) -> Options:
     options = Options()
-    for name, text in _texts(request, "options").items():
-        options = changed_option(options, name, text)
-    duration = _field(request, "duration", str, None)
+    for key, text in _texts(verb, name, value).items():
+        options = changed_option(options, key, text)
+    return options
+
+
+def _seconds(verb: str, name: str, value: Any) -> float | None:
+    if value is None:
+        return None
     try:
-        seconds = parse_duration(duration) if duration is not None else None
+        return parse_duration(_text_of(verb, name, value))
     except ValueError as error:
-        raise UsageError(f"do: duration: {error}") from error
-    return Do(
-        _field(request, "scenario", str),
-        _field(request, "first", int),
-        _field(request, "last", int),
-        settings=_texts(request, "settings"),
-        options=options,
-        duration=seconds,
-        comment=_field(request, "comment", str, ""),
-        nodes=_names(request),
-        strategy=_field(request, "strategy", str, ""),
-    )
+        raise UsageError(f"{verb}: {name}: {error}") from error
 
 
-def _add(request: Mapping[str, Any]) -> Add:
-    return Add(_field(request, "count", int), _names(request))
-
-
-def _remove(request: Mapping[str, Any]) -> Remove:
-    return Remove(
-        _field(request, "count", int), _field(request, "force", bool, False), _names(request)
-    )
-
-
-_DECODERS: dict[str, Callable[[Mapping[str, Any]], Command]] = {
-    "do": _do,
-    "add": _add,
-    "remove": _remove,
-    "set": lambda r: Set(_field(r, "name", str), _field(r, "value", str)),
-    "pause": lambda _: Pause(),
-    "resume": lambda _: Resume(),
-    "rebalance": lambda _: Rebalance(),
-    "stop": lambda r: Stop(_field(r, "force", bool, False)),
-    "status": lambda _: Status(),
-    "nodes": lambda _: Nodes(),
-    "runs": lambda _: Runs(),
-    "summary": lambda r: Summary(_field(r, "run", str, "")),
+_READERS: dict[Any, Read] = {
+    int: _plain(int),
+    str: _plain(str),
+    bool: _plain(bool),
+    Mapping[str, str]: _texts,
+    tuple[str, ...]: _names,
+    Options: _options,
+    float | None: _seconds,
 }
+
+
+@cache
+def _columns(kind: Any) -> list[tuple[str, Read, bool]]:
+    """Return name and reader of each field of a command, and whether it must be given."""
+    hints = get_type_hints(kind)
+    return [
+        (one.name, _READERS[hints[one.name]], one.default is one.default_factory is MISSING)
+        for one in fields(kind)
+    ]
 
 
 def name_of(request: object) -> str:
@@ -123,8 +100,16 @@ def command_of(request: object, others: Iterable[str] = ()) -> Command:
 
     `others` are names that are valid as well, for the error to tell.
     """
-    name = name_of(request)
-    if name not in _DECODERS:
-        known = ", ".join(dict.fromkeys([*_DECODERS, *others]))
+    verb = name_of(request)
+    if verb not in VERBS:
+        known = ", ".join(dict.fromkeys([*VERBS, *others]))
         raise UsageError(f'a request is an object {{"command": ...}} with one of: {known}')
-    return _DECODERS[name](cast("dict[str, Any]", request))
+    given = cast("dict[str, Any]", request)
+    kind: Any = VERBS[verb]
+    values = {}
+    for name, read, required in _columns(kind):
+        if name in given:
+            values[name] = read(verb, name, given[name])
+        elif required:
+            raise UsageError(f"{verb}: {name} is missing")
+    return VERBS[verb](**values)

@@ -17,7 +17,9 @@ from typing import Any
 from gevent.server import StreamServer
 
 from amoc_gevent.control.requests import command_of, name_of
+from amoc_gevent.core.jsons import as_json
 from amoc_gevent.core.run.commands import Command
+from amoc_gevent.core.views import End
 from amoc_gevent.daemon.home import short_enough
 from amoc_gevent.errors import AmocError, UsageError
 
@@ -26,12 +28,12 @@ log = logging.getLogger(__name__)
 LINE_MAX = 1 << 20
 BACKLOG = 128
 
-Service = Callable[[Mapping[str, Any]], "dict[str, object] | Iterator[dict[str, object]]"]
-"""Answers one request, a decoded JSON object, with a value or with a stream of them."""
+Service = Callable[[Mapping[str, Any]], object]
+"""Answers one request, a decoded JSON object, with a view or with an iterator over them."""
 
 
 class ControlServer:
-    """Answers at `path` (mode 0600) with what `handle` makes of each command.
+    """Answers at `path` (mode 0600) with the view that `handle` returns for each command.
 
     `services` are requests of other names: those that are no command to a master. What `warning`
     returns goes with each answer.
@@ -40,7 +42,7 @@ class ControlServer:
     def __init__(
         self,
         path: Path,
-        handle: Callable[[Command], dict[str, object]],
+        handle: Callable[[Command], object],
         services: Mapping[str, Service] | None = None,
         warning: Callable[[], str] = str,
     ) -> None:
@@ -93,18 +95,18 @@ class ControlServer:
         try:
             result = self._result(request)
             if not isinstance(result, Iterator):
-                yield self._line({"ok": True, "result": result})
+                yield self._line({"ok": True, "result": as_json(result)})
                 return
             for part in result:
-                yield self._line({"ok": True, "more": True, "result": part})
-            yield self._line({"ok": True, "result": {}})
+                yield self._line({"ok": True, "more": True, "result": as_json(part)})
+            yield self._line({"ok": True, "result": as_json(End())})
         except AmocError as error:
             yield self._refused(str(error), usage=isinstance(error, UsageError))
         except Exception as error:  # the boundary around a handler: whoever asks is told
             log.exception("%.200r failed", request)
             yield self._refused(f"internal error: {error!r}", usage=False)
 
-    def _result(self, request: object) -> dict[str, object] | Iterator[dict[str, object]]:
+    def _result(self, request: object) -> object:
         name = name_of(request)
         if name in self._services and isinstance(request, dict):
             return self._services[name](request)

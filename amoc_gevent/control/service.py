@@ -6,30 +6,40 @@ The engine knows no output, so whoever puts the two together renders here.
 import io
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from amoc_gevent import clock
-from amoc_gevent.control.requests import command_of
+from amoc_gevent.control.reports import SIZES, answer_to, one_of, paper_of, taken, within
 from amoc_gevent.control.server import Service
 from amoc_gevent.core.run.commands import Command, Runs, Status, Summary
 from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.views import (
+    Answer,
+    RunList,
+    RunStatus,
+    WatchedLines,
+    WatchedStatus,
+)
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.master.master import Master
-from amoc_gevent.output.summary import summary
 from amoc_gevent.output.terminal.lines import Lines
-from amoc_gevent.output.terminal.report import print_summary
 from amoc_gevent.output.terminal.table import table_lines
+
+Watched = WatchedStatus | WatchedLines
 
 log = logging.getLogger(__name__)
 
 AFTER_THE_SECOND = 0.25
 """When a view is renewed: the reports of a second are in by then."""
 
-SIZES = {"width": (20, 1000, 100), "height": (5, 1000, 24)}
-"""The least, the most and what is taken where a request does not say."""
+
+log = logging.getLogger(__name__)
+
+AFTER_THE_SECOND = 0.25
+"""When a view is renewed: the reports of a second are in by then."""
 
 
 class MasterService:
@@ -37,60 +47,54 @@ class MasterService:
 
     def __init__(self, master: Master) -> None:
         self._master = master
-        self.services: dict[str, Service] = {"watch": self._watch, "summary": self._summary}
+        self.services: dict[str, Service] = {"watch": self._watch}
 
-    def handle(self, command: Command) -> dict[str, object]:
+    def handle(self, command: Command) -> Answer:
         """Carry out one command; one that is refused is a line of the log."""
         try:
+            if isinstance(command, Summary):
+                return answer_to(command, self._find_run(command.run))
             return self._master.handle(command)
         except AmocError as error:
             log.info("%s: refused: %s", type(command).__name__.lower(), error)
             raise
-
-    def _summary(self, request: Mapping[str, Any]) -> dict[str, object]:
-        """Answer `{"summary": {...}}`, or `{"report": "..."}` where `form` is text."""
-        command = command_of(request)
-        assert isinstance(command, Summary)  # noqa: S101  # the name of the request
-        form = _form(request, ("json", "text"))
-        found = self._find_run(command.run)
-        if form == "json":
-            return {"summary": summary(found)}
-        paper = _paper(request)
-        print_summary(found, paper)
-        return {"report": _taken(paper)}
 
     def _find_run(self, run: str) -> Run:
         """Return the run of that name, or the latest. A name that is none is a wrong use."""
         try:
             return self._master.find_run(run)
         except AmocError as error:
-            listed = cast("list[dict[str, Any]]", self._master.handle(Runs())["runs"])
-            if run and all(one["run"] != run for one in listed):
+            listed = self._master.handle(Runs())
+            assert isinstance(listed, RunList)  # noqa: S101  # it answers `runs`
+            if run and all(one.run != run for one in listed.runs):
                 raise UsageError(f"there is no run {run}; `runs` lists them") from error
             raise
 
-    def _watch(self, request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+    def _watch(self, request: Mapping[str, Any]) -> Iterator[Watched]:
         """Answer once a second until the run has ended, as JSON, as a table or in lines."""
-        form = _form(request, ("json", "table", "lines"))
+        form = one_of("watch", request.get("form", "json"), ("json", "table", "lines"))
         run = self._master.run
         if run is None or not run.active:
             raise AmocError("there is no run to watch: start one with `do SCENARIO FIRST LAST`")
-        views: dict[str, Callable[[], dict[str, object]]] = {
-            "json": lambda: {"status": self._master.handle(Status())},
-            "table": lambda: {"lines": _table(run, request)},
+        views: dict[str, Callable[[], Watched]] = {
+            "json": self._status,
+            "table": lambda: WatchedLines(_table(run, request)),
             "lines": _Lines(run).take,
         }
         return self._each_second(run, views[form])
 
-    def _each_second(
-        self, run: Run, view: Callable[[], dict[str, object]]
-    ) -> Iterator[dict[str, object]]:
+    def _status(self) -> WatchedStatus:
+        status = self._master.handle(Status())
+        assert isinstance(status, RunStatus)  # noqa: S101  # there is a run
+        return WatchedStatus(status)
+
+    def _each_second(self, run: Run, view: Callable[[], Watched]) -> Iterator[Watched]:
         """Yield what `view` returns right after each second, and once more at the run's end."""
         while run.active:
             yield view()
             left = (1.0 + AFTER_THE_SECOND - clock.steady() % 1.0) % 1.0
             self._master.ended.wait(left or 1.0)
-        yield {**view(), "run": run.id, "ended": run.status}
+        yield replace(view(), run=run.id, ended=run.status)
 
 
 class _Lines:
@@ -101,52 +105,20 @@ class _Lines:
         self._written = io.StringIO()
         self._lines = Lines(self._written)
 
-    def take(self) -> dict[str, object]:
+    def take(self) -> WatchedLines:
         """Return the lines that came since the last time."""
         self._lines.update(self._run, clock.steady())
         text = self._written.getvalue()
         self._written.seek(0)
         self._written.truncate()
-        return {"lines": text.splitlines()}
+        return WatchedLines(tuple(text.splitlines()))
 
 
-def _form(request: Mapping[str, Any], known: tuple[str, ...]) -> str:
-    form = request.get("form", known[0])
-    if not isinstance(form, str) or form not in known:
-        raise UsageError(f"{request['command']}: form must be one of: {', '.join(known)}")
-    return form
-
-
-def _size(request: Mapping[str, Any], name: str) -> int:
-    """Return a width or height within reason, whatever was asked for."""
-    least, most, usual = SIZES[name]
-    value = request.get(name, usual)
-    return max(least, min(most, value)) if isinstance(value, int) else usual
-
-
-def _paper(request: Mapping[str, Any]) -> Console:
-    """Return a console that keeps what is printed on it, as wide as the client's."""
-    coloured = request.get("colour") is True
-    return Console(
-        file=io.StringIO(),
-        width=_size(request, "width"),
-        force_terminal=coloured,
-        color_system="standard" if coloured else None,
-        no_color=not coloured,
-        legacy_windows=False,
-    )
-
-
-def _taken(paper: Console) -> str:
-    assert isinstance(paper.file, io.StringIO)  # noqa: S101  # _paper made it
-    return paper.file.getvalue()
-
-
-def _table(run: Run, request: Mapping[str, Any]) -> list[str]:
+def _table(run: Run, request: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the live table as lines for the client's terminal."""
-    width, height = _size(request, "width"), _size(request, "height")
+    width, height = (within(name, request.get(name)) for name in SIZES)
     lines: list[Text] = table_lines(run, clock.steady(), width, height)
-    paper = _paper(request)
+    paper = paper_of(width, coloured=request.get("colour") is True)
     for line in lines:
         paper.print(line, soft_wrap=True, highlight=False)
-    return _taken(paper).split("\n")[:-1]
+    return tuple(taken(paper).split("\n")[:-1])

@@ -5,6 +5,7 @@ tables show. `parse_duration` reads what `format_duration` wrote.
 """
 
 import re
+from math import isfinite
 
 _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
 _BARE = re.compile(_NUMBER)
@@ -25,12 +26,19 @@ def parse_duration(text: str) -> float:
     """
     stripped = text.strip()
     if _BARE.fullmatch(stripped):
-        return float(stripped)
+        return _finite(float(stripped), text)
     found = _DURATION.fullmatch(stripped)
     if not stripped or found is None:
         raise ValueError(f"{text!r} is not a time: {_DURATION_FORMS}")
     parts = zip(found.groups(), _SECONDS, strict=True)
-    return sum(float(number) * seconds for number, seconds in parts if number)
+    return _finite(sum(float(number) * seconds for number, seconds in parts if number), text)
+
+
+def _finite(value: float, text: str) -> float:
+    """Return a number, or raise ValueError where its digits are more than a float holds."""
+    if not isfinite(value):
+        raise ValueError(f"{text[:20]!r}... is too great a number")
+    return value
 
 
 def parse_rate(text: str) -> float:
@@ -42,7 +50,7 @@ def parse_rate(text: str) -> float:
     period = _PERIODS.get(found[2] or "s") if found else None
     if found is None or period is None:
         raise ValueError(f"{text!r} is not a rate: {_RATE_FORMS}")
-    rate = float(found[1]) / period
+    rate = _finite(float(found[1]) / period, text)
     if rate == 0:
         raise ValueError(f"{text!r} is not a rate: it must be above zero")
     return rate

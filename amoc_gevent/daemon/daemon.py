@@ -20,6 +20,12 @@ import gevent
 from gevent.event import Event as Flag
 
 from amoc_gevent import __version__, clock
+from amoc_gevent.core.views import (
+    Answer,
+    Ending,
+    MasterDaemon,
+    NodeDaemon,
+)
 from amoc_gevent.daemon.home import Home, Kind
 from amoc_gevent.daemon.logs import log_level
 from amoc_gevent.daemon.pidfile import PidFile
@@ -92,29 +98,33 @@ class Daemon:
         self._leave.set()
 
     def services(
-        self, may_end: Callable[[bool], None]
-    ) -> dict[str, Callable[[Mapping[str, Any]], dict[str, object]]]:
+        self, may_end: Callable[[bool], None], describe: Callable[[], Answer]
+    ) -> dict[str, Callable[[Mapping[str, Any]], Answer]]:
         """Return what a daemon answers at its control socket.
 
         `may_end` gets whether it shall end by force, and raises an AmocError that says why not.
+        `describe` returns the answer to `daemon`.
         """
 
-        def shutdown(request: Mapping[str, Any]) -> dict[str, object]:
+        def shutdown(request: Mapping[str, Any]) -> Ending:
             may_end(request.get("force") is True)
             self.leave("shutdown")
-            return {"kind": self._kind, "pid": os.getpid()}
+            return Ending(self._kind, os.getpid())
 
-        return {"daemon": self._describe, "shutdown": shutdown}
+        return {"daemon": lambda _: describe(), "shutdown": shutdown}
 
-    def _describe(self, _request: Mapping[str, Any]) -> dict[str, object]:
-        return {
-            "kind": self._kind,
-            "pid": os.getpid(),
-            "version": __version__,
-            "home": str(self._home.path),
-            "log": str(self._log_file) if self._log_file is not None else None,
-            "up_s": round(clock.monotonic() - self._since, 1),
-        }
+    def as_node(self) -> NodeDaemon:
+        """Return how this process describes itself as a node."""
+        return NodeDaemon("node", *self._described())
+
+    def as_master(self, endpoints: tuple[str, str] | None, run: str | None) -> MasterDaemon:
+        """Return how it describes itself as a master with these endpoints and inherited run."""
+        return MasterDaemon("master", *self._described(), endpoints, run)
+
+    def _described(self) -> tuple[int, str, str, str | None, float]:
+        log_file = str(self._log_file) if self._log_file is not None else None
+        up = round(clock.monotonic() - self._since, 1)
+        return os.getpid(), __version__, str(self._home.path), log_file, up
 
     def _reopen_log(self) -> None:
         if self._log_file is None:

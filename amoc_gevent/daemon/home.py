@@ -148,6 +148,11 @@ class Home:
         return self.logs / f"{kind}.log"
 
     @property
+    def runs(self) -> Path:
+        """The run store."""
+        return self.path / "runs.db"
+
+    @property
     def keys(self) -> Path:
         """The directory of keys."""
         return self.path / "keys"

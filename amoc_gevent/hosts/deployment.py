@@ -8,6 +8,8 @@ import threading
 from collections.abc import Sequence
 
 from amoc_gevent import clock
+from amoc_gevent.core.jsons import from_json
+from amoc_gevent.core.views import NodeList
 from amoc_gevent.hosts import tasks
 from amoc_gevent.hosts.inventory import Inventory, Machine
 from amoc_gevent.hosts.release import Release
@@ -111,8 +113,8 @@ class Deployment:
                 node.failed = f"the master did not hear it within {JOIN_S:.0f} s: make logs"
 
     def _heard(self) -> set[str]:
-        told = json.loads(self._said(self._master, "nodes"))["nodes"]
-        return {node["name"] for node in told if node["state"] != "lost"}
+        told = from_json(NodeList, json.loads(self._said(self._master, "nodes")))
+        return {node.name for node in told.nodes if node.state != "lost"}
 
     def _said(self, machine: Machine, verb: str) -> str:
         """Return what `amoc VERB --json` says on a machine."""

@@ -23,12 +23,27 @@ from amoc_gevent.core.run.options import OPTIONS, changed_option
 from amoc_gevent.core.run.plan import Plan, Proposal
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.core.status import status_of
+from amoc_gevent.core.views import (
+    Added,
+    Answer,
+    Changed,
+    IdleStatus,
+    NodeList,
+    Pausing,
+    Rebalanced,
+    Removed,
+    RunList,
+    RunStatus,
+    Started,
+    Stopping,
+)
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.loading.catalogue import find
 from amoc_gevent.loading.places import resolved
 from amoc_gevent.loading.sources import pack
 from amoc_gevent.master.reception import Reception
 from amoc_gevent.master.registry import NodeRegistry
+from amoc_gevent.master.run_lines import run_list
 from amoc_gevent.master.run_state import RunState, this_moment
 from amoc_gevent.master.saver import RunSaver
 from amoc_gevent.master.store import Store, lines_of
@@ -82,7 +97,7 @@ class Master:
         self._saved = 0.0
         self._setting = BoundedSemaphore()
         self._ticking = gevent.spawn(self._tick)
-        self._handlers: dict[type, Callable[..., dict[str, object]]] = {
+        self._handlers: dict[type, Callable[..., Answer]] = {
             commands.Do: self._do,
             commands.Add: self._add,
             commands.Remove: self._remove,
@@ -139,12 +154,12 @@ class Master:
         self._reception.close()
         if self.run is not None and self.run.active:
             self._state.home()  # the next master knows the processes that have joined
-        if not self.save():
+        if not self.save() and (self._store is None or self._store.required):
             log.error("%s", self.trouble)
         self._publisher.close()
         self._puller.close()
 
-    def handle(self, command: commands.Command) -> dict[str, object]:
+    def handle(self, command: commands.Command) -> Answer:
         """Carry out one command and return its answer, or raise an AmocError of one line."""
         handler = self._handlers.get(type(command))
         if handler is None:
@@ -219,7 +234,7 @@ class Master:
 
     # Commands
 
-    def _do(self, command: commands.Do) -> dict[str, object]:
+    def _do(self, command: commands.Do) -> Started:
         planning.check_do(self.run, command)
         chosen = planning.chosen(self.nodes, command.nodes)
         path = find(command.scenario)
@@ -232,7 +247,7 @@ class Master:
         self._state.apply([event])
         self._saver.save()
         self._state.publish()
-        return {"run": run.id, "users": command.last - command.first + 1}
+        return Started(run.id, command.last - command.first + 1)
 
     def _growing(self) -> Run:
         run = planning.growing(self.run)
@@ -244,19 +259,19 @@ class Master:
         self._state.apply(changes, must_store=True)
         self._state.count_users()
 
-    def _add(self, command: commands.Add) -> dict[str, object]:
+    def _add(self, command: commands.Add) -> Added:
         run = self._growing()
         batch, changes = planning.add(run, self.nodes, command, clock.steady())
         self._apply(changes)
-        return {"first": batch.first, "last": batch.last}
+        return Added(batch.first, batch.last)
 
-    def _remove(self, command: commands.Remove) -> dict[str, object]:
+    def _remove(self, command: commands.Remove) -> Removed:
         run = self._growing()
         count, changes = planning.remove(run, self.nodes, command)
         self._apply(changes)
-        return {"removed": count}
+        return Removed(count)
 
-    def _set(self, command: commands.Set) -> dict[str, object]:
+    def _set(self, command: commands.Set) -> Changed:
         """Change an option here, or propose a setting to the workers and hear what they say."""
         run = self._growing()
         if command.name in OPTIONS:
@@ -266,7 +281,7 @@ class Master:
             with self._setting:
                 self._propose(command)
         self._state.apply([NewEvent("set", f"{command.name} = {command.value}")])
-        return {command.name: command.value}
+        return Changed(command.name, command.value)
 
     def _propose(self, command: commands.Set) -> None:
         """Have each worker try a setting; it is part of the plan once none of them refused."""
@@ -300,47 +315,33 @@ class Master:
         if self.run is run:
             self._state.apply([change])
 
-    def _pause(self, _command: commands.Pause) -> dict[str, object]:
+    def _pause(self, _command: commands.Pause) -> Pausing:
         run = self._growing()
         self._apply(planning.pause(run, clock.steady()))
-        return {"run": run.id, "paused": True}
+        return Pausing(run.id, paused=True)
 
-    def _resume(self, _command: commands.Resume) -> dict[str, object]:
+    def _resume(self, _command: commands.Resume) -> Pausing:
         run = self._growing()
         self._apply(planning.resume(run, clock.steady()))
-        return {"run": run.id, "paused": False}
+        return Pausing(run.id, paused=False)
 
-    def _rebalance(self, _command: commands.Rebalance) -> dict[str, object]:
+    def _rebalance(self, _command: commands.Rebalance) -> Rebalanced:
         run = self._growing()
         moves, changes = planning.rebalance(run, self.nodes)
         self._apply(changes)
-        return {"run": run.id, "moves": moves}
+        return Rebalanced(run.id, moves)
 
-    def _stop(self, command: commands.Stop) -> dict[str, object]:
+    def _stop(self, command: commands.Stop) -> Stopping:
         run = planning.active(self.run)
         self._state.apply(lifecycle.stop(run, this_moment(), force=command.force))
-        return {"run": run.id, "status": run.status, "force": run.plan.force}
+        return Stopping(run.id, run.status, run.plan.force)
 
-    def _status(self, _command: commands.Status) -> dict[str, object]:
+    def _status(self, _command: commands.Status) -> IdleStatus | RunStatus:
         self._state.count_users()
         return status_of(self.run, len(lifecycle.present(self.nodes)), clock.steady())
 
-    def _nodes(self, _command: commands.Nodes) -> dict[str, object]:
-        return {"nodes": nodes_of(self.nodes.values(), clock.monotonic())}
+    def _nodes(self, _command: commands.Nodes) -> NodeList:
+        return nodes_of(self.nodes.values(), clock.monotonic())
 
-    def _runs(self, _command: commands.Runs) -> dict[str, object]:
-        return {
-            "runs": [
-                {
-                    "run": line.run,
-                    "scenario": line.scenario,
-                    "status": line.status,
-                    "started": clock.iso(line.began) if line.began else None,
-                    "ended": clock.iso(line.ended) if line.ended else None,
-                    "users": line.users,
-                    "operations": line.operations,
-                    "comment": line.comment,
-                }
-                for line in lines_of(self._store, self.run)
-            ]
-        }
+    def _runs(self, _command: commands.Runs) -> RunList:
+        return run_list(lines_of(self._store, self.run))

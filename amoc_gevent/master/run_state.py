@@ -146,7 +146,7 @@ class RunState:
         """Change the plan, store it and publish it; `apply` says what `must_store` means."""
         before = run.plan
         run.plan = replace(before, version=self.version + 1, **fields)  # type: ignore[arg-type]
-        if not self.saver.save() and must_store:
+        if not self.saver.save() and must_store and self.saver.required:
             run.plan = before
             raise AmocError(f"{self.saver.trouble}; nothing was changed")
         self.version += 1

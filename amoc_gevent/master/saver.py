@@ -26,6 +26,9 @@ CHECKPOINT_S = 60.0
 RETRY_S = 1.0
 """How long a store that cannot be written is let alone: an attempt may cost as much as a write."""
 
+NOWHERE = -1
+"""The generation of a run that is in no file: all of it is written as soon as it can be."""
+
 FAILURES = (sqlite3.Error, OSError, ValueError, OverflowError, AmocError)
 """Why something may not be written: the store, its disk, or a text that is no text."""
 
@@ -69,6 +72,11 @@ class RunSaver:
         return self._trouble.told(self._run, self._operations_saved if self.unwritten else None)
 
     @property
+    def required(self) -> bool:
+        """Whether nothing may be changed that cannot be stored."""
+        return self._store is not None and self._store.required
+
+    @property
     def unwritten(self) -> bool:
         """Whether something of the run is not in the store."""
         run = self._run
@@ -81,12 +89,15 @@ class RunSaver:
         has changed.
         """
         if self._store is not None:
-            if not self.save():
+            if not self.save() and self._store.required:
                 raise AmocError(f"{self.trouble}; nothing began")
             try:
                 self._store.begin(run, code)
             except FAILURES as error:
-                raise AmocError(f"{self._fail(error)}; nothing began") from error
+                trouble = self._fail(error)
+                if self._store.required:
+                    raise AmocError(f"{trouble}; nothing began") from error
+                self._generation = NOWHERE
         self._hold(run, code)
 
     def _hold(self, run: Run, code: bytes) -> None:

@@ -8,7 +8,7 @@ import logging
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,12 +20,15 @@ from amoc_gevent.core.pending import NOTHING, Pending
 from amoc_gevent.core.records import Events, Measured, NodeRecord, RecordError, Rows, RunRecord
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
+from amoc_gevent.daemon.claims import Claims
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.database import BUSY_S, Database, StoreError
+from amoc_gevent.master.run_lines import Line, line_of
 
 log = logging.getLogger(__name__)
 
 RUNS_KEPT = 100
+UNFINISHED = {"starting", "running", "stopping"}
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -35,10 +38,8 @@ CREATE TABLE IF NOT EXISTS parts (run TEXT, kind TEXT, data BLOB);
 CREATE INDEX IF NOT EXISTS parts_of_run ON parts (run);
 CREATE TABLE IF NOT EXISTS nodes (name TEXT PRIMARY KEY, data BLOB);
 CREATE TABLE IF NOT EXISTS pending (key TEXT PRIMARY KEY, data BLOB);
+CREATE TABLE IF NOT EXISTS local (run TEXT PRIMARY KEY);
 """
-COUNT_MAX = 2**63 - 1
-"""SQLite's greatest number."""
-
 Kept = Measured | Rows | State | Events
 _KINDS: dict[str, type[Kept]] = {
     "measured": Measured,
@@ -58,42 +59,21 @@ def part_of(record: Kept) -> Part:
     return kind, records.encode(record)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One run in the list of runs; times in seconds since 1970, 0 where it has not come so far."""
-
-    run: str
-    scenario: str
-    status: str
-    began: float
-    ended: float
-    users: int
-    operations: int
-    comment: str
-
-
-def line_of(run: Run) -> Line:
-    """Return what the list of runs says of `run`."""
-    return Line(
-        run.id,
-        run.scenario,
-        run.status,
-        run.started_at,
-        run.ended_at,
-        run.assigned,
-        min(COUNT_MAX, run.results.operations),
-        run.comment,
-    )
-
-
 class Store:
     """The database at `path`. StoreError where it cannot be opened or read.
 
     What writes raises sqlite3.Error, OSError or StoreError where it cannot, and then wrote nothing.
-    `generation` counts the files that it was in: a new one need not have what was written.
+    `look` returns a generation that counts the files: a new one need not have what was written.
+
+    `local` are the runs of other processes than a master: each is that of a process which claims it
+    until its end. A master never goes on with one of them.
     """
 
+    required = True
+    """Whether a run that cannot be stored is refused."""
+
     def __init__(self, path: Path) -> None:
+        self._claims = Claims(path.with_suffix(".lock"))
         self._database = Database(path, SCHEMA)
 
     @property
@@ -136,8 +116,13 @@ class Store:
         """
         old = "SELECT id FROM runs WHERE active = 0 ORDER BY number DESC LIMIT -1 OFFSET ?"
         with self._database.writing() as db:
-            db.execute(f"DELETE FROM parts WHERE run IN ({old})", (RUNS_KEPT,))  # noqa: S608  # our own text
-            db.execute(f"DELETE FROM runs WHERE id IN ({old})", (RUNS_KEPT,))  # noqa: S608
+            ended = [
+                (run_id,)
+                for (run_id,) in db.execute(old, (RUNS_KEPT,)).fetchall()
+                if not self._is_local(db, run_id, held=True)
+            ]
+            for table, column in (("parts", "run"), ("local", "run"), ("runs", "id")):
+                db.executemany(f"DELETE FROM {table} WHERE {column} = ?", ended)  # noqa: S608  # our own text
             self._save_run(db, run)
             self._save_code(db, run, code)
 
@@ -163,7 +148,7 @@ class Store:
             self._save_run(db, run)
             if anew is not None:
                 db.execute("DELETE FROM parts WHERE run = ?", (run.id,))
-                db.execute("DELETE FROM pending")  # of whoever wrote the file that is there now
+                self._drop_pending(db)
                 self._save_code(db, run, anew)
             elif any(kind == "state" for kind, _ in parts):
                 db.execute(
@@ -181,7 +166,7 @@ class Store:
         row = (
             run.id,
             __version__,
-            run.active,
+            self._is_a_masters(run),
             line.began,
             line.ended,
             line.scenario,
@@ -197,6 +182,10 @@ class Store:
             " ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             row,
         )
+
+    def _is_a_masters(self, run: Run) -> bool:
+        """Whether the run is one that a master goes on with when it is started again."""
+        return run.active
 
     def _save_code(self, db: sqlite3.Connection, run: Run, code: bytes) -> None:
         db.execute("INSERT INTO parts VALUES (?, 'code', ?)", (run.id, code))
@@ -228,6 +217,10 @@ class Store:
     def _save_pending(self, db: sqlite3.Connection, pending: Pending) -> None:
         db.executemany("INSERT OR REPLACE INTO pending VALUES (?, ?)", pending.put.items())
         db.executemany("DELETE FROM pending WHERE key = ?", [(key,) for key in pending.drop])
+
+    def _drop_pending(self, db: sqlite3.Connection) -> None:
+        """Remove what whoever wrote the file that is there now left."""
+        db.execute("DELETE FROM pending")
 
     def pending(self) -> dict[str, bytes]:
         """Return what an earlier master's output left, by its keys."""
@@ -279,6 +272,11 @@ class Store:
                 db.execute("UPDATE runs SET active = 0, status = 'failed' WHERE active")
             return None
 
+    def _is_local(self, db: sqlite3.Connection, run_id: str, *, held: bool) -> bool:
+        """Whether the run is local, and its process still there (`held`) or gone."""
+        found = db.execute("SELECT 1 FROM local WHERE run = ?", (run_id,)).fetchone()
+        return found is not None and self._claims.is_held(run_id) == held
+
     def list(self) -> list[Line]:
         """Return all runs, the latest first."""
         with self._database.reading() as db:
@@ -286,7 +284,13 @@ class Store:
                 "SELECT id, scenario, status, began, ended, users, operations, comment FROM runs"
                 " ORDER BY number DESC"
             ).fetchall()
-        return [Line(*row) for row in rows]
+            lines = [Line(*row) for row in rows]
+            return [
+                replace(one, status="lost")
+                if one.status in UNFINISHED and self._is_local(db, one.run, held=False)
+                else one
+                for one in lines
+            ]
 
     def load(self, run_id: str) -> Run:
         """Return a run with all its figures. Raises AmocError where there is none of this id."""
@@ -309,6 +313,8 @@ class Store:
                 "SELECT kind, data FROM parts WHERE run = ? ORDER BY rowid", (run_id,)
             ):
                 _restore_part(run, before, kind, data)
+            if run.active and self._is_local(db, run_id, held=False):
+                run.plan = replace(run.plan, status="lost")
         run.results.stored_rows = len(before)
         if not run.active:
             run.results.close_all()

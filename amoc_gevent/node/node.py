@@ -33,6 +33,7 @@ from amoc_gevent.core.messages import (
     encode,
 )
 from amoc_gevent.core.run.plan import Plan
+from amoc_gevent.core.views import NodeStatus, UsersByState
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.sources import Shelf
 from amoc_gevent.node.gathering import Gathering
@@ -134,28 +135,26 @@ class Node:
         """How its workers stand towards the run."""
         return self._supervisor.state
 
-    def status(self) -> dict[str, object]:
-        """Return how this node stands, as plain data.
-
-        `master_heard_s` is seconds since the master was heard, None: never; `lease_s` how long this
-        node may have users without hearing it again.
-        """
+    def status(self, master: str | None = None) -> NodeStatus:
+        """Return the answer to `status`; `master` is its host, None for the home's own."""
         offset = self._clock()
         heard = clock.monotonic() - self.heard
-        return {
-            "name": self.name,
-            "workers": self._supervisor.count,
-            "state": self._supervisor.state,
-            "joined": self._lease.left > 0,
-            "run": self._plan.run,
-            "status": self._plan.status,
-            "master_heard_s": None if self.heard == NEVER else round(heard, 1),
-            "lease_s": round(max(0.0, self._lease.left), 1),
-            "refused": self.refused,
-            "clock_offset_us": round(offset.wall * 1e6),
-            "clock_bound_us": None if offset.bound == float("inf") else round(offset.bound * 1e6),
-            "users": self._supervisor.users.by_state(),
-        }
+        return NodeStatus(
+            kind="node",
+            master=master,
+            name=self.name,
+            workers=self._supervisor.count,
+            state=self._supervisor.state,
+            joined=self._lease.left > 0,
+            run=self._plan.run,
+            status=self._plan.status,
+            master_heard_s=None if self.heard == NEVER else round(heard, 1),
+            lease_s=round(max(0.0, self._lease.left), 1),
+            refused=self.refused,
+            clock_offset_us=round(offset.wall * 1e6),
+            clock_bound_us=None if offset.bound == float("inf") else round(offset.bound * 1e6),
+            users=UsersByState(**self._supervisor.users.by_state()),
+        )
 
     def _clock(self) -> Clock:
         offset, bound = self._offset.at(clock.monotonic())

@@ -1,20 +1,42 @@
-"""The summary of a run as a JSON document; docs/metrics.md describes each of its fields."""
+"""Makes the summary of a run and writes it; docs/metrics.md describes each of its fields."""
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
 from amoc_gevent.clock import iso
+from amoc_gevent.core.jsons import as_json
 from amoc_gevent.core.measure.deliveries import balances, in_sum
 from amoc_gevent.core.measure.histogram import Histogram
 from amoc_gevent.core.measure.results import Row
 from amoc_gevent.core.measure.snapshot import Operation, UserError
 from amoc_gevent.core.messages import Clock, Event
-from amoc_gevent.core.run.plan import Options
 from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.run_summary import (
+    ClockFigures,
+    CountedDistribution,
+    Distribution,
+    ErrorSummary,
+    EventLine,
+    GaugeFigures,
+    HealthFigures,
+    HistogramFigures,
+    MessageFigures,
+    OperationSecond,
+    OperationSummary,
+    OverloadedSeconds,
+    RunFigures,
+    RunSummary,
+    SecondRow,
+    UnevenPair,
+    UserFigures,
+    WorkerHealth,
+    Worst,
+)
+from amoc_gevent.core.views import UsersByState
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.output.terminal.figures import (
     PERCENTILES,
@@ -35,56 +57,62 @@ UNWRITABLE = "backslashreplace"
 """How half a surrogate pair is written, which UTF-8 cannot: as JSON writes it too."""
 
 
-def summary(run: Run) -> dict[str, Any]:
-    """Return all that is known of the run, as JSON takes it: latencies in µs, times ISO 8601."""
+def summary_of(run: Run) -> RunSummary:
+    """Return all that is known of the run."""
     total, duration = run.results.total, seconds_of(run)
-    return {
-        "schema": SCHEMA,
-        "run": _run(run, duration),
-        "users": {
-            "started": total.started,
-            "peak": run.results.peak,
-            "failed": total.failed,
-            "iterations": total.iterations,
-        },
-        "operations": {
+    return RunSummary(
+        schema=SCHEMA,
+        run=_run(run, duration),
+        users=UserFigures(total.started, run.results.peak, total.failed, total.iterations),
+        operations={
             name: _operation(operation, duration)
             for name, operation in sorted(total.operations.items())
         },
-        "counters": dict(sorted(total.counters.items())),
-        "gauges": {
-            name: {"last": one.last, "min": one.min, "max": one.max, "unit": one.unit}
+        counters=dict(sorted(total.counters.items())),
+        gauges={
+            name: GaugeFigures(one.last, one.min, one.max, one.unit)
             for name, one in sorted(run.results.gauges.items())
         },
-        "histograms": {
-            name: {"unit": unit, "count": histogram.count, **distribution(histogram)}
+        histograms={
+            name: HistogramFigures(
+                unit=unit, count=histogram.count, **asdict(distribution(histogram))
+            )
             for name, (unit, histogram) in sorted(total.histograms.items())
         },
-        "messages": messages(run),
-        "errors": [_error(error) for error in user_errors(run)],
-        "events": [{"time": iso(e.time), "kind": e.kind, "text": e.text} for e in _in_order(run)],
-        "clocks": {name: _clock(one) for name, one in sorted(run.clocks.items())},
-        "health": _health(run),
-        "rows": [_row(row, run) for row in rows_of(run)],
-    }
+        messages=messages(run),
+        errors=tuple(_error(error) for error in user_errors(run)),
+        events=tuple(EventLine(iso(e.time), e.kind, e.text) for e in _in_order(run)),
+        clocks={name: _clock(one) for name, one in sorted(run.clocks.items())},
+        health=_health(run),
+        rows=tuple(_row(row, run) for row in rows_of(run)),
+    )
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Return all that is known of the run, as the JSON document has it."""
+    return as_json(summary_of(run))
 
 
 def _in_order(run: Run) -> list[Event]:
     return sorted(run.events, key=lambda event: event.time)
 
 
-def distribution(histogram: Histogram) -> dict[str, float]:
+def distribution(histogram: Histogram) -> Distribution:
     """Return min, mean, percentiles and max of a histogram, in its own unit."""
     values = (round(v, 1) for v in histogram.percentiles(PERCENTILES.values()))
-    return {
-        "min": round(histogram.min, 1),
-        "mean": round(histogram.mean, 1),
+    return Distribution(
+        min=round(histogram.min, 1),
+        mean=round(histogram.mean, 1),
         **dict(zip(PERCENTILES, values, strict=True)),
-        "max": round(histogram.max, 1),
-    }
+        max=round(histogram.max, 1),
+    )
 
 
-def messages(run: Run) -> dict[str, Any] | None:
+def _counted(histogram: Histogram) -> CountedDistribution:
+    return CountedDistribution(count=histogram.count, **asdict(distribution(histogram)))
+
+
+def messages(run: Run) -> MessageFigures | None:
     """Return where the tracked messages are, in sum and pair by pair; None where there were none.
 
     Of the pairs, those are listed that lack a message, have one twice or out of order.
@@ -93,17 +121,17 @@ def messages(run: Run) -> dict[str, Any] | None:
     if not found and not strays:
         return None
     uneven = [
-        {"from": sender, "to": to, **asdict(one)}
+        UnevenPair(sender, to, **asdict(one))
         for (sender, to), one in sorted(found.items())
         if not one.even
     ]
-    return {
+    return MessageFigures(
         **asdict(in_sum(found.values())),
-        "strays": strays,
-        "pairs": len(found),
-        "pairs_uneven": len(uneven),
-        "uneven": uneven[:UNEVEN_MAX],
-    }
+        strays=strays,
+        pairs=len(found),
+        pairs_uneven=len(uneven),
+        uneven=tuple(uneven[:UNEVEN_MAX]),
+    )
 
 
 def check_writable(path: Path) -> None:
@@ -126,7 +154,7 @@ def write(run: Run, path: Path) -> None:
 
     A path that is no regular file, such as /dev/stdout, is written to and not replaced.
     """
-    text = text_of(summary(run))
+    text = text_of(summary_of(run))
     try:
         target = Path(os.path.realpath(path))
         if _is_special(target):
@@ -137,10 +165,11 @@ def write(run: Run, path: Path) -> None:
         raise AmocError(f"the summary cannot be written to {path}: {error.strerror}") from error
 
 
-def text_of(found: dict[str, Any]) -> str:
+def text_of(found: RunSummary) -> str:
     """Return a summary as JSON: indented for a reader, each of its rows in one line."""
-    rows = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in found["rows"])
-    rest = {name: value for name, value in found.items() if name != "rows"}
+    rows = ",\n  ".join(json.dumps(as_json(row), ensure_ascii=False) for row in found.rows)
+    rest = as_json(replace(found, rows=()))
+    del rest["rows"]
     head = json.dumps(rest, indent=1, ensure_ascii=False).removesuffix("\n}")
     return f'{head},\n "rows": [\n  {rows}\n ]\n}}\n'
 
@@ -177,115 +206,102 @@ def _umask() -> int:
     return mask
 
 
-def _run(run: Run, duration: float) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "scenario": run.scenario,
-        "file": run.plan.scenario,
-        "first": run.first,
-        "last": run.last,
-        "assigned": run.assigned,
-        "removed": run.removed,
-        "status": run.status,
-        "failure": run.failure.message if run.failure is not None else None,
-        "comment": run.comment,
-        "started_at": iso(run.started_at) if run.started_at else None,
-        "ended_at": iso(run.ended_at) if run.ended_at else None,
-        "duration_s": round(duration, 3),
-        "asked_duration_s": run.duration,
-        "workers": run.workers,
-        "settings": dict(run.plan.settings),
-        "options": {name: getattr(run.plan.options, name) for name in Options.__slots__},
-    }
+def _run(run: Run, duration: float) -> RunFigures:
+    return RunFigures(
+        id=run.id,
+        scenario=run.scenario,
+        file=run.plan.scenario,
+        first=run.first,
+        last=run.last,
+        assigned=run.assigned,
+        removed=run.removed,
+        status=run.status,
+        failure=run.failure.message if run.failure is not None else None,
+        comment=run.comment,
+        started_at=iso(run.started_at) if run.started_at else None,
+        ended_at=iso(run.ended_at) if run.ended_at else None,
+        duration_s=round(duration, 3),
+        asked_duration_s=run.duration,
+        workers=run.workers,
+        settings=dict(run.plan.settings),
+        options=run.plan.options,
+    )
 
 
-def _operation(operation: Operation, duration: float) -> dict[str, Any]:
-    return {
-        "count": operation.count,
-        "errors": operation.errors,
-        "interrupted": operation.interrupted,
-        "rate": round(operation.count / duration, 3) if duration else 0.0,
-        "latency_us": distribution(operation.latency),
-        "phases_us": {
-            name: {"count": phase.count, **distribution(phase)}
-            for name, phase in sorted(operation.phases.items())
-        },
-        "error_groups": dict(sorted(operation.error_groups.items(), key=lambda g: (-g[1], g[0]))),
-    }
+def _operation(operation: Operation, duration: float) -> OperationSummary:
+    return OperationSummary(
+        count=operation.count,
+        errors=operation.errors,
+        interrupted=operation.interrupted,
+        rate=round(operation.count / duration, 3) if duration else 0.0,
+        latency_us=distribution(operation.latency),
+        phases_us={name: _counted(phase) for name, phase in sorted(operation.phases.items())},
+        error_groups=dict(sorted(operation.error_groups.items(), key=lambda g: (-g[1], g[0]))),
+    )
 
 
-def _error(error: UserError) -> dict[str, Any]:
-    return {
-        "type": error.type,
-        "place": error.place,
-        "message": error.message,
-        "count": error.count,
-        "first": iso(error.first),
-        "last": iso(error.last),
-        "detail": error.detail,
-    }
+def _error(error: UserError) -> ErrorSummary:
+    return ErrorSummary(
+        type=error.type,
+        place=error.place,
+        message=error.message,
+        count=error.count,
+        first=iso(error.first),
+        last=iso(error.last),
+        detail=error.detail,
+    )
 
 
-def _clock(one: Clock) -> dict[str, Any]:
+def _clock(one: Clock) -> ClockFigures:
     known = one.bound != float("inf")
-    return {
-        "offset_us": round(one.wall * 1e6) if known else None,
-        "bound_us": round(one.bound * 1e6) if known else None,
-    }
+    return ClockFigures(
+        round(one.wall * 1e6) if known else None, round(one.bound * 1e6) if known else None
+    )
 
 
-def _health(run: Run) -> dict[str, Any]:
+def _health(run: Run) -> HealthFigures:
     results, overload, rows = run.results, overload_of(run), rows_of(run)
-    return {
-        "workers": [
-            {name: _rounded(getattr(one, name)) for name in type(one).__slots__}
+    return HealthFigures(
+        workers=tuple(
+            WorkerHealth(**{name: _rounded(getattr(one, name)) for name in type(one).__slots__})
             for _, one in sorted(results.health.items())
-        ],
-        "worst": {
-            "cpu": round(max((row.cpu for row in rows), default=0.0), 3),
-            "lag_us": max((row.lag_us for row in rows), default=0),
+        ),
+        worst=Worst(
+            cpu=round(max((row.cpu for row in rows), default=0.0), 3),
+            lag_us=max((row.lag_us for row in rows), default=0),
             **results.worst,
-        },
-        "overloaded_seconds": {
-            "total": overload.total,
-            "lag": overload.lag,
-            "cpu": overload.cpu,
-            "clock": overload.clock,
-        },
-        "pickup_lag_us": {"count": results.total.lag.count, **distribution(results.total.lag)},
-        "late_reports": results.late_reports,
-        "verdict": verdict(run),
-    }
+        ),
+        overloaded_seconds=OverloadedSeconds(
+            overload.total, overload.lag, overload.cpu, overload.clock
+        ),
+        pickup_lag_us=_counted(results.total.lag),
+        late_reports=results.late_reports,
+        verdict=tuple(verdict(run)),
+    )
 
 
 def _rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def _row(row: Row, run: Run) -> dict[str, Any]:
-    return {
-        "second": row.second,
-        "time": iso(row.second),
-        "elapsed_s": row.second - int(run.started_at),
-        "users": row.users.by_state(),
-        "started": row.started,
-        "iterations": row.iterations,
-        "failed": row.failed,
-        "operations": {
-            name: {
-                "count": one.count,
-                "errors": one.errors,
-                "interrupted": one.interrupted,
-                "p50_us": one.p50,
-                "p95_us": one.p95,
-                "p99_us": one.p99,
-                "max_us": one.max,
-            }
+def _row(row: Row, run: Run) -> SecondRow:
+    return SecondRow(
+        second=row.second,
+        time=iso(row.second),
+        elapsed_s=row.second - int(run.started_at),
+        users=UsersByState(**row.users.by_state()),
+        started=row.started,
+        iterations=row.iterations,
+        failed=row.failed,
+        operations={
+            name: OperationSecond(
+                one.count, one.errors, one.interrupted, one.p50, one.p95, one.p99, one.max
+            )
             for name, one in sorted(row.operations.items())
         },
-        "counters": dict(row.counters),
-        "gauges": dict(row.gauges),
-        "cpu": round(row.cpu, 3),
-        "lag_us": row.lag_us,
-        "marks": list(row.marks),
-    }
+        counters=row.counters,
+        gauges=row.gauges,
+        cpu=round(row.cpu, 3),
+        lag_us=row.lag_us,
+        marks=row.marks,
+    )

@@ -62,6 +62,10 @@ DO = {"command": "do", "scenario": "hello", "first": 1, "last": 9}
         ({"command": "runs"}, Runs()),
         ({"command": "summary"}, Summary()),
         ({"command": "summary", "run": "5f0c"}, Summary("5f0c")),
+        (
+            {"command": "summary", "form": "text", "width": 77, "colour": True},
+            Summary(form="text", width=77, colour=True),
+        ),
         ({"command": "add", "count": 10}, Add(10)),
         ({"command": "remove", "count": 3}, Remove(3, force=False)),
         ({"command": "remove", "count": 3, "force": True}, Remove(3, force=True)),
@@ -88,6 +92,7 @@ def test_each_verb_becomes_its_command(request_: dict[str, object], expected: Co
         ({**DO, "strategy": 1}, "do: strategy must be text, not 1"),
         ({"command": "add", "count": 1, "nodes": [[]]}, "add: nodes: [] is not the name"),
         ({"command": "summary", "run": 5}, "summary: run must be text, not 5"),
+        ({"command": "summary", "width": "wide"}, "summary: width must be a whole number"),
         ({"command": "jump"}, "one of: do, add"),
         ({"command": ["do"]}, "one of: do, add"),
         ({"command": {}}, "one of: do, add"),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,33 @@ from hypothesis import strategies as st
 
 from amoc_gevent.control.server import LINE_MAX, ControlServer, Service
 from amoc_gevent.core.run.commands import Add, Command, Set, Status
+from amoc_gevent.core.views import End
 from amoc_gevent.daemon.home import short_enough
 from amoc_gevent.errors import AmocError, UsageError
 
 
-def handle(command: Command) -> dict[str, object]:
+@dataclass(frozen=True)
+class Heard:
+    """An answer of this test's own."""
+
+    heard: str
+
+
+@dataclass(frozen=True)
+class Number:
+    """A part of its stream."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Odd:
+    """An answer that is no JSON."""
+
+    odd: object
+
+
+def handle(command: Command) -> Heard:
     if command == Add(1):
         raise UsageError("add 1: no")
     if command == Add(2):
@@ -28,16 +51,16 @@ def handle(command: Command) -> dict[str, object]:
         raise ZeroDivisionError("oops")
     if isinstance(command, Set):
         gevent.sleep(3600)
-    return {"heard": type(command).__name__}
+    return Heard(type(command).__name__)
 
 
-def count(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+def count(request: Mapping[str, Any]) -> Iterator[Number]:
     """Answer with as many parts as are asked for; without a bound, until the client leaves."""
     last = request.get("last")
     number = 0
     while last is None or number < last:
         number += 1
-        yield {"number": number}
+        yield Number(number)
         gevent.sleep(0)
     if last == 3:
         raise AmocError("three is enough")
@@ -46,8 +69,8 @@ def count(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
 def services() -> dict[str, Service]:
     return {
         "count": count,
-        "echo": lambda request: {"heard": request["text"]},
-        "odd": lambda _: {"not JSON": object()},
+        "echo": lambda request: Heard(request["text"]),
+        "odd": lambda _: Odd(object()),
     }
 
 
@@ -114,10 +137,10 @@ def test_only_its_owner_may_use_it(path: Path) -> None:
 def test_what_is_wrong_with_a_daemon_goes_with_each_answer(tmp_path: Path) -> None:
     found, wrong = tmp_path / "control", ["no disk"]
 
-    def refuse(command: Command) -> dict[str, object]:
+    def refuse(command: Command) -> Heard:
         raise AmocError("no disk; nothing began" if isinstance(command, Add) else "not now")
 
-    three: dict[str, Any] = {"three": lambda _: iter([{}, {}]), "one": lambda _: {}}
+    three: dict[str, Any] = {"three": lambda _: iter([End(), End()]), "one": lambda _: End()}
     with closing(ControlServer(found, refuse, three, lambda: wrong[0])):
         client = Client(found)
         for request in ("status", "one", "three"):
@@ -203,10 +226,10 @@ def test_a_stream_that_fails_ends_with_its_error(client: Client) -> None:
 def test_a_stream_whose_reader_leaves_ends(path: Path, client: Client) -> None:
     ended = gevent.event.Event()
 
-    def endless(_request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+    def endless(_request: Mapping[str, Any]) -> Iterator[End]:
         try:
             while True:
-                yield {}
+                yield End()
                 gevent.sleep(0.001)
         finally:
             ended.set()

@@ -1,5 +1,7 @@
 """Times, rates and figures: what is typed and what is shown."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,3 +135,9 @@ def test_microseconds_are_written_with_three_digits(us: float, text: str) -> Non
 )
 def test_counts_are_exact_and_fractions_short(count: float, text: str) -> None:
     assert format_count(count) == text
+
+
+@pytest.mark.parametrize("parse", [parse_duration, parse_rate])
+def test_a_number_without_bounds_is_refused(parse: Callable[[str], float]) -> None:
+    with pytest.raises(ValueError, match="is too great a number"):
+        parse("9" * 400)

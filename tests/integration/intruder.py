@@ -48,9 +48,9 @@ def _listen(plans: str, reports: str) -> None:
     told: object = None
     while True:
         gevent.sleep(PAUSE_S)
-        if (node.status()["joined"], node._plan) != told:
-            told = (node.status()["joined"], node._plan)
-            say(f"joined: {node.status()['joined']}, settings: {node._plan.settings}")
+        if (node.status().joined, node._plan) != told:
+            told = (node.status().joined, node._plan)
+            say(f"joined: {node.status().joined}, settings: {node._plan.settings}")
 
 
 def _knock(endpoint: str) -> None:

@@ -16,7 +16,10 @@ from tests.integration.conftest import Amoc
 from tests.integration.terminals import Terminal
 from tests.servers import ROOT
 
-GOOD = b'{"ok": true, "result": {"pid": 42, "run": "5f0c", "paused": true}}\n'
+GOOD = (
+    b'{"ok": true, "result": {"kind": "master", "pid": 42, "version": "1", "home": "/h",'
+    b' "log": null, "up_s": 1.0, "run": "5f0c", "paused": true}}\n'
+)
 
 
 class RawMaster:

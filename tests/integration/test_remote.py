@@ -7,12 +7,15 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from gevent import subprocess
 
 from amoc_gevent.control.server import ControlServer
+from amoc_gevent.core.answers import kind_of
+from amoc_gevent.core.jsons import as_json, from_json
 from amoc_gevent.core.run.commands import (
     Add,
     Command,
@@ -23,30 +26,48 @@ from amoc_gevent.core.run.commands import (
     Remove,
     Resume,
     Runs,
+    Set,
     Status,
     Stop,
+    Summary,
+)
+from amoc_gevent.core.run_summary import RunSummary, SummaryAnswer
+from amoc_gevent.core.status import status_of
+from amoc_gevent.core.views import (
+    Added,
+    Answer,
+    Changed,
+    MasterDaemon,
+    NodeLine,
+    NodeList,
+    Pausing,
+    Rebalanced,
+    Removed,
+    RunLine,
+    RunList,
+    RunStatus,
+    Started,
+    Stopping,
+    TextReport,
+    WatchedLines,
+    WatchedStatus,
 )
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError, UsageError
+from amoc_gevent.output.summary import summary
 from tests.integration.conftest import Amoc
 from tests.integration.terminals import Terminal
+from tests.output.runs import full_run, run_of
 from tests.servers import ROOT
 
-RUNNING = {
+RUNNING = as_json(status_of(run_of(), 2, 0.0)) | {
     "run": "5f0c",
-    "scenario": "shop",
-    "status": "running",
     "elapsed_s": 1.0,
-    "nodes": 2,
     "workers": 4,
-    "users": {"running": 2},
-    "failure": None,
-    "failure_detail": "",
-    "operations": {},
-    "errors": [],
 }
-NODES = [{"name": "east", "state": "ready"}, {"name": "west", "state": "ready"}]
-RUNS = [{"run": "5f0c", "scenario": "shop", "status": "running", "started": None, "ended": None}]
+SUMMARY = summary(full_run())
+NODES = NodeList((NodeLine("east", "ready"), NodeLine("west", "ready")))
+RUNS = RunList((RunLine("5f0c", "shop", "running"),))
 PROMPT_ENDS = b"\x1b[?2004l"
 """What the prompt tells the terminal last, before the next one is drawn."""
 
@@ -54,16 +75,22 @@ REFUSED = {
     "Do": "there is no scenario broken",
     "Remove": "remove 0: give a number of users, 1 or more",
 }
-ANSWERS: dict[type, Callable[[Any], dict[str, object]]] = {
-    Do: lambda do: {"run": "5f0c", "users": do.last - do.first + 1},
-    Add: lambda add: {"first": 11, "last": 10 + add.count},
-    Remove: lambda remove: {"removed": remove.count},
-    Stop: lambda stop: {"run": "5f0c", "status": "stopping", "force": stop.force},
-    Pause: lambda _: {"run": "5f0c", "paused": True},
-    Resume: lambda _: {"run": "5f0c", "paused": False},
-    Rebalance: lambda _: {"run": "5f0c", "moves": 0},
-    Nodes: lambda _: {"nodes": NODES},
-    Runs: lambda _: {"runs": RUNS},
+ANSWERS: dict[type, Callable[[Any], Answer]] = {
+    Do: lambda do: Started("5f0c", do.last - do.first + 1),
+    Add: lambda add: Added(11, 10 + add.count),
+    Remove: lambda remove: Removed(remove.count),
+    Set: lambda set_: Changed(set_.name, set_.value),
+    Stop: lambda stop: Stopping("5f0c", "stopping", stop.force),
+    Pause: lambda _: Pausing("5f0c", paused=True),
+    Resume: lambda _: Pausing("5f0c", paused=False),
+    Rebalance: lambda _: Rebalanced("5f0c", 0),
+    Nodes: lambda _: NODES,
+    Runs: lambda _: RUNS,
+    Summary: lambda summary: (
+        TextReport(f"report of {summary.run}")
+        if summary.form == "text"
+        else SummaryAnswer(from_json(RunSummary, SUMMARY))
+    ),
 }
 
 
@@ -76,7 +103,6 @@ class ScriptedMaster:
         self.warning = ""
         services = {
             "daemon": self._describe,
-            "summary": self._summary,
             "watch": self._watch,
         }
         path = home.make().socket("master")
@@ -85,30 +111,38 @@ class ScriptedMaster:
     def close(self) -> None:
         self._server.close()
 
-    def _handle(self, command: Command) -> dict[str, object]:
+    def _handle(self, command: Command) -> Answer:
         if isinstance(command, Status):
-            return self.status
+            return self._status()
         self.heard.append(command)
         if "broken" in str(command) or command == Remove(0):
             raise UsageError(REFUSED[type(command).__name__])
         if isinstance(command, Stop):
             self.status["status"] = "finished"
-        return ANSWERS.get(type(command), lambda _: {"run": "5f0c"})(command)
+        return ANSWERS[type(command)](command)
 
-    def _describe(self, _request: Mapping[str, Any]) -> dict[str, object]:
-        return {"pid": 42}
+    def _status(self, **changes: object) -> Answer:
+        data = {**self.status, **changes}
+        return from_json(kind_of("status", data), data)
 
-    def _summary(self, request: Mapping[str, Any]) -> dict[str, object]:
-        if request.get("form") == "text":
-            return {"report": f"report of {request['run']}"}
-        return {"summary": {"schema": 1}}
+    def _describe(self, _request: Mapping[str, Any]) -> Answer:
+        return MasterDaemon("master", 42, "1", "/home", None, 1.0)
 
-    def _watch(self, request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+    def _watch(self, request: Mapping[str, Any]) -> Iterator[Answer]:
         if self.status["status"] == "idle":
             raise AmocError("there is no run to watch")
-        yield {"lines": ["starting"], "status": {"elapsed_s": 0}}
-        ended = {"run": "5f0c", "ended": self.status["status"]}
-        yield {"lines": ["stopping"], "status": {"elapsed_s": 1}, **ended}
+        yield self._part(request, "starting", 0)
+        part = self._part(request, "stopping", 1)
+        yield replace(part, run="5f0c", ended=self.status["status"])  # type: ignore[arg-type]
+
+    def _part(
+        self, request: Mapping[str, Any], line: str, elapsed: int
+    ) -> WatchedLines | WatchedStatus:
+        if request.get("form") == "json":
+            status = self._status(elapsed_s=elapsed)
+            assert isinstance(status, RunStatus)
+            return WatchedStatus(status)
+        return WatchedLines((line,))
 
 
 @pytest.fixture
@@ -124,7 +158,7 @@ def master(amoc: Amoc) -> Iterator[ScriptedMaster]:
         ("do shop 1 5", "run 5f0c: 5 users\n", {"run": "5f0c", "users": 5}),
         ("add 5", "added users 11 to 15\n", {"first": 11, "last": 15}),
         ("remove 2 --nodes east", "removed 2 users\n", {"removed": 2}),
-        ("set pages 2", "run = 5f0c\n", {"run": "5f0c"}),
+        ("set pages 2", "pages = 2\n", {"pages": "2"}),
         ("pause", "run 5f0c is paused", {"run": "5f0c", "paused": True}),
         ("resume", "run 5f0c starts users", {"run": "5f0c", "paused": False}),
         ("rebalance", "run 5f0c: its users are", {"run": "5f0c", "moves": 0}),
@@ -134,9 +168,9 @@ def master(amoc: Amoc) -> Iterator[ScriptedMaster]:
             {"run": "5f0c", "status": "finished", "force": True},
         ),
         ("status", "shop running, 1 s on 4 workers of 2 nodes", RUNNING),
-        ("nodes", "node  state", {"nodes": NODES}),
-        ("runs", "run   scenario  status", {"runs": RUNS}),
-        ("summary 5f0c", "report of 5f0c\n", {"schema": 1}),
+        ("nodes", "node  state", as_json(NODES)),
+        ("runs", "run   scenario  status", as_json(RUNS)),
+        ("summary 5f0c", "report of 5f0c\n", SUMMARY),
     ],
 )
 def test_a_verb_is_said_for_people_and_for_programs(
@@ -200,7 +234,7 @@ def test_a_wrong_use_is_a_line_and_code_2(
     assert rest == [] or (len(rest) == 1 and rest[0].startswith("See amoc")), text
 
 
-VERBS = "add 1|remove 1|set a b|pause|resume|rebalance|stop|status|nodes|runs|summary|watch|attach"
+VERBS = "add 1|remove 1|set a b|pause|resume|rebalance|stop|status|nodes|watch|attach"
 
 
 @pytest.mark.parametrize("line", VERBS.split("|"))
@@ -296,7 +330,8 @@ def test_watch_for_programs_is_a_status_a_line(amoc: Amoc, master: ScriptedMaste
     master.status["status"] = "finished"
     code, said = amoc.run("watch", "--json")
     assert code == 0
-    assert [json.loads(line) for line in said.splitlines()] == [{"elapsed_s": 0}, {"elapsed_s": 1}]
+    told = [json.loads(line) for line in said.splitlines()]
+    assert told == [{**master.status, "elapsed_s": elapsed} for elapsed in (0, 1)]
 
 
 def test_watch_without_a_run_is_a_line(amoc: Amoc, master: ScriptedMaster) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from amoc_gevent.core.jsons import as_json
 from amoc_gevent.core.measure.histogram import Histogram
 from amoc_gevent.core.measure.results import Results
 from amoc_gevent.core.messages import UserCounts
@@ -115,9 +116,9 @@ def assert_rows_sum_to_totals(results: Results) -> None:
 def test_a_gentle_removal_takes_the_highest_ids_and_leaves_the_rest_alone(tmp_path: Path) -> None:
     with steered(tmp_path, RESTER, last=10) as run:
         run.until_counts(resting=10)
-        assert run.master.handle(Remove(4)) == {"removed": 4}
+        assert as_json(run.master.handle(Remove(4))) == {"removed": 4}
         run.until_counts(resting=6, done=4)
-        assert run.master.handle(Add(2)) == {"first": 11, "last": 12}
+        assert as_json(run.master.handle(Add(2))) == {"first": 11, "last": 12}
         run.until_counts(resting=8, done=4)
         assert sorted(run.journal.ids()) == list(range(1, 13))
 
@@ -139,7 +140,7 @@ def test_users_that_wait_for_their_slot_are_counted_and_can_be_removed(tmp_path:
     with steered(tmp_path, RESTER, last=1_000_000, options=options) as run:
         assert run.users == UserCounts(waiting=1_000_000)
         run.until_counts(waiting=999_999, resting=1)
-        assert run.master.handle(Remove(999_998)) == {"removed": 999_998}
+        assert as_json(run.master.handle(Remove(999_998))) == {"removed": 999_998}
         run.until_counts(waiting=1, resting=1, done=999_998)
         run.master.handle(Stop())
         assert run.end().users == UserCounts(done=1_000_000)
@@ -166,7 +167,7 @@ def test_a_setting_changes_in_all_workers(tmp_path: Path) -> None:
     options = Options(user_rate=500.0, repeat_interval=0.02)
     with steered(tmp_path, CHANGING, last=4, options=options, word="one") as run:
         wait_for(lambda: set(run.journal.ids("one")) == {1, 2, 3, 4}, what="the first word")
-        assert run.master.handle(Set("word", "two")) == {"word": "two"}
+        assert as_json(run.master.handle(Set("word", "two"))) == {"word": "two"}
         wait_for(lambda: set(run.journal.ids("two")) == {1, 2, 3, 4}, what="the second word")
         assert run.events("set") == ["word = two"]
 

@@ -13,6 +13,7 @@ import pytest
 from amoc_gevent import clock
 from amoc_gevent.bus.sockets import Listener, Pusher, SocketDirectory
 from amoc_gevent.bus.topics import PLAN, ack_topic
+from amoc_gevent.core.jsons import as_json
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import (
     Ack,
@@ -41,6 +42,7 @@ from amoc_gevent.core.run.placement import shares_of
 from amoc_gevent.core.run.plan import UNRELEASED, Options, Plan, Proposal, Removal, delayed
 from amoc_gevent.core.run.planning import ID_MAX
 from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.views import Changed
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.master import registry as registry_module
 from amoc_gevent.master.master import NO_LEASE, Master
@@ -175,7 +177,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def status_users(stage: Stage) -> dict[str, int]:
-    users = stage.master.handle(Status())["users"]
+    users = as_json(stage.master.handle(Status()))["users"]
     assert isinstance(users, dict)
     return users
 
@@ -186,7 +188,7 @@ def status_users(stage: Stage) -> dict[str, int]:
 def test_without_a_node_nothing_can_run(stage: Stage) -> None:
     with pytest.raises(AmocError, match="no node has joined"):
         stage.do()
-    assert stage.master.handle(Status()) == {"status": "idle", "nodes": 0}
+    assert as_json(stage.master.handle(Status())) == {"status": "idle", "nodes": 0}
 
 
 @pytest.mark.parametrize(
@@ -256,8 +258,8 @@ def test_numbers_of_users_are_sensible(stage: Stage, command: Add | Remove) -> N
 def test_added_users_get_the_ids_after_the_highest_ever_used(stage: Stage) -> None:
     run = stage.running()
     stage.master.handle(Remove(5))
-    assert stage.master.handle(Add(3)) == {"first": 11, "last": 13}
-    assert stage.master.handle(Add(1)) == {"first": 14, "last": 14}
+    assert as_json(stage.master.handle(Add(3))) == {"first": 11, "last": 13}
+    assert as_json(stage.master.handle(Add(1))) == {"first": 14, "last": 14}
     assert [(b.first, b.last) for b in run.plan.batches] == [(1, 10), (11, 13), (14, 14)]
 
 
@@ -297,9 +299,9 @@ def test_batches_go_round_robin_over_the_nodes_from_where_the_last_one_ended(
 
 def test_a_removal_takes_the_highest_ids_and_at_most_all(stage: Stage) -> None:
     run = stage.running()
-    assert stage.master.handle(Remove(3)) == {"removed": 3}
-    assert stage.master.handle(Remove(99, force=True)) == {"removed": 7}
-    assert stage.master.handle(Remove(1)) == {"removed": 0}
+    assert as_json(stage.master.handle(Remove(3))) == {"removed": 3}
+    assert as_json(stage.master.handle(Remove(99, force=True))) == {"removed": 7}
+    assert as_json(stage.master.handle(Remove(1))) == {"removed": 0}
     assert run.plan.removals == (Removal(8, 10, force=False), Removal(1, 7, force=True))
 
 
@@ -307,7 +309,7 @@ def test_a_removal_passes_over_those_that_ended_by_themselves(stage: Stage) -> N
     run = stage.running()
     stage.nodes[0].say(ended=((9, 10),))
     until(lambda: len(run.ended_ids) == 2)
-    assert stage.master.handle(Remove(2)) == {"removed": 2}
+    assert as_json(stage.master.handle(Remove(2))) == {"removed": 2}
     assert run.plan.removals == (Removal(7, 8, force=False),)
 
 
@@ -356,7 +358,7 @@ def test_users_of_other_runs_do_not_end_this_one(stage: Stage, ended: tuple[int,
 
 def test_an_option_changes_in_the_plan(stage: Stage) -> None:
     run = stage.running()
-    assert stage.master.handle(Set("repeat_interval", "5s")) == {"repeat_interval": "5s"}
+    assert as_json(stage.master.handle(Set("repeat_interval", "5s"))) == {"repeat_interval": "5s"}
     assert run.plan.options.repeat_interval == 5.0
     with pytest.raises(UsageError, match="user_rate: 'no' is not a rate"):
         stage.master.handle(Set("user_rate", "no"))
@@ -387,7 +389,7 @@ def test_a_setting_is_proposed_and_enters_the_plan_once_all_took_it(stage: Stage
         node.say()
 
     answers(stage, take)
-    assert stage.master.handle(Set("pause", "5s")) == {"pause": "5s"}
+    assert as_json(stage.master.handle(Set("pause", "5s"))) == {"pause": "5s"}
     assert settings_when_asked == [{"old": "1"}] * 2
     assert run.plan.settings == {"old": "1", "pause": "5s"}
     assert run.plan.proposal is None
@@ -437,7 +439,7 @@ def test_two_settings_at_once_do_not_answer_for_each_other(stage: Stage) -> None
     good = gevent.spawn_later(0.01, stage.master.handle, Set("good", "1"))
     with pytest.raises(UsageError, match="no bad"):
         stage.master.handle(Set("bad", "1"))
-    assert good.get(timeout=20) == {"good": "1"}
+    assert good.get(timeout=20) == Changed("good", "1")
     playing.kill()
     assert run.plan.settings == {"good": "1"}
 
@@ -595,7 +597,7 @@ def test_a_stop_becomes_one_by_force_when_its_time_is_over(stage: Stage) -> None
 def test_a_second_stop_by_force_does_not_wait(stage: Stage) -> None:
     run = stage.running(options=Options(user_rate=100.0, stop_timeout=3600.0))
     stage.master.handle(Stop())
-    assert stage.master.handle(Stop(force=True)) == {
+    assert as_json(stage.master.handle(Stop(force=True))) == {
         "run": run.id,
         "status": "stopping",
         "force": True,
@@ -608,7 +610,7 @@ def test_a_second_stop_by_force_does_not_wait(stage: Stage) -> None:
 def test_a_gentle_stop_does_not_take_back_a_forced_one(stage: Stage) -> None:
     stage.running()
     stage.master.handle(Stop(force=True))
-    assert stage.master.handle(Stop())["force"] is True
+    assert as_json(stage.master.handle(Stop()))["force"] is True
 
 
 def test_a_run_does_not_end_while_a_report_is_missing(stage: Stage) -> None:
@@ -904,7 +906,7 @@ def test_rebalancing_waits_for_whoever_has_the_users(stage: Stage) -> None:
 
 def test_rebalancing_what_is_even_moves_nobody(stage: Stage) -> None:
     run = stage.running("a", "b", last=10)
-    assert stage.master.handle(Rebalance()) == {"run": run.id, "moves": 0}
+    assert as_json(stage.master.handle(Rebalance())) == {"run": run.id, "moves": 0}
 
 
 # Pauses

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from amoc_gevent import clock
+from amoc_gevent.core.jsons import as_json
 from amoc_gevent.core.measure.snapshot import Operation, Snapshot
 from amoc_gevent.core.messages import Event
 from amoc_gevent.core.pending import Pending
@@ -166,7 +167,7 @@ def test_a_refused_do_costs_the_run_before_it_nothing(
                 stage.do()
         assert stage.master.run is run
         assert stage.master.find_run(run.id).results.operations == 800
-        (line,) = stage.master.handle(Runs())["runs"]  # type: ignore[misc]
+        (line,) = as_json(stage.master.handle(Runs()))["runs"]
         assert (line["operations"], line["status"]) == (800, "finished")
     assert_stored(stage, run, 800)
     stage.replace_master(Store(store_of(stage).path))
@@ -202,7 +203,7 @@ def test_a_text_that_cannot_be_stored_begins_nothing_and_is_in_nobodys_way(stage
     stage.join("a")
     with pytest.raises(AmocError, match="nothing began"):
         stage.do(comment="\ud800")
-    assert stage.master.handle(Status())["status"] == "idle"
+    assert as_json(stage.master.handle(Status()))["status"] == "idle"
     until(lambda: not stage.master.trouble)
     assert stage.do().comment == ""
 
@@ -425,7 +426,7 @@ def test_a_run_is_stopped_and_changed_no_more_while_it_cannot_be_stored(stage: S
                 stage.master.handle(command)
         assert run.plan.version == version
         stage.nodes[0].obeys = True
-        assert stage.master.handle(Stop())["status"] == "stopping"
+        assert as_json(stage.master.handle(Stop()))["status"] == "stopping"
         assert "its last changes would be lost with this master" in stage.master.trouble
         assert stage.master.ended.wait(20)
         assert not stage.master.save()

@@ -10,7 +10,7 @@ import click
 import gevent
 from gevent.event import Event as Flag
 
-from amoc_gevent.control.local import LocalCluster
+from amoc_gevent.control.local import LocalCluster, opened_store
 from amoc_gevent.control.server import ControlServer
 from amoc_gevent.control.service import MasterService
 from amoc_gevent.core.run.commands import Stop
@@ -30,7 +30,8 @@ def console_engine(path: Path, workers: int) -> None:
     leave = Flag()
     gevent.signal_handler(signal.SIGTERM, leave.set)
     gevent.spawn(_wait_for_end_of_input, leave)
-    with LocalCluster(workers, _print) as cluster:
+    store = opened_store(lambda line: _print(f"amoc: {line}"))
+    with LocalCluster(workers, _print, store) as cluster:
         master = cluster.master
         service = MasterService(master)
         server = ControlServer(path, service.handle, service.services)

@@ -11,6 +11,7 @@ import click
 from amoc_gevent.cli.graphite import graphite_options
 from amoc_gevent.cli.params import DURATION, PORTS, needs
 from amoc_gevent.control.background import start
+from amoc_gevent.core.views import MasterDaemon
 from amoc_gevent.daemon import keys
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError, UsageError
@@ -75,9 +76,10 @@ def master(
     told = start(home, "master", [*asked.arguments(), *(graphite.arguments() if graphite else [])])
     if insecure:
         click.echo(f"amoc: {asked.warning()}", err=True)
-    click.echo(f"the master runs, pid {told['pid']}: {_where(told['endpoints'])}")
-    if told["run"] is not None:
-        click.echo(f"it goes on with run {told['run']}")
+    assert isinstance(told, MasterDaemon)  # noqa: S101  # a master was started
+    click.echo(f"the master runs, pid {told.pid}: {_where(told.endpoints)}")
+    if told.run is not None:
+        click.echo(f"it goes on with run {told.run}")
 
 
 def _where(endpoints: Sequence[str] | None) -> str:
@@ -132,16 +134,17 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
         raise_descriptor_limit()
         if asked.insecure:
             log.warning("%s", asked.warning())
+        run = composed.run.id if composed.run is not None and composed.run.active else None
         where = composed.endpoints if asked.bind is not None else None
         diary = Diary(composed)
         service = MasterService(composed)
         services = {
             **service.services,
-            **daemon.services(lambda force: _may_end(composed, force=force)),
+            **daemon.services(
+                lambda force: _may_end(composed, force=force),
+                lambda: daemon.as_master(where, run),
+            ),
         }
-        run = composed.run.id if composed.run is not None and composed.run.active else None
-        describe = services["daemon"]
-        services["daemon"] = lambda r: {**describe(r), "endpoints": where, "run": run}  # type: ignore[dict-item]
         server = ControlServer(
             home.socket("master"), service.handle, services, lambda: composed.trouble
         )
@@ -171,7 +174,7 @@ def compose(home: Home, asked: Asked) -> Iterator["Master"]:
         if pair is not None:
             authenticator = ZapAuthenticator(lambda: keys.allowed(home))
             stack.callback(authenticator.close)
-        store = stack.enter_context(Store(home.path / "runs.db"))
+        store = stack.enter_context(Store(home.runs))
         found = Master(
             plans,
             reports,

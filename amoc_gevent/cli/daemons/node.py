@@ -5,10 +5,10 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -16,6 +16,7 @@ from amoc_gevent import clock
 from amoc_gevent.cli.params import PORTS, TEXT, needs
 from amoc_gevent.control.background import start
 from amoc_gevent.control.client import Control
+from amoc_gevent.core.views import Answer, NodeStatus
 from amoc_gevent.daemon import keys
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError, UsageError
@@ -103,7 +104,7 @@ def node(
     told = start(home, "node", [*where.arguments(), "--name", name, "--workers", str(workers)])
     if insecure:
         click.echo(f"amoc: {where.warning()}", err=True)
-    runs = f"node {name} runs, pid {told['pid']}"
+    runs = f"node {name} runs, pid {told.pid}"
     joined = _joined(Control(home.socket("node")))
     click.echo(f"{runs}: {'joined' if joined else 'waiting for'} {where.name}")
 
@@ -117,7 +118,7 @@ def _checked_name(name: str) -> str:
 def _joined(control: Control) -> bool:
     """Return whether the node joins its master within a moment."""
     deadline = clock.monotonic() + JOIN_S
-    while not control.ask({"command": "status"})["joined"]:
+    while not _has_joined(control.answer({"command": "status"})):
         if clock.monotonic() > deadline:
             return False
         threading.Event().wait(POLL_S)
@@ -136,15 +137,12 @@ def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path 
             log.warning("%s", where.warning())
         with compose(home, name, workers, where) as composed:
 
-            def status(_request: Mapping[str, Any]) -> dict[str, object]:
-                return {"kind": "node", "master": where.host, **composed.status()}
-
-            def no_command(_command: "Command") -> dict[str, object]:
+            def no_command(_command: "Command") -> object:
                 raise AmocError(f"this is node {name}: commands go to {where.name}")
 
             services = {
-                "status": status,
-                **daemon.services(lambda force: _may_end(composed, force=force)),
+                "status": lambda _: composed.status(where.host),
+                **daemon.services(lambda force: _may_end(composed, force=force), daemon.as_node),
             }
             server = ControlServer(home.socket("node"), no_command, services)
             of = f"{workers} worker{'' if workers == 1 else 's'}"
@@ -152,6 +150,10 @@ def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path 
             daemon.wait()
             composed.leave(LEAVE_PATIENCE_S)
             server.close()
+
+
+def _has_joined(status: Answer) -> bool:
+    return isinstance(status, NodeStatus) and status.joined
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -13,6 +14,14 @@ import click
 from amoc_gevent.cli.steering.shown import shown
 from amoc_gevent.cli.steering.verbs import Asked, Request
 from amoc_gevent.control.client import Control, understood
+from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.run.plan import Status
+from amoc_gevent.core.views import (
+    Answer,
+    RunStatus,
+    Started,
+    Stopping,
+)
 from amoc_gevent.errors import EXIT_FINISHED, AmocError, ScenarioError, UsageError
 
 POLL_MIN_S = 0.02
@@ -34,7 +43,7 @@ def carry_out(asked: Asked, control: Control) -> int:
     request = _PREPARED.get(verb, _as_it_is)(asked)
     try:
         with understood():
-            _answered(asked, control, control.ask(request))
+            _answered(asked, control, control.answer(request))
     finally:
         say_warning(control)
     return EXIT_FINISHED
@@ -46,26 +55,25 @@ def say_warning(control: Control) -> None:
         click.echo(f"amoc: {control.warning}", err=True)
 
 
-def with_warning(result: dict[str, Any], control: Control) -> dict[str, Any]:
+def with_warning(answer: object, control: Control) -> dict[str, Any]:
     """Return an answer as JSON has it: with what is wrong with the daemon, if something is."""
+    result = as_json(answer)
     return {**result, "warning": control.warning} if control.warning else result
 
 
-def _answered(asked: Asked, control: Control, result: dict[str, Any]) -> None:
+def _answered(asked: Asked, control: Control, answer: Answer) -> None:
     """Print the answer, when its effect has come where that is waited for."""
-    verb = asked.request["command"]
     if not asked.as_json:
-        click.echo(shown(verb, result))
-    if asked.wait and verb == "do":
-        wait_until_started(control, result["run"])
-    elif asked.wait and verb == "stop":
-        final = _wait_until_ended(control, result["run"])
-        result = {**result, "status": final}
+        click.echo(shown(answer))
+    if asked.wait and isinstance(answer, Started):
+        wait_until_started(control, answer.run)
+    elif asked.wait and isinstance(answer, Stopping):
+        answer = replace(answer, status=_wait_until_ended(control, answer.run))
         if not asked.as_json:
-            click.echo(f"run {result['run']} {final}")
+            click.echo(f"run {answer.run} {answer.status}")
     if asked.as_json:
-        result = with_warning(result.get("summary", result), control)
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        alone = getattr(answer, "summary", answer)
+        click.echo(json.dumps(with_warning(alone, control), indent=2, ensure_ascii=False))
 
 
 def _as_it_is(asked: Asked) -> Request:
@@ -104,10 +112,13 @@ def has_colour() -> bool:
 _PREPARED: dict[str, Callable[[Asked], Request]] = {"do": _with_its_path, "summary": _as_text}
 
 
-def _statuses(control: Control, run: str) -> Iterator[dict[str, Any]]:
+def _statuses(control: Control, run: str) -> Iterator[RunStatus]:
     """Yield the status of `run` again and again, while it is the master's."""
     pause = POLL_MIN_S
-    while (status := control.ask({"command": "status"})).get("run") == run:
+    while True:
+        status = control.answer({"command": "status"})
+        if not isinstance(status, RunStatus) or status.run != run:
+            return
         yield status
         threading.Event().wait(pause)
         pause = min(POLL_MAX_S, pause * 1.5)
@@ -116,20 +127,20 @@ def _statuses(control: Control, run: str) -> Iterator[dict[str, Any]]:
 def wait_until_started(control: Control, run: str) -> None:
     """Return when the workers are ready, or raise what kept them from it."""
     for status in _statuses(control, run):
-        failing = status["status"] == "stopping" and bool(status["failure"])
-        if status["status"] == "starting" or failing:
+        failing = status.status == "stopping" and bool(status.failure)
+        if status.status == "starting" or failing:
             continue
-        if status["failure"]:
-            if status.get("failure_usage"):
-                raise UsageError(status["failure"])
-            raise ScenarioError(status["failure"], status["failure_detail"])
+        if status.failure:
+            if status.failure_usage:
+                raise UsageError(status.failure)
+            raise ScenarioError(status.failure, status.failure_detail)
         return
     raise AmocError(f"run {run} is no longer the master's")
 
 
-def _wait_until_ended(control: Control, run: str) -> str:
+def _wait_until_ended(control: Control, run: str) -> Status:
     """Return the status in which `run` ended."""
     for status in _statuses(control, run):
-        if status["status"] in {"finished", "failed"}:
-            return str(status["status"])
+        if status.status in {"finished", "failed"}:
+            return status.status
     return "finished"  # another run began, which none does before the last one has ended

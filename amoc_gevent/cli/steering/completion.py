@@ -3,16 +3,19 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import click
+
 from amoc_gevent.cli.steering.verbs import flags_of, verbs
 from amoc_gevent.core.run.options import OPTIONS
-from amoc_gevent.core.run.plan import ON_NODE_LOSS, ON_USER_ERROR, STRATEGIES
 
 VALUES: dict[str, tuple[str, ...]] = {
-    "--strategy": STRATEGIES,
-    "--on-user-error": ON_USER_ERROR,
-    "--on-node-loss": ON_NODE_LOSS,
+    flag: tuple(option.type.choices)
+    for verb in verbs.commands.values()
+    for option in verb.params
+    if isinstance(option, click.Option) and isinstance(option.type, click.Choice)
+    for flag in option.opts
 }
-"""What an option may be."""
+"""The values of an option that has choices."""
 
 
 class Words(NamedTuple):

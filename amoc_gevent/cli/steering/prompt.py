@@ -17,7 +17,8 @@ from amoc_gevent.cli.main import NO_ROOM
 from amoc_gevent.cli.steering.asking import carry_out
 from amoc_gevent.cli.steering.completion import Words, candidates
 from amoc_gevent.cli.steering.verbs import asked_by
-from amoc_gevent.control.client import Control, understood
+from amoc_gevent.control.client import Control
+from amoc_gevent.core.views import NodeList, RunList, RunStatus
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.catalogue import declared, find, listing
@@ -211,9 +212,10 @@ def _asked_names(control: Control) -> Callable[[str], list[str]]:
 
     def names(verb: str) -> list[str]:
         try:
-            with understood():
-                result = control.ask({"command": verb}, patience=COMPLETION_S)
-                return [str(one["name" if verb == "nodes" else "run"]) for one in result[verb]]
+            found = control.answer({"command": verb}, patience=COMPLETION_S)
+            if isinstance(found, NodeList):
+                return [one.name for one in found.nodes]
+            return [one.run for one in found.runs] if isinstance(found, RunList) else []
         except AmocError:  # whoever completes a name wants no error between the letters
             return []
 
@@ -225,10 +227,15 @@ def _settings(control: Control) -> Callable[[str], list[str]]:
 
     def settings(scenario: str) -> list[str]:
         try:
-            status = {} if scenario else control.ask({"command": "status"}, patience=COMPLETION_S)
-            found = declared(find(scenario or str(status.get("scenario", ""))))
+            found = declared(find(scenario or _scenario_of(control)))
         except AmocError:
             return []
         return [name for name, changes in found.items() if changes or scenario]
 
     return settings
+
+
+def _scenario_of(control: Control) -> str:
+    """Return the scenario of the master's run, empty where there was none."""
+    status = control.answer({"command": "status"}, patience=COMPLETION_S)
+    return status.scenario if isinstance(status, RunStatus) else ""

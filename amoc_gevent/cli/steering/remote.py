@@ -8,7 +8,11 @@ from amoc_gevent.cli.steering.asking import carry_out
 from amoc_gevent.cli.steering.verbs import Asked, verbs
 from amoc_gevent.control.client import Control
 from amoc_gevent.daemon.home import Home
+from amoc_gevent.daemon.pidfile import holder
 from amoc_gevent.errors import EXIT_INTERRUPTED
+
+STORED = {"runs", "summary"}
+"""The verbs that the run store answers where no master runs."""
 
 
 def master_of(home: Home) -> Control:
@@ -18,10 +22,18 @@ def master_of(home: Home) -> Control:
 
 
 def _daemon_of(home: Home, verb: str) -> Control:
-    """Return who is asked: the master, or the home's node for what a node can tell."""
+    """Return who is asked: the master, or for what they can tell the node or the run store."""
+    if verb in STORED and not _has_master(home):
+        from amoc_gevent.control.stored import StoredRuns  # noqa: PLC0415  # two verbs need it
+
+        return StoredRuns(home)
     if verb == "status" and not home.socket("master").exists() and home.socket("node").exists():
         return Control(home.socket("node"), f"no daemon runs in {home.path}")
     return master_of(home)
+
+
+def _has_master(home: Home) -> bool:
+    return holder(home.pid_file("master")) is not None or master_of(home).listens()
 
 
 def _shell(verb: str) -> click.Command:

@@ -1,120 +1,134 @@
-"""The answers of the control socket as text for people: one function for each verb."""
+"""The answers as text for people: one function for each kind of them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from amoc_gevent.core.units import format_count, format_duration, format_us
-
-Result = dict[str, Any]
+from amoc_gevent.core.views import (
+    Added,
+    Answer,
+    Changed,
+    IdleStatus,
+    NodeLine,
+    NodeList,
+    NodeStatus,
+    OperationFigures,
+    Pausing,
+    Rebalanced,
+    Removed,
+    RunList,
+    RunStatus,
+    Started,
+    Stopping,
+    TextReport,
+    UsersByState,
+)
 
 STATES = ("running", "resting", "waiting", "done")
 
 
-def shown(verb: str, result: Result) -> str:
-    """Return `result`, the answer to `verb`, as lines of text."""
-    return _SHOWN.get(verb, _plain)(result)
+def shown(answer: Answer) -> str:
+    """Return an answer as lines of text."""
+    return _SHOWN[type(answer)](answer)
 
 
-def _do(result: Result) -> str:
-    return f"run {result['run']}: {_counted(result['users'], 'user')}"
+def _started(answer: Started) -> str:
+    return f"run {answer.run}: {_counted(answer.users, 'user')}"
 
 
-def _add(result: Result) -> str:
-    return f"added users {result['first']} to {result['last']}"
+def _added(answer: Added) -> str:
+    return f"added users {answer.first} to {answer.last}"
 
 
-def _remove(result: Result) -> str:
-    return f"removed {_counted(result['removed'], 'user')}"
+def _removed(answer: Removed) -> str:
+    return f"removed {_counted(answer.removed, 'user')}"
 
 
-def _stop(result: Result) -> str:
-    return f"run {result['run']} is {result['status']}" + (" by force" if result["force"] else "")
+def _changed(answer: Changed) -> str:
+    return f"{answer.name} = {answer.value}"
 
 
-def _paused(result: Result) -> str:
-    state = "is paused: no new users start" if result["paused"] else "starts users again"
-    return f"run {result['run']} {state}"
+def _stopping(answer: Stopping) -> str:
+    return f"run {answer.run} is {answer.status}" + (" by force" if answer.force else "")
 
 
-def _rebalance(result: Result) -> str:
-    if not result["moves"]:
-        return f"run {result['run']}: its users are spread evenly already"
-    return f"run {result['run']}: its users are being spread evenly over the nodes"
+def _pausing(answer: Pausing) -> str:
+    state = "is paused: no new users start" if answer.paused else "starts users again"
+    return f"run {answer.run} {state}"
 
 
-def _plain(result: Result) -> str:
-    return "\n".join(f"{name} = {value}" for name, value in result.items())
+def _rebalanced(answer: Rebalanced) -> str:
+    if not answer.moves:
+        return f"run {answer.run}: its users are spread evenly already"
+    return f"run {answer.run}: its users are being spread evenly over the nodes"
 
 
-def _status(result: Result) -> str:
-    if result.get("kind") == "node":
-        return _node_status(result)
-    if result["status"] == "idle":
-        nodes = _counted(result["nodes"], "node")
-        return f"idle, {nodes}: start a run with `do SCENARIO FIRST LAST`"
-    where = _counted(result["nodes"], "node")
-    if result["workers"]:
-        workers = _counted(result["workers"], "worker")
-        where = workers if result["nodes"] == 1 else f"{workers} of {where}"
-    elapsed = f"{result['elapsed_s']:g} s"
-    state = result["status"] + (", paused" if result.get("paused") else "")
-    head = f"{result['scenario']} {state}, {elapsed} on {where}"
-    rows = [f"{head}; users: {_users(result['users'])}", *_operations(result["operations"])]
+def _idle(answer: IdleStatus) -> str:
+    nodes = _counted(answer.nodes, "node")
+    return f"idle, {nodes}: start a run with `do SCENARIO FIRST LAST`"
+
+
+def _run_status(answer: RunStatus) -> str:
+    where = _counted(answer.nodes, "node")
+    if answer.workers:
+        workers = _counted(answer.workers, "worker")
+        where = workers if answer.nodes == 1 else f"{workers} of {where}"
+    state = answer.status + (", paused" if answer.paused else "")
+    head = f"{answer.scenario} {state}, {answer.elapsed_s:g} s on {where}"
+    rows = [f"{head}; users: {_users(answer.users)}", *_operations(answer.operations)]
     rows += [
-        f"failed users: {_counted(e['count'], 'time')} {e['type']} at {e['place']}"
-        for e in result["errors"]
+        f"failed users: {_counted(one.count, 'time')} {one.type} at {one.place}"
+        for one in answer.errors
     ]
-    if result["failure"]:
-        rows.append(f"failed: {result['failure']}")
+    if answer.failure:
+        rows.append(f"failed: {answer.failure}")
     return "\n".join(rows)
 
 
-def _node_status(result: Result) -> str:
-    joined = "joined" if result["joined"] else "waiting for"
-    workers = _counted(result["workers"], "worker")
-    state = _state(result["state"])
-    master = "the master of this home" if result["master"] is None else f"master {result['master']}"
-    return f"node {result['name']}, {workers}: {joined} {master}, {state}"
+def _node_status(answer: NodeStatus) -> str:
+    joined = "joined" if answer.joined else "waiting for"
+    workers = _counted(answer.workers, "worker")
+    master = "the master of this home" if answer.master is None else f"master {answer.master}"
+    return f"node {answer.name}, {workers}: {joined} {master}, {_state(answer.state)}"
 
 
-def _users(counts: dict[str, int]) -> str:
-    return ", ".join(f"{format_count(counts.get(state, 0))} {state}" for state in STATES)
+def _users(counts: UsersByState) -> str:
+    return ", ".join(f"{format_count(getattr(counts, state))} {state}" for state in STATES)
 
 
-def _operations(operations: dict[str, Result]) -> list[str]:
+def _operations(operations: Mapping[str, OperationFigures]) -> list[str]:
     if not operations:
         return []
     rows = [("operation", "count", "errors", "p50 ms", "p95 ms")]
     for name, one in operations.items():
-        times = (f"{one[p] / 1000:.2f}" for p in ("p50_us", "p95_us"))
-        rows.append((name, str(one["count"]), str(one["errors"]), *times))  # type: ignore[arg-type]
+        times = (f"{us / 1000:.2f}" for us in (one.p50_us, one.p95_us))
+        rows.append((name, str(one.count), str(one.errors), *times))  # type: ignore[arg-type]
     return columns(rows, left=1)
 
 
-def _nodes(result: Result) -> str:
-    if not result["nodes"]:
+def _nodes(answer: NodeList) -> str:
+    if not answer.nodes:
         return (
             "no node has joined: start one here with `amoc node`, on another machine with "
             "`amoc node --master HOST`"
         )
     head = ("node", "state", "heard", "workers", *STATES, "CPU", "lag", "clock", "host")
     rows: list[Sequence[str]] = [head]
-    rows.extend(_node_row(one) for one in result["nodes"])
+    rows.extend(_node_row(one) for one in answer.nodes)
     return "\n".join(columns(rows, left=2, last_left=True))
 
 
-def _node_row(one: Result) -> Sequence[str]:
-    users = one.get("users") or {}
+def _node_row(one: NodeLine) -> Sequence[str]:
     return (
-        str(one["name"]),
-        _state(one["state"]),
-        _or_dash(one.get("heard_s"), lambda s: f"{s:.1f} s ago"),
-        _or_dash(one.get("workers"), str),
-        *(format_count(users.get(state, 0)) for state in STATES),
-        _or_dash(one.get("cpu"), lambda share: f"{share:.0%}"),
-        _or_dash(one.get("lag_us"), format_us),
-        _clock(one.get("clock_offset_us"), one.get("clock_bound_us")),
-        str(one.get("place") or "-").partition(":")[0],
+        one.name,
+        _state(one.state),
+        _or_dash(one.heard_s, lambda s: f"{s:.1f} s ago"),
+        _or_dash(one.workers, str),
+        *(format_count(getattr(one.users, state)) for state in STATES),
+        _or_dash(one.cpu, lambda share: f"{share:.0%}"),
+        _or_dash(one.lag_us, format_us),
+        _clock(one.clock_offset_us, one.clock_bound_us),
+        (one.place or "-").partition(":")[0],
     )
 
 
@@ -135,24 +149,24 @@ def _or_dash(value: Any, written: Callable[[Any], str]) -> str:
     return "-" if value is None else written(value)
 
 
-def _runs(result: Result) -> str:
-    if not result["runs"]:
+def _runs(answer: RunList) -> str:
+    if not answer.runs:
         return "there was no run yet: start one with `do SCENARIO FIRST LAST`"
     rows: list[Sequence[str]] = [
         ("run", "scenario", "status", "started", "took", "users", "operations", "comment")
     ]
     rows.extend(
         (
-            str(one["run"]),
-            str(one["scenario"]),
-            str(one["status"]),
-            _or_dash(one.get("started"), _when),
-            _took(one.get("started"), one.get("ended")),
-            _or_dash(one.get("users"), format_count),
-            _or_dash(one.get("operations"), format_count),
-            str(one.get("comment") or ""),
+            one.run,
+            one.scenario,
+            one.status,
+            _or_dash(one.started, _when),
+            _took(one.started, one.ended),
+            _or_dash(one.users, format_count),
+            _or_dash(one.operations, format_count),
+            one.comment,
         )
-        for one in result["runs"]
+        for one in answer.runs
     )
     return "\n".join(columns(rows, left=4, last_left=True))
 
@@ -171,8 +185,8 @@ def _took(started: str | None, ended: str | None) -> str:
     return format_duration(float(round(span.total_seconds())))
 
 
-def _summary(result: Result) -> str:
-    return str(result["report"]).strip("\n")
+def _report(answer: TextReport) -> str:
+    return answer.report.strip("\n")
 
 
 def columns(rows: Iterable[Sequence[str]], left: int, *, last_left: bool = False) -> list[str]:
@@ -196,16 +210,18 @@ def _counted(number: int, what: str) -> str:
     return f"{format_count(number)} {what}{'' if number == 1 else 's'}"
 
 
-_SHOWN: dict[str, Callable[[Result], str]] = {
-    "do": _do,
-    "add": _add,
-    "remove": _remove,
-    "pause": _paused,
-    "resume": _paused,
-    "rebalance": _rebalance,
-    "stop": _stop,
-    "status": _status,
-    "nodes": _nodes,
-    "runs": _runs,
-    "summary": _summary,
+_SHOWN: dict[type, Callable[[Any], str]] = {
+    Started: _started,
+    Added: _added,
+    Removed: _removed,
+    Changed: _changed,
+    Pausing: _pausing,
+    Rebalanced: _rebalanced,
+    Stopping: _stopping,
+    IdleStatus: _idle,
+    RunStatus: _run_status,
+    NodeStatus: _node_status,
+    NodeList: _nodes,
+    RunList: _runs,
+    TextReport: _report,
 }

@@ -1,18 +1,20 @@
-"""The verbs: one definition for the shell, the attach prompt and the console.
+"""The verbs for the shell, the attach prompt and the console, made from the command dataclasses.
 
 Each becomes a request to the control socket, and says how its answer is to be shown.
 """
 
 import shlex
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from inspect import getdoc
+from typing import Any, NamedTuple, get_type_hints
 
 import click
 
-from amoc_gevent.cli.params import TEXT, pairs
+from amoc_gevent.cli.params import TEXT, option_params, pairs
+from amoc_gevent.core.run.commands import VERBS
 from amoc_gevent.core.run.options import OPTIONS
-from amoc_gevent.core.run.plan import STRATEGIES
+from amoc_gevent.core.run.plan import Options
 from amoc_gevent.errors import UsageError
 
 Request = dict[str, Any]
@@ -46,150 +48,71 @@ def verbs() -> None:
     """Steer the run."""
 
 
-def _verb(name: str, *, waits: str = "") -> Callable[[Callable[..., Request]], click.Command]:
-    """Make a verb of a function that returns a request; `waits` is the help of its `--no-wait`."""
-
-    def made(function: Callable[..., Request]) -> click.Command:
-        @wraps(function)
-        def callback(*, as_json: bool, no_wait: bool = True, **given: Any) -> Asked:
-            return Asked(function(**given), as_json, not no_wait)
-
-        option = click.option("--json", "as_json", is_flag=True, help="Write the answer as JSON.")
-        decorated = option(callback)
-        if waits:
-            decorated = click.option("--no-wait", is_flag=True, help=waits)(decorated)
-        return verbs.command(name)(decorated)
-
-    return made
+WAITS = {
+    "do": "Do not wait until the users start.",
+    "stop": "Do not wait until all users have ended.",
+}
+"""The verbs whose effect is waited for, and the help of their `--no-wait`."""
 
 
-def _option_flags(function: Any) -> Any:
-    for name in reversed(OPTIONS):
-        function = click.option(f"--{name.replace('_', '-')}", name, metavar="VALUE")(function)
-    return function
+def _add_verb(verb: str, about: str, params: list[click.Parameter]) -> None:
+    """Add a verb to the group, with the options that say how its answer is taken."""
+
+    def callback(*, as_json: bool, no_wait: bool = True, **given: Any) -> Asked:
+        return Asked(_request(verb, given), as_json, not no_wait)
+
+    if verb in WAITS:
+        params = [*params, click.Option(["--no-wait"], is_flag=True, help=WAITS[verb])]
+    option = click.Option(["--json", "as_json"], is_flag=True, help="Write the answer as JSON.")
+    verbs.add_command(click.Command(verb, params=[*params, option], callback=callback, help=about))
 
 
-_nodes = click.option("--nodes", type=_Names(), metavar="NAME,...", help="Only on these nodes.")
+def _request(verb: str, given: dict[str, Any]) -> Request:
+    """Return the request of a verb with what was given: settings and options are objects."""
+    options = {name: given.pop(name) for name in OPTIONS if name in given}
+    if "settings" in given:
+        given["settings"] = pairs(given["settings"])
+        given["options"] = {name: text for name, text in options.items() if text is not None}
+    return {"command": verb, **{name: one for name, one in given.items() if one is not None}}
 
 
-def _on(request: Request, nodes: list[str] | None) -> Request:
-    return request if nodes is None else {**request, "nodes": nodes}
+def _params_of(kind: Any) -> list[click.Parameter]:
+    """Return the arguments and options of a command, made from its fields."""
+    hints = get_type_hints(kind)
+    found: list[click.Parameter] = []
+    for one in fields(kind):
+        if hints[one.name] is Options:
+            found += option_params()
+        elif not one.metadata.get("hidden"):
+            found.append(_param(one, hints[one.name]))
+    return found
 
 
-@_verb("do", waits="Do not wait until the users start.")
-@click.argument("scenario", type=TEXT)
-@click.argument("first", type=int)
-@click.argument("last", type=int)
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
-@click.option("--duration", metavar="TIME", help="End gently after this time.")
-@click.option("--comment", type=TEXT, default="", help="Goes into the summary.")
-@_nodes
-@click.option("--strategy", type=click.Choice(STRATEGIES), help="How users are spread over nodes.")
-@_option_flags
-def do(
-    scenario: str,
-    first: int,
-    last: int,
-    settings: tuple[str, ...],
-    duration: str | None,
-    comment: str,
-    nodes: list[str] | None,
-    strategy: str | None,
-    **options: str | None,
-) -> Request:
-    """Start a run of SCENARIO with the users FIRST to LAST."""
-    request: Request = {
-        "command": "do",
-        "scenario": scenario,
-        "first": first,
-        "last": last,
-        "settings": pairs(settings),
-        "options": {name: text for name, text in options.items() if text is not None},
-        "comment": comment,
-    }
-    given = {"duration": duration, "strategy": strategy}
-    return _on(request | {name: text for name, text in given.items() if text is not None}, nodes)
+def _param(one: "Field[Any]", hint: Any) -> click.Parameter:
+    """Return the argument or option of one field; an option that is not given is None."""
+    text: Any = int if hint is int else TEXT
+    if one.default is one.default_factory is MISSING:
+        return click.Argument([one.name], type=text)
+    if one.metadata.get("argument"):
+        return click.Argument([one.name], type=text, default=one.default)
+    about, metavar = one.metadata.get("help"), one.metadata.get("metavar")
+    if hint is bool:
+        return click.Option([f"--{one.name}"], is_flag=True, help=about)
+    if hint == Mapping[str, str]:
+        return click.Option(["--set", one.name], multiple=True, metavar=metavar, help=about)
+    choices = one.metadata.get("choices")
+    return click.Option(
+        [f"--{one.name}"],
+        type=_Names() if hint == tuple[str, ...] else click.Choice(choices) if choices else TEXT,
+        default=one.default or None,
+        metavar=metavar,
+        help=about,
+    )
 
 
-@_verb("add")
-@click.argument("count", type=int)
-@_nodes
-def add(count: int, nodes: list[str] | None) -> Request:
-    """Add COUNT users, under the next ids."""
-    return _on({"command": "add", "count": count}, nodes)
-
-
-@_verb("remove")
-@click.argument("count", type=int)
-@click.option("--force", is_flag=True, help="End them at once, in the middle of what they do.")
-@_nodes
-def remove(count: int, *, force: bool, nodes: list[str] | None) -> Request:
-    """Remove the COUNT users with the highest ids."""
-    return _on({"command": "remove", "count": count, "force": force}, nodes)
-
-
-@_verb("set")
-@click.argument("name", type=TEXT)
-@click.argument("value", type=TEXT)
-def set_(name: str, value: str) -> Request:
-    """Change a setting of the scenario, or an option such as user_rate."""
-    return {"command": "set", "name": name, "value": value}
-
-
-@_verb("pause")
-def pause() -> Request:
-    """Start no new users; those that have started go on."""
-    return {"command": "pause"}
-
-
-@_verb("resume")
-def resume() -> Request:
-    """Start users again, from where pause stopped."""
-    return {"command": "resume"}
-
-
-@_verb("rebalance")
-def rebalance() -> Request:
-    """Spread the users evenly over the nodes there are now."""
-    return {"command": "rebalance"}
-
-
-@_verb("stop", waits="Do not wait until all users have ended.")
-@click.option("--force", is_flag=True, help="At once, in the middle of what users do.")
-def stop(*, force: bool) -> Request:
-    """End the run."""
-    return {"command": "stop", "force": force}
-
-
-@_verb("status")
-def status() -> Request:
-    """Show the run, its users and operations."""
-    return {"command": "status"}
-
-
-@_verb("nodes")
-def nodes_() -> Request:
-    """Show the nodes, what each of them does and how it fares."""
-    return {"command": "nodes"}
-
-
-@_verb("runs")
-def runs() -> Request:
-    """List the runs, the latest first."""
-    return {"command": "runs"}
-
-
-@_verb("summary")
-@click.argument("run", type=TEXT, default="")
-def summary(run: str) -> Request:
-    """Show what RUN did, or the latest run."""
-    return {"command": "summary", "run": run}
-
-
-@_verb("watch")
-def watch() -> Request:
-    """Watch the run until it ends; q or Ctrl-C leaves it running."""
-    return {"command": "watch"}
+for _name, _kind in VERBS.items():
+    _add_verb(_name, (getdoc(_kind) or "").partition("\n\n")[0], _params_of(_kind))
+_add_verb("watch", "Watch the run until it ends; q or Ctrl-C leaves it running.", [])
 
 
 ABOUT = {

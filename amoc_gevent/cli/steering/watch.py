@@ -8,16 +8,16 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import click
 
 from amoc_gevent.cli.steering.asking import carry_out, has_colour, say_warning, with_warning
 from amoc_gevent.cli.steering.verbs import Asked
 from amoc_gevent.control.client import Control
+from amoc_gevent.core.views import WatchedLines, WatchedStatus
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
 
 OTHER_SCREEN = "\x1b[?1049h\x1b[?25l"
@@ -33,7 +33,7 @@ def watch(control: Control, *, as_json: bool) -> int:
 
     Returns an exit code: of a run that failed, 1.
     """
-    final = None
+    final: WatchedStatus | WatchedLines | None = None
     try:
         if as_json:
             final = _as_json(control)
@@ -47,8 +47,8 @@ def watch(control: Control, *, as_json: bool) -> int:
     if final is None:
         return EXIT_FINISHED
     if not as_json:
-        carry_out(Asked({"command": "summary", "run": final["run"]}), control)
-    return EXIT_FINISHED if final["ended"] == "finished" else EXIT_FAILED
+        carry_out(Asked({"command": "summary", "run": final.run}), control)
+    return EXIT_FINISHED if final.ended == "finished" else EXIT_FAILED
 
 
 def has_terminal() -> bool:
@@ -56,30 +56,34 @@ def has_terminal() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def _as_json(control: Control) -> dict[str, Any] | None:
+def _as_json(control: Control) -> WatchedStatus | None:
     with control.stream({"command": "watch", "form": "json"}) as stream:
         for part in stream:
-            click.echo(json.dumps(with_warning(part["status"], control), ensure_ascii=False))
-            if "ended" in part:
+            if not isinstance(part, WatchedStatus):
+                continue
+            click.echo(json.dumps(with_warning(part.status, control), ensure_ascii=False))
+            if part.ended is not None:
                 return part
     return None
 
 
-def _in_lines(control: Control) -> dict[str, Any] | None:
+def _in_lines(control: Control) -> WatchedLines | None:
     with control.stream({"command": "watch", "form": "lines"}) as stream:
         warned = False
         for part in stream:
+            if not isinstance(part, WatchedLines):
+                continue
             if control.warning and not warned:
                 say_warning(control)
             warned = bool(control.warning)
-            for line in part["lines"]:
+            for line in part.lines:
                 click.echo(line)
-            if "ended" in part:
+            if part.ended is not None:
                 return part
     return None
 
 
-def _on_terminal(control: Control) -> dict[str, Any] | None:
+def _on_terminal(control: Control) -> WatchedLines | None:
     """Draw the table until the run ends; return its last part, None when the person left."""
     with _events() as events:
         while True:
@@ -91,11 +95,12 @@ def _on_terminal(control: Control) -> dict[str, Any] | None:
             os.kill(os.getpid(), signal.SIGSTOP)  # as Ctrl-Z does, but with the screen given back
 
 
-RESIZED: dict[str, Any] = {"disturbed": "the terminal has another size"}
-SUSPENDED: dict[str, Any] = {"disturbed": "Ctrl-Z"}
+RESIZED = WatchedLines(("the terminal has another size",))
+SUSPENDED = WatchedLines(("Ctrl-Z",))
+"""What may disturb the drawing, in place of a part; told by identity."""
 
 
-def _until_disturbed(control: Control, events: int) -> dict[str, Any] | None:
+def _until_disturbed(control: Control, events: int) -> WatchedLines | None:
     """Draw for the terminal as large as it is now, until it is so no more or the run has ended."""
     columns, rows = shutil.get_terminal_size(SIZE)
     request = {"command": "watch", "form": "table", "width": columns, "height": rows - 1}
@@ -109,20 +114,22 @@ def _until_disturbed(control: Control, events: int) -> dict[str, Any] | None:
                 return None
             if stream.fileno() in ready:
                 for part in stream.receive():
-                    _draw(part["lines"], control.warning or HINT, columns, rows)
-                    if "ended" in part:
+                    if not isinstance(part, WatchedLines):
+                        continue
+                    _draw(part.lines, control.warning or HINT, columns, rows)
+                    if part.ended is not None:
                         return part
     return None
 
 
-def _told(numbers: bytes) -> dict[str, Any] | None:
+def _told(numbers: bytes) -> WatchedLines | None:
     """Return what signals ask for: to leave, to be suspended, to draw anew."""
     if signal.SIGINT in numbers or signal.SIGTERM in numbers:
         return None
     return SUSPENDED if signal.SIGTSTP in numbers else RESIZED
 
 
-def _draw(lines: list[str], hint: str, columns: int, rows: int) -> None:
+def _draw(lines: Sequence[str], hint: str, columns: int, rows: int) -> None:
     """Replace what the screen shows; the hint takes the last row."""
     hint = hint[: columns - 1]
     if has_colour():

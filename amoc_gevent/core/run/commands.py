@@ -1,51 +1,74 @@
-"""The verbs: what the command line, the console and signals ask the master to do."""
+"""The verbs: what the command line, the console and signals ask the master to do.
+
+Each is spelled once, here. Its name is that of its class, in small letters. Click's commands and
+the decoder of JSON requests are made from the fields; the first paragraph of the docstring is its
+help. In the metadata of a field, `help` explains it, `metavar` and `choices` are for click,
+`argument` has it follow the verb without a flag, and `hidden` keeps it off the command line.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from amoc_gevent.core.run.plan import Options
+from amoc_gevent.core.run.plan import STRATEGIES, Options
+
+_NODES = {"help": "Only on these nodes.", "metavar": "NAME,..."}
 
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """Start a run of `scenario` with users `first` to `last`.
+    """Start a run of SCENARIO with the users FIRST to LAST.
 
     `duration` (s) ends it gently, None lets it go on until it is stopped or all users ended.
-    `nodes` are those that shall take users, in that order; empty: all, in the order in which they
-    joined. `strategy` says how users are spread over them.
+    `nodes` take the users, in that order; empty: all, in the order in which they joined. `strategy`
+    says how users are spread over them.
     """
 
     scenario: str
     first: int
     last: int
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(
+        default_factory=dict, metadata={"help": "Set a setting.", "metavar": "NAME=VALUE"}
+    )
     options: Options = field(default_factory=Options)
-    duration: float | None = None
-    comment: str = ""
-    nodes: tuple[str, ...] = ()
-    strategy: str = ""
+    duration: float | None = field(
+        default=None, metadata={"help": "End gently after this time.", "metavar": "TIME"}
+    )
+    comment: str = field(default="", metadata={"help": "Goes into the summary."})
+    nodes: tuple[str, ...] = field(default=(), metadata=_NODES)
+    strategy: str = field(
+        default="",
+        metadata={"help": "How users are spread over nodes.", "choices": STRATEGIES},
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """Add `count` users, under the ids after the highest ever used; on `nodes`, or on all."""
+    """Add COUNT users, under the next ids.
+
+    Those are the ids after the highest ever used. Without `nodes`, all nodes take users.
+    """
 
     count: int
-    nodes: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = field(default=(), metadata=_NODES)
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Remove the `count` users with the highest ids, or all there are; of `nodes`, or of all."""
+    """Remove the COUNT users with the highest ids.
+
+    Where there are fewer, all are removed. Without `nodes`, they are those of all nodes.
+    """
 
     count: int
-    force: bool = False
-    nodes: tuple[str, ...] = ()
+    force: bool = field(
+        default=False, metadata={"help": "End them at once, in the middle of what they do."}
+    )
+    nodes: tuple[str, ...] = field(default=(), metadata=_NODES)
 
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """Change a setting of the scenario, or an option of the run, while it goes on.
+    """Change a setting of the scenario, or an option such as user_rate.
 
     A new `user_rate` is that of the users who are added from then on.
     """
@@ -56,48 +79,82 @@ class Set:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Start no new users until `Resume`; those that have started go on."""
+    """Start no new users; those that have started go on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Start users again, from where `Pause` stopped."""
+    """Start users again, from where pause stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rebalance:
-    """Spread the users evenly over all nodes of now, moving no more of them than need be."""
+    """Spread the users evenly over the nodes there are now.
+
+    No more of them move than need be.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the run: gently and after its stop time-out by force, or by force at once."""
+    """End the run.
 
-    force: bool = False
+    Gently, and after its stop time-out by force, or by force at once.
+    """
+
+    force: bool = field(
+        default=False, metadata={"help": "At once, in the middle of what users do."}
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Tell how the run and its users are."""
+    """Show the run, its users and operations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """Tell which nodes there are and how they fare."""
+    """Show the nodes, what each of them does and how it fares."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Tell which runs there were, the latest first."""
+    """List the runs, the latest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Return the summary of a run, of the latest where `run` is empty."""
+    """Show what RUN did, or the latest run.
 
-    run: str = ""
+    The answer to the `form` json is the summary, to text it is a report as wide as `width`, in
+    `colour` or without.
+    """
+
+    run: str = field(default="", metadata={"argument": True})
+    form: str = field(default="json", metadata={"hidden": True})
+    width: int = field(default=100, metadata={"hidden": True})
+    colour: bool = field(default=False, metadata={"hidden": True})
 
 
 Command = (
     Do | Add | Remove | Set | Pause | Resume | Rebalance | Stop | Status | Nodes | Runs | Summary
 )
+
+VERBS: dict[str, type[Command]] = {
+    kind.__name__.lower(): kind
+    for kind in (
+        Do,
+        Add,
+        Remove,
+        Set,
+        Pause,
+        Resume,
+        Rebalance,
+        Stop,
+        Status,
+        Nodes,
+        Runs,
+        Summary,
+    )
+}
+"""All commands by their names, in the order in which help lists them."""

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from math import isnan
 from typing import Literal
 
-Status = Literal["idle", "starting", "running", "stopping", "finished", "failed"]
+Status = Literal["idle", "starting", "running", "stopping", "finished", "failed", "lost"]
+"""`lost` is a past run whose process was gone before its end was stored."""
+
 OnUserError = Literal["repeat", "remove", "stop"]
 ON_USER_ERROR: tuple[OnUserError, ...] = ("repeat", "remove", "stop")
 OnNodeLoss = Literal["replace", "keep"]

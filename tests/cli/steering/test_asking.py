@@ -9,11 +9,16 @@ import pytest
 from amoc_gevent.cli.steering.asking import carry_out
 from amoc_gevent.cli.steering.verbs import Asked, asked_by
 from amoc_gevent.control.client import Control
+from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.status import status_of
 from amoc_gevent.errors import AmocError, ScenarioError, UsageError
+from amoc_gevent.output.summary import summary
+from tests.output.runs import full_run, run_of
 
 STARTED = {"run": "5f0c", "users": 2}
-GOOD = {"run": "5f0c", "failure": None, "failure_detail": ""}
-BAD = {"run": "5f0c", "failure": "init raised", "failure_detail": "Traceback ..."}
+GOOD = as_json(status_of(run_of(), 1, 0.0)) | {"run": "5f0c"}
+BAD = {**GOOD, "failure": "init raised", "failure_detail": "Traceback ..."}
+SUMMARY = summary(full_run())
 
 
 class Scripted(Control):
@@ -87,8 +92,8 @@ def test_json_is_the_answer_alone(capsys: pytest.CaptureFixture[str]) -> None:
     stopping = {"run": "5f0c", "status": "stopping", "force": False}
     carry_out(asked("stop --json"), Scripted(stopping, {**GOOD, "status": "finished"}))
     assert json.loads(capsys.readouterr().out) == {**stopping, "status": "finished"}
-    carry_out(asked("summary --json"), Scripted({"summary": {"schema": 1}}))
-    assert json.loads(capsys.readouterr().out) == {"schema": 1}
+    carry_out(asked("summary --json"), Scripted({"summary": SUMMARY}))
+    assert json.loads(capsys.readouterr().out) == SUMMARY
 
 
 def test_do_names_a_scenario_of_here_by_its_path_and_leaves_others_to_the_master(

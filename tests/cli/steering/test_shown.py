@@ -1,8 +1,13 @@
 """What people see of an answer: a line for what was done, aligned columns for lists."""
 
+from typing import Any
+
 import pytest
 
-from amoc_gevent.cli.steering.shown import columns, shown
+from amoc_gevent.cli.steering import shown as texts
+from amoc_gevent.cli.steering.shown import columns
+from amoc_gevent.core.answers import kind_of
+from amoc_gevent.core.jsons import from_json
 
 STATUS = {
     "run": "5f0c2a9b7d1e",
@@ -44,6 +49,11 @@ RUN = {
 }
 
 
+def shown(verb: str, result: dict[str, Any]) -> str:
+    """Return the text of the JSON object that answers `verb`."""
+    return texts.shown(from_json(kind_of(verb, result), result))
+
+
 def test_one_is_one() -> None:
     error = {"type": "ValueError", "place": "shop.py:3", "count": 1}
     last = shown("status", {**STATUS, "errors": [error]}).splitlines()[-1]
@@ -80,7 +90,7 @@ def test_one_is_one() -> None:
         ("summary", {"report": "\nshop finished\n\n"}, "shop finished"),
     ],
 )
-def test_an_answer_is_a_sentence(verb: str, result: dict[str, object], text: str) -> None:
+def test_an_answer_is_a_sentence(verb: str, result: dict[str, Any], text: str) -> None:
     assert shown(verb, result).startswith(text)
 
 

@@ -1,10 +1,13 @@
 """What is typed at the prompt becomes a request, help, or one line that says what is wrong."""
 
+import click
 import pytest
 
+from amoc_gevent.cli.run import run
 from amoc_gevent.cli.steering.verbs import Asked, asked_by, flags_of, verbs
 from amoc_gevent.control.requests import command_of
 from amoc_gevent.core.run.commands import (
+    VERBS,
     Add,
     Do,
     Nodes,
@@ -18,6 +21,7 @@ from amoc_gevent.core.run.commands import (
     Stop,
     Summary,
 )
+from amoc_gevent.core.run.options import OPTIONS, RUN_OPTIONS
 from amoc_gevent.core.run.plan import Options
 from amoc_gevent.errors import UsageError
 
@@ -135,3 +139,26 @@ def test_a_line_says_how_its_answer_is_taken(line: str, as_json: bool, wait: boo
 
     assert isinstance(asked, Asked)
     assert (asked.as_json, asked.wait) == (as_json, wait)
+
+
+@pytest.mark.parametrize("verb", [*verbs.commands])
+def test_the_help_of_every_option_of_every_verb_has_words(verb: str) -> None:
+    for option in verbs.commands[verb].params:
+        if isinstance(option, click.Option):
+            assert option.help, option.name
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_run_and_do_explain_an_option_of_a_run_with_the_same_words(name: str) -> None:
+    explained = {
+        option.help
+        for command in (run, verbs.commands["do"])
+        for option in command.params
+        if isinstance(option, click.Option) and option.name == name
+    }
+    assert explained == {RUN_OPTIONS[name].help}
+
+
+def test_each_command_is_a_verb_with_its_own_help() -> None:
+    assert set(VERBS) < set(verbs.commands)
+    assert all(command.help for command in verbs.commands.values())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from amoc_gevent.core.run.options import OPTIONS, changed_option
+from amoc_gevent.core.run.options import OPTIONS, RUN_OPTIONS, changed_option
 from amoc_gevent.core.run.plan import Options
 from amoc_gevent.errors import UsageError
 
@@ -51,3 +51,17 @@ def test_nonsense_is_a_usage_error_that_names_the_option(name: str, text: str, s
 
 def test_each_option_is_one_of_the_plans() -> None:
     assert set(OPTIONS) == set(Options.__slots__)
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("user_rate", "over all workers [20/s]."),
+        ("repeat_interval", "[60s]."),
+        ("repeat_num", "[0: no end]."),
+        ("on_user_error", "[repeat]."),
+        ("on_node_loss", "[replace]."),
+    ],
+)
+def test_the_help_of_an_option_ends_with_its_default(name: str, end: str) -> None:
+    assert RUN_OPTIONS[name].help.endswith(end)

@@ -1,0 +1,278 @@
+"""The summary of a run, typed: docs/metrics.md describes each field of its JSON document.
+
+Latencies are in µs, labels of times ISO 8601, rates a second.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from amoc_gevent.core.run.plan import Options, Status
+from amoc_gevent.core.views import Answer, UsersByState
+
+# Those that `Distribution` and its kin inherit from have no slots: two bases with slots cannot be
+# one, and they are few. Fields come in the order in which their JSON is written.
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The least, mean and greatest value, and percentiles."""
+
+    min: float
+    mean: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    p999: float
+    max: float
+
+
+@dataclass(frozen=True)
+class _Count:
+    count: int
+
+
+@dataclass(frozen=True)
+class _Unit:
+    unit: str
+
+
+@dataclass(frozen=True)
+class CountedDistribution(Distribution, _Count):
+    """A distribution and the number of its values."""
+
+
+@dataclass(frozen=True)
+class HistogramFigures(Distribution, _Count, _Unit):
+    """A scenario's own histogram, in its `unit`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigures:
+    """The run as it was asked for, and its times; fields as in `Run`."""
+
+    id: str
+    scenario: str
+    file: str
+    first: int
+    last: int
+    assigned: int
+    removed: int
+    status: Status
+    failure: str | None
+    comment: str
+    started_at: str | None
+    ended_at: str | None
+    duration_s: float
+    asked_duration_s: float | None
+    workers: int
+    settings: Mapping[str, str]
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class UserFigures:
+    """How many users were started, ran at the peak and failed, and the iterations of all."""
+
+    started: int
+    peak: int
+    failed: int
+    iterations: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperationSummary:
+    """One operation over the whole run; `error_groups` are counts by kind."""
+
+    count: int
+    errors: int
+    interrupted: int
+    rate: float
+    latency_us: Distribution
+    phases_us: Mapping[str, CountedDistribution]
+    error_groups: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class GaugeFigures:
+    """The last, lowest and highest level of a gauge."""
+
+    last: float
+    min: float
+    max: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnevenPair:
+    """The messages of a pair that lack one, or have one twice or out of order; as in `Balance`."""
+
+    sender: str = field(metadata={"json": "from"})
+    to: str
+    sent: int
+    delivered: int
+    lost: int
+    on_the_way: int
+    duplicated: int
+    reordered: int
+    delayed: int
+    bounced: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFigures:
+    """The tracked messages in sum, as in `Balance`, and the pairs that do not come out even.
+
+    `strays` were sent by nobody in the run.
+    """
+
+    sent: int
+    delivered: int
+    lost: int
+    on_the_way: int
+    duplicated: int
+    reordered: int
+    delayed: int
+    bounced: int
+    strays: int
+    pairs: int
+    pairs_uneven: int
+    uneven: tuple[UnevenPair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSummary:
+    """A group of users' exceptions, with the labels of the first and last time."""
+
+    type: str
+    place: str
+    message: str
+    count: int
+    first: str
+    last: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """Something of the run that is worth knowing."""
+
+    time: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClockFigures:
+    """How far a node's wall clock was behind the master's, within which bound; None: unknown."""
+
+    offset_us: int | None
+    bound_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHealth:
+    """A worker in its latest second; fields as in `Health`."""
+
+    node: str
+    worker: int
+    second: int
+    pid: int
+    cpu: float
+    timer_lag_us: int
+    pickup_lag_us: int
+    rss: int
+    descriptors: int
+    descriptor_limit: int
+    clock_step_s: float
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """The highest values of any worker: share of a core, µs, bytes, open descriptors."""
+
+    cpu: float
+    lag_us: int
+    rss: int
+    descriptors: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverloadedSeconds:
+    """In how many seconds the generator was at its limit; `total` counts lag or cpu."""
+
+    total: int
+    lag: int
+    cpu: int
+    clock: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealthFigures:
+    """How the generator fared; `verdict` is sentences."""
+
+    workers: tuple[WorkerHealth, ...]
+    worst: Worst
+    overloaded_seconds: OverloadedSeconds
+    pickup_lag_us: CountedDistribution
+    late_reports: int
+    verdict: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OperationSecond:
+    """One operation in one second."""
+
+    count: int
+    errors: int
+    interrupted: int
+    p50_us: float
+    p95_us: float
+    p99_us: float
+    max_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class SecondRow:
+    """One second of the run; `second` is since 1970, `marks` as in `Row`."""
+
+    second: int
+    time: str
+    elapsed_s: int
+    users: UsersByState
+    started: int
+    iterations: int
+    failed: int
+    operations: Mapping[str, OperationSecond]
+    counters: Mapping[str, int]
+    gauges: Mapping[str, float]
+    cpu: float
+    lag_us: int
+    marks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """All that is known of a run. `schema` is the version of this format."""
+
+    schema: int
+    run: RunFigures
+    users: UserFigures
+    operations: Mapping[str, OperationSummary]
+    counters: Mapping[str, int]
+    gauges: Mapping[str, GaugeFigures]
+    histograms: Mapping[str, HistogramFigures]
+    messages: MessageFigures | None
+    errors: tuple[ErrorSummary, ...]
+    events: tuple[EventLine, ...]
+    clocks: Mapping[str, ClockFigures]
+    health: HealthFigures
+    rows: tuple[SecondRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryAnswer(Answer):
+    """`summary` with `form` json."""
+
+    summary: RunSummary
