@@ -349,7 +349,7 @@ def test_a_worker_that_is_killed_after_the_lease_is_told_of(stage: Stage, tmp_pa
         master.acknowledge(0, lease=2.0)
 
     until_told(grant, lambda: running(master) == 5, "users under a lease")
-    [worker] = stage.node._crew.workers
+    [worker] = stage.node._supervisor.workers
     os.kill(worker.pid, signal.SIGSTOP)
     until(lambda: not worker.alive, "the end of the worker, which stands still")
 

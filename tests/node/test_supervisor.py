@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import gevent
 import pytest
 
 from amoc_gevent.core.messages import Failure, Health, Report, State, UserCounts
@@ -289,11 +290,34 @@ def test_after_the_lease_workers_are_killed_and_that_is_no_failure(
     stage.supervisor.kill_unresponsive(clock.now - 0.05)
     assert worker.outlawed
     stage.launcher.on_exit(worker)
-    assert stage.events == []
+    [(kind, text)] = stage.events
+    assert kind == "worker-lost"
+    assert text.endswith("was killed; what it had not reported is lost")
     assert stage.deaths == [0]
     assert (worker.state, worker.users) == ("stopped", UserCounts())
     stage.supervisor.keep_going()
     assert (0, 2) in stage.launcher.started
+
+
+def test_a_process_whose_place_the_next_one_took_is_not_missed(stage: Stage) -> None:
+    """Its last report comes after its end, and the next is started before anybody looks again."""
+    worker, _ = stage.ready()
+    assert worker.process is not None
+    worker.process.returncode = 0
+    waiting = gevent.spawn(stage.launcher.on_exit, worker)
+    gevent.idle()
+    stage.say(worker, "stopped")
+    stage.supervisor.keep_going()
+    assert worker.alive
+    until(lambda: waiting.dead, "the look for the last report to end")
+    assert stage.events == []
+    assert stage.launcher.started == [(0, 1), (1, 1), (0, 2)]
+
+
+def test_one_that_runs_is_not_started_beside_itself(stage: Stage) -> None:
+    worker, _ = stage.ready()
+    stage.supervisor._restart(worker)
+    assert stage.launcher.started == [(0, 1), (1, 1)]
 
 
 # Reports
