@@ -8,6 +8,7 @@ import gevent
 
 from amoc_gevent import clock
 from amoc_gevent.bus.sockets import SocketDirectory
+from amoc_gevent.control.outputs import run_feed
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.master import Master
 from amoc_gevent.node.node import Node
@@ -26,6 +27,7 @@ class LocalCluster:
         self.sockets = SocketDirectory()
         plans, reports = self.sockets.endpoint("plans"), self.sockets.endpoint("reports")
         self.master = Master(plans, reports)
+        self.feed = run_feed(self.master)
         self.node = Node(NODE, workers, (plans, reports), self.sockets, on_output)
 
     def __enter__(self) -> Self:
@@ -53,6 +55,7 @@ class LocalCluster:
 
     def close(self) -> None:
         """End all processes and sockets."""
+        self.feed.close()
         self.node.close()
         self.master.close()
         self.sockets.close()

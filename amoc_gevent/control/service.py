@@ -18,6 +18,7 @@ from amoc_gevent.core.run.commands import Command, Runs, Status, Summary
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.master.master import Master
+from amoc_gevent.output.feed import RunFeed
 from amoc_gevent.output.summary import summary
 from amoc_gevent.output.terminal.lines import Lines
 from amoc_gevent.output.terminal.report import print_summary
@@ -25,18 +26,16 @@ from amoc_gevent.output.terminal.table import table_lines
 
 log = logging.getLogger(__name__)
 
-AFTER_THE_SECOND = 0.25
-"""When a view is renewed: the reports of a second are in by then."""
-
 SIZES = {"width": (20, 1000, 100), "height": (5, 1000, 24)}
 """The least, the most and what is taken where a request does not say."""
 
 
 class MasterService:
-    """The requests that `master` answers."""
+    """The requests that `master` answers; views of its runs are renewed by `feed`."""
 
-    def __init__(self, master: Master) -> None:
+    def __init__(self, master: Master, feed: RunFeed) -> None:
         self._master = master
+        self._feed = feed
         self.services: dict[str, Service] = {"watch": self._watch, "summary": self._summary}
 
     def handle(self, command: Command) -> dict[str, object]:
@@ -86,11 +85,9 @@ class MasterService:
         self, run: Run, view: Callable[[], dict[str, object]]
     ) -> Iterator[dict[str, object]]:
         """Yield what `view` returns right after each second, and once more at the run's end."""
-        while run.active:
-            yield view()
-            left = (1.0 + AFTER_THE_SECOND - clock.steady() % 1.0) % 1.0
-            self._master.ended.wait(left or 1.0)
-        yield {**view(), "run": run.id, "ended": run.status}
+        for _ in self._feed.each_second(run):
+            ended = {} if run.active else {"run": run.id, "ended": run.status}
+            yield {**view(), **ended}
 
 
 class _Lines:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from amoc_gevent import clock
 from amoc_gevent.bus.sockets import Publisher
 from amoc_gevent.bus.topics import BEAT, PLAN
+from amoc_gevent.core.durable import Durable, Nothing
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import Beat, Event, Health, UserCounts, encode
-from amoc_gevent.core.pending import Nothing, Output
 from amoc_gevent.core.records import Events, Measured, Rows
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.plan import Plan
@@ -62,7 +62,7 @@ class Keeper:
         self._saved: object = None
         self._generation = store.look() if store is not None else 0
         self._checkpoint = clock.monotonic()
-        self._output: Output = Nothing()
+        self._output: Durable = Nothing()
         self.published = 0.0
         self.version = 0
         self.run: Run | None = None
@@ -113,7 +113,7 @@ class Keeper:
         self._events_saved, self._rows_saved = len(run.events), run.results.stored_rows
         self._operations_saved, self._saved = run.results.operations, _mark(run)
 
-    def attach(self, output: Output | None) -> None:
+    def attach(self, output: Durable | None) -> None:
         """Store what is pending of `output` with the figures; without one, nothing is pending."""
         self._output = output if output is not None else Nothing(self.pending())
 

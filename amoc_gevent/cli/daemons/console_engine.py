@@ -32,7 +32,7 @@ def console_engine(path: Path, workers: int) -> None:
     gevent.spawn(_wait_for_end_of_input, leave)
     with LocalCluster(workers, _print) as cluster:
         master = cluster.master
-        service = MasterService(master)
+        service = MasterService(master, cluster.feed)
         server = ControlServer(path, service.handle, service.services)
         leave.wait()
         if master.run is not None and master.run.active:
