@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc_gevent.core.units import (
+    counted,
     format_count,
     format_duration,
     format_us,
@@ -133,3 +134,11 @@ def test_microseconds_are_written_with_three_digits(us: float, text: str) -> Non
 )
 def test_counts_are_exact_and_fractions_short(count: float, text: str) -> None:
     assert format_count(count) == text
+
+
+def test_one_is_singular() -> None:
+    assert [counted(n, "second") for n in (0, 1, 1200)] == [
+        "0 seconds",
+        "1 second",
+        "1,200 seconds",
+    ]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from amoc_gevent.core.units import format_count, format_duration, format_us
+from amoc_gevent.core.units import counted, format_count, format_duration, format_us
 
 Result = dict[str, Any]
 
@@ -16,7 +16,7 @@ def shown(verb: str, result: Result) -> str:
 
 
 def _do(result: Result) -> str:
-    return f"run {result['run']}: {_counted(result['users'], 'user')}"
+    return f"run {result['run']}: {counted(result['users'], 'user')}"
 
 
 def _add(result: Result) -> str:
@@ -24,7 +24,7 @@ def _add(result: Result) -> str:
 
 
 def _remove(result: Result) -> str:
-    return f"removed {_counted(result['removed'], 'user')}"
+    return f"removed {counted(result['removed'], 'user')}"
 
 
 def _stop(result: Result) -> str:
@@ -50,18 +50,18 @@ def _status(result: Result) -> str:
     if result.get("kind") == "node":
         return _node_status(result)
     if result["status"] == "idle":
-        nodes = _counted(result["nodes"], "node")
+        nodes = counted(result["nodes"], "node")
         return f"idle, {nodes}: start a run with `do SCENARIO FIRST LAST`"
-    where = _counted(result["nodes"], "node")
+    where = counted(result["nodes"], "node")
     if result["workers"]:
-        workers = _counted(result["workers"], "worker")
+        workers = counted(result["workers"], "worker")
         where = workers if result["nodes"] == 1 else f"{workers} of {where}"
     elapsed = f"{result['elapsed_s']:g} s"
     state = result["status"] + (", paused" if result.get("paused") else "")
     head = f"{result['scenario']} {state}, {elapsed} on {where}"
     rows = [f"{head}; users: {_users(result['users'])}", *_operations(result["operations"])]
     rows += [
-        f"failed users: {_counted(e['count'], 'time')} {e['type']} at {e['place']}"
+        f"failed users: {counted(e['count'], 'time')} {e['type']} at {e['place']}"
         for e in result["errors"]
     ]
     if result["failure"]:
@@ -71,7 +71,7 @@ def _status(result: Result) -> str:
 
 def _node_status(result: Result) -> str:
     joined = "joined" if result["joined"] else "waiting for"
-    workers = _counted(result["workers"], "worker")
+    workers = counted(result["workers"], "worker")
     state = _state(result["state"])
     master = "the master of this home" if result["master"] is None else f"master {result['master']}"
     return f"node {result['name']}, {workers}: {joined} {master}, {state}"
@@ -190,10 +190,6 @@ def columns(rows: Iterable[Sequence[str]], left: int, *, last_left: bool = False
         ).rstrip()
         for row in table
     ]
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{format_count(number)} {what}{'' if number == 1 else 's'}"
 
 
 _SHOWN: dict[str, Callable[[Result], str]] = {
