@@ -1,8 +1,9 @@
 """The answers of the control socket as text for people: one function for each verb."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from amoc_gevent.core.columns import columns
 from amoc_gevent.core.units import counted, format_count, format_duration, format_us
 
 Result = dict[str, Any]
@@ -173,23 +174,6 @@ def _took(started: str | None, ended: str | None) -> str:
 
 def _summary(result: Result) -> str:
     return str(result["report"]).strip("\n")
-
-
-def columns(rows: Iterable[Sequence[str]], left: int, *, last_left: bool = False) -> list[str]:
-    """Return `rows` in aligned columns, the first `left` of them aligned at the left.
-
-    So is the last one where `last_left` says so.
-    """
-    table = [*rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    at_left = [at < left or (last_left and at == len(widths) - 1) for at in range(len(widths))]
-    return [
-        "  ".join(
-            cell.ljust(width) if leftwards else cell.rjust(width)
-            for cell, width, leftwards in zip(row, widths, at_left, strict=True)
-        ).rstrip()
-        for row in table
-    ]
 
 
 _SHOWN: dict[str, Callable[[Result], str]] = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from amoc_gevent.cli.steering.shown import columns, shown
+from amoc_gevent.cli.steering.shown import shown
 
 STATUS = {
     "run": "5f0c2a9b7d1e",
@@ -147,7 +147,3 @@ def test_runs_are_rows_with_when_and_how_long() -> None:
     assert " 1m 30s " in second
     assert "1,234,567" in second
     assert second.endswith("  before the fix")
-
-
-def test_columns_are_as_wide_as_their_widest_cell() -> None:
-    assert columns([("a", "1"), ("bcd", "23")], left=1) == ["a     1", "bcd  23"]
