@@ -82,10 +82,11 @@ class RunFeed:
         while self._failures:
             self._note("output-failed", self._failures.pop(0))
         seen = (run.id, len(run.events), run.active) if run is not None else None
-        ticks = _beat() != self._beat
+        beat = _beat()
+        ticks = beat != self._beat
         if seen == self._seen and not ticks:
             return
-        self._seen, self._beat = seen, _beat()
+        self._seen, self._beat = seen, beat
         for one in self._subscriptions:
             one.wake(run, ticks=ticks)
 

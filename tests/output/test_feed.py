@@ -1,5 +1,6 @@
 """The stream of run events: what an output is told, whatever the others do."""
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -297,6 +298,21 @@ def test_ticks_come_a_quarter_after_each_second(owner: Owner, now: list[float]) 
         now[0] = START + hundredths / 100
         owner.look()
     assert ticks == [START + second + AFTER_THE_SECOND for second in range(3)]
+
+
+def test_no_tick_is_lost_though_time_passes_while_one_is_looked_for(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = itertools.count(1)
+    monkeypatch.setattr(clock, "steady", lambda: START + next(passed) / 10)
+    seen: list[int] = []
+    told = Told()
+    told.tick = lambda now: seen.append(int(now - AFTER_THE_SECOND) - START)  # type: ignore[method-assign]
+    owner.feed.add(told)
+    owner.begin()
+    while not seen or seen[-1] < 20:
+        owner.event("five more")
+    assert seen == [*range(21)]
 
 
 def test_a_view_is_renewed_at_once_each_second_and_at_the_end(
