@@ -14,7 +14,6 @@ a value read there would silently miss `--set`.
 
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Any, TypeVar, cast, overload
 
 from amoc_gevent.core.run.options import OPTIONS
@@ -27,6 +26,7 @@ from amoc_gevent.core.setting import (
     duration,
     rate,
 )
+from amoc_gevent.core.suggestions import there_are
 from amoc_gevent.errors import UsageError
 
 __all__ = ["Setting", "SettingDescription", "declare", "duration", "get", "rate", "registry"]
@@ -121,9 +121,7 @@ class Registry:
     def _unknown(self, name: str) -> str:
         if not self._settings:
             return f"there is no setting {name}: the scenario declares none"
-        close = get_close_matches(name, self._settings, 1)
-        hint = f", did you mean {close[0]}? There are" if close else "; there are"
-        return f"there is no setting {name}{hint}: {', '.join(self._settings)}"
+        return f"there is no setting {name}{there_are(name, self._settings)}"
 
 
 registry = Registry()

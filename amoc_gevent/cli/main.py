@@ -8,7 +8,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
@@ -95,9 +94,12 @@ class Amoc(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or fail with the one that was probably meant."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
+            from amoc_gevent.core.suggestions import (  # noqa: PLC0415  # --help does not need it
+                did_you_mean,
+            )
+
             known = [name for name, lazy in COMMANDS.items() if not lazy.hidden]
-            close = get_close_matches(args[0], known, 1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+            hint = did_you_mean(args[0], known) or f"there are {', '.join(known)}"
             ctx.fail(f"there is no command {args[0]}; {hint}")
         return super().resolve_command(ctx, args)
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -16,9 +16,10 @@ import gevent
 from rich.console import Console, ConsoleDimensions
 
 from amoc_gevent import clock
-from amoc_gevent.cli.graphite import graphite_options
+from amoc_gevent.cli.outputs import output_options
 from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs, run_options
 from amoc_gevent.control.local import LocalCluster, opened_store
+from amoc_gevent.core.durable import DurableOutput
 from amoc_gevent.core.run.commands import Do, Stop
 from amoc_gevent.core.run.options import RUN_OPTIONS
 from amoc_gevent.core.run.plan import Options
@@ -37,16 +38,13 @@ from amoc_gevent.loading.catalogue import find
 from amoc_gevent.loading.places import resolved
 from amoc_gevent.master.master import Master
 from amoc_gevent.master.store import Store
-from amoc_gevent.output.graphite.follower import Graphite
-from amoc_gevent.output.graphite.target import Target
+from amoc_gevent.output.feed import RunFeed
+from amoc_gevent.output.kinds import Chosen
 from amoc_gevent.output.summary import check_writable, write
 from amoc_gevent.output.terminal.lines import Lines
 from amoc_gevent.output.terminal.report import print_summary
 from amoc_gevent.output.terminal.table import LiveTable
 from amoc_gevent.worker.health import descriptor_warning, raise_descriptor_limit
-
-AFTER_THE_SECOND = 0.25
-"""When the view is renewed: the reports of a second are in by then."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -85,7 +83,7 @@ Exit codes:
     "--summary", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the summary."
 )
 @click.option("--quiet", is_flag=True, help="Show nothing while it runs, nor at the end.")
-@graphite_options
+@output_options
 def run(
     scenario: str,
     first: int,
@@ -98,7 +96,7 @@ def run(
     comment: str,
     summary: Path | None,
     quiet: bool,
-    graphite: Target | None,
+    outputs: Mapping[str, Chosen],
     **options: float | str,
 ) -> int:
     """Load a service: run SCENARIO for the users FIRST to LAST on this machine.
@@ -138,16 +136,16 @@ def run(
         signals.stop(master)
         watched = master.run
         assert watched is not None  # noqa: S101  # its `do` was just answered
-        shown = _followed(graphite, watched, _printer(console))
+        deliver = _followed(outputs, cluster.feed, _printer(console))
         try:
-            _watch(master, console, quiet=quiet)
+            _watch(cluster, watched, console, quiet=quiet)
         except OSError as error:  # the pipe or the terminal was closed: go on as --quiet
             _mute(error)
             lost = quiet = True
             master.ended.wait()
         for number in STOP_SIGNALS:  # the run is over: nothing may keep it from being reported
             signal.signal(number, signal.SIG_IGN)
-        shown()
+        deliver()
     code = _conclude(watched, console, summary, quiet=quiet)
     return EXIT_FAILED if lost else code
 
@@ -161,29 +159,31 @@ def _output() -> Console:
 
 
 def _followed(
-    target: Target | None, watched: Run, say: Callable[[str], None]
+    outputs: Mapping[str, Chosen], feed: RunFeed, say: Callable[[str], None]
 ) -> Callable[[], None]:
-    """Send the run to Graphite, if one was named, and return what ends that.
+    """Tell the outputs of the run, and return what has them deliver the rest.
 
-    `say` prints a line. What Graphite may lack in the end, and the interval of the end, is kept for
-    the next run: carbon has one point for each interval, which is then that of both.
+    `say` prints a line. What a durable output may not have delivered is kept for the next run: in
+    Graphite an interval has one point, and two runs can share an interval.
     """
-    if target is None:
-        return lambda: None
-    graph = Graphite(target, lambda line: say(f"amoc: {line}"))
-    try:
-        store = Store(Home.current().make().path / target.file)
-        graph.follow(watched, store.pending())
-    except (AmocError, sqlite3.Error):  # no place to keep anything in: the run is what counts
-        graph.follow(watched)
-        return graph.finish
+    kept: list[tuple[DurableOutput, Store]] = []
+    for name, chosen in outputs.items():
+        output = chosen.open(lambda line: say(f"amoc: {line}"))
+        stored = None
+        if isinstance(output, DurableOutput):
+            with suppress(AmocError, sqlite3.Error):  # no place to keep it: the run is what counts
+                store = Store(Home.current().make().path / chosen.file)
+                stored = store.pending()
+                kept.append((output, store))
+        feed.add(output, name, stored)
 
-    def finish() -> None:
-        graph.finish()
-        with store, suppress(sqlite3.Error, OSError, AmocError):
-            store.save_nodes((), graph.pending())
+    def deliver() -> None:
+        feed.close()
+        for output, store in kept:
+            with store, suppress(sqlite3.Error, OSError, AmocError):
+                store.save_nodes((), output.pending())
 
-    return finish
+    return deliver
 
 
 def _mute(error: OSError) -> None:
@@ -242,25 +242,20 @@ class _Signals:
             self._master.handle(Stop(force=self.came > 1))
 
 
-def _watch(master: Master, console: Console, *, quiet: bool) -> None:
+def _watch(cluster: LocalCluster, watched: Run, console: Console, *, quiet: bool) -> None:
     """Show the run once a second until it has ended."""
-    watched = master.run
-    assert watched is not None  # noqa: S101  # its `do` was just answered
     if quiet:
-        master.ended.wait()
+        cluster.master.ended.wait()
     elif console.is_terminal and not console.is_dumb_terminal:
         with LiveTable(console) as table:
-            _update_each_second(master, watched, table)
+            _update_each_second(cluster.feed, watched, table)
     else:
-        _update_each_second(master, watched, Lines(sys.stdout))
+        _update_each_second(cluster.feed, watched, Lines(sys.stdout))
 
 
-def _update_each_second(master: Master, watched: Run, view: View) -> None:
-    while True:
+def _update_each_second(feed: RunFeed, watched: Run, view: View) -> None:
+    for _ in feed.each_second(watched):
         view.update(watched, clock.steady())
-        if master.ended.wait((1.0 + AFTER_THE_SECOND - clock.steady() % 1.0) % 1.0 or 1.0):
-            view.update(watched, clock.steady())
-            return
 
 
 def _conclude(done: Run, console: Console, summary: Path | None, *, quiet: bool) -> int:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from amoc_gevent import settings
+from amoc_gevent.core.columns import columns
 from amoc_gevent.loading import catalogue, loader
 from amoc_gevent.loading.places import shown
 from amoc_gevent.settings import SettingDescription
@@ -28,9 +29,8 @@ def scenarios(as_json: bool) -> None:
     if not found:
         click.echo("There are no scenarios here: one is a file such as scenarios/hello.py")
         return
-    widest = max(len(scenario.name) for scenario in found)
-    for scenario in found:
-        click.echo(f"{scenario.name:<{widest}}  {scenario.summary}".rstrip())
+    for line in columns([(scenario.name, scenario.summary) for scenario in found], left=2):
+        click.echo(line)
 
 
 @click.command()

@@ -12,12 +12,11 @@ from gevent.event import Event as Flag
 
 from amoc_gevent import http, metrics, settings
 from amoc_gevent.cli.params import pairs
-from amoc_gevent.core.units import format_us
+from amoc_gevent.core.units import counted, format_us
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_INTERRUPTED
 from amoc_gevent.http import Exchange
 from amoc_gevent.loading.catalogue import find
 from amoc_gevent.loading.loader import Scenario, load, place_of, trimmed_traceback
-from amoc_gevent.output.verdict import counted
 from amoc_gevent.user import UserGreenlet
 from amoc_gevent.worker.scheduler import run_start
 from amoc_gevent.worker.watchdog import Watchdog

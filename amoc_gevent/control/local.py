@@ -8,6 +8,7 @@ import gevent
 
 from amoc_gevent import clock
 from amoc_gevent.bus.sockets import SocketDirectory
+from amoc_gevent.control.outputs import run_feed
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.local_store import LocalStore
@@ -22,7 +23,7 @@ class LocalCluster:
     """The same master and node as on many machines, over ipc sockets; leaves nothing behind.
 
     `on_output` gets each line that a worker writes. `store`, if any, keeps its runs and is closed
-    with it.
+    with it. What the outputs of `feed` leave is not kept there.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class LocalCluster:
         self.sockets = SocketDirectory()
         plans, reports = self.sockets.endpoint("plans"), self.sockets.endpoint("reports")
         self.master = Master(plans, reports, store=store)
+        self.feed = run_feed(self.master, keep=False)
         self.node = Node(NODE, workers, MasterAddress(plans, reports), self.sockets, on_output)
 
     def __enter__(self) -> Self:
@@ -62,6 +64,7 @@ class LocalCluster:
 
     def close(self) -> None:
         """End all processes and sockets."""
+        self.feed.close()
         self.node.close()
         self.master.close()
         self.sockets.close()

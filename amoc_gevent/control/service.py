@@ -25,6 +25,7 @@ from amoc_gevent.core.views import (
 )
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.master.master import Master
+from amoc_gevent.output.feed import RunFeed
 from amoc_gevent.output.terminal.lines import Lines
 from amoc_gevent.output.terminal.table import table_lines
 
@@ -32,21 +33,13 @@ Watched = WatchedStatus | WatchedLines
 
 log = logging.getLogger(__name__)
 
-AFTER_THE_SECOND = 0.25
-"""When a view is renewed: the reports of a second are in by then."""
-
-
-log = logging.getLogger(__name__)
-
-AFTER_THE_SECOND = 0.25
-"""When a view is renewed: the reports of a second are in by then."""
-
 
 class MasterService:
-    """The requests that `master` answers."""
+    """The requests that `master` answers; views of its runs are renewed by `feed`."""
 
-    def __init__(self, master: Master) -> None:
+    def __init__(self, master: Master, feed: RunFeed) -> None:
         self._master = master
+        self._feed = feed
         self.services: dict[str, Service] = {"watch": self._watch}
 
     def handle(self, command: Command) -> Answer:
@@ -90,11 +83,8 @@ class MasterService:
 
     def _each_second(self, run: Run, view: Callable[[], Watched]) -> Iterator[Watched]:
         """Yield what `view` returns right after each second, and once more at the run's end."""
-        while run.active:
-            yield view()
-            left = (1.0 + AFTER_THE_SECOND - clock.steady() % 1.0) % 1.0
-            self._master.ended.wait(left or 1.0)
-        yield replace(view(), run=run.id, ended=run.status)
+        for _ in self._feed.each_second(run):
+            yield view() if run.active else replace(view(), run=run.id, ended=run.status)
 
 
 class _Lines:

@@ -86,6 +86,11 @@ def format_count(count: float) -> str:
     return _three_digits(count)
 
 
+def counted(count: float, what: str) -> str:
+    """Return a count with its noun: "1 second" or "1,200 seconds"."""
+    return f"{format_count(count)} {what}" + ("" if count == 1 else "s")
+
+
 def _three_digits(value: float) -> str:
     """Return `value` with as many decimals as make three digits, none above 100."""
     size = abs(value)

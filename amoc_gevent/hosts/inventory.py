@@ -8,9 +8,9 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
+from amoc_gevent.core.suggestions import did_you_mean
 from amoc_gevent.errors import UsageError
 
 MASTER, NODES, ALL = "amoc-master", "amoc-nodes", "amoc"
@@ -186,8 +186,8 @@ def _variable(text: str, where: str) -> tuple[str, str]:
 
 
 def _meant(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, 1)
-    return f", did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+    meant = did_you_mean(name, known)
+    return f", {meant}" if meant else f"; there are {', '.join(known)}"
 
 
 def _whole(machines: list[Machine], shared: dict[str, dict[str, str]], path: Path) -> Inventory:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
+from amoc_gevent.core.units import counted
 from amoc_gevent.errors import AmocError
 from amoc_gevent.hosts.inventory import Machine
 
@@ -73,5 +74,4 @@ def summary_line(outcomes: Sequence[Outcome], *, check: bool) -> str:
     parts = [f"{changed} {'would change' if check else 'changed'}"]
     parts.append(f"{len(outcomes) - changed - len(failed)} as they were")
     parts.append(f"{len(failed)} failed: {', '.join(failed)}" if failed else "none failed")
-    count = len(outcomes)
-    return f"{count} host{'' if count == 1 else 's'}: {', '.join(parts)}"
+    return f"{counted(len(outcomes), 'host')}: {', '.join(parts)}"

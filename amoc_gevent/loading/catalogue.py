@@ -5,10 +5,10 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
+from amoc_gevent.core.suggestions import there_are
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.loading.places import PACKAGE, shown
 
@@ -244,6 +244,4 @@ def _nothing(name: str, directories: Sequence[Path] | None) -> str:
     else:
         problem = f"there is no scenario {name}, and no directory {DIRECTORY} here: give a path"
     problem = ", and ".join([problem, *bars])
-    close = get_close_matches(Path(name).stem, known, 1)
-    hint = f", did you mean {close[0]}? There are" if close else "; there are"
-    return problem + (f"{hint}: {', '.join(known)}" if known else "")
+    return problem + there_are(Path(name).stem, known)

@@ -8,7 +8,6 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.abc import Loader
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +16,7 @@ from typing import Any
 from greenlet import GreenletExit
 
 from amoc_gevent import settings
+from amoc_gevent.core.suggestions import did_you_mean
 from amoc_gevent.errors import AmocError, ScenarioError, UsageError
 from amoc_gevent.loading import requirements
 from amoc_gevent.loading.catalogue import Listed, find, listing, name_of
@@ -179,8 +179,8 @@ def _check(module: ModuleType, name: str, path: Path) -> None:
     if callback is None:
         if name == "terminate":
             return
-        close = get_close_matches(name, [n for n in vars(module) if n not in _CALLBACKS], 1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
+        meant = did_you_mean(name, [n for n in vars(module) if n not in _CALLBACKS])
+        hint = f" ({meant})" if meant else ""
         raise ScenarioError(f"{shown(path)}:1: a scenario must define {_FORMS[name]}{hint}")
     if not callable(callback):
         raise ScenarioError(f"{shown(path)}:1: {name} must be a function, {_FORMS[name]}")

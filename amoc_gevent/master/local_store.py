@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from amoc_gevent import clock
-from amoc_gevent.core.pending import NOTHING, Pending
+from amoc_gevent.core.durable import NOTHING, Pending
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.master.database import StoreError, code_of

@@ -14,8 +14,8 @@ from gevent.lock import BoundedSemaphore
 from amoc_gevent import clock
 from amoc_gevent.bus.sockets import Keys, Publisher, Puller
 from amoc_gevent.bus.topics import code_topic
+from amoc_gevent.core.durable import Durable
 from amoc_gevent.core.listing import nodes_of
-from amoc_gevent.core.pending import Output
 from amoc_gevent.core.run import commands, lifecycle, planning
 from amoc_gevent.core.run.changes import Change, NewEvent, PlanChange
 from amoc_gevent.core.run.nodes import NodeView
@@ -93,6 +93,7 @@ class Master:
         self._saver = RunSaver(self._registry, store)
         self._state = RunState(self._publisher, self._registry, self._saver)
         self._reception = Reception(self._puller, self._publisher, self._registry, self._state)
+        self._subscribers: list[Callable[[], None]] = []
         self._code_told = 0.0
         self._saved = 0.0
         self._setting = BoundedSemaphore()
@@ -166,9 +167,17 @@ class Master:
             raise UsageError(f"a master does not answer {type(command).__name__.lower()}")
         return handler(command)
 
-    def attach(self, output: Output | None) -> None:
+    def attach(self, output: Durable | None) -> None:
         """Store what is pending of `output` with each run; without one, nothing is pending."""
         self._saver.attach(output)
+
+    def subscribe(self, look: Callable[[], None]) -> None:
+        """Call `look` at each tick, for it to see what changed; it must not wait."""
+        self._subscribers.append(look)
+
+    def note(self, kind: str, text: str) -> None:
+        """Record an event of the present run, if there is one."""
+        self._state.event(kind, text)
 
     def pending(self) -> dict[str, bytes]:
         """Return what an earlier master's output left, by its keys."""
@@ -190,10 +199,11 @@ class Master:
 
     def _tick(self) -> None:
         while True:
-            try:
-                self._do_what_is_due()
-            except Exception:  # the boundary around what one moment brings: the next one comes
-                log.exception("a moment of the master failed")
+            for step in (self._do_what_is_due, *self._subscribers):
+                try:
+                    step()
+                except Exception:  # the boundary around what one moment brings: the next one comes
+                    log.exception("a moment of the master failed")
             gevent.sleep(TICK_S)
 
     def _do_what_is_due(self) -> None:

@@ -9,9 +9,9 @@ import sqlite3
 from contextlib import suppress
 
 from amoc_gevent import clock
+from amoc_gevent.core.durable import Durable, Nothing
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import Health, UserCounts
-from amoc_gevent.core.pending import Nothing, Output
 from amoc_gevent.core.records import Events, Measured, Rows
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
@@ -53,7 +53,7 @@ class RunSaver:
         self._saved: object = None
         self._generation = store.look() if store is not None else 0
         self._checkpoint = clock.monotonic()
-        self._output: Output = Nothing()
+        self._output: Durable = Nothing()
 
     def left(self) -> Run | None:
         """Hold the run that went on when the last master ended, if any, and return it."""
@@ -107,7 +107,7 @@ class RunSaver:
         self._events_saved, self._rows_saved = len(run.events), run.results.stored_rows
         self._operations_saved, self._saved = run.results.operations, _mark(run)
 
-    def attach(self, output: Output | None) -> None:
+    def attach(self, output: Durable | None) -> None:
         """Store what is pending of `output` with the figures; without one, nothing is pending."""
         self._output = output if output is not None else Nothing(self.pending())
 

@@ -4,7 +4,7 @@ from collections.abc import Container
 
 from amoc_gevent.core.measure.results import CPU_LIMIT, LAG_LIMIT_US
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.units import format_count, format_us
+from amoc_gevent.core.units import counted, format_count, format_us
 from amoc_gevent.output.terminal.figures import overload_of, rows_of
 
 DESCRIPTORS_SHARE = 0.9
@@ -33,11 +33,6 @@ def verdict(run: Run) -> list[str]:
         _refused(run),
     )
     return [sentence for sentence in sentences if sentence]
-
-
-def counted(count: int, what: str) -> str:
-    """Return "1 second" or "1,200 seconds"."""
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def marks_in_words(marks: Container[str]) -> list[str]:

@@ -9,6 +9,7 @@ import gevent
 from amoc_gevent import clock
 from amoc_gevent.core.measure.histogram import Histogram
 from amoc_gevent.core.messages import Health
+from amoc_gevent.core.units import counted
 
 TIMER_S = 0.1
 SPAN_MIN_NS = 500_000_000
@@ -38,11 +39,10 @@ def descriptor_warning(users: int, workers: int, limit: int) -> str | None:
     wanted = -(-users // workers) + RESERVED_DESCRIPTORS
     if wanted <= limit:
         return None
-    where = "1 worker" if workers == 1 else f"{workers} workers"
     return (
-        f"{users} users on {where} want {wanted} descriptors each where every user holds "
-        f"a connection, but the limit is {limit}: raise it (ulimit -Hn {wanted}), or take more "
-        "workers or fewer users"
+        f"{users} users on {counted(workers, 'worker')} want {wanted} descriptors each where every "
+        f"user holds a connection, but the limit is {limit}: raise it (ulimit -Hn {wanted}), or "
+        "take more workers or fewer users"
     )
 
 

@@ -33,7 +33,8 @@ def service(*, readable: bool = True) -> MasterService:
         runs = RunList((RunLine(run.id, run.scenario, run.status),))
         return IdleStatus("idle", 3) if isinstance(command, Status) else runs
 
-    return MasterService(cast("Any", SimpleNamespace(find_run=find_run, handle=handle)))
+    master = SimpleNamespace(find_run=find_run, handle=handle)
+    return MasterService(cast("Any", master), cast("Any", None))
 
 
 def test_a_summary_is_answered_as_every_command_is() -> None:

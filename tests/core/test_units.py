@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc_gevent.core.units import (
+    counted,
     format_count,
     format_duration,
     format_us,
@@ -141,3 +142,11 @@ def test_counts_are_exact_and_fractions_short(count: float, text: str) -> None:
 def test_a_number_without_bounds_is_refused(parse: Callable[[str], float]) -> None:
     with pytest.raises(ValueError, match="is too great a number"):
         parse("9" * 400)
+
+
+def test_one_is_singular() -> None:
+    assert [counted(n, "second") for n in (0, 1, 1200)] == [
+        "0 seconds",
+        "1 second",
+        "1,200 seconds",
+    ]

@@ -15,10 +15,10 @@ import msgpack
 import pytest
 
 from amoc_gevent import clock
+from amoc_gevent.core.durable import Pending
 from amoc_gevent.core.jsons import as_json
 from amoc_gevent.core.measure.snapshot import Operation, Snapshot
 from amoc_gevent.core.messages import Ack, UserCounts, encode
-from amoc_gevent.core.pending import Pending
 from amoc_gevent.core.run.commands import Add, Rebalance, Status, Stop
 from amoc_gevent.core.run.lifecycle import moving
 from amoc_gevent.core.run.placement import Share, own_shares, shares_of

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from amoc_gevent import clock
+from amoc_gevent.core.durable import Pending
 from amoc_gevent.core.jsons import as_json
 from amoc_gevent.core.measure.snapshot import Operation, Snapshot
 from amoc_gevent.core.messages import Event
-from amoc_gevent.core.pending import Pending
 from amoc_gevent.core.run.commands import Add, Runs, Set, Status, Stop
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError

@@ -4,7 +4,7 @@ import pytest
 
 from amoc_gevent.core.messages import Event
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.output.verdict import counted, marks_in_words, verdict
+from amoc_gevent.output.verdict import marks_in_words, verdict
 from tests.output.runs import START, add, run_of
 
 
@@ -86,14 +86,6 @@ def test_marks_are_put_in_few_words() -> None:
     assert marks_in_words(("clock", "cpu", "lag")) == [
         "the generator is overloaded (lag above 50 ms, CPU above 90%)",
         "the wall clock was stepped",
-    ]
-
-
-def test_one_is_singular() -> None:
-    assert [counted(n, "second") for n in (0, 1, 1200)] == [
-        "0 seconds",
-        "1 second",
-        "1,200 seconds",
     ]
 
 

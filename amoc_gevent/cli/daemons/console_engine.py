@@ -33,7 +33,7 @@ def console_engine(path: Path, workers: int) -> None:
     store = opened_store(lambda line: _print(f"amoc: {line}"))
     with LocalCluster(workers, _print, store) as cluster:
         master = cluster.master
-        service = MasterService(master)
+        service = MasterService(master, cluster.feed)
         server = ControlServer(path, service.handle, service.services)
         leave.wait()
         if master.run is not None and master.run.active:

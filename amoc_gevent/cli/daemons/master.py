@@ -1,14 +1,14 @@
 """`amoc master`: the daemon that holds the plan, and whom all commands go to."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from amoc_gevent.cli.graphite import graphite_options
+from amoc_gevent.cli.outputs import output_options
 from amoc_gevent.cli.params import DURATION, PORTS, needs
 from amoc_gevent.control.background import start
 from amoc_gevent.core.views import MasterDaemon
@@ -18,7 +18,7 @@ from amoc_gevent.errors import AmocError, UsageError
 
 if TYPE_CHECKING:
     from amoc_gevent.master.master import Master
-    from amoc_gevent.output.graphite.target import Target
+    from amoc_gevent.output.kinds import Chosen
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ STOP_PATIENCE_S = 10.0
 @click.option(
     "--log-file", type=click.Path(path_type=Path), help="Where --foreground logs instead."
 )
-@graphite_options
+@output_options
 def master(
     bind: str | None,
     port: int | None,
@@ -52,7 +52,7 @@ def master(
     insecure: bool,
     foreground: bool,
     log_file: Path | None,
-    graphite: "Target | None",
+    outputs: "Mapping[str, Chosen]",
 ) -> None:
     """Start the master of this home (AMOC_HOME) in the background.
 
@@ -71,9 +71,10 @@ def master(
     ports = (PORTS[0] if port is None else port, PORTS[1] if reports_port is None else reports_port)
     asked = Asked(bind, ports, lease, insecure)
     if foreground:
-        _serve(home, asked, graphite, log_file=log_file)
+        _serve(home, asked, outputs, log_file=log_file)
         return
-    told = start(home, "master", [*asked.arguments(), *(graphite.arguments() if graphite else [])])
+    options = [option for one in outputs.values() for option in one.arguments()]
+    told = start(home, "master", [*asked.arguments(), *options])
     if insecure:
         click.echo(f"amoc: {asked.warning()}", err=True)
     assert isinstance(told, MasterDaemon)  # noqa: S101  # a master was started
@@ -115,29 +116,31 @@ class Asked(NamedTuple):
         return f"--insecure: whoever reaches {self.bind} {can}"
 
 
-def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Path | None) -> None:
+def _serve(
+    home: Home, asked: Asked, outputs: "Mapping[str, Chosen]", *, log_file: Path | None
+) -> None:
     """Be the master until a signal or a request ends it.
 
     A run that goes on then is left as it is, for the next master to go on with.
     """
-    from amoc_gevent.control.server import ControlServer  # noqa: PLC0415  # it loads gevent
+    from amoc_gevent.control.outputs import run_feed  # noqa: PLC0415  # it loads gevent
+    from amoc_gevent.control.server import ControlServer  # noqa: PLC0415
     from amoc_gevent.control.service import MasterService  # noqa: PLC0415
     from amoc_gevent.daemon.daemon import Daemon  # noqa: PLC0415
-    from amoc_gevent.output.log import Diary  # noqa: PLC0415  # the daemon's alone:
+    from amoc_gevent.output.log import RunLog  # noqa: PLC0415
     from amoc_gevent.worker.health import raise_descriptor_limit  # noqa: PLC0415
 
     with (
         Daemon(home, "master", log_file) as daemon,
         compose(home, asked) as composed,
-        _shown_in(graphite, composed),
+        closing(run_feed(composed, {"log": RunLog(), **outputs}, log.warning)) as feed,
     ):
         raise_descriptor_limit()
         if asked.insecure:
             log.warning("%s", asked.warning())
         run = composed.run.id if composed.run is not None and composed.run.active else None
         where = composed.endpoints if asked.bind is not None else None
-        diary = Diary(composed)
-        service = MasterService(composed)
+        service = MasterService(composed, feed)
         services = {
             **service.services,
             **daemon.services(
@@ -152,7 +155,6 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
         daemon.ready(f"{_where(where)}{goes_on}")
         daemon.wait()
         server.close()
-        diary.close()
 
 
 @contextmanager
@@ -185,24 +187,6 @@ def compose(home: Home, asked: Asked) -> Iterator["Master"]:
         )
         stack.callback(found.close)
         yield found
-
-
-@contextmanager
-def _shown_in(target: "Target | None", composed: "Master") -> Iterator[None]:
-    """Send each run of the master to Graphite, if there is one, until the end of the block."""
-    if target is None:
-        composed.attach(None)
-        yield
-        return
-    from amoc_gevent.output.graphite.follower import Graphite  # noqa: PLC0415  # it loads gevent
-
-    graph = Graphite(target, log.warning)
-    graph.follow_all(lambda: composed.run, composed.pending())
-    composed.attach(graph)
-    try:
-        yield
-    finally:
-        graph.finish()
 
 
 def _may_end(composed: "Master", *, force: bool) -> None:

@@ -16,6 +16,7 @@ from amoc_gevent import clock
 from amoc_gevent.cli.params import PORTS, TEXT, needs
 from amoc_gevent.control.background import start
 from amoc_gevent.control.client import Control
+from amoc_gevent.core.units import counted
 from amoc_gevent.core.views import Answer, NodeStatus
 from amoc_gevent.daemon import keys
 from amoc_gevent.daemon.home import Home
@@ -145,8 +146,7 @@ def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path 
                 **daemon.services(lambda force: _may_end(composed, force=force), daemon.as_node),
             }
             server = ControlServer(home.socket("node"), no_command, services)
-            of = f"{workers} worker{'' if workers == 1 else 's'}"
-            daemon.ready(f"{name}, {of}, for {where.name}")
+            daemon.ready(f"{name}, {counted(workers, 'worker')}, for {where.name}")
             daemon.wait()
             composed.leave(LEAVE_PATIENCE_S)
             server.close()

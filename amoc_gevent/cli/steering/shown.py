@@ -1,9 +1,10 @@
 """The answers as text for people: one function for each kind of them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from amoc_gevent.core.units import format_count, format_duration, format_us
+from amoc_gevent.core.columns import columns
+from amoc_gevent.core.units import counted, format_count, format_duration, format_us
 from amoc_gevent.core.views import (
     Added,
     Answer,
@@ -33,7 +34,7 @@ def shown(answer: Answer) -> str:
 
 
 def _started(answer: Started) -> str:
-    return f"run {answer.run}: {_counted(answer.users, 'user')}"
+    return f"run {answer.run}: {counted(answer.users, 'user')}"
 
 
 def _added(answer: Added) -> str:
@@ -41,7 +42,7 @@ def _added(answer: Added) -> str:
 
 
 def _removed(answer: Removed) -> str:
-    return f"removed {_counted(answer.removed, 'user')}"
+    return f"removed {counted(answer.removed, 'user')}"
 
 
 def _changed(answer: Changed) -> str:
@@ -64,20 +65,20 @@ def _rebalanced(answer: Rebalanced) -> str:
 
 
 def _idle(answer: IdleStatus) -> str:
-    nodes = _counted(answer.nodes, "node")
+    nodes = counted(answer.nodes, "node")
     return f"idle, {nodes}: start a run with `do SCENARIO FIRST LAST`"
 
 
 def _run_status(answer: RunStatus) -> str:
-    where = _counted(answer.nodes, "node")
+    where = counted(answer.nodes, "node")
     if answer.workers:
-        workers = _counted(answer.workers, "worker")
+        workers = counted(answer.workers, "worker")
         where = workers if answer.nodes == 1 else f"{workers} of {where}"
     state = answer.status + (", paused" if answer.paused else "")
     head = f"{answer.scenario} {state}, {answer.elapsed_s:g} s on {where}"
     rows = [f"{head}; users: {_users(answer.users)}", *_operations(answer.operations)]
     rows += [
-        f"failed users: {_counted(one.count, 'time')} {one.type} at {one.place}"
+        f"failed users: {counted(one.count, 'time')} {one.type} at {one.place}"
         for one in answer.errors
     ]
     if answer.failure:
@@ -87,7 +88,7 @@ def _run_status(answer: RunStatus) -> str:
 
 def _node_status(answer: NodeStatus) -> str:
     joined = "joined" if answer.joined else "waiting for"
-    workers = _counted(answer.workers, "worker")
+    workers = counted(answer.workers, "worker")
     master = "the master of this home" if answer.master is None else f"master {answer.master}"
     return f"node {answer.name}, {workers}: {joined} {master}, {_state(answer.state)}"
 
@@ -187,27 +188,6 @@ def _took(started: str | None, ended: str | None) -> str:
 
 def _report(answer: TextReport) -> str:
     return answer.report.strip("\n")
-
-
-def columns(rows: Iterable[Sequence[str]], left: int, *, last_left: bool = False) -> list[str]:
-    """Return `rows` in aligned columns, the first `left` of them aligned at the left.
-
-    So is the last one where `last_left` says so.
-    """
-    table = [*rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    at_left = [at < left or (last_left and at == len(widths) - 1) for at in range(len(widths))]
-    return [
-        "  ".join(
-            cell.ljust(width) if leftwards else cell.rjust(width)
-            for cell, width, leftwards in zip(row, widths, at_left, strict=True)
-        ).rstrip()
-        for row in table
-    ]
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{format_count(number)} {what}{'' if number == 1 else 's'}"
 
 
 _SHOWN: dict[type, Callable[[Any], str]] = {

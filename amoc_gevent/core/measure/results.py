@@ -223,6 +223,11 @@ class Results:
             observer(second, found.snapshot, found.health, found.users)
         self._observers.append(observer)
 
+    def unwatch(self, observer: Observer) -> None:
+        """Tell `observer` nothing more."""
+        if observer in self._observers:
+            self._observers.remove(observer)
+
     def collect(
         self, second: int, snapshot: Snapshot, health: Iterable[Health], users: UserCounts
     ) -> None:
@@ -253,7 +258,7 @@ class Results:
 
         A report for a second that is already closed counts in the totals, not in its row.
         """
-        for observer in self._observers:
+        for observer in (*self._observers,):  # one that fails goes
             observer(second, snapshot, health, users)
         levels, snapshot.gauges = snapshot.gauges, {}
         self.total.merge(snapshot)

@@ -23,7 +23,7 @@ from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.placement import moves_to_heirs, release_moves
 from amoc_gevent.core.run.plan import UNRELEASED, Plan, undelayed
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.units import format_duration
+from amoc_gevent.core.units import counted, format_duration
 
 LEAD_S = 0.1
 """How far ahead a start is set, so that every worker hears of it in time."""
@@ -189,7 +189,7 @@ def inherit(run: Run, node: NodeView, report: Report, now: Moment) -> list[Chang
 
 def described(node: NodeView) -> str:
     """Return a node's name and how many workers it has, in words."""
-    return f"node {node.name} with {node.workers} worker{'' if node.workers == 1 else 's'}"
+    return f"node {node.name} with {counted(node.workers, 'worker')}"
 
 
 def present(nodes: Nodes) -> list[NodeView]:

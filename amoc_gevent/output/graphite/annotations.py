@@ -32,19 +32,16 @@ Annotation = dict[str, Any]
 
 
 class Annotator:
-    """Makes annotations of a run's events, each once, in the order in which they happened."""
+    """Makes annotations of a run's events, in the order in which they happened."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._seen = self._removals = 0
+        self._removals = 0
 
-    def new(self) -> list[Annotation]:
-        """Return those of the events since the last call."""
-        events = self._run.events[self._seen :]
-        self._seen += len(events)
-        return [self._annotation(event) for event in events if event.kind in WHAT]
-
-    def _annotation(self, event: Event) -> Annotation:
+    def annotation(self, event: Event) -> Annotation | None:
+        """Return the annotation of an event, None for a kind that Graphite does not show."""
+        if event.kind not in WHAT:
+            return None
         run = self._run
         data = [event.text, *self._removed_ids(event)]
         nodes = dict.fromkeys(node for batch in run.plan.batches for node in batch.nodes)

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from amoc_gevent.core import codec
-from amoc_gevent.core.pending import Pending
+from amoc_gevent.core.durable import Pending
 from amoc_gevent.output.graphite.annotations import Annotation, EventsSender
 from amoc_gevent.output.graphite.carbon import Carbon
 from amoc_gevent.output.graphite.intervals import Interval, Intervals

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-GAP = 2
+from amoc_gevent.core.columns import GAP, padded
+
 Cell = tuple[str, str]
 """What a cell shows and its style."""
 
@@ -39,17 +40,18 @@ def grid(rows: Sequence[Sequence[Cell]], width: int) -> list[Text]:
         return []
     figures = [max(cell_len(row[i][0]) for row in rows) for i in range(1, len(rows[0]))]
     room = max(MIN_NAME, width - sum(figures) - GAP * len(figures))
-    longest = max(cell_len(row[0][0]) for row in rows)
-    return [_line(row, min(room, max(longest, MIN_NAME)), figures, width) for row in rows]
+    longest = max(MIN_NAME, *(cell_len(row[0][0]) for row in rows))
+    table = [[crop_middle(row[0][0], room), *(text for text, _ in row[1:])] for row in rows]
+    table.append([" " * min(room, longest), *("" for _ in figures)])  # the names' column, at least
+    filled = padded(table, left=1, length=cell_len)[:-1]
+    return [_line(cells, row, width) for cells, row in zip(filled, rows, strict=True)]
 
 
-def _line(row: Sequence[Cell], name_width: int, figures: Sequence[int], width: int) -> Text:
-    name, style = row[0]
-    cropped = crop_middle(name, name_width)
-    line = Text(cropped + " " * (name_width - cell_len(cropped)), style)
-    for (text, cell_style), cells in zip(row[1:], figures, strict=True):
-        line.append(" " * (GAP + cells - cell_len(text)))
-        line.append(text, cell_style)
+def _line(cells: Sequence[str], row: Sequence[Cell], width: int) -> Text:
+    line = Text(cells[0], row[0][1])
+    for cell, (text, style) in zip(cells[1:], row[1:], strict=True):
+        line.append(" " * GAP + cell.removesuffix(text))
+        line.append(text, style)
     line.rstrip()
     line.truncate(width, overflow="ellipsis")
     return line

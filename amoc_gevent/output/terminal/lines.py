@@ -3,9 +3,9 @@
 from typing import TextIO
 
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.units import format_count, format_duration, format_us
+from amoc_gevent.core.units import counted, format_count, format_duration, format_us
 from amoc_gevent.output.terminal.figures import merged_latency
-from amoc_gevent.output.verdict import counted, marks_in_words
+from amoc_gevent.output.verdict import marks_in_words
 
 INTERVAL_S = 10.0
 STATES = ("running", "resting", "waiting", "done")

@@ -10,7 +10,7 @@ from amoc_gevent.core.measure.deliveries import balances, in_sum
 from amoc_gevent.core.measure.snapshot import UserError
 from amoc_gevent.core.messages import Event
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.units import format_count, format_duration, format_us
+from amoc_gevent.core.units import counted, format_count, format_duration, format_us
 from amoc_gevent.output.terminal.figures import (
     PERCENTILES,
     errors_by_kind,
@@ -21,7 +21,7 @@ from amoc_gevent.output.terminal.figures import (
 )
 from amoc_gevent.output.terminal.grid import Cell, crop_end, grid
 from amoc_gevent.output.terminal.operations import OperationLine, operations_table, sum_line
-from amoc_gevent.output.verdict import counted, verdict
+from amoc_gevent.output.verdict import verdict
 
 MAX_WIDTH = 100
 MIN_WIDTH = 20

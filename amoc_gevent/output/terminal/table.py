@@ -13,11 +13,11 @@ from amoc_gevent.core.measure.results import CPU_LIMIT, LAG_LIMIT_US, Recent, la
 from amoc_gevent.core.measure.snapshot import Operation
 from amoc_gevent.core.messages import Health
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.units import format_count, format_duration, format_us
+from amoc_gevent.core.units import counted, format_count, format_duration, format_us
 from amoc_gevent.output.terminal.figures import errors_by_kind, events_of, user_errors
 from amoc_gevent.output.terminal.grid import Cell, crop_end, flowed
 from amoc_gevent.output.terminal.operations import OperationLine, operations_table, sum_line
-from amoc_gevent.output.verdict import counted, marks_in_words
+from amoc_gevent.output.verdict import marks_in_words
 
 MIN_OPERATIONS = 3
 FRAME_LINES = 4

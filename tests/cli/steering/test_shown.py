@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from amoc_gevent.cli.steering import shown as texts
-from amoc_gevent.cli.steering.shown import columns
 from amoc_gevent.core.answers import kind_of
 from amoc_gevent.core.jsons import from_json
 
@@ -157,7 +156,3 @@ def test_runs_are_rows_with_when_and_how_long() -> None:
     assert " 1m 30s " in second
     assert "1,234,567" in second
     assert second.endswith("  before the fix")
-
-
-def test_columns_are_as_wide_as_their_widest_cell() -> None:
-    assert columns([("a", "1"), ("bcd", "23")], left=1) == ["a     1", "bcd  23"]

@@ -8,7 +8,7 @@ from amoc_gevent.core.messages import Event
 from amoc_gevent.core.run.plan import Batch, Removal
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import UsageError
-from amoc_gevent.output.graphite.annotations import Annotator, EventsSender
+from amoc_gevent.output.graphite.annotations import Annotation, Annotator, EventsSender
 from amoc_gevent.output.graphite.target import EventsAddress
 from tests.graphite_servers import GraphiteWeb
 from tests.output.runs import START, run_of
@@ -35,12 +35,13 @@ def happened(run: Run) -> Run:
     return run
 
 
-def test_each_event_is_told_once_with_comment_ids_and_nodes() -> None:
-    run = run_of()
+def annotations(run: Run) -> list[Annotation]:
     annotator = Annotator(run)
-    assert annotator.new() == []
+    return [one for event in run.events if (one := annotator.annotation(event))]
 
-    found = annotator.new() if happened(run) else []
+
+def test_each_event_is_told_once_with_comment_ids_and_nodes() -> None:
+    found = annotations(happened(run_of()))
 
     assert [one["what"] for one in found] == [
         "amoc start", "amoc add", "amoc remove", "amoc node lost", "amoc node back", "amoc stop",
@@ -51,12 +52,11 @@ def test_each_event_is_told_once_with_comment_ids_and_nodes() -> None:
         assert one["data"].endswith("; nodes local, two; run 5f0c2a9b7d1e of shop; by hand")
     assert found[1]["data"].startswith("5 users, 11 to 15; ")
     assert found[2]["data"].startswith("3 users; ids 15, 9 to 10; ")
-    assert annotator.new() == []
 
 
 def test_graphite_web_has_each_annotation(graphite_web: GraphiteWeb) -> None:
     said: list[str] = []
-    sent = Annotator(happened(run_of())).new()
+    sent = annotations(happened(run_of()))
     sender = EventsSender(EventsAddress.of(f"{graphite_web.url}/events/"), said.append)
     sender.put(sent)
     sender.finish(20)
@@ -73,7 +73,7 @@ def test_what_is_not_taken_is_said_once_and_posted_later(graphite_web: GraphiteW
     said: list[str] = []
     address = EventsAddress.of(f"{graphite_web.url}/no/such/place")
     sender = EventsSender(address, said.append)
-    sender.put(Annotator(happened(run_of())).new())
+    sender.put(annotations(happened(run_of())))
     wait_for(lambda: said, what="word of it")
     sender.finish(0.0)
     assert "status 404" in said[0]

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import gevent
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from amoc_gevent import clock
 from amoc_gevent.core.measure.snapshot import Gauge, Snapshot
 from amoc_gevent.core.messages import Event, UserCounts
+from amoc_gevent.core.records import Measured
 from amoc_gevent.core.run.run import Run
+from amoc_gevent.output.feed import RunFeed
 from amoc_gevent.output.graphite import follower
 from amoc_gevent.output.graphite.follower import RESENT_S, Graphite
 from amoc_gevent.output.graphite.points import Point
@@ -85,7 +88,8 @@ class Masters:
         self.reports: list[tuple[int, dict[str, list[int]]]] = []
         self.runs = [run_of()]
         self._saved = 0
-        self._all: list[Graphite] = []
+        self.graphite: Graphite
+        self.feed: RunFeed
         monkeypatch.setattr(follower, "Carbon", lambda *_: self.carbon.begin_master())
         monkeypatch.setattr(clock, "steady", lambda: self.now)
         self._begin(None)
@@ -94,18 +98,17 @@ class Masters:
     def run(self) -> Run:
         return self.runs[-1]
 
-    @property
-    def graphite(self) -> Graphite:
-        return self._all[-1]
-
     def _begin(self, run: Run | None) -> None:
-        target = Target(("carbon", 2003), interval=self.interval)
-        self._all.append(Graphite(target, print))
-        self.graphite.follow_all(lambda: run, self.stored)
-        self.graphite._current = lambda: self.run
+        current = [run]
+        self.graphite = Graphite(Target(("carbon", 2003), interval=self.interval), print)
+        self.feed = RunFeed(lambda: current[0], no_note)
+        self.feed.go_on(self.stored)
+        self.feed.add(self.graphite, "graphite")
+        current[0] = self.run
+        self._current = current
 
     def report(self, second: int, latencies: dict[str, list[int]]) -> None:
-        self.graphite.pending()  # the store was written when the run began
+        self.feed.pending()  # the store was written when the run began
         self.reports.append((second, latencies))
         self._take_in(self.run, second, latencies)
 
@@ -118,30 +121,33 @@ class Masters:
 
     def save(self, *, anew: bool = False) -> None:
         """Write the run store, or another one in its place."""
-        put, drop = self.graphite.pending(anew=anew)
+        put, drop = self.feed.pending(anew=anew)
         self.stored = {} if anew else self.stored
         self.stored |= put
         for key in drop:
             del self.stored[key]
-        self.graphite.stored()
+        self.feed.stored()
         self._saved = len(self.reports)
 
     def send(self, after: float = 0.0) -> None:
         self.now += after
-        self.graphite.send_due()
+        self.feed.pending()  # it is told what is new
+        self.graphite.tick(self.now)
 
     def end_run(self) -> None:
         """End the run, and begin another."""
         self.save()
         self.run.ended_at = self.now
+        self.run.plan = replace(self.run.plan, status="finished")
         self.save()
         self.runs.append(run_of())
+        self._current[0] = self.run
         self.reports, self._saved = [], 0
         self.save()
 
     def die(self, down: float = 0.0, *, run_ended: bool = False) -> None:
         """Be killed, and have another master start after `down` seconds."""
-        self.graphite._polling.kill()
+        self.close()
         self.now += down
         run = self.runs[-1] = run_of()
         for report in self.reports[: self._saved]:
@@ -155,11 +161,15 @@ class Masters:
         """End the last master, with carbon there."""
         self.carbon.away = False
         self.carbon.read()
-        self.graphite.finish()
+        self.feed.close()
 
     def close(self) -> None:
-        for graphite in self._all:
-            graphite._polling.kill()
+        self.feed.remove(self.graphite)
+
+
+def no_note(kind: str, text: str) -> None:
+    """Fail: no output may."""
+    raise AssertionError(text)
 
 
 @pytest.fixture
@@ -192,7 +202,7 @@ def test_an_interval_is_whole_though_the_run_store_was_replaced_in_the_midst_of_
     masters.report(START + 1, {"a": [10]})
     masters.save()
     masters.report(START + 12, {"a": [20]})
-    masters.graphite.pending(anew=True)  # which cannot be stored
+    masters.feed.pending(anew=True)  # which cannot be stored
     masters.save(anew=True)
     masters.report(START + 13, {"a": [30]})
     masters.save()
@@ -207,7 +217,7 @@ def test_an_interval_is_whole_though_the_run_store_was_replaced_in_the_midst_of_
 def test_gauges_users_and_health_are_as_before_after_a_death(masters: Masters) -> None:
     snapshot = Snapshot(gauges={"depth": Gauge(4.5)}, started=1, iterations=2, failed=3)
     users, one = UserCounts(1, 2, 3, 4), health(START, cpu=0.95, descriptors=7)
-    masters.run.results.watch(masters.graphite._intervals.add)
+    masters.feed.pending()
     masters.run.results.add(START, snapshot, [one], users)
     masters.save()
     masters.send(after=12)
@@ -267,7 +277,7 @@ def test_two_runs_in_one_interval_add_up_over_a_death_or_a_restart(
     masters.save()
     masters.now += 3
     if not killed:
-        masters.graphite.finish()
+        masters.feed.close()
         masters.save()
     masters.end_run()
     masters.die(run_ended=True)
@@ -379,8 +389,8 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_sent(
     masters.report(START, {"a": [1]})
     masters.report(START + 10, {"a": [1]})
     masters.save()
-    masters.stored[f"interval/{INTERVAL}/{START}/1"] = b"?"
-    masters.stored["annotations"] = b"["
+    masters.stored[f"graphite/interval/{INTERVAL}/{START}/1"] = b"?"
+    masters.stored["graphite/annotations"] = b"["
     masters.die()
     masters.finish()
 
@@ -396,19 +406,19 @@ def test_annotations_that_were_not_taken_are_posted_by_the_next_master() -> None
     target = Target(("127.0.0.1", 1), events=address)
     said: list[str] = []
     one = Graphite(target, said.append)
-    one.follow_all(lambda: None, {})
-    one._current = lambda: run
-    run.events.append(Event(START, "start", "shop with users 1 to 10"))
+    one.restore({})
+    one.started(run)
+    one.event(Event(START, "start", "shop with users 1 to 10"))
     stored = dict(one.pending().put)
     one.stored()
     assert one.pending() == ({}, [])
 
     two = Graphite(target, said.append)
-    two.follow_all(lambda: run, stored)
+    two.resumed(run)
+    two.restore(stored)
     assert two._events is not None
     assert [event["what"] for event in two._events.waiting] == ["amoc start"]
     for graphite in (one, two):
-        graphite._polling.kill()
         graphite._carbon.finish(0)
         assert graphite._events is not None
         graphite._events.finish(0)
@@ -432,11 +442,11 @@ def test_at_the_end_carbon_is_waited_for_though_graphite_web_is_away(
         address = EventsAddress.of("http://127.0.0.1:1/events/")
         graphite = Graphite(Target(server.getsockname(), events=address), said.append)
         run = run_of()
-        graphite.follow(run)
-        run.events.append(Event(START, "start", "shop with users 1 to 10"))
-        run.results.add(START, measured({"a": [1]}), [], NOBODY)
+        graphite.started(run)
+        graphite.event(Event(START, "start", "shop with users 1 to 10"))
+        graphite.second(Measured(START, measured({"a": [1]}), (), NOBODY))
         monkeypatch.setattr(follower, "FINISH_S", 2.0)
-        graphite.finish()
+        graphite.close()
 
     assert [line.partition(" at ")[0] for line in said] == ["graphite-web", "graphite-web"]
 

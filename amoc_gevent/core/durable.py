@@ -1,7 +1,7 @@
 """What an output leaves to the next master, stored together with the figures it was made from."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class Pending(NamedTuple):
@@ -14,17 +14,25 @@ class Pending(NamedTuple):
 NOTHING = Pending({}, ())
 
 
-class Output(Protocol):
-    """An output that must not lose what it has not delivered when the master dies."""
+class Durable(Protocol):
+    """A source of changes that are stored with the run, in the same transaction."""
 
     def pending(self, *, anew: bool = False) -> Pending:
-        """Return all changes since the ones that were last stored.
+        """Return all changes since the last stored ones.
 
         `anew`: return all that there is, as nothing of it is stored where it goes now.
         """
 
     def stored(self) -> None:
         """Note that the changes which `pending` returned last are stored."""
+
+
+@runtime_checkable
+class DurableOutput(Durable, Protocol):
+    """An output that keeps undelivered data when the master dies."""
+
+    def restore(self, stored: Mapping[str, bytes]) -> None:
+        """Go on with what an earlier master stored, by its keys; called once, even if empty."""
 
 
 class Nothing:

@@ -1,0 +1,30 @@
+"""Connects a master to its outputs."""
+
+from collections.abc import Callable, Mapping
+
+from amoc_gevent.master.master import Master
+from amoc_gevent.output.base import Output
+from amoc_gevent.output.feed import RunFeed
+from amoc_gevent.output.kinds import Chosen
+
+
+def run_feed(
+    master: Master,
+    outputs: Mapping[str, Output | Chosen] | None = None,
+    say: Callable[[str], None] = print,
+    *,
+    keep: bool = True,
+) -> RunFeed:
+    """Tell these outputs, by name, of the master's runs until the feed is closed.
+
+    With `keep`, what they leave is stored with the runs, and what an earlier master's other outputs
+    left is dropped. `say` prints an output's lines.
+    """
+    feed = RunFeed(lambda: master.run, master.note)
+    feed.go_on(master.pending())
+    for name, one in (outputs or {}).items():
+        feed.add(one if isinstance(one, Output) else one.open(say), name)
+    if keep:
+        master.attach(feed)
+    master.subscribe(feed.look)
+    return feed

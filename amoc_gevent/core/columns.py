@@ -1,0 +1,37 @@
+"""Aligned columns: the one layout of tables, for plain text and for styled cells."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+GAP = 2
+"""Spaces between two columns."""
+
+
+def padded(
+    rows: Iterable[Sequence[str]],
+    left: int,
+    *,
+    last_left: bool = False,
+    length: Callable[[str], int] = len,
+) -> list[list[str]]:
+    """Return the cells of each row, filled with spaces to the widths of their columns.
+
+    The first `left` columns are aligned at the left, as is the last one with `last_left`; the
+    others are aligned at the right. `length` counts the cells of a terminal that a text takes.
+    """
+    table = [*rows]
+    widths = [max(map(length, column)) for column in zip(*table, strict=True)]
+    at_left = [at < left or (last_left and at == len(widths) - 1) for at in range(len(widths))]
+    return [
+        [
+            text + " " * (width - length(text))
+            if leftwards
+            else " " * (width - length(text)) + text
+            for text, width, leftwards in zip(row, widths, at_left, strict=True)
+        ]
+        for row in table
+    ]
+
+
+def columns(rows: Iterable[Sequence[str]], left: int, *, last_left: bool = False) -> list[str]:
+    """Return a line for each row, its columns aligned as by `padded`."""
+    return [(" " * GAP).join(row).rstrip() for row in padded(rows, left, last_left=last_left)]

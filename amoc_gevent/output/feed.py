@@ -1,0 +1,293 @@
+"""The stream of run events: tells every output what happens in the runs of one master.
+
+Each output is told from a greenlet of its own, behind a boundary: an output that raises or waits
+harms neither the run nor the other outputs.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import gevent
+from gevent.event import Event as Flag
+from gevent.lock import BoundedSemaphore
+
+from amoc_gevent import clock
+from amoc_gevent.core.durable import NOTHING, DurableOutput, Pending
+from amoc_gevent.core.measure.snapshot import Snapshot
+from amoc_gevent.core.messages import Health, UserCounts
+from amoc_gevent.core.records import Measured
+from amoc_gevent.core.run.run import Run
+from amoc_gevent.output.base import Output, RunSummary
+
+log = logging.getLogger(__name__)
+
+AFTER_THE_SECOND = 0.25
+"""When outputs get their tick: the reports of a second are in by then."""
+
+CLOSE_S = 1.0
+"""How long closing waits for an output that is busy."""
+
+
+class RunFeed:
+    """Tells its outputs of the runs that are `current`, one after the other.
+
+    The owner of the runs calls `look` often. A run that is there from the beginning was begun by
+    an earlier master: outputs resume it. `note(kind, text)` records an event of the run.
+    """
+
+    def __init__(self, current: Callable[[], Run | None], note: Callable[[str, str], None]) -> None:
+        self._current = current
+        self._note = note
+        self._first = current()
+        self._left: dict[str, bytes] = {}
+        self._subscriptions: list[Subscription] = []
+        self._failures: list[str] = []
+        self._seen: object = None
+        self._beat = _beat()
+        self._closed = False
+
+    def go_on(self, stored: Mapping[str, bytes]) -> None:
+        """Take over what an earlier master's outputs left; call it before the first `add`."""
+        self._left = dict(stored)
+
+    def add(
+        self, output: Output, name: str = "", stored: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Tell `output` of the present run and of those to come.
+
+        A durable output goes on with what it left: `stored`, or its part of what `go_on` got.
+        """
+        run, prefix = self._current(), f"{name}/"
+        resumed = run if run is not None and run is self._first else None
+        found = Subscription(output, name, self._failures.append)
+        found.begin(self._part(prefix) if stored is None else stored, resumed)
+        self._subscriptions.append(found)
+        found.tell(run)
+
+    def _part(self, prefix: str) -> dict[str, bytes]:
+        """Take what the output of this prefix left."""
+        keys = [key for key in self._left if key.startswith(prefix)]
+        return {key.removeprefix(prefix): self._left.pop(key) for key in keys}
+
+    def remove(self, output: Output) -> None:
+        """Tell `output` nothing more."""
+        for found in [one for one in self._subscriptions if one.output is output]:
+            self._subscriptions.remove(found)
+            found.end()
+
+    def look(self) -> None:
+        """Wake the outputs if anything is new, or if a second is over. It never waits."""
+        run = self._current()
+        while self._failures:
+            self._note("output-failed", self._failures.pop(0))
+        seen = (run.id, len(run.events), run.active) if run is not None else None
+        beat = _beat()
+        ticks = beat != self._beat
+        if seen == self._seen and not ticks:
+            return
+        self._seen, self._beat = seen, beat
+        for one in self._subscriptions:
+            one.wake(run, ticks=ticks)
+
+    def each_second(self, run: Run) -> Iterator[None]:
+        """Yield at once, right after each second while `run` goes on, and once at its end."""
+        waking = _Waking()
+        self.add(waking, "view")
+        try:
+            while run.active:
+                yield
+                waking.due.wait()
+                waking.due.clear()
+            yield
+        finally:
+            self.remove(waking)
+
+    def pending(self, *, anew: bool = False) -> Pending:
+        """Return what the durable outputs leave to the next master, up to this moment.
+
+        That is what changed, or all that there is where nothing is stored yet (`anew`).
+        """
+        put: dict[str, bytes] = {}
+        drop = [] if anew else [*self._left]
+        for one in self._subscriptions:
+            one.tell_durable(self._current())
+            changed = one.pending(anew=anew)
+            put |= {f"{one.name}/{key}": data for key, data in changed.put.items()}
+            drop += [f"{one.name}/{key}" for key in changed.drop]
+        return Pending(put, drop)
+
+    def stored(self) -> None:
+        """Note that it is stored."""
+        self._left.clear()
+        for one in self._subscriptions:
+            one.stored()
+
+    def close(self) -> None:
+        """Tell the outputs what is left, and have them deliver it.
+
+        What comes in later is still pending for the next master. Closing is idempotent.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        for one in (*self._subscriptions,):  # it takes time, and views come and go
+            one.close(self._current())
+
+
+class Subscription:
+    """One output, and how far it has been told. `failed` gets a line when it is disconnected."""
+
+    def __init__(self, output: Output, name: str, failed: Callable[[str], None]) -> None:
+        self.output = output
+        self.name = name
+        self._failed = failed
+        self._run: Run | None = None
+        self._now: Run | None = None
+        self._told = 0
+        self._over = self._broken = self._restored = self._asked = self._ticks = False
+        self._telling = BoundedSemaphore()
+        self._woken = Flag()
+        self._greenlet = gevent.spawn(self._follow)
+
+    def begin(self, stored: Mapping[str, bytes], resumed: Run | None) -> None:
+        """Resume this run, if any, and then go on with what was stored."""
+        with self._boundary():
+            if resumed is not None:
+                self._run, self._told = resumed, len(resumed.events)
+                self._over = not resumed.active
+                self.output.resumed(resumed)
+                resumed.results.watch(self._second, from_now=True)
+            if isinstance(self.output, DurableOutput):
+                self.output.restore(stored)
+                self._restored = True
+
+    def wake(self, run: Run | None, *, ticks: bool) -> None:
+        """Have the output told, soon, of what is new in `run`."""
+        self._now, self._ticks = run, self._ticks or ticks
+        self._woken.set()
+
+    def tell(self, run: Run | None, timeout: float = 0.0) -> None:
+        """Tell the output what is new in `run`, unless it is still busy after `timeout` seconds."""
+        self._now = run
+        if not self._telling.acquire(blocking=timeout > 0, timeout=timeout or None):
+            return
+        try:
+            with self._boundary():
+                self._tell()
+        finally:
+            self._telling.release()
+
+    def tell_durable(self, run: Run | None) -> None:
+        """Tell it what is new, if it keeps what it is told."""
+        if self._restored:
+            self.tell(run)
+
+    def pending(self, *, anew: bool) -> Pending:
+        """Return what the output leaves (all of it: `anew`), nothing while it is disconnected."""
+        self._asked = False
+        found = NOTHING
+        if self._restored and not self._broken and isinstance(self.output, DurableOutput):
+            with self._boundary():
+                found = self.output.pending(anew=anew)
+                self._asked = True
+        return found
+
+    def stored(self) -> None:
+        """Note that this is stored."""
+        if self._asked and isinstance(self.output, DurableOutput):
+            self._asked = False
+            with self._boundary():
+                self.output.stored()
+
+    def close(self, run: Run | None) -> None:
+        """Tell the output what is left, and close it."""
+        self.tell(run, CLOSE_S)
+        self._greenlet.kill()
+        with self._boundary():
+            self.output.close()
+
+    def end(self) -> None:
+        """Tell it nothing more."""
+        self._unwatch()
+        self._broken = True
+        self._greenlet.kill(block=False)
+
+    def _follow(self) -> None:
+        while True:
+            self._woken.wait()
+            self._woken.clear()
+            self.tell(self._now, timeout=CLOSE_S)
+
+    def _tell(self) -> None:
+        """Tell the output the rest of the last run, then what is new in the present one."""
+        if self._run is not None:
+            self._go_on(self._run)
+        run = self._now
+        if run is not None and run is not self._run:
+            self._take_up(run)
+            self._go_on(run)
+        if self._ticks and not self._broken:
+            self._ticks = False
+            self.output.tick(clock.steady())
+
+    def _take_up(self, run: Run) -> None:
+        self._unwatch()
+        self._run, self._told, self._over, self._broken = run, 0, False, False
+        self.output.started(run)
+        run.results.watch(self._second)
+
+    def _go_on(self, run: Run) -> None:
+        while self._told < len(run.events) and not self._broken:
+            self._told += 1
+            self.output.event(run.events[self._told - 1])
+        if not (run.active or self._over or self._broken):
+            self._over = True
+            self.output.ended(RunSummary(run))
+
+    def _second(
+        self, second: int, snapshot: Snapshot, health: Sequence[Health], users: UserCounts
+    ) -> None:
+        if not self._broken:
+            with self._boundary():
+                self.output.second(Measured(second, snapshot, tuple(health), users))
+
+    def _unwatch(self) -> None:
+        if self._run is not None:
+            self._run.results.unwatch(self._second)
+
+    @contextmanager
+    def _boundary(self) -> Iterator[None]:
+        """Disconnect an output that raises, until the next run."""
+        try:
+            yield
+        except Exception as error:  # the boundary around an output: the run goes on without it
+            name = self.name or type(self.output).__name__
+            log.exception("output %s failed", name)
+            self._unwatch()
+            if not self._broken:
+                self._broken = True
+                self._failed(
+                    f"output {name} failed: {type(error).__name__}: {error}; "
+                    "it is told nothing more of this run"
+                )
+
+
+class _Waking(Output):
+    """Wakes a view when it is `due`: at each tick and at the end of the run."""
+
+    def __init__(self) -> None:
+        self.due = Flag()
+
+    def tick(self, now: float) -> None:  # noqa: ARG002  # the view asks the clock itself
+        """Wake it."""
+        self.due.set()
+
+    def ended(self, summary: RunSummary) -> None:  # noqa: ARG002  # the view has the run
+        """Wake it for the last time."""
+        self.due.set()
+
+
+def _beat() -> int:
+    """Return the number of the second whose reports are in by now."""
+    return int(clock.steady() - AFTER_THE_SECOND)

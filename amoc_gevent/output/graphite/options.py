@@ -1,0 +1,96 @@
+"""Graphite's options on the command line, and what they ask for; importing it costs nothing."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from amoc_gevent.errors import UsageError
+from amoc_gevent.output.graphite.names import is_prefix
+from amoc_gevent.output.graphite.target import EventsAddress, Target
+from amoc_gevent.output.kinds import Option, OutputKind
+
+if TYPE_CHECKING:
+    from amoc_gevent.output.base import Output
+
+PORT = 2003
+
+OPTIONS = (
+    Option("--graphite", metavar="HOST:PORT", help="Send metrics to carbon there."),
+    Option(
+        "--graphite-prefix",
+        metavar="NAME",
+        default="",
+        help="What precedes all metrics' names.",
+    ),
+    Option(
+        "--graphite-interval",
+        unit="time",
+        default=10.0,
+        help="Time that a point stands for; carbon's finest retention must be the same [10s].",
+    ),
+    Option(
+        "--graphite-events",
+        metavar="URL",
+        help="Where annotations go, or none [http://HOST/events/].",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenGraphite:
+    """Graphite at a target."""
+
+    target: Target
+
+    @property
+    def file(self) -> str:
+        """The file in which `amoc run` keeps what Graphite may still lack."""
+        return self.target.file
+
+    def arguments(self) -> list[str]:
+        """Return the command-line options that say the same."""
+        return self.target.arguments()
+
+    def open(self, say: Callable[[str], None]) -> "Output":
+        """Return the output; `say` prints a line for people."""
+        from amoc_gevent.output.graphite.follower import Graphite  # noqa: PLC0415  # loads gevent
+
+        return Graphite(self.target, say)
+
+
+def choose(given: Mapping[str, Any]) -> ChosenGraphite | None:
+    """Return the target that the options name, None where there is none; UsageError for nonsense.
+
+    Keys are the options' names, such as `graphite_prefix`.
+    """
+    graphite, prefix = given["graphite"], given["graphite_prefix"]
+    interval, events = given["graphite_interval"], given["graphite_events"]
+    if graphite is None:
+        if prefix or events:
+            raise UsageError("--graphite-prefix and --graphite-events want --graphite HOST:PORT")
+        return None
+    host, port = _address(graphite)
+    if prefix and not is_prefix(prefix):
+        raise UsageError(
+            f"--graphite-prefix {prefix}: write it as letters, digits, _ and -, or as "
+            "parts of these with dots between them"
+        )
+    if interval < 1 or interval != int(interval):
+        raise UsageError("--graphite-interval: a whole number of seconds, 1 or more")
+    shown = f"[{host}]" if ":" in host else host
+    where = EventsAddress.of(events or f"http://{shown}/events/") if events != "none" else None
+    return ChosenGraphite(Target((host, port), prefix, int(interval), where))
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Return host and port; the port of carbon's plaintext protocol where there is none."""
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, str(PORT)
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UsageError(f"--graphite {text}: write it as HOST:PORT, for example graphite:{PORT}")
+    return host, int(port)
+
+
+GRAPHITE = OutputKind(OPTIONS, choose)
