@@ -6,6 +6,7 @@ from typing import Any, cast
 from amoc_gevent.core.run.commands import (
     Add,
     Command,
+    Describe,
     Do,
     Nodes,
     Pause,
@@ -106,6 +107,7 @@ _DECODERS: dict[str, Callable[[Mapping[str, Any]], Command]] = {
     "rebalance": lambda _: Rebalance(),
     "stop": lambda r: Stop(_field(r, "force", bool, False)),
     "status": lambda _: Status(),
+    "describe": lambda _: Describe(),
     "nodes": lambda _: Nodes(),
     "runs": lambda _: Runs(),
     "summary": lambda r: Summary(_field(r, "run", str, "")),

@@ -7,7 +7,8 @@ from gevent.event import Event as Flag
 
 from amoc_gevent import clock
 from amoc_gevent.bus.refusals import Refusals
-from amoc_gevent.core.messages import MessageError, Report, UserCounts
+from amoc_gevent.core.manifest import Declared, DisagreementError, agreed
+from amoc_gevent.core.messages import Failure, MessageError, Report, UserCounts
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.placement import moves_to_heirs, release_moves
 from amoc_gevent.core.run.plan import UNRELEASED, Plan, undelayed
@@ -145,8 +146,17 @@ class Conductor:
             run.results.collect(second, snapshot, health, run.users)
         if report.failure is not None and run.failure is None:
             run.failure = report.failure
+        if report.manifest is not None and run.active:
+            self._compare(run, Declared(report.manifest, f"node {node.name}"))
         if node.behind(run.plan) and self._overdue():
             self._keeper.publish()
+
+    def _compare(self, run: Run, declared: Declared) -> None:
+        """Fail the run where a node declares something else than those before it."""
+        try:
+            run.declared = agreed(run.declared, declared)
+        except DisagreementError as error:
+            run.failure = run.failure or Failure(str(error))
 
     def _catch_up_with(self, run: Run, node: NodeView, report: Report) -> None:
         """Heed what the node was told by the last master, which could not store it."""

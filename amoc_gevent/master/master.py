@@ -121,6 +121,7 @@ class Master:
             commands.Rebalance: self._rebalance,
             commands.Stop: self._stop,
             commands.Status: self._status,
+            commands.Describe: self._describe,
             commands.Nodes: self._nodes,
             commands.Runs: self._runs,
         }
@@ -433,6 +434,14 @@ class Master:
         if self.run is not None:
             self._conductor.count_users(self.run)
         return status_of(self.run, len(self._conductor.present), clock.steady())
+
+    def _describe(self, _command: commands.Describe) -> dict[str, object]:
+        run = self.run
+        if run is None or run.declared is None:
+            why = "no node has loaded its scenario yet" if run is not None else "there is no run"
+            raise AmocError(f"{why}: `amoc describe SCENARIO` loads one without a run")
+        manifest = run.declared.manifest.with_operations(run.results.total.operations)
+        return {"run": run.id, **manifest.as_data()}
 
     def _nodes(self, _command: commands.Nodes) -> dict[str, object]:
         return {"nodes": nodes_of(self.nodes.values(), clock.monotonic())}

@@ -60,6 +60,7 @@ class Keeper:
         self._parts: list[Part] = []
         self._events_saved = self._rows_saved = self._operations_saved = 0
         self._saved: object = None
+        self._declared_saved: object = None
         self._generation = store.look() if store is not None else 0
         self._checkpoint = clock.monotonic()
         self._output: Output = Nothing()
@@ -112,6 +113,7 @@ class Keeper:
         self._parts, self._checkpoint = [], clock.monotonic()
         self._events_saved, self._rows_saved = len(run.events), run.results.stored_rows
         self._operations_saved, self._saved = run.results.operations, _mark(run)
+        self._declared_saved = run.declared
 
     def attach(self, output: Output | None) -> None:
         """Store what is pending of `output` with the figures; without one, nothing is pending."""
@@ -225,6 +227,9 @@ class Keeper:
         events = run.events[0 if anew else self._events_saved :]
         rows = run.results.rows[0 if anew else self._rows_saved :]
         parts = [part_of(Events(tuple(events)))] if events else []
+        declared = run.declared
+        if declared is not None and (anew or declared != self._declared_saved):
+            parts.append(part_of(declared))
         if whole:
             parts += [part_of(Rows(tuple(rows))), part_of(run.results.state())]
         else:
@@ -239,6 +244,7 @@ class Keeper:
         )
         self._generation = generation
         self._events_saved, self._parts = len(run.events), []
+        self._declared_saved = declared
         self._operations_saved, self._saved = run.results.operations, _mark(run)
         if whole:
             self._rows_saved = len(run.results.rows)
@@ -255,4 +261,4 @@ class Keeper:
 
 def _mark(run: Run) -> object:
     """Return what is another one as soon as something but the figures of a run has changed."""
-    return run.plan.version, len(run.events), run.ended_at
+    return run.plan.version, len(run.events), run.ended_at, run.declared

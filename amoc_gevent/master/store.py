@@ -15,6 +15,7 @@ from typing import Self
 
 from amoc_gevent import __version__
 from amoc_gevent.core import records
+from amoc_gevent.core.manifest import Declared
 from amoc_gevent.core.measure.results import Row, State
 from amoc_gevent.core.pending import NOTHING, Pending
 from amoc_gevent.core.records import Events, Measured, NodeRecord, RecordError, Rows, RunRecord
@@ -39,12 +40,13 @@ CREATE TABLE IF NOT EXISTS pending (key TEXT PRIMARY KEY, data BLOB);
 COUNT_MAX = 2**63 - 1
 """SQLite's greatest number."""
 
-Kept = Measured | Rows | State | Events
+Kept = Measured | Rows | State | Events | Declared
 _KINDS: dict[str, type[Kept]] = {
     "measured": Measured,
     "rows": Rows,
     "state": State,
     "events": Events,
+    "declared": Declared,
 }
 
 
@@ -155,8 +157,9 @@ class Store:
 
         All of it or nothing: figures, the numbers of the reports that they came with, and what an
         output made of them that is `pending`. Where a state is among the parts, it replaces what
-        was measured before. `anew` are the sources where all of the run is written, in place of
-        what is there. With `generation`, it is written only into that file.
+        was measured before; a manifest replaces the one before it. `anew` are the sources where all
+        of the run is written, in place of what is there. With `generation`, it is written only into
+        that file.
         """
         parts = tuple(parts)
         with self._database.writing(generation) as db:
@@ -169,6 +172,8 @@ class Store:
                 db.execute(
                     "DELETE FROM parts WHERE run = ? AND kind IN ('measured', 'state')", (run.id,)
                 )
+            if any(kind == "declared" for kind, _ in parts):
+                db.execute("DELETE FROM parts WHERE run = ? AND kind = 'declared'", (run.id,))
             db.executemany(
                 "INSERT INTO parts VALUES (?, ?, ?)",
                 [(run.id, kind, data) for kind, data in parts],
@@ -310,6 +315,8 @@ def _restore_part(run: Run, before: list[Row], kind: str, data: bytes) -> None:
     part = records.decode(_KINDS[kind], data)
     if isinstance(part, Events):
         run.events.extend(part.events)
+    elif isinstance(part, Declared):
+        run.declared = part
     elif isinstance(part, Rows):
         before.extend(part.rows)
     elif isinstance(part, State):

@@ -17,6 +17,7 @@ from amoc_gevent.bus.sockets import Keys, Listener, Publisher, Puller, Pusher, S
 from amoc_gevent.bus.topics import BEAT, CODE, PLAN, ack_topic, code_topic
 from amoc_gevent.core.clocks import OffsetEstimate
 from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.manifest import Declared, DisagreementError, Manifest, agreed
 from amoc_gevent.core.measure.node_seconds import OpenSeconds
 from amoc_gevent.core.messages import (
     Ack,
@@ -109,6 +110,8 @@ class Node:
         self._ended: list[tuple[int, int]] = []
         self._ended_ids = IdSet()
         self._wants = ""
+        self._declared: Declared | None = None
+        self._declared_sent = False
         self._loops = [gevent.spawn(f) for f in (self._listen, self._collect, self._tick)]
 
     def close(self) -> None:
@@ -233,6 +236,7 @@ class Node:
         """
         dropped = self._outbox.take_dropped()
         if dropped:
+            self._declared_sent = False
             self._ended.extend(self._ended_ids)
             text = f"node {self.name} dropped {dropped} reports that the master did not answer"
             self._event("reports-dropped", f"{text}: what was measured in them is missing")
@@ -273,6 +277,7 @@ class Node:
         self._ended.clear()
         self._ended_ids = IdSet()
         self._wants = ""
+        self._declared, self._declared_sent = None, False
 
     def _take_code(self, data: bytes) -> None:
         try:
@@ -333,10 +338,22 @@ class Node:
             self._ended_ids.add(first, last)
         self._ended.extend(report.ended)
         self._events.extend(report.events)
+        self._compare(report, worker)
         mine = report.incarnation == str(worker.incarnation)
         news = mine and self._crew.note(worker, report)
         if news or self._seconds.oldest <= self._whole_through():
             self._send()
+
+    def _compare(self, report: Report, worker: WorkerProcess) -> None:
+        """Fail where a worker declares something else than those before it."""
+        if report.manifest is None:
+            return
+        by = f"worker {worker.index + 1} (pid {worker.pid}) of node {self.name}"
+        try:
+            self._declared = agreed(self._declared, Declared(report.manifest, by))
+        except DisagreementError as error:
+            log.error("%s", error)
+            self._crew.failure = self._crew.failure or Failure(str(error))
 
     def _on_death(self, worker: int) -> None:
         self._seconds.drop_levels(worker)
@@ -359,6 +376,7 @@ class Node:
             self._seconds.note(silent.second, silent)
         seconds = self._seconds.take(through)
         gone = self._leaving and crew.state in {"stopped", "failed"}
+        manifest = self._manifest_due()
         report = Report(
             source=self.name,
             incarnation=self._incarnation,
@@ -379,10 +397,21 @@ class Node:
             wants=self._wants,
             left=gone,
             clock=self._clock(),
+            manifest=manifest,
         )
         self._events.clear()
         self._ended.clear()
         self._outbox.send(encode(report))
+
+    def _manifest_due(self) -> Manifest | None:
+        """Return the workers' manifest once all of them are ready, and None from then on.
+
+        The outbox keeps that report until it is acknowledged; a dropped one is made up for.
+        """
+        if self._declared is None or self._declared_sent or self._crew.state != "ready":
+            return None
+        self._declared_sent = True
+        return self._declared.manifest
 
     def _tick(self) -> None:
         """Ten times a second do what is due; once a second tell the master that we are here."""

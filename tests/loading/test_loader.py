@@ -514,3 +514,44 @@ def test_a_path_is_shown_where_the_working_directory_was_removed(
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert shown("/scenarios/shop.py") == "/scenarios/shop.py"
+
+
+def test_the_manifest_says_what_was_loaded_and_never_a_value(here: Workspace) -> None:
+    path = here.write(
+        "shop.py",
+        """\
+        'Buys.'
+        from amoc_gevent import settings
+        for name in ("one", "two"):
+            settings.declare(name, 1, "a number", unit="items", update=True)
+        def init(): ...
+        def start(user_id, state): ...
+        """,
+    )
+    loaded = loader.load(path)
+    settings.registry.configure({"one": "12345"}, {})
+    manifest = loaded.manifest(["GET /"])
+    assert (manifest.scenario, manifest.docstring) == ("shop", "Buys.")
+    assert manifest.callbacks == ("init()", "start(user_id, state)")
+    assert [(s.name, s.default, s.type, s.unit) for s in manifest.settings] == [
+        ("one", "1", "int", "items"),
+        ("two", "1", "int", "items"),
+    ]
+    assert manifest.operations == ("GET /",)
+    assert "12345" not in str(manifest)
+
+
+def test_a_scenario_that_declares_too_much_is_named_in_a_line(here: Workspace) -> None:
+    path = here.write(
+        "shop.py",
+        """\
+        from amoc_gevent import settings
+        for number in range(1001):
+            settings.declare(f"n{number}", 1, "a number")
+        def init(): ...
+        def start(user_id): ...
+        """,
+    )
+    loaded = loader.load(path)
+    with pytest.raises(ScenarioError, match="scenario shop declares too much: it has 1,001 sett"):
+        loaded.manifest()

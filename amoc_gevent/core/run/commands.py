@@ -82,6 +82,11 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Describe:
+    """Return what the scenario of the run declares, of the run that goes on or ended last."""
+
+
+@dataclass(frozen=True, slots=True)
 class Nodes:
     """Tell which nodes there are and how they fare."""
 
@@ -99,5 +104,17 @@ class Summary:
 
 
 Command = (
-    Do | Add | Remove | Set | Pause | Resume | Rebalance | Stop | Status | Nodes | Runs | Summary
+    Do
+    | Add
+    | Remove
+    | Set
+    | Pause
+    | Resume
+    | Rebalance
+    | Stop
+    | Status
+    | Describe
+    | Nodes
+    | Runs
+    | Summary
 )
