@@ -12,7 +12,7 @@ import pytest
 from amoc_gevent import settings
 from amoc_gevent.errors import AmocError, ScenarioError, UsageError
 from amoc_gevent.loading import loader
-from amoc_gevent.loading.catalogue import declared
+from amoc_gevent.loading.catalogue import guessed_settings
 from amoc_gevent.loading.loader import Scenario, load, place_of, trimmed_traceback
 from amoc_gevent.loading.places import shown
 
@@ -131,7 +131,7 @@ def test_code_that_is_nested_too_deeply_harms_no_list(here: Workspace) -> None:
     path = here.write("deep.py", f"{'-' * 200_000}1\n")
     (listed,) = loader.listing([here.scenarios])
     assert listed.summary.startswith("error: ")
-    assert declared(path) == {}
+    assert guessed_settings(path) == {}
 
 
 def test_in_a_directory_that_is_gone_a_path_is_found_and_a_name_is_not(
@@ -495,10 +495,10 @@ def test_settings_are_read_without_running_the_scenario(tmp_path: Path) -> None:
         "fixed = declare('fixed', 1, 'a number', update=False)\n"
         "raise ValueError\n"
     )
-    assert declared(path) == {"url": False, "think": True, "fixed": False}
+    assert guessed_settings(path) == {"url": False, "think": True, "fixed": False}
     path.write_text("def start(\n")
-    assert declared(path) == {}
-    assert declared(tmp_path / "none.py") == {}
+    assert guessed_settings(path) == {}
+    assert guessed_settings(tmp_path / "none.py") == {}
 
 
 def test_a_scenario_without_a_name_is_none(tmp_path: Path) -> None:

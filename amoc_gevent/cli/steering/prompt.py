@@ -20,7 +20,7 @@ from amoc_gevent.cli.steering.verbs import asked_by
 from amoc_gevent.control.client import Control, understood
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError
-from amoc_gevent.loading.catalogue import declared, find, listing
+from amoc_gevent.loading.catalogue import find, guessed_settings, listing
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import CompleteEvent, Completion
@@ -221,14 +221,19 @@ def _asked_names(control: Control) -> Callable[[str], list[str]]:
 
 
 def _settings(control: Control) -> Callable[[str], list[str]]:
-    """Return what reads a scenario's settings in its file, where there is one here."""
+    """Return a function from a scenario to its settings, and from "" to those a run can change.
+
+    A run's are those of its manifest. A scenario that no run has loaded is guessed from its file.
+    """
 
     def settings(scenario: str) -> list[str]:
         try:
-            status = {} if scenario else control.ask({"command": "status"}, patience=COMPLETION_S)
-            found = declared(find(scenario or str(status.get("scenario", ""))))
+            if scenario:
+                return [*guessed_settings(find(scenario))]
+            with understood():
+                described = control.ask({"command": "describe"}, patience=COMPLETION_S)
+                return [str(one["name"]) for one in described["settings"] if one["update"]]
         except AmocError:
             return []
-        return [name for name, changes in found.items() if changes or scenario]
 
     return settings
