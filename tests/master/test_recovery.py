@@ -28,6 +28,7 @@ from amoc_gevent.master import run_state as keeper
 from amoc_gevent.master.store import Store
 from amoc_gevent.node import outbox, process
 from tests.master.test_master import PlayedNode, Stage, second, talking
+from tests.master.test_store import replace_by_another
 from tests.node import test_node
 from tests.node.test_node import SCENARIO, plan_of, running, until_told
 from tests.worker.crowd import Crowd, until
@@ -605,9 +606,10 @@ def test_a_master_that_is_started_again_knows_the_manifest(
     until(lambda: stored.run.declared is not None)
     stored.nodes[0].say(manifest=Manifest("played", "one", operations=("GET /",)))
     until(lambda: stored.run.declared is not None and stored.run.declared.manifest.operations)
+    assert stored.master.save()
     if replaced:
-        for suffix in ("", "-wal", "-shm"):
-            (tmp_path / f"runs.db{suffix}").unlink()
+        replace_by_another(tmp_path / "runs.db")
+        until(stored.master.save, "the run in the file that is there now")
     stored.replace_master(Store(tmp_path / "runs.db"))
     assert stored.run.id == run.id
     assert stored.run.declared == run.declared

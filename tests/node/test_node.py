@@ -489,3 +489,20 @@ def test_a_worker_started_again_that_declares_something_else_fails_the_run_in_a_
         "the next run, whose workers agree",
     )
     assert master.newest.failure is None
+
+
+def test_a_scenario_that_declares_too_much_fails_in_a_line(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "scenario.py"
+    many = "for n in range(1001):\n    settings.declare(f'n{n}', 1, 'a number')\n"
+    path.write_text(f"from amoc_gevent import settings\n{many}{SCENARIO}")
+    master, plan = stage.master, plan_of(path)
+
+    def lead() -> None:
+        master.publish(plan)
+        master.acknowledge(0)
+
+    until_told(lead, lambda: master.newest.failure is not None, "the failure")
+    failure = master.newest.failure
+    assert failure is not None
+    assert "scenario scenario declares too much: it has 1,001 settings" in failure.message
+    assert (failure.detail, master.newest.state) == ("", "failed")
