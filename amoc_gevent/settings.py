@@ -180,7 +180,10 @@ def declare(
             f"setting {name}: its default is a {default.__class__.__name__}; give type=, a "
             "function of the text, or a default that is a str, int, float or bool"
         )
+    default_text = ""
     if type is not None and isinstance(default, str):
+        if type not in {*PARSERS, duration, rate}:  # only `type` knows how its values are written
+            default_text = default
         try:
             default = type(default)
         except ValueError as error:
@@ -194,6 +197,7 @@ def declare(
             unit=unit,
             verify=verify,
             update=update,
+            default_text=default_text,
         )
     )
 

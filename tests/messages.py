@@ -5,6 +5,7 @@ from typing import Any
 import msgpack
 from hypothesis import strategies as st
 
+from amoc_gevent.core.manifest import DeclaredSetting, Manifest
 from amoc_gevent.core.measure.snapshot import Gauge, Snapshot, UserError
 from amoc_gevent.core.messages import (
     Ack,
@@ -56,6 +57,17 @@ PLAN = Plan(
 )
 CLOCK = Clock(77.25, -0.5, 0.0005)
 ORDER = Order(PLAN, "a", 2, "/s/hello.py", CLOCK, 99.5, ((1, 3), (5, 5)))
+MANIFEST = Manifest(
+    "hello",
+    "Says hello.",
+    ("init()", "start(user_id)"),
+    (DeclaredSetting("mode", "fast", "s", "str", "how", ("fast", "slow"), update=True),),
+    ("GET /",),
+    "profile",
+    ("throttle",),
+    ("expectation",),
+    ("feeder",),
+)
 REPORT = Report(
     source="a",
     incarnation="inc",
@@ -76,6 +88,7 @@ REPORT = Report(
     wants="5e9d",
     left=True,
     clock=CLOCK,
+    manifest=MANIFEST,
 )
 BEAT = Beat("life", 1234.5, 7)
 ACK = Ack("inc", 41, 98.5, 1234.0, 1234.5, 12.0, "r1", 7, "no")

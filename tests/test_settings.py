@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from amoc_gevent import settings
+from amoc_gevent.core.setting import ALLOWED_MAX
 from amoc_gevent.errors import UsageError
 from amoc_gevent.settings import Setting, declare, registry
 
@@ -287,3 +288,30 @@ def test_a_description_says_all_there_is_to_know() -> None:
 def test_a_described_value_can_be_given_as_it_is_shown(seconds: str) -> None:
     pause: Setting[float] = declare("pause", seconds, "think time", type=settings.duration)
     assert settings.duration(registry.described()[0].default) == pause.default
+
+
+def test_a_default_that_only_its_type_can_write_is_described_as_it_was_written() -> None:
+    declare("mix", "b=1,a=2", "shares", type=lambda text: set(text.split(",")))
+    declare("word", "", "any", type=lambda text: [text])
+    mix, word = registry.described()
+    assert (mix.default, word.default) == ("b=1,a=2", "['']")
+
+
+def test_a_set_is_described_in_an_order_that_all_processes_have() -> None:
+    letters = frozenset("hgfedcba")
+    declare("letters", letters, "some", type=frozenset)
+    assert registry.described()[0].default == "{'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'}"
+
+
+def test_of_many_allowed_values_some_are_listed() -> None:
+    port = declare("port", 80, "where", verify=range(1, 10**9))
+    declare("some", 1, "which", verify={*range(1000)})
+    ports, some = registry.described()
+    assert ports.allowed[:2] == ("1", "2")
+    assert ports.allowed[-2:] == ("...", "999999999")
+    assert some.allowed[-1] == "..."
+    assert max(len(ports.allowed), len(some.allowed)) <= ALLOWED_MAX
+    with pytest.raises(UsageError, match=r"allowed are 1, 2, .*, \.\.\., 999999999$"):
+        registry.configure({"port": "0"}, NOTHING)
+    registry.configure({"port": "5000"}, NOTHING)
+    assert port.value == 5000

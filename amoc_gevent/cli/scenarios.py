@@ -6,11 +6,10 @@ from dataclasses import asdict
 
 import click
 
-from amoc_gevent import settings
 from amoc_gevent.core.columns import columns
+from amoc_gevent.core.manifest import DeclaredSetting
 from amoc_gevent.loading import catalogue, loader
 from amoc_gevent.loading.places import shown
-from amoc_gevent.settings import SettingDescription
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for other programs.")
 
@@ -39,35 +38,38 @@ def scenarios(as_json: bool) -> None:
 def describe(name: str, as_json: bool) -> None:
     """Show what scenario NAME (or a path) does, its callbacks and its settings."""
     scenario = loader.load(loader.find(name))
-    declared = settings.registry.described()
+    manifest = scenario.manifest()
     if as_json:
         click.echo(
             json.dumps(
                 {
-                    "name": scenario.name,
+                    "name": manifest.scenario,
                     "path": shown(scenario.path),
-                    "docstring": scenario.docstring,
-                    "callbacks": scenario.callbacks(),
-                    "settings": [asdict(setting) for setting in declared],
+                    "docstring": manifest.docstring,
+                    "callbacks": manifest.callbacks,
+                    "settings": [
+                        {**asdict(setting), "value": None, "source": ""}
+                        for setting in manifest.settings
+                    ],
                 },
                 indent=2,
                 ensure_ascii=False,
             )
         )
         return
-    click.echo(f"{scenario.name} ({shown(scenario.path)})\n")
-    if scenario.docstring:
-        click.echo(f"{_wrapped(scenario.docstring)}\n")
-    click.echo(f"Callbacks: {', '.join(scenario.callbacks())}\n")
-    if not declared:
+    click.echo(f"{manifest.scenario} ({shown(scenario.path)})\n")
+    if manifest.docstring:
+        click.echo(f"{_wrapped(manifest.docstring)}\n")
+    click.echo(f"Callbacks: {', '.join(manifest.callbacks)}\n")
+    if not manifest.settings:
         click.echo("It declares no settings.")
         return
     click.echo("Settings, given by --set NAME=VALUE or AMOC_<NAME>:\n")
-    for setting in declared:
+    for setting in manifest.settings:
         _show(setting)
 
 
-def _show(setting: SettingDescription) -> None:
+def _show(setting: DeclaredSetting) -> None:
     """Write one setting: its name, type and default, then what it means."""
     written_out = setting.type in {"duration", "rate"}
     unit = f" {setting.unit}" if setting.unit and not written_out else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from amoc_gevent.core import codec
+from amoc_gevent.core.manifest import Manifest
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.run.plan import Plan
 from amoc_gevent.errors import AmocError
@@ -115,7 +116,8 @@ class Report:
 
     `source` is a node's name or a worker's number; `oldest` is the number of the oldest report that
     it still keeps, so that nobody waits for those before it. `seconds` holds what was measured by
-    the second of the master's time, `ended` the intervals of ids that ended by themselves.
+    the second of the master's time, `ended` the intervals of ids that ended by themselves. The
+    first report as ready carries the `manifest`: a worker's own, or what a node's workers share.
 
     Of a node only: `sent` is its monotonic clock, `place` names the home that it runs from, which
     no other process shares, `wants` is the SHA-256 of sources that it lacks, and `left` says that
@@ -141,6 +143,7 @@ class Report:
     wants: str = ""
     left: bool = False
     clock: Clock = Clock()
+    manifest: Manifest | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from amoc_gevent.core import codec
 from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.manifest import Declared
 from amoc_gevent.core.measure.results import Row, State
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import Clock, Event, Failure, Health, UserCounts
@@ -77,7 +78,7 @@ class NodeRecord:
     lost: bool
 
 
-Record = RunRecord | Measured | Rows | State | Events | NodeRecord
+Record = RunRecord | Measured | Rows | State | Events | NodeRecord | Declared
 
 
 def encode(record: Record) -> bytes:

@@ -4,8 +4,9 @@ Where a value came from, and which settings there are, is the registry's in `amo
 """
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic, TypeVar, cast
 
 from amoc_gevent.core import units
@@ -17,6 +18,9 @@ Verify = Collection[Any] | Callable[[Any], Verdict]
 Update = bool | Callable[[Any, Any], object]
 
 _UNSET = object()
+ALLOWED_MAX = 100
+"""Allowed values that are listed; `verify` may be a range of millions."""
+
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 
@@ -69,7 +73,8 @@ class SettingDescription:
     """One setting as data to show; `default` and `value` are text that `--set` would take.
 
     `value` is None before the run is configured. `allowed` lists the values that `verify` lists,
-    and is empty where a function decides or all are allowed.
+    with "..." in place of some where there are many, and is empty where a function decides or all
+    are allowed.
     """
 
     name: str
@@ -89,6 +94,7 @@ class Setting(Generic[T]):
     __slots__ = (
         "_value",
         "default",
+        "default_text",
         "description",
         "name",
         "parse",
@@ -108,9 +114,11 @@ class Setting(Generic[T]):
         unit: str,
         verify: Verify | None,
         update: Update,
+        default_text: str = "",
     ) -> None:
         self.name = name
         self.default = default
+        self.default_text = default_text
         self.description = description
         self.parse = parse
         self.unit = unit
@@ -184,7 +192,7 @@ class Setting(Generic[T]):
         """Return the setting as data to show."""
         return SettingDescription(
             name=self.name,
-            default=self._text(self.default),
+            default=self.default_text or self._text(self.default),
             unit=self.unit,
             type=_TYPE_NAMES.get(self.parse, getattr(self.parse, "__name__", "text")),
             description=self.description,
@@ -197,8 +205,14 @@ class Setting(Generic[T]):
     def _allowed(self) -> list[str]:
         if self.verify is None or callable(self.verify):
             return []
-        texts = [self._text(value) for value in self.verify]
-        return sorted(texts) if isinstance(self.verify, set | frozenset) else texts
+        if isinstance(self.verify, set | frozenset):
+            texts = sorted(map(self._text, self.verify))
+        else:
+            texts = [self._text(value) for value in islice(self.verify, ALLOWED_MAX + 1)]
+        if len(texts) <= ALLOWED_MAX:
+            return texts
+        last = [self._text(self.verify[-1])] if isinstance(self.verify, Sequence) else []
+        return [*texts[: ALLOWED_MAX - 2], "...", *last]
 
     def _text(self, value: object) -> str:
         """Return `value` as `--set` would take it."""
@@ -206,6 +220,8 @@ class Setting(Generic[T]):
             return "true" if value else "false"
         if value is None:
             return "none"
+        if isinstance(value, set | frozenset):  # in an order that all processes have
+            return f"{{{', '.join(sorted(map(repr, value)))}}}"
         if not isinstance(value, float):
             return str(value)
         parse: object = self.parse

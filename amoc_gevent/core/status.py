@@ -1,8 +1,16 @@
-"""How a run stands, as the answer to `status`."""
+"""How a run stands, and what it runs: the answers to `status` and `describe`."""
 
+from amoc_gevent.core.manifest import Manifest
 from amoc_gevent.core.measure.snapshot import Operation
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.views import ErrorCount, IdleStatus, OperationFigures, RunStatus, UsersByState
+from amoc_gevent.core.views import (
+    Description,
+    ErrorCount,
+    IdleStatus,
+    OperationFigures,
+    RunStatus,
+    UsersByState,
+)
 
 
 def status_of(run: Run | None, nodes: int, now: float) -> IdleStatus | RunStatus:
@@ -36,4 +44,21 @@ def _figures(operation: Operation) -> OperationFigures:
         interrupted=operation.interrupted,
         p50_us=p50,
         p95_us=p95,
+    )
+
+
+def description_of(run: Run, manifest: Manifest) -> Description:
+    """Return what the scenario of `run` declares, with all operations that the run has named."""
+    found = manifest.with_operations(run.results.total.operations)
+    return Description(
+        run=run.id,
+        name=found.scenario,
+        docstring=found.docstring,
+        callbacks=found.callbacks,
+        settings=found.settings,
+        operations=found.operations,
+        profile=found.profile,
+        throttles=found.throttles,
+        expectations=found.expectations,
+        feeders=found.feeders,
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from amoc_gevent.core.manifest import DeclaredSetting
 from amoc_gevent.core.run.plan import Status
 
 
@@ -147,6 +148,22 @@ class RunStatus(Answer):
     failure_usage: bool = False
     operations: Mapping[str, OperationFigures]
     errors: tuple[ErrorCount, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description(Answer):
+    """`describe`: what the scenario `name` of a run declares; fields as in `Manifest`."""
+
+    run: str
+    name: str
+    docstring: str = ""
+    callbacks: tuple[str, ...] = ()
+    settings: tuple[DeclaredSetting, ...] = ()
+    operations: tuple[str, ...] = ()
+    profile: str = ""
+    throttles: tuple[str, ...] = ()
+    expectations: tuple[str, ...] = ()
+    feeders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

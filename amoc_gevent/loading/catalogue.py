@@ -148,10 +148,12 @@ def listing(directories: Sequence[Path] | None = None) -> list[Listed]:
     return [found[name] for name in sorted(found)]
 
 
-def declared(path: Path) -> dict[str, bool]:
-    """Return the settings that the module at `path` declares itself: name, and may it be changed.
+def guessed_settings(path: Path) -> dict[str, bool]:
+    """Guess the settings of the module at `path`, by name, with whether a run can change them.
 
-    It is read, not run: names that are no plain text, and those of other modules, are not in it.
+    This is for completion only. It parses the file and does not import it: an import can take
+    seconds, prints, opens connections, and leaves its modules in the process of the prompt. So it
+    misses the settings of other modules and names that are computed. The manifest has them all.
     """
     try:
         tree = ast.parse(path.read_bytes(), str(path))

@@ -6,7 +6,7 @@ Each problem is one ScenarioError whose line begins with the scenario's file and
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.abc import Loader
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from greenlet import GreenletExit
 
 from amoc_gevent import settings
+from amoc_gevent.core.manifest import Manifest, declaration
 from amoc_gevent.core.suggestions import did_you_mean
 from amoc_gevent.errors import AmocError, ScenarioError, UsageError
 from amoc_gevent.loading import requirements
@@ -46,6 +47,19 @@ class Scenario:
         """Return the callbacks as they are called: "start(user_id, state)"."""
         present = (name for name in _CALLBACKS if hasattr(self.module, name))
         return [f"{name}{_call_form(getattr(self.module, name))}" for name in present]
+
+    def manifest(self, operations: Iterable[str] = ()) -> Manifest:
+        """Return what the scenario declares, with the operations that were named so far.
+
+        Raises ScenarioError where that is too much to be sent to a master.
+        """
+        settings_ = tuple(map(declaration, settings.registry.described()))
+        try:
+            declared = Manifest(self.name, self.docstring, tuple(self.callbacks()), settings_)
+        except ValueError as error:
+            problem = f"scenario {self.name} declares too much: {error}"
+            raise ScenarioError(f"{shown(self.path)}:1: {problem}") from None
+        return declared.with_operations(operations)
 
     def init(self) -> Any:
         """Run the scenario's `init` and return the state. Raises ScenarioError where it raises."""

@@ -22,11 +22,12 @@ from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.options import OPTIONS, changed_option
 from amoc_gevent.core.run.plan import Plan, Proposal
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.status import status_of
+from amoc_gevent.core.status import description_of, status_of
 from amoc_gevent.core.views import (
     Added,
     Answer,
     Changed,
+    Description,
     IdleStatus,
     NodeList,
     Pausing,
@@ -108,6 +109,7 @@ class Master:
             commands.Rebalance: self._rebalance,
             commands.Stop: self._stop,
             commands.Status: self._status,
+            commands.Describe: self._describe,
             commands.Nodes: self._nodes,
             commands.Runs: self._runs,
         }
@@ -349,6 +351,13 @@ class Master:
     def _status(self, _command: commands.Status) -> IdleStatus | RunStatus:
         self._state.count_users()
         return status_of(self.run, len(lifecycle.present(self.nodes)), clock.steady())
+
+    def _describe(self, _command: commands.Describe) -> Description:
+        run = self.run
+        if run is None or run.declared is None:
+            why = "no node has loaded its scenario yet" if run is not None else "there is no run"
+            raise AmocError(f"{why}: `amoc describe SCENARIO` loads one without a run")
+        return description_of(run, run.declared.manifest)
 
     def _nodes(self, _command: commands.Nodes) -> NodeList:
         return nodes_of(self.nodes.values(), clock.monotonic())

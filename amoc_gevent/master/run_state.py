@@ -192,6 +192,8 @@ class RunState:
             run.results.collect(second, snapshot, health, run.users)
         if report.failure is not None and run.failure is None:
             run.failure = report.failure
+        if report.manifest is not None and run.active:
+            self.apply(lifecycle.compare(run, node, report.manifest))
 
     def event(self, kind: str, text: str) -> None:
         """Note something of the run that is worth knowing."""

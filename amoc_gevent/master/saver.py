@@ -51,6 +51,7 @@ class RunSaver:
         self._parts: list[Part] = []
         self._events_saved = self._rows_saved = self._operations_saved = 0
         self._saved: object = None
+        self._declared_saved: object = None
         self._generation = store.look() if store is not None else 0
         self._checkpoint = clock.monotonic()
         self._output: Durable = Nothing()
@@ -106,6 +107,7 @@ class RunSaver:
         self._parts, self._checkpoint = [], clock.monotonic()
         self._events_saved, self._rows_saved = len(run.events), run.results.stored_rows
         self._operations_saved, self._saved = run.results.operations, _mark(run)
+        self._declared_saved = run.declared
 
     def attach(self, output: Durable | None) -> None:
         """Store what is pending of `output` with the figures; without one, nothing is pending."""
@@ -177,6 +179,9 @@ class RunSaver:
         events = run.events[0 if anew else self._events_saved :]
         rows = run.results.rows[0 if anew else self._rows_saved :]
         parts = [part_of(Events(tuple(events)))] if events else []
+        declared = run.declared
+        if declared is not None and (anew or declared != self._declared_saved):
+            parts.append(part_of(declared))
         if whole:
             parts += [part_of(Rows(tuple(rows))), part_of(run.results.state())]
         else:
@@ -191,6 +196,7 @@ class RunSaver:
         )
         self._generation = generation
         self._events_saved, self._parts = len(run.events), []
+        self._declared_saved = declared
         self._operations_saved, self._saved = run.results.operations, _mark(run)
         if whole:
             self._rows_saved = len(run.results.rows)
@@ -213,4 +219,4 @@ class RunSaver:
 
 def _mark(run: Run) -> object:
     """Return what is another one as soon as something but the figures of a run has changed."""
-    return run.plan.version, len(run.events), run.ended_at
+    return run.plan.version, len(run.events), run.ended_at, run.declared

@@ -16,6 +16,7 @@ from typing import Self
 from amoc_gevent import __version__
 from amoc_gevent.core import records
 from amoc_gevent.core.durable import NOTHING, Pending
+from amoc_gevent.core.manifest import Declared
 from amoc_gevent.core.measure.results import Row, State
 from amoc_gevent.core.records import Events, Measured, NodeRecord, RecordError, Rows, RunRecord
 from amoc_gevent.core.run.nodes import NodeView
@@ -40,12 +41,13 @@ CREATE TABLE IF NOT EXISTS nodes (name TEXT PRIMARY KEY, data BLOB);
 CREATE TABLE IF NOT EXISTS pending (key TEXT PRIMARY KEY, data BLOB);
 CREATE TABLE IF NOT EXISTS local (run TEXT PRIMARY KEY);
 """
-Kept = Measured | Rows | State | Events
+Kept = Measured | Rows | State | Events | Declared
 _KINDS: dict[str, type[Kept]] = {
     "measured": Measured,
     "rows": Rows,
     "state": State,
     "events": Events,
+    "declared": Declared,
 }
 
 
@@ -140,8 +142,9 @@ class Store:
 
         All of it or nothing: figures, the numbers of the reports that they came with, and what an
         output made of them that is `pending`. Where a state is among the parts, it replaces what
-        was measured before. `anew` are the sources where all of the run is written, in place of
-        what is there. With `generation`, it is written only into that file.
+        was measured before; a manifest replaces the one before it. `anew` are the sources where all
+        of the run is written, in place of what is there. With `generation`, it is written only into
+        that file.
         """
         parts = tuple(parts)
         with self._database.writing(generation) as db:
@@ -154,6 +157,8 @@ class Store:
                 db.execute(
                     "DELETE FROM parts WHERE run = ? AND kind IN ('measured', 'state')", (run.id,)
                 )
+            if any(kind == "declared" for kind, _ in parts):
+                db.execute("DELETE FROM parts WHERE run = ? AND kind = 'declared'", (run.id,))
             db.executemany(
                 "INSERT INTO parts VALUES (?, ?, ?)",
                 [(run.id, kind, data) for kind, data in parts],
@@ -339,6 +344,8 @@ def _restore_part(run: Run, before: list[Row], kind: str, data: bytes) -> None:
     part = records.decode(_KINDS[kind], data)
     if isinstance(part, Events):
         run.events.extend(part.events)
+    elif isinstance(part, Declared):
+        run.declared = part
     elif isinstance(part, Rows):
         before.extend(part.rows)
     elif isinstance(part, State):

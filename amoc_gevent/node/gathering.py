@@ -3,6 +3,7 @@
 from amoc_gevent import clock
 from amoc_gevent.bus.refusals import Refusals
 from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.manifest import Declared, Manifest, agreed
 from amoc_gevent.core.measure.node_seconds import OpenSeconds
 from amoc_gevent.core.messages import Event, Report
 from amoc_gevent.core.run.plan import Plan
@@ -20,6 +21,8 @@ class Gathering:
         self.ended: list[tuple[int, int]] = []
         self.ended_ids = IdSet()
         self._refusals = Refusals()
+        self._declared: Declared | None = None
+        self._declared_taken = False
 
     def take(self, worker: int, report: Report) -> None:
         """Take in what a worker measured and what became of its users."""
@@ -45,9 +48,21 @@ class Gathering:
         refused = self._refusals.event("a worker", error)
         self.events += [refused] if refused is not None else []
 
-    def tell_all_ended(self) -> None:
-        """Have the next report tell of all users that ended, once more."""
+    def compare(self, manifest: Manifest, by: str) -> None:
+        """Keep the manifest of the worker `by`. Raises DisagreementError where another differs."""
+        self._declared = agreed(self._declared, Declared(manifest, by))
+
+    def take_manifest(self) -> Manifest | None:
+        """Return what the workers declare, the first time; the outbox keeps the report with it."""
+        if self._declared is None or self._declared_taken:
+            return None
+        self._declared_taken = True
+        return self._declared.manifest
+
+    def tell_again(self) -> None:
+        """Have a report tell once more of all users that ended and of the manifest."""
         self.ended.extend(self.ended_ids)
+        self._declared_taken = False
 
     def reported(self) -> None:
         """Forget the events and ended ids that a report has told."""

@@ -16,6 +16,7 @@ from amoc_gevent import clock
 from amoc_gevent.bus.sockets import Keys, Listener, Publisher, Puller, Pusher, SocketDirectory
 from amoc_gevent.bus.topics import BEAT, CODE, PLAN, ack_topic, code_topic
 from amoc_gevent.core.clocks import OffsetEstimate
+from amoc_gevent.core.manifest import DisagreementError
 from amoc_gevent.core.messages import (
     Ack,
     Beat,
@@ -226,7 +227,7 @@ class Node:
         dropped = self._outbox.take_dropped()
         if dropped:
             self._told_dropped = self._master
-            self._gathering.tell_all_ended()
+            self._gathering.tell_again()
             text = f"node {self.name} dropped {dropped} reports that were not acknowledged"
             self._event("reports-dropped", f"{text}: those that the master never got are missing")
 
@@ -323,10 +324,22 @@ class Node:
         if report.run not in {"", self._plan.run}:
             return
         self._gathering.take(worker.index, report)
+        self._compare(report, worker)
         mine = report.incarnation == str(worker.incarnation)
         news = mine and self._supervisor.note(worker, report)
         if news or self._gathering.seconds.oldest <= self._whole_through():
             self._send()
+
+    def _compare(self, report: Report, worker: WorkerProcess) -> None:
+        """Fail where a worker declares something else than those before it."""
+        if report.manifest is None:
+            return
+        by = f"worker {worker.index + 1} (pid {worker.pid}) of node {self.name}"
+        try:
+            self._gathering.compare(report.manifest, by)
+        except DisagreementError as error:
+            log.error("%s", error)
+            self._supervisor.failure = self._supervisor.failure or Failure(str(error))
 
     def _on_death(self, worker: int) -> None:
         self._gathering.seconds.drop_levels(worker)
@@ -349,6 +362,7 @@ class Node:
             self._gathering.seconds.note(silent.second, silent)
         seconds = self._gathering.seconds.take(through)
         gone = self._leaving and supervisor.state in {"stopped", "failed"}
+        manifest = self._gathering.take_manifest() if supervisor.state == "ready" else None
         report = Report(
             source=self.name,
             incarnation=self._incarnation,
@@ -369,6 +383,7 @@ class Node:
             wants=self._wants,
             left=gone,
             clock=self._clock(),
+            manifest=manifest,
         )
         self._gathering.reported()
         self._outbox.send(encode(report))

@@ -18,6 +18,7 @@ from gevent.event import AsyncResult
 from amoc_gevent import clock, settings
 from amoc_gevent.bus.sockets import Pusher, Subscriber
 from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.manifest import Manifest
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import (
     Event,
@@ -95,6 +96,7 @@ class Worker:
         self._live: _Live | None = None
         self._events: list[Event] = []
         self._failure: Failure | None = None
+        self._manifest: Manifest | None = None
         self._sequence = 0
         self._peak = (-1, 0)  # the second that was last told of, and its peak
         self._beginning: Any = None
@@ -146,6 +148,7 @@ class Worker:
             scenario = load(Path(order.scenario))
             settings.registry.configure(order.plan.settings, os.environ)
             state = scenario.init()
+            self._manifest = scenario.manifest(recorder.snapshot.operations)
         except BaseException as error:  # noqa: BLE001  # the boundary around a scenario's loading
             self._fail(error)
             return
@@ -307,8 +310,11 @@ class Worker:
             events=tuple(self._events),
             ended=live.users.take_ended() if live is not None else (),
             failure=self._failure,
+            manifest=self._manifest if live is not None else None,
         )
         self._events.clear()
+        if live is not None:
+            self._manifest = None
         self._reports.push(encode(report))
 
     def _event(self, kind: str, text: str) -> None:

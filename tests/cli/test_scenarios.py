@@ -91,3 +91,24 @@ def test_describing_a_broken_scenario_names_the_line(shop: Path) -> None:
     result = amoc("describe", "shop")
     assert result.exit_code == 1
     assert result.stderr.startswith("amoc: scenarios/shop.py:2: ZeroDivisionError")
+
+
+def test_describe_shows_settings_that_only_the_loaded_scenario_has(shop: Path) -> None:
+    shop.with_name("shared.py").write_text(
+        "from amoc_gevent import settings\n"
+        "for name in ('one', 'two'):\n    settings.declare(f'shop_{name}', 1, 'a number')\n"
+    )
+    shop.write_text("import shared\ndef init(): ...\ndef start(user_id): ...\n")
+    described = json.loads(amoc("describe", "shop", "--json").output)
+    assert [(one["name"], one["value"], one["source"]) for one in described["settings"]] == [
+        ("shop_one", None, ""),
+        ("shop_two", None, ""),
+    ]
+
+
+def test_describing_a_scenario_that_declares_too_much_is_a_line(shop: Path) -> None:
+    shop.write_text(f"'''{'x' * 250_001}'''\ndef init(): ...\ndef start(user_id): ...\n")
+    result = amoc("describe", "shop")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("amoc: scenarios/shop.py:1: scenario shop declares too much: its docstr")

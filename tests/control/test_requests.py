@@ -8,6 +8,7 @@ from amoc_gevent.control.requests import command_of, name_of
 from amoc_gevent.core.run.commands import (
     Add,
     Command,
+    Describe,
     Do,
     Nodes,
     Pause,
@@ -73,6 +74,7 @@ DO = {"command": "do", "scenario": "hello", "first": 1, "last": 9}
         ({"command": "stop"}, Stop(force=False)),
         ({"command": "stop", "force": True}, Stop(force=True)),
         ({"command": "status"}, Status()),
+        ({"command": "describe"}, Describe()),
     ],
 )
 def test_each_verb_becomes_its_command(request_: dict[str, object], expected: Command) -> None:
@@ -152,7 +154,7 @@ def test_whatever_is_asked_is_a_command_or_a_usage_error(
 
 
 def test_names_of_others_are_told_along_with_the_commands() -> None:
-    with pytest.raises(UsageError, match=r"status, nodes, runs, summary, watch$"):
+    with pytest.raises(UsageError, match=r"status, describe, nodes, runs, summary, watch$"):
         command_of({"command": "jump"}, ["watch", "status"])
 
 

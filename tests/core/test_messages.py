@@ -197,6 +197,11 @@ def test_what_decodes_of_a_spoiled_order_does_a_worker_no_harm(data: bytes) -> N
         ((9, 0, 4), "0.5"),
         ((11, 0), [1, 2, 3]),
         ((12,), ["one line"]),
+        ((19,), "hello"),
+        ((19, 1), None),
+        ((19, 2), ["init()"] * 1001),
+        ((19, 3, 0, 6), 1),
+        ((19, 8), "feeder"),
     ],
 )
 def test_each_value_of_a_report_must_be_of_its_type(at: tuple[int, ...], value: object) -> None:

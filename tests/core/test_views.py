@@ -7,12 +7,14 @@ import pytest
 
 from amoc_gevent.core.answers import kind_of
 from amoc_gevent.core.jsons import as_json, from_json
+from amoc_gevent.core.manifest import DeclaredSetting
 from amoc_gevent.core.run_summary import SummaryAnswer
 from amoc_gevent.core.status import status_of
 from amoc_gevent.core.views import (
     Added,
     Answer,
     Changed,
+    Description,
     Ending,
     IdleStatus,
     MasterDaemon,
@@ -41,6 +43,7 @@ assert isinstance(STATUS, RunStatus)
 NODE_STATUS = NodeStatus(
     kind="node", master="m", name="n", workers=2, state="ready", joined=True, run="5f", refused="no"
 )
+URL = DeclaredSetting("url", "http://a", "", "str", "the shop", ("http://a",), update=True)
 ANSWERS: list[tuple[str, Answer]] = [
     ("do", Started("5f", 10)),
     ("add", Added(1, 2)),
@@ -53,6 +56,7 @@ ANSWERS: list[tuple[str, Answer]] = [
     ("status", IdleStatus("idle", 2)),
     ("status", STATUS),
     ("status", NODE_STATUS),
+    ("describe", Description(run="5f", name="shop", settings=(URL,), operations=("GET /",))),
     ("nodes", NodeList((NodeLine("n", "lost"), NodeLine("m", "ready", cpu=0.5, lag_us=3)))),
     ("runs", RunList((RunLine("5f", "shop", "lost", "2026-11-29T02:00:00.250+00:00"),))),
     ("summary", SummaryAnswer(summary_of(full_run()))),

@@ -12,7 +12,7 @@ import pytest
 from amoc_gevent import settings
 from amoc_gevent.errors import AmocError, ScenarioError, UsageError
 from amoc_gevent.loading import loader
-from amoc_gevent.loading.catalogue import declared
+from amoc_gevent.loading.catalogue import guessed_settings
 from amoc_gevent.loading.loader import Scenario, load, place_of, trimmed_traceback
 from amoc_gevent.loading.places import shown
 
@@ -131,7 +131,7 @@ def test_code_that_is_nested_too_deeply_harms_no_list(here: Workspace) -> None:
     path = here.write("deep.py", f"{'-' * 200_000}1\n")
     (listed,) = loader.listing([here.scenarios])
     assert listed.summary.startswith("error: ")
-    assert declared(path) == {}
+    assert guessed_settings(path) == {}
 
 
 def test_in_a_directory_that_is_gone_a_path_is_found_and_a_name_is_not(
@@ -495,10 +495,10 @@ def test_settings_are_read_without_running_the_scenario(tmp_path: Path) -> None:
         "fixed = declare('fixed', 1, 'a number', update=False)\n"
         "raise ValueError\n"
     )
-    assert declared(path) == {"url": False, "think": True, "fixed": False}
+    assert guessed_settings(path) == {"url": False, "think": True, "fixed": False}
     path.write_text("def start(\n")
-    assert declared(path) == {}
-    assert declared(tmp_path / "none.py") == {}
+    assert guessed_settings(path) == {}
+    assert guessed_settings(tmp_path / "none.py") == {}
 
 
 def test_a_scenario_without_a_name_is_none(tmp_path: Path) -> None:
@@ -514,3 +514,44 @@ def test_a_path_is_shown_where_the_working_directory_was_removed(
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert shown("/scenarios/shop.py") == "/scenarios/shop.py"
+
+
+def test_the_manifest_says_what_was_loaded_and_never_a_value(here: Workspace) -> None:
+    path = here.write(
+        "shop.py",
+        """\
+        'Buys.'
+        from amoc_gevent import settings
+        for name in ("one", "two"):
+            settings.declare(name, 1, "a number", unit="items", update=True)
+        def init(): ...
+        def start(user_id, state): ...
+        """,
+    )
+    loaded = loader.load(path)
+    settings.registry.configure({"one": "12345"}, {})
+    manifest = loaded.manifest(["GET /"])
+    assert (manifest.scenario, manifest.docstring) == ("shop", "Buys.")
+    assert manifest.callbacks == ("init()", "start(user_id, state)")
+    assert [(s.name, s.default, s.type, s.unit) for s in manifest.settings] == [
+        ("one", "1", "int", "items"),
+        ("two", "1", "int", "items"),
+    ]
+    assert manifest.operations == ("GET /",)
+    assert "12345" not in str(manifest)
+
+
+def test_a_scenario_that_declares_too_much_is_named_in_a_line(here: Workspace) -> None:
+    path = here.write(
+        "shop.py",
+        """\
+        from amoc_gevent import settings
+        for number in range(1001):
+            settings.declare(f"n{number}", 1, "a number")
+        def init(): ...
+        def start(user_id): ...
+        """,
+    )
+    loaded = loader.load(path)
+    with pytest.raises(ScenarioError, match="scenario shop declares too much: it has 1,001 sett"):
+        loaded.manifest()

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+import msgpack
 import pytest
 
 from amoc_gevent import clock
 from amoc_gevent.bus.sockets import Listener, Pusher, SocketDirectory
 from amoc_gevent.bus.topics import PLAN, ack_topic
 from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.manifest import DeclaredSetting, Manifest
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import (
     Ack,
@@ -29,6 +31,7 @@ from amoc_gevent.core.messages import (
 from amoc_gevent.core.run import lifecycle
 from amoc_gevent.core.run.commands import (
     Add,
+    Describe,
     Do,
     Pause,
     Rebalance,
@@ -42,7 +45,7 @@ from amoc_gevent.core.run.placement import shares_of
 from amoc_gevent.core.run.plan import UNRELEASED, Options, Plan, Proposal, Removal, delayed
 from amoc_gevent.core.run.planning import ID_MAX
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.views import Changed
+from amoc_gevent.core.views import Changed, Description
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.master import registry as registry_module
 from amoc_gevent.master.master import NO_LEASE, Master
@@ -1024,3 +1027,79 @@ def test_a_report_is_answered_once_and_as_soon_as_it_is_stored(tmp_path: Path) -
         until(lambda: node.acks[-1].sequence == node.sequence)
     assert len(node.acks) - before == 5
     stage.close()
+
+
+# What the scenario declares
+
+
+def manifest(default: str = "a", *operations: str) -> Manifest:
+    url = DeclaredSetting("url", default, "", "str", "the shop", (), update=False)
+    return Manifest("played", settings=(url,), operations=operations)
+
+
+def test_nodes_that_disagree_fail_the_run_before_any_user_starts(stage: Stage) -> None:
+    for name in ("a", "b"):
+        stage.join(name)
+    run = stage.do()
+    for node, default in zip(stage.nodes, "xy", strict=True):
+        until(lambda node=node: node.plan.run == run.id, "the plan")
+        node.say(manifest=manifest(default))
+    until(lambda: run.plan.status == "stopping", "the end of it")
+    assert run.failure is not None
+    assert "setting url: default 'x' on node a, 'y' on node b; make" in run.failure.message
+    assert run.plan.batches[0].start == UNRELEASED
+    for node in stage.nodes:
+        node.say("stopped")
+    until(lambda: run.status == "failed")
+    assert stage.do().failure is None
+
+
+def test_a_node_that_comes_late_and_disagrees_fails_the_run_gently(stage: Stage) -> None:
+    run = stage.running("a")
+    stage.nodes[0].say(manifest=manifest("x"))
+    until(lambda: run.declared is not None)
+    late = stage.join("late")
+    until(lambda: late.plan.run == run.id, "the plan")
+    late.say(manifest=manifest("y"))
+    until(lambda: run.plan.status == "stopping")
+    assert not run.plan.force
+    assert run.failure is not None
+    assert "'x' on node a, 'y' on node late" in run.failure.message
+
+
+def test_a_manifest_of_another_run_is_not_this_runs(stage: Stage) -> None:
+    run = stage.running("a")
+    stage.nodes[0].say(run="another", manifest=manifest("x"))
+    stage.nodes[0].say(manifest=manifest("y"))
+    until(lambda: run.declared is not None)
+    stage.nodes[0].say(users=UserCounts(running=3))
+    until(lambda: run.users.running == 3)
+    assert (run.declared.manifest, run.failure) == (manifest("y"), None)
+
+
+def test_describe_tells_what_was_loaded_and_which_operations_were_named(stage: Stage) -> None:
+    with pytest.raises(AmocError, match="there is no run: `amoc describe SCENARIO` loads one"):
+        stage.master.handle(Describe())
+    run = stage.running("a", "b")
+    with pytest.raises(AmocError, match="no node has loaded its scenario yet"):
+        stage.master.handle(Describe())
+    snapshot = Snapshot()
+    snapshot.operation("GET /").count += 1
+    stage.nodes[0].say(manifest=manifest("x", "warm up"))
+    stage.nodes[1].say(manifest=manifest("x", "log in"), seconds=((1000, snapshot),))
+    until(lambda: "GET /" in run.results.total.operations)
+    told = stage.master.handle(Describe())
+    assert isinstance(told, Description)
+    assert (told.run, told.name) == (run.id, "played")
+    assert told.operations == ("GET /", "log in", "warm up")
+    assert [one.name for one in told.settings] == ["url"]
+
+
+def test_a_manifest_too_large_is_a_refused_report(stage: Stage) -> None:
+    run = stage.running("a")
+    node = stage.nodes[0]
+    whole = msgpack.unpackb(encode(node.report(manifest=manifest())), strict_map_key=False)
+    whole[-1][1] = "x" * 300_000
+    node.garble(msgpack.packb(whole))
+    until(lambda: stage.master.counted["refused reports"] == 1)
+    assert run.declared is None

@@ -17,6 +17,7 @@ import pytest
 from amoc_gevent import clock
 from amoc_gevent.core.durable import Pending
 from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.manifest import Manifest
 from amoc_gevent.core.measure.snapshot import Operation, Snapshot
 from amoc_gevent.core.messages import Ack, UserCounts, encode
 from amoc_gevent.core.run.commands import Add, Rebalance, Status, Stop
@@ -29,6 +30,7 @@ from amoc_gevent.master import saver
 from amoc_gevent.master.store import Store
 from amoc_gevent.node import outbox, process
 from tests.master.test_master import PlayedNode, Stage, second, talking
+from tests.master.test_store import replace_by_another
 from tests.node import test_node
 from tests.node.test_node import SCENARIO, plan_of, running, until_told
 from tests.worker.crowd import Crowd, until
@@ -592,3 +594,44 @@ def test_a_stranger_is_named_once_however_many_there_were(stored: Stage) -> None
     until(lambda: len([ack for ack in other.acks if ack.refused]) >= 3 or other.say("stopped"))
     assert stored.master.counted["refused nodes"] == 1
     other.close()
+
+
+# What the scenario declares
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_master_that_is_started_again_knows_the_manifest(
+    stored: Stage, tmp_path: Path, *, replaced: bool
+) -> None:
+    run = stored.running("a")
+    stored.nodes[0].say(manifest=Manifest("played", "one"))
+    until(lambda: stored.run.declared is not None)
+    stored.nodes[0].say(manifest=Manifest("played", "one", operations=("GET /",)))
+    until(lambda: stored.run.declared is not None and stored.run.declared.manifest.operations)
+    assert stored.master.save()
+    if replaced:
+        replace_by_another(tmp_path / "runs.db")
+        until(stored.master.save, "the run in the file that is there now")
+    stored.replace_master(Store(tmp_path / "runs.db"))
+    assert stored.run.id == run.id
+    assert stored.run.declared == run.declared
+    late = stored.join("late")
+    until(lambda: late.plan.run == run.id, "the plan")
+    late.say(manifest=Manifest("played", "two"))
+    until(lambda: stored.run.failure is not None)
+    assert stored.run.failure is not None
+    assert "docstring 'one' on node a, 'two' on node late" in stored.run.failure.message
+
+
+def test_a_run_stored_before_there_were_manifests_goes_on_without_one(
+    stored: Stage, tmp_path: Path
+) -> None:
+    run = stored.running("a")
+    stored.nodes[0].say(manifest=Manifest("played", "one"))
+    until(lambda: stored.run.declared is not None)
+    assert stored.master.save()
+    with sqlite3.connect(tmp_path / "runs.db") as other:
+        other.execute("DELETE FROM parts WHERE kind = 'declared'")
+    other.close()
+    stored.replace_master(Store(tmp_path / "runs.db"))
+    assert (stored.run.id, stored.run.declared) == (run.id, None)

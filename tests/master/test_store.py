@@ -59,6 +59,11 @@ class Refusing:
             raise sqlite3.OperationalError("database is locked")
         return self.db.execute(statement, *arguments)
 
+    def executemany(self, statement: str, *arguments: Any) -> sqlite3.Cursor:
+        if self._words in f"{statement};":
+            raise sqlite3.OperationalError("database is locked")
+        return self.db.executemany(statement, *arguments)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.db, name)
 
@@ -103,7 +108,7 @@ def refusing(words: str) -> Callable[[Store], Any]:
 FAILURES: list[Any] = [
     pytest.param(full, id="full"),
     pytest.param(locked, id="locked"),
-    pytest.param(refusing("DELETE FROM parts WHERE run IN"), id="prune parts"),
+    pytest.param(refusing("DELETE FROM parts WHERE run = ?;"), id="prune parts"),
     pytest.param(refusing("DELETE FROM runs"), id="prune runs"),
     pytest.param(refusing("'code'"), id="code"),
 ]

@@ -448,3 +448,116 @@ def test_a_node_that_leaves_ends_its_users_and_says_so(stage: Stage, tmp_path: P
     assert master.newest.left
     assert master.newest.state == "stopped"
     assert not any(worker.alive for worker in stage.node._supervisor.workers)
+
+
+DECLARING = """
+import os
+from pathlib import Path
+from amoc_gevent import metrics, settings, user
+
+MARK = Path({mark!r})
+who = settings.declare("who", "first" if not MARK.exists() else "second", "who they are")
+
+def init():
+    with metrics.operation("warm up"):
+        MARK.touch()
+
+def start(user_id):
+    while not user.leaving():
+        user.sleep(0.01)
+"""
+
+
+def test_the_manifest_goes_with_the_first_report_as_ready_and_once(
+    stage: Stage, tmp_path: Path
+) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(DECLARING.format(mark=str(tmp_path / "mark")))
+    master, plan = stage.master, plan_of(path)
+
+    def lead() -> None:
+        master.publish(plan)
+        master.acknowledge(0)
+
+    until_told(lead, lambda: running(master) == 5)
+    sequence = master.newest.sequence
+    until(lambda: master.newest.sequence > sequence + 3)
+    reports = {report.sequence: report for report in master.reports}
+    carried = [reports[number] for number in sorted(reports) if reports[number].manifest]
+    assert len(carried) == 1
+    assert all(reports[n].state != "ready" for n in reports if n < carried[0].sequence)
+    (manifest,) = (report.manifest for report in carried)
+    assert manifest is not None
+    assert (manifest.scenario, manifest.operations) == ("scenario", ("warm up",))
+    assert [(one.name, one.default) for one in manifest.settings] == [("who", "first")]
+
+
+def test_a_manifest_that_was_dropped_is_sent_again(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(DECLARING.format(mark=str(tmp_path / "mark")))
+    master, plan = stage.master, plan_of(path)
+
+    def lead() -> None:
+        master.publish(plan)
+        master.acknowledge(0)
+
+    until_told(lead, lambda: running(master) == 5)
+    last = master.newest.sequence
+    monkeypatch.setattr(outbox, "KEPT_REPORTS", 1)
+    until(lambda: master.newest.oldest > last, "these reports to be dropped")
+    until_told(lead, lambda: any(r.manifest for r in master.reports if r.sequence > last))
+
+
+def test_a_worker_started_again_that_declares_something_else_fails_the_run_in_a_line(
+    stage: Stage, tmp_path: Path
+) -> None:
+    path = tmp_path / "scenario.py"
+    path.write_text(DECLARING.format(mark=str(tmp_path / "mark")))
+    master, plan = stage.master, plan_of(path)
+
+    def lead() -> None:
+        master.publish(plan)
+        master.acknowledge(0)
+
+    until_told(lead, lambda: running(master) == 5)
+    [worker] = stage.node._supervisor.workers
+    first = worker.pid
+    os.kill(first, signal.SIGKILL)
+    until_told(lead, lambda: master.newest.failure is not None, "the failure")
+    failure = master.newest.failure
+    assert failure is not None
+    assert f"worker 1 (pid {worker.pid}) of node here" in failure.message
+    assert f"setting who: default 'first' on worker 1 (pid {first})" in failure.message
+    assert "'second' on worker 1" in failure.message
+    stopping = replace(plan, version=2, status="stopping")
+    until_told(
+        lambda: (master.publish(stopping), master.acknowledge(0))[2:],
+        lambda: master.newest.state == "stopped",
+        "the end of the worker",
+    )
+    again = replace(plan, run="next")
+    until_told(
+        lambda: (master.publish(again), master.acknowledge(0))[2:],
+        lambda: running(master) == 5,
+        "the next run, whose workers agree",
+    )
+    assert master.newest.failure is None
+
+
+def test_a_scenario_that_declares_too_much_fails_in_a_line(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "scenario.py"
+    many = "for n in range(1001):\n    settings.declare(f'n{n}', 1, 'a number')\n"
+    path.write_text(f"from amoc_gevent import settings\n{many}{SCENARIO}")
+    master, plan = stage.master, plan_of(path)
+
+    def lead() -> None:
+        master.publish(plan)
+        master.acknowledge(0)
+
+    until_told(lead, lambda: master.newest.failure is not None, "the failure")
+    failure = master.newest.failure
+    assert failure is not None
+    assert "scenario scenario declares too much: it has 1,001 settings" in failure.message
+    assert (failure.detail, master.newest.state) == ("", "failed")

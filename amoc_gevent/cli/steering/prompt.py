@@ -18,10 +18,10 @@ from amoc_gevent.cli.steering.asking import carry_out
 from amoc_gevent.cli.steering.completion import Words, candidates
 from amoc_gevent.cli.steering.verbs import asked_by
 from amoc_gevent.control.client import Control
-from amoc_gevent.core.views import NodeList, RunList, RunStatus
+from amoc_gevent.core.views import Description, NodeList, RunList
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError
-from amoc_gevent.loading.catalogue import declared, find, listing
+from amoc_gevent.loading.catalogue import find, guessed_settings, listing
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import CompleteEvent, Completion
@@ -223,19 +223,19 @@ def _asked_names(control: Control) -> Callable[[str], list[str]]:
 
 
 def _settings(control: Control) -> Callable[[str], list[str]]:
-    """Return what reads a scenario's settings in its file, where there is one here."""
+    """Return a function from a scenario to its settings, and from "" to those a run can change.
+
+    A run's are those of its manifest. A scenario that no run has loaded is guessed from its file.
+    """
 
     def settings(scenario: str) -> list[str]:
         try:
-            found = declared(find(scenario or _scenario_of(control)))
+            if scenario:
+                return [*guessed_settings(find(scenario))]
+            found = control.answer({"command": "describe"}, patience=COMPLETION_S)
         except AmocError:
             return []
-        return [name for name, changes in found.items() if changes or scenario]
+        assert isinstance(found, Description)  # noqa: S101  # it answers `describe`
+        return [one.name for one in found.settings if one.update]
 
     return settings
-
-
-def _scenario_of(control: Control) -> str:
-    """Return the scenario of the master's run, empty where there was none."""
-    status = control.answer({"command": "status"}, patience=COMPLETION_S)
-    return status.scenario if isinstance(status, RunStatus) else ""

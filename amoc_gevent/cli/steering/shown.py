@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from amoc_gevent.core.columns import columns
+from amoc_gevent.core.manifest import DeclaredSetting
 from amoc_gevent.core.units import counted, format_count, format_duration, format_us
 from amoc_gevent.core.views import (
     Added,
     Answer,
     Changed,
+    Description,
     IdleStatus,
     NodeLine,
     NodeList,
@@ -91,6 +93,25 @@ def _node_status(answer: NodeStatus) -> str:
     workers = counted(answer.workers, "worker")
     master = "the master of this home" if answer.master is None else f"master {answer.master}"
     return f"node {answer.name}, {workers}: {joined} {master}, {_state(answer.state)}"
+
+
+def _description(answer: Description) -> str:
+    rows = [answer.name]
+    if answer.docstring:
+        rows += ["", answer.docstring]
+    rows += ["", f"Callbacks: {', '.join(answer.callbacks)}"]
+    if answer.operations:
+        rows.append(f"Operations: {', '.join(answer.operations)}")
+    if not answer.settings:
+        return "\n".join([*rows, "It declares no settings."])
+    table = [("setting", "type", "default", "changes", "description")]
+    table.extend(map(_setting_row, answer.settings))
+    return "\n".join([*rows, "", *columns(table, left=5)])
+
+
+def _setting_row(one: DeclaredSetting) -> tuple[str, str, str, str, str]:
+    changes = "yes" if one.update else "no"
+    return one.name, one.type, one.default or '""', changes, " ".join(one.description.split())
 
 
 def _users(counts: UsersByState) -> str:
@@ -200,6 +221,7 @@ _SHOWN: dict[type, Callable[[Any], str]] = {
     Stopping: _stopping,
     IdleStatus: _idle,
     RunStatus: _run_status,
+    Description: _description,
     NodeStatus: _node_status,
     NodeList: _nodes,
     RunList: _runs,

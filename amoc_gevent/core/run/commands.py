@@ -113,6 +113,14 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Describe:
+    """Show what the scenario of the run declares.
+
+    That is of the run that goes on or that ended last, as its workers have loaded it.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Nodes:
     """Show the nodes, what each of them does and how it fares."""
 
@@ -137,7 +145,19 @@ class Summary:
 
 
 Command = (
-    Do | Add | Remove | Set | Pause | Resume | Rebalance | Stop | Status | Nodes | Runs | Summary
+    Do
+    | Add
+    | Remove
+    | Set
+    | Pause
+    | Resume
+    | Rebalance
+    | Stop
+    | Status
+    | Describe
+    | Nodes
+    | Runs
+    | Summary
 )
 
 VERBS: dict[str, type[Command]] = {
@@ -152,6 +172,7 @@ VERBS: dict[str, type[Command]] = {
         Rebalance,
         Stop,
         Status,
+        Describe,
         Nodes,
         Runs,
         Summary,

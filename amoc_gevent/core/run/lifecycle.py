@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from amoc_gevent.core.messages import Report, UserCounts
+from amoc_gevent.core.manifest import Declared, DisagreementError, Manifest, agreed
+from amoc_gevent.core.messages import Failure, Report, UserCounts
 from amoc_gevent.core.run.changes import (
     Change,
     CourseChange,
@@ -185,6 +186,15 @@ def inherit(run: Run, node: NodeView, report: Report, now: Moment) -> list[Chang
     if run.plan.going_on and any(event.kind == "stopped-before" for event in report.events):
         changes += stop(run, now)
     return changes
+
+
+def compare(run: Run, node: NodeView, manifest: Manifest) -> list[Change]:
+    """Return the changes that a node's manifest brings about: the run fails if nodes disagree."""
+    try:
+        declared = agreed(run.declared, Declared(manifest, f"node {node.name}"))
+    except DisagreementError as error:
+        return [] if run.failure is not None else [RunChange({"failure": Failure(str(error))})]
+    return [RunChange({"declared": declared})]
 
 
 def described(node: NodeView) -> str:

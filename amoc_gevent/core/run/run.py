@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from posixpath import basename, dirname, splitext
 
 from amoc_gevent.core.intervals import IdSet
+from amoc_gevent.core.manifest import Declared
 from amoc_gevent.core.measure.results import Results
 from amoc_gevent.core.messages import Clock, Event, Failure, UserCounts
 from amoc_gevent.core.run.plan import Plan, Status
@@ -15,7 +16,7 @@ class Run:
 
     Times are seconds since 1970 of the master's steady clock, 0 while they lie ahead. `ended_ids`
     are the users that ended by themselves. `clocks` has for each node how its clocks stood to the
-    master's, as it last said.
+    master's, as it last said. `declared` is the scenario's manifest, once a node has loaded it.
     """
 
     plan: Plan
@@ -33,6 +34,7 @@ class Run:
     failure: Failure | None = None
     final_status: Status = "finished"
     clocks: dict[str, Clock] = field(default_factory=dict)
+    declared: Declared | None = None
     _gone: IdSet = field(init=False, repr=False)
     _removals_seen: int = field(init=False, default=0, repr=False)
 

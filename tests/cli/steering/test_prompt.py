@@ -3,6 +3,7 @@
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -101,3 +102,36 @@ def test_an_interrupt_ends_the_waiting_only(carried: Carried) -> None:
 def test_a_signal_that_ends_the_process_ends_the_prompt(carried: Carried) -> None:
     with pytest.raises(prompt.ToldToEnd):
         carried(prompt.ToldToEnd(143))
+
+
+SETTING = {"default": "1", "unit": "", "type": "int", "description": "a number", "allowed": []}
+
+
+def test_settings_are_completed_from_the_manifest_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def ask(request: dict[str, Any], _patience: float) -> dict[str, Any]:
+        asked.append(request["command"])
+        return {
+            "run": "5f0c",
+            "name": "shop",
+            "settings": [
+                {**SETTING, "name": "computed", "update": True},
+                {**SETTING, "name": "fixed", "update": False},
+            ],
+        }
+
+    control = Control(tmp_path / "master.sock")
+    monkeypatch.setattr(control, "ask", ask)
+    assert prompt._settings(control)("") == ["computed"]
+    assert asked == ["describe"]
+    path = tmp_path / "shop.py"
+    path.write_text("settings.declare('url', 'a', 'the shop')\nraise ValueError\n")
+    assert prompt._settings(control)(str(path)) == ["url"]
+    assert asked == ["describe"]
+
+
+def test_without_a_manifest_no_setting_is_completed(tmp_path: Path) -> None:
+    assert prompt._settings(Control(tmp_path / "no.sock"))("") == []

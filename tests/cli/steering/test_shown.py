@@ -93,6 +93,24 @@ def test_an_answer_is_a_sentence(verb: str, result: dict[str, Any], text: str) -
     assert shown(verb, result).startswith(text)
 
 
+def test_a_description_is_a_docstring_names_and_a_row_for_each_setting() -> None:
+    url = {"name": "url", "default": "", "unit": "", "type": "str", "allowed": [], "update": True}
+    described = {"run": "5f0c", "name": "shop", "docstring": "Buys.", "callbacks": ["init()"]}
+    assert shown("describe", described).splitlines()[-1] == "It declares no settings."
+    described |= {"operations": ["GET /"], "settings": [{**url, "description": "the shop"}]}
+    assert shown("describe", described).splitlines() == [
+        "shop",
+        "",
+        "Buys.",
+        "",
+        "Callbacks: init()",
+        "Operations: GET /",
+        "",
+        "setting  type  default  changes  description",
+        'url      str   ""       yes      the shop',
+    ]
+
+
 def test_a_status_is_a_head_the_operations_and_what_failed() -> None:
     assert shown("status", STATUS).splitlines() == [
         (

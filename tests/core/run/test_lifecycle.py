@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from amoc_gevent.core.manifest import Declared, Manifest
 from amoc_gevent.core.messages import Event, Failure, Report, UserCounts
 from amoc_gevent.core.run import lifecycle
 from amoc_gevent.core.run.changes import (
@@ -422,3 +423,19 @@ def test_a_plan_that_only_a_node_has_is_surpassed_and_a_stop_that_it_heard_holds
 def test_a_node_that_has_the_plan_changes_nothing() -> None:
     report = Report("a", "life", 1, "r", "ready", plan_version=5)
     assert lifecycle.inherit(a_run(), a_node("a"), report, NOW) == []
+
+
+# What the nodes declare
+
+
+def test_the_first_manifest_is_the_runs_and_another_that_differs_fails_it() -> None:
+    one, other = Manifest("shop", "one"), Manifest("shop", "other")
+    run = a_run("starting")
+    (change,) = lifecycle.compare(run, READY["a"], one)
+    assert change == RunChange({"declared": Declared(one, "node a")})
+    run.declared = Declared(one, "node a")
+    assert of_run(lifecycle.compare(run, READY["b"], one)) == {"declared": run.declared}
+    failure = of_run(lifecycle.compare(run, READY["b"], other))["failure"]
+    assert "docstring 'one' on node a, 'other' on node b" in failure.message
+    run.failure = Failure("the first")
+    assert lifecycle.compare(run, READY["b"], other) == []
