@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from amoc_gevent.cli.steering.asking import say_warning
 from amoc_gevent.cli.steering.prompt import steer
 from amoc_gevent.cli.steering.remote import master_of
+from amoc_gevent.cli.steering.terminal import say_warning
 from amoc_gevent.control.client import understood
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError

@@ -23,8 +23,9 @@ from amoc_gevent.http.errors import (
     TOO_MANY_REDIRECTS,
     InvalidURL,
 )
-from amoc_gevent.http.recording import Exchange, Timings, Verdict
+from amoc_gevent.http.recording import Exchange, Verdict
 from amoc_gevent.http.requests_savings import Cookies, LeanAdapter, prepared
+from amoc_gevent.http.timings import Timings
 from amoc_gevent.http.wire import urls
 from amoc_gevent.transport.errors import (
     CLOSED,
