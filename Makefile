@@ -92,12 +92,13 @@ test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
 test-xmpp: $(VENV)/.test ## Run the tests of XMPP only
 	$(call tests,$(XMPP_TESTS))
 
-check: $(VENV)/.check ## Check style, types and the arrows between modules
+check: $(VENV)/.check ## Check style, types, the arrows between modules, and sizes
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@told=$$($(BIN)/lint-imports 2>&1) || { echo "$$told"; exit 1; }
-	@echo "style, types and imports are fine"
+	@$(BIN)/python -m checks
+	@echo "style, types, imports and sizes are fine"
 
 bench: $(VENV)/.bench ## Measure against Locust, slixmpp and Tsung; ARGS="http --quick" chooses
 	@$(HAS_SBIN) nginx >/dev/null || bash .ci/packages nginx-light
