@@ -10,7 +10,6 @@ RENAMED_NEXT = "renamed with the change of its room"
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("module size", "amoc_gevent.hosts.agent"): "one file, sent whole over ssh",
     ("clock", "amoc_gevent.hosts.agent"): "it runs alone, without the package",
-    ("module size", "amoc_gevent.bus.sockets"): SPLIT_NEXT,
     ("module size", "amoc_gevent.core.measure.results"): SPLIT_NEXT,
     ("module size", "amoc_gevent.http.requests_session"): SPLIT_NEXT,
     ("module size", "amoc_gevent.http.session"): SPLIT_NEXT,

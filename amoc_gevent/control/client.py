@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from amoc_gevent.daemon.home import owner_name, short_enough
 from amoc_gevent.errors import AmocError, UsageError
+from amoc_gevent.socket_paths import owner_name, short_enough
 
 ANSWER_S = 60.0
 """How long an answer may take; a daemon that hangs is said to."""

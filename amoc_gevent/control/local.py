@@ -7,7 +7,7 @@ from typing import Self
 import gevent
 
 from amoc_gevent import clock
-from amoc_gevent.bus.sockets import SocketDirectory
+from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.master import Master
 from amoc_gevent.node.node import Node

@@ -18,8 +18,8 @@ from gevent.server import StreamServer
 
 from amoc_gevent.control.requests import command_of, name_of
 from amoc_gevent.core.run.commands import Command
-from amoc_gevent.daemon.home import short_enough
 from amoc_gevent.errors import AmocError, UsageError
+from amoc_gevent.socket_paths import short_enough
 
 log = logging.getLogger(__name__)
 

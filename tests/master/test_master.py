@@ -11,7 +11,8 @@ import gevent
 import pytest
 
 from amoc_gevent import clock
-from amoc_gevent.bus.sockets import Listener, Pusher, SocketDirectory
+from amoc_gevent.bus.directory import SocketDirectory
+from amoc_gevent.bus.sockets import Listener, Pusher
 from amoc_gevent.bus.topics import PLAN, ack_topic
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import (

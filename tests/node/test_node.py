@@ -14,7 +14,8 @@ from gevent.monkey import get_original
 
 from amoc_gevent import clock
 from amoc_gevent.bus import sockets as bus
-from amoc_gevent.bus.sockets import Publisher, Puller, SocketDirectory
+from amoc_gevent.bus.directory import SocketDirectory
+from amoc_gevent.bus.sockets import Publisher, Puller
 from amoc_gevent.bus.topics import BEAT, PLAN, ack_topic, code_topic
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import Ack, Beat, Report, UserCounts, decode_report, encode
