@@ -11,7 +11,7 @@ from amoc_gevent.http.errors import SCENARIO_TIMEOUT, RequestError
 from amoc_gevent.http.response import Response
 from amoc_gevent.http.timings import Timings
 from amoc_gevent.http.wire import headers
-from amoc_gevent.http.wire.target import Target
+from amoc_gevent.http.wire.target import RequestTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def success(name: str, response: Response, error: str | None) -> None:
         record(name, response.timings, error, exchange)
 
 
-def failure(name: str, target: Target, sent: bytes, us: int, kind: str) -> None:
+def failure(name: str, target: RequestTarget, sent: bytes, us: int, kind: str) -> None:
     """Record an exchange that brought no response, after `us` µs."""
     exchange = None
     if _observer is not None:

@@ -12,7 +12,7 @@ from amoc_gevent.http.errors import JSONDecodeError, RequestError
 from amoc_gevent.http.timings import Timings
 from amoc_gevent.http.wire import headers
 from amoc_gevent.http.wire.heads import Head
-from amoc_gevent.http.wire.target import Target
+from amoc_gevent.http.wire.target import RequestTarget
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -46,7 +46,7 @@ class Response:
     _history: "list[Response] | None" = None
     _encoding: str | None = None
 
-    def __init__(self, target: Target, head: Head, content: bytes) -> None:
+    def __init__(self, target: RequestTarget, head: Head, content: bytes) -> None:
         self.target = target
         self.status_code = head.status
         self.head = head

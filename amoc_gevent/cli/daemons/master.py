@@ -68,7 +68,7 @@ def master(
     else:
         keys.check_master(home, bind, insecure=insecure)
     ports = (PORTS[0] if port is None else port, PORTS[1] if reports_port is None else reports_port)
-    asked = Asked(bind, ports, lease, insecure)
+    asked = MasterOptions(bind, ports, lease, insecure)
     if foreground:
         _serve(home, asked, graphite, log_file=log_file)
         return
@@ -88,7 +88,7 @@ def _where(endpoints: Sequence[str] | None) -> str:
     return f"plan at {plans}, reports at {reports}"
 
 
-class Asked(NamedTuple):
+class MasterOptions(NamedTuple):
     """How a master shall be: where it listens (port of the plan, of the reports), and to whom.
 
     Without `bind` it listens to the node of its home alone.
@@ -113,7 +113,9 @@ class Asked(NamedTuple):
         return f"--insecure: whoever reaches {self.bind} {can}"
 
 
-def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Path | None) -> None:
+def _serve(
+    home: Home, asked: MasterOptions, graphite: "Target | None", *, log_file: Path | None
+) -> None:
     """Be the master until a signal or a request ends it.
 
     A run that goes on then is left as it is, for the next master to go on with.
@@ -153,7 +155,7 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
 
 
 @contextmanager
-def compose(home: Home, asked: Asked) -> Iterator["Master"]:
+def compose(home: Home, asked: MasterOptions) -> Iterator["Master"]:
     """Have a master of `home` until the end of the block. AmocError where it cannot listen."""
     from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
     from amoc_gevent.bus.zap import Gate  # noqa: PLC0415

@@ -4,10 +4,10 @@ import re
 from typing import Protocol
 
 from amoc_gevent.demo.xmpp import stanzas
-from amoc_gevent.demo.xmpp.accounts import Accounts
+from amoc_gevent.demo.xmpp.accounts import AccountRegistry
 from amoc_gevent.demo.xmpp.counts import Pair, XmppCounts
 from amoc_gevent.demo.xmpp.faults import FaultyDelivery, Recipient
-from amoc_gevent.demo.xmpp.reader import Stanza
+from amoc_gevent.demo.xmpp.reader import RawStanza
 
 _PRIORITY = re.compile(rb"<priority>\s*([+-]?\d{1,3})\s*</priority>")
 
@@ -37,7 +37,7 @@ class Router:
     of the highest priority, the latest of those. `sessions` are all that are open.
     """
 
-    def __init__(self, domain: str, accounts: Accounts) -> None:
+    def __init__(self, domain: str, accounts: AccountRegistry) -> None:
         self.domain = domain
         self.accounts = accounts
         self.counts = XmppCounts()
@@ -62,7 +62,7 @@ class Router:
             gone = stanzas.opening("presence", session.jid) + b" type='unavailable'/>"
             self._leave(session, gone)
 
-    def message(self, session: RoutedClient, stanza: Stanza) -> None:
+    def message(self, session: RoutedClient, stanza: RawStanza) -> None:
         """Deliver a message, and count it."""
         to = stanza.attributes.get("to", session.bare)
         pair = session.pairs.get(to)
@@ -84,7 +84,7 @@ class Router:
             pair.delivered += 1
             recipient.send(data)
 
-    def presence(self, session: RoutedClient, stanza: Stanza) -> None:
+    def presence(self, session: RoutedClient, stanza: RawStanza) -> None:
         """Send a presence to whom it is directed, else to all who should know."""
         self.counts.presences += 1
         data = stanzas.stamped(stanza, stanzas.opening("presence", session.jid))
@@ -97,7 +97,7 @@ class Router:
         elif kind is None:
             self._enter(session, stanza, data)
 
-    def iq(self, session: RoutedClient, stanza: Stanza, to: str) -> None:
+    def iq(self, session: RoutedClient, stanza: RawStanza, to: str) -> None:
         """Deliver an IQ to a full JID; one that asks nobody is an error."""
         recipient = self.bound.get(to) if "/" in to else None
         if recipient is None:
@@ -141,7 +141,7 @@ class Router:
         bare = [session.bare, *(f"{user}@{self.domain}" for user in contacts)]
         return [each for jid in bare for each in self._available.get(jid, ())]
 
-    def _enter(self, session: RoutedClient, stanza: Stanza, data: bytes) -> None:
+    def _enter(self, session: RoutedClient, stanza: RawStanza, data: bytes) -> None:
         found = _PRIORITY.search(stanza.raw)
         session.priority = 0 if found is None else int(found[1])
         others = self._available.setdefault(session.bare, [])

@@ -22,7 +22,7 @@ class SaslError(Exception):
     """The exchange failed; the message is its defined condition (RFC 6120, 6.5)."""
 
 
-class Exchange:
+class SaslExchange:
     """One client's authentication: `step` takes what it says and returns what to answer.
 
     `user` is set and `done` true when it has succeeded; the answer then goes with the success.
