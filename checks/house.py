@@ -1,10 +1,11 @@
-"""The rules of the house: import cycles, sizes, class names, docstrings and the clock.
+"""The rules of the house: import cycles, sizes, names, error root, docstrings and the clock.
 
 `read` parses a package, and `judge` returns the breaches. Each rule is a function from the
 modules to its breaches. An exception names a rule and a place, with a reason.
 """
 
 import ast
+import builtins
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,12 @@ from pathlib import Path
 MODULE_LINES = 350
 FUNCTION_LINES = 50
 ROOM_MODULES = 16
+ERROR_ROOT = "AmocError"
+FOREIGN_ROOTS = {"GreenletExit"} | {
+    name
+    for name, found in vars(builtins).items()
+    if isinstance(found, type) and issubclass(found, BaseException)
+}
 CLOCK = "clock"  # the module that reads the clock, below the package's root
 CLOCK_READS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
 DATE_READS = {"now", "utcnow", "today"}
@@ -133,6 +140,20 @@ def class_names(modules: Modules) -> Iterator[Breach]:
             yield Breach("class name", name, f"occurs in {', '.join(owners)}")
 
 
+def one_error_root(modules: Modules) -> Iterator[Breach]:
+    """Report each exception that derives from a foreign one only, and not from `ERROR_ROOT`."""
+    classes = {
+        node.name: (module.name, {ast.unparse(base).rpartition(".")[2] for base in node.bases})
+        for module in modules.values()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    for name, (place, bases) in classes.items():
+        if name != ERROR_ROOT and bases & FOREIGN_ROOTS and not bases & set(classes):
+            what = f"derives from {', '.join(sorted(bases))}, not from {ERROR_ROOT}"
+            yield Breach("error root", f"{place}:{name}", what)
+
+
 def docstrings(modules: Modules) -> Iterator[Breach]:
     """Report each module without a docstring."""
     for module in modules.values():
@@ -157,6 +178,7 @@ RULES: list[Rule] = [
     function_size,
     room_size,
     class_names,
+    one_error_root,
     docstrings,
     one_clock,
 ]

@@ -87,6 +87,14 @@ def test_a_class_name_occurs_once(judged: Judged) -> None:
     assert breaches == ["class name: C: occurs in pkg.a, pkg.b"]
 
 
+@pytest.mark.parametrize("foreign", ["Exception", "ValueError", "gevent.GreenletExit"])
+def test_all_errors_have_one_root(judged: Judged, foreign: str) -> None:
+    root = "class AmocError(Exception): pass\nclass Below(AmocError, ValueError): pass\n"
+    breaches = judged({"errors": root, "a": f"class Other({foreign}): pass"})
+    base = foreign.rpartition(".")[2]
+    assert breaches == [f"error root: pkg.a:Other: derives from {base}, not from AmocError"]
+
+
 def test_a_module_has_a_docstring(judged: Judged, tmp_path: Path) -> None:
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "bare.py").write_text("x = 1\n")

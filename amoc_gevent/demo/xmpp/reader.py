@@ -6,6 +6,7 @@ from typing import NamedTuple
 from xml.parsers import expat
 
 from amoc_gevent.core.xml_tokens import TokenBuffer
+from amoc_gevent.errors import AmocError
 
 STREAM = "stream:stream"
 STANZA_MAX = 1 << 20
@@ -13,7 +14,7 @@ STANZA_MAX = 1 << 20
 _TAG = re.compile(rb"""<[^\s/>]+(?:[^>"']|"[^"]*"|'[^']*')*>""")
 
 
-class InvalidStreamError(Exception):
+class InvalidStreamError(AmocError):
     """The stream cannot go on; the message is its defined condition (RFC 6120, 4.9.3)."""
 
 
