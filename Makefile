@@ -23,8 +23,8 @@ CHECKED = $(if $(CHECK),--check)
 HAS_SBIN := PATH="$$PATH:/usr/sbin" command -v
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-xmpp release prepare unprepare deploy status attach logs stop test test-xmpp \
-    check bench clean
+.PHONY: help run run-xmpp release prepare unprepare deploy status attach logs stop test quick \
+    test-xmpp check bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1         \2/p' $(MAKEFILE_LIST) \
@@ -88,6 +88,9 @@ stop: $(VENV)/.installed ## End master and nodes; FORCE=1 a run that goes on, to
 
 test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
 	$(call tests,)
+
+quick: $(VENV)/.test ## Run the tests that start no process and no server
+	@$(BIN)/python -m pytest --numprocesses 2 -m 'not processes' $(ARGS)
 
 test-xmpp: $(VENV)/.test ## Run the tests of XMPP only
 	$(call tests,$(XMPP_TESTS))

@@ -4,11 +4,12 @@ import sys
 from pathlib import Path
 
 from checks.exceptions import EXCEPTIONS
-from checks.house import judge, read
+from checks.house import judge, read, timed_waits
 
-PACKAGE = Path(__file__).parent.parent / "amoc_gevent"
+ROOT = Path(__file__).parent.parent
 
-breaches = judge(read(PACKAGE), EXCEPTIONS)
+breaches = judge(read(ROOT / "amoc_gevent"), EXCEPTIONS)
+breaches += judge(read(ROOT / "tests"), {}, [timed_waits])
 for breach in breaches:
     sys.stdout.write(f"{breach}\n")
 sys.exit(bool(breaches))

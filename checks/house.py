@@ -7,7 +7,7 @@ modules to its breaches. An exception names a rule and a place, with a reason.
 import ast
 import builtins
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,9 +69,16 @@ def read(package: Path) -> dict[str, Module]:
     return modules
 
 
-def judge(modules: Modules, exceptions: Mapping[tuple[str, str], str]) -> list[Breach]:
-    """Return the breaches that no exception covers, and the exceptions that cover none."""
-    breaches = [breach for rule in RULES for breach in rule(modules)]
+def judge(
+    modules: Modules,
+    exceptions: Mapping[tuple[str, str], str],
+    rules: Sequence[Rule] | None = None,
+) -> list[Breach]:
+    """Return the breaches that no exception covers, and the exceptions that cover none.
+
+    The `rules` are those of the package, if none are given.
+    """
+    breaches = [breach for rule in rules or RULES for breach in rule(modules)]
     covered = {(breach.rule, breach.place) for breach in breaches} & set(exceptions)
     stale = [
         Breach(rule, place, "the exception is no longer needed; remove it")
@@ -172,6 +179,21 @@ def one_clock(modules: Modules) -> Iterator[Breach]:
                 yield Breach("clock", module.name, f"line {line} reads {clock}")
 
 
+def timed_waits(modules: Modules) -> Iterator[Breach]:
+    """Report each test that sleeps for a time instead of waiting for a condition.
+
+    A sleep in a loop or in a function inside the test belongs to what is tested. A sleep of 0
+    waits for no time. The length of a fault has its helpers in `tests.lasting`.
+    """
+    for module in modules.values():
+        for test in ast.walk(module.tree):
+            if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+                for call in _calls_once(test.body):
+                    text = ast.unparse(call)
+                    if ast.unparse(call.func).endswith("sleep") and not text.endswith("(0)"):
+                        yield Breach("timed wait", f"{module.name}:{test.name}", text)
+
+
 RULES: list[Rule] = [
     cycles,
     module_size,
@@ -182,6 +204,20 @@ RULES: list[Rule] = [
     docstrings,
     one_clock,
 ]
+
+
+def _calls_once(statements: Iterable[ast.stmt]) -> Iterator[ast.Call]:
+    """Yield the calls that are statements, in no loop and no inner function."""
+    for statement in statements:
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+            yield statement.value
+        elif isinstance(statement, ast.With | ast.If | ast.Try):
+            inner = [*statement.body]
+            if not isinstance(statement, ast.With):
+                inner += statement.orelse
+            if isinstance(statement, ast.Try):
+                inner += statement.finalbody
+            yield from _calls_once(inner)
 
 
 def _clock_read(node: ast.AST) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from checks.exceptions import EXCEPTIONS
-from checks.house import FUNCTION_LINES, MODULE_LINES, ROOM_MODULES, judge, read
+from checks.house import FUNCTION_LINES, MODULE_LINES, ROOM_MODULES, judge, read, timed_waits
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,6 +120,16 @@ def test_to_wait_or_to_format_is_not_to_read_a_clock(judged: Judged) -> None:
     assert not judged({"a": "import time\ntime.sleep(1)\ntime.strftime('%H')"})
 
 
+def test_a_test_waits_for_a_condition_and_not_for_a_time(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text(
+        "def test_waits():\n    with x:\n        gevent.sleep(0.1)\n"
+        "def test_yields():\n    gevent.sleep(0)\n    while y:\n        gevent.sleep(0.1)\n"
+        "def test_user():\n    def start():\n        gevent.sleep(60)\n"
+    )
+    (breach,) = judge(read(tmp_path), {}, [timed_waits])
+    assert str(breach).endswith(".test_a:test_waits: gevent.sleep(0.1)")
+
+
 def test_an_exception_covers_one_breach_and_is_reported_when_stale(judged: Judged) -> None:
     exceptions = {("class name", "C"): "why", ("clock", "pkg.a"): "why"}
     breaches = judged({"a": "class C: pass", "b": "class C: pass\nclass D: pass"}, exceptions)
@@ -128,4 +138,5 @@ def test_an_exception_covers_one_breach_and_is_reported_when_stale(judged: Judge
 
 def test_the_package_keeps_the_rules() -> None:
     assert not judge(read(ROOT / "amoc_gevent"), EXCEPTIONS)
+    assert not judge(read(ROOT / "tests"), {}, [timed_waits])
     assert all(EXCEPTIONS.values())

@@ -542,7 +542,9 @@ def test_users_are_released_when_all_nodes_are_ready_and_not_before(stage: Stage
     first.say()
     second_node.say("starting")
     until(lambda: stage.master.nodes["b"].state == "starting")
-    gevent.sleep(0.15)
+    later = first.report()
+    first.send(later)
+    until(lambda: first.acks and first.acks[-1].sequence == later.sequence)
     assert run.status == "starting"
     assert first.plan.batches[0].start == UNRELEASED
     second_node.say()
@@ -912,7 +914,8 @@ def test_rebalancing_what_is_even_moves_nobody(stage: Stage) -> None:
 
 def test_users_that_are_added_in_a_pause_start_right_after_it(stage: Stage) -> None:
     run = stage.running(last=10)
-    gevent.sleep(0.2)
+    started = run.plan.batches[0].start + 10 / 100.0
+    until(lambda: clock.steady() > started, "all users to have started")
     stage.master.handle(Pause())
     with pytest.raises(AmocError, match="is paused already"):
         stage.master.handle(Pause())

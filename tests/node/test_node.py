@@ -10,7 +10,6 @@ from typing import Any
 
 import gevent
 import pytest
-from gevent.monkey import get_original
 
 from amoc_gevent import clock
 from amoc_gevent.bus import sockets as bus
@@ -25,9 +24,8 @@ from amoc_gevent.loading.sources import pack
 from amoc_gevent.node import node as node_module
 from amoc_gevent.node import outbox
 from amoc_gevent.node.node import LEASE_GRACE_S, Node
+from tests.lasting import stand_still
 from tests.worker.crowd import until
-
-stand_still: Callable[[float], None] = get_original("time", "sleep")
 
 AHEAD = 1_000_000.0
 """By how much the played master's time is ahead of the machine's monotonic clock."""
@@ -128,6 +126,7 @@ def until_told(tell: Callable[[], object], condition: Callable[[], object], what
     until(lambda: tell() or condition(), what or "the node to hear")
 
 
+@pytest.mark.processes
 def test_who_was_told_that_a_run_stops_starts_nobody_of_it_under_a_master_that_does_not_know(
     stage: Stage, tmp_path: Path
 ) -> None:
@@ -264,6 +263,7 @@ def running(master: PlayedMaster) -> int:
     return master.newest.users.running
 
 
+@pytest.mark.processes
 def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
     stage: Stage, tmp_path: Path
 ) -> None:
@@ -291,6 +291,7 @@ def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
     assert stage.said.count("worker began") == began + 1
 
 
+@pytest.mark.processes
 def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
     stage: Stage, tmp_path: Path
 ) -> None:
@@ -316,6 +317,7 @@ def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
     assert counted == 0  # nobody who was cut has ended a round
 
 
+@pytest.mark.processes
 def test_who_ended_in_reports_that_were_dropped_is_told_of_again(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,6 +342,7 @@ def test_who_ended_in_reports_that_were_dropped_is_told_of_again(
     assert any(event.kind == "reports-dropped" for event in events)
 
 
+@pytest.mark.processes
 def test_a_name_that_is_taken_is_said_once_and_runs_nothing(
     stage: Stage, tmp_path: Path, caplog: Any
 ) -> None:
@@ -353,6 +356,7 @@ def test_a_name_that_is_taken_is_said_once_and_runs_nothing(
     assert [r.message for r in caplog.records if "taken" in r.message] == ["the name is taken"]
 
 
+@pytest.mark.processes
 def test_sources_that_are_not_here_are_asked_for_and_checked(stage: Stage, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir()
@@ -376,6 +380,7 @@ def test_sources_that_are_not_here_are_asked_for_and_checked(stage: Stage, tmp_p
     assert stage.node._shelf.find("", sha) == tmp_path / "shelf" / sha / "scenario.py"
 
 
+@pytest.mark.processes
 def test_a_node_that_leaves_ends_its_users_and_says_so(stage: Stage, tmp_path: Path) -> None:
     path = tmp_path / "scenario.py"
     path.write_text(SCENARIO)
