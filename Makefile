@@ -90,7 +90,7 @@ test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
 	$(call tests,)
 
 quick: $(VENV)/.test ## Run the tests that start no process and no server
-	@$(BIN)/python -m pytest --numprocesses 2 -m 'not processes' $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal -m 'not processes' $(ARGS)
 
 test-xmpp: $(VENV)/.test ## Run the tests of XMPP only
 	$(call tests,$(XMPP_TESTS))
