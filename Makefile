@@ -23,8 +23,8 @@ CHECKED = $(if $(CHECK),--check)
 HAS_SBIN := PATH="$$PATH:/usr/sbin" command -v
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-xmpp release prepare unprepare deploy status attach logs stop test test-xmpp \
-    check bench clean
+.PHONY: help run run-xmpp release prepare unprepare deploy status attach logs stop test quick \
+    test-xmpp check bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1         \2/p' $(MAKEFILE_LIST) \
@@ -89,15 +89,19 @@ stop: $(VENV)/.installed ## End master and nodes; FORCE=1 a run that goes on, to
 test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
 	$(call tests,)
 
+quick: $(VENV)/.test ## Run the tests that start no process and no server
+	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal -m 'not processes' $(ARGS)
+
 test-xmpp: $(VENV)/.test ## Run the tests of XMPP only
 	$(call tests,$(XMPP_TESTS))
 
-check: $(VENV)/.check ## Check style, types and the arrows between modules
+check: $(VENV)/.check ## Check style, types, the arrows between modules, and sizes
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@told=$$($(BIN)/lint-imports 2>&1) || { echo "$$told"; exit 1; }
-	@echo "style, types and imports are fine"
+	@$(BIN)/python -m checks
+	@echo "style, types, imports and sizes are fine"
 
 bench: $(VENV)/.bench ## Measure against Locust, slixmpp and Tsung; ARGS="http --quick" chooses
 	@$(HAS_SBIN) nginx >/dev/null || bash .ci/packages nginx-light

@@ -11,7 +11,9 @@ import pytest
 from gevent import subprocess
 
 from amoc_gevent.demo.http import DemoServer
+from tests import quick
 from tests.graphite_servers import Carbon, GraphiteWeb
+from tests.quick import pytest_runtest_call  # noqa: F401  # a hook: it guards quick tests
 from tests.rights import pytest_sessionfinish  # noqa: F401  # a hook: the last line
 from tests.servers import ROOT, Authority, Demo, Httpbin, MissingServerError, Nginx
 from tests.xmpp_servers import Ejabberd, Prosody, XmppServer
@@ -23,7 +25,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest test, during which another process runs many others."""
+    """Mark what starts processes; begin with the longest test, others run beside it."""
+    quick.mark(items)
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 

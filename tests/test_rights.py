@@ -10,6 +10,8 @@ from gevent import subprocess
 from tests import rights
 from tests.servers import ROOT
 
+pytestmark = pytest.mark.processes
+
 TESTS = """
 import errno
 import pytest

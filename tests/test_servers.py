@@ -21,6 +21,8 @@ from tests.servers import (
     wait_for,
 )
 
+pytestmark = pytest.mark.processes
+
 
 def alive(pid: int) -> bool:
     try:

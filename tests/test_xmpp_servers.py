@@ -12,6 +12,8 @@ from tests.servers import Authority, MissingServerError
 from tests.slix import LoginError, client, visit
 from tests.xmpp_servers import ACCOUNTS, Ejabberd, Prosody, XmppServer
 
+pytestmark = pytest.mark.processes
+
 
 async def who(xmpp: Any) -> str:
     return str(xmpp.boundjid.bare)

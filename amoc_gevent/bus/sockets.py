@@ -5,15 +5,8 @@ On one machine they are ipc sockets, in directories that are this user's alone: 
 join, listen or pose as the master.
 """
 
-import fcntl
-import os
-import shutil
-import stat
-import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gevent
@@ -21,13 +14,11 @@ import zmq as plain
 import zmq.green as zmq
 
 from amoc_gevent import __version__
+from amoc_gevent.bus.directory import IPC, reached
 from amoc_gevent.core.messages import MessageError
-from amoc_gevent.daemon.home import owner_name, socket_parent
 from amoc_gevent.errors import AmocError
 
 SEND_BUFFER = 10_000
-PREFIX = "amoc_"
-IPC = "ipc://"
 
 WIRE = f"amoc {__version__}".encode()
 """What each message between machines begins with, after its topic: who speaks, and how."""
@@ -114,7 +105,7 @@ def _bind(socket: Any, endpoint: str) -> str:
     """
     socket.ipv6 = "[" in endpoint
     try:
-        socket.bind(_reached(endpoint))
+        socket.bind(reached(endpoint))
     except zmq.ZMQError as error:
         socket.close()
         raise AmocError(f"cannot listen at {endpoint}: {error.strerror.lower()}") from error
@@ -141,51 +132,10 @@ def _listen(socket: Any, endpoint: str, keys: Keys | None, local: str) -> str:
 def _connect(socket: Any, endpoint: str) -> None:
     """Connect to `endpoint`, now or as soon as somebody listens there. Raises AmocError."""
     try:
-        socket.connect(_reached(endpoint))
+        socket.connect(reached(endpoint))
     except AmocError:
         socket.close()
         raise
-
-
-_held: dict[tuple[int, int], int] = {}
-"""Descriptors of the directories of ipc sockets, by device and inode, until this process ends:
-ZeroMQ's own thread looks there whenever it connects anew, and after a socket is closed."""
-
-
-def _reached(endpoint: str) -> str:
-    """Return the address for ZeroMQ: a socket's file is named through its directory's descriptor.
-
-    So a path may be longer than a socket's address, and whoever renames what the path leads through
-    does not change where it leads to. Raises AmocError where the directory is not ours alone.
-    """
-    if not endpoint.startswith(IPC):
-        return endpoint
-    path = Path(endpoint.removeprefix(IPC))
-    directory = open_private(path.parent)
-    found = os.fstat(directory)
-    held = _held.setdefault((found.st_dev, found.st_ino), directory)
-    if held != directory:
-        os.close(directory)
-    return f"{IPC}/proc/self/fd/{held}/{path.name}"
-
-
-def open_private(path: Path) -> int:
-    """Return a descriptor of a directory that this user alone can enter, no link to one.
-
-    Raises AmocError for any other.
-    """
-    try:
-        directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise AmocError(f"no sockets can be in {path}: {error.strerror}") from error
-    found = os.fstat(directory)
-    if found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077:
-        return directory
-    os.close(directory)
-    raise AmocError(
-        f"{path} holds sockets that nobody else may reach: it must be yours and of mode 0700, not "
-        f"{owner_name(found.st_uid)}'s and of mode {stat.S_IMODE(found.st_mode):04o}; remove it"
-    )
 
 
 class Publisher:
@@ -344,44 +294,3 @@ class Puller:
 def finish() -> None:
     """Wait until what was pushed is sent, within each socket's linger, before the process ends."""
     zmq.Context.instance().term()
-
-
-class SocketDirectory:
-    """A directory of mode 0700 for ipc sockets, removed by `close`.
-
-    It is locked while this process lives: those of processes that were killed before they could
-    remove theirs go when one is made.
-    """
-
-    def __init__(self) -> None:
-        parent = socket_parent()
-        remove_abandoned(parent)
-        made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))
-        self._lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.path = made.rename(made.with_name(made.name[1:]))  # only now others may look at it
-
-    def endpoint(self, name: str) -> str:
-        """Return the ZeroMQ address of the socket `name` in this directory."""
-        return f"{IPC}{self.path / name}"
-
-    def close(self) -> None:
-        """Remove the directory; closing twice does no harm."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-
-
-def remove_abandoned(parent: Path) -> None:
-    """Remove the socket directories in `parent` whose process has ended without removing them."""
-    for left in parent.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # another one removes it too, or it is another user's
-            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                if os.fstat(lock).st_uid != os.geteuid():  # root could, and has no business there
-                    continue
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left, ignore_errors=True)
-            finally:
-                os.close(lock)

@@ -15,9 +15,9 @@ from amoc_gevent import clock
 from amoc_gevent.cli.steering.prompt import ToldToEnd, steer
 from amoc_gevent.control.client import Control
 from amoc_gevent.daemon.child import command_line, environment
-from amoc_gevent.daemon.home import socket_parent
 from amoc_gevent.daemon.logs import log_level
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
+from amoc_gevent.socket_paths import socket_parent
 
 START_S = 15.0
 POLL_S = 0.02

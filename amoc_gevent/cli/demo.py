@@ -11,7 +11,7 @@ import gevent
 from gevent.event import Event
 
 from amoc_gevent.demo.http import DemoServer
-from amoc_gevent.demo.xmpp import Accounts, Faults, XmppServer
+from amoc_gevent.demo.xmpp import AccountRegistry, Faults, XmppServer
 from amoc_gevent.errors import UsageError
 
 PORT = click.IntRange(0, 65535)
@@ -62,8 +62,12 @@ def http(host: str, port: int, quiet: bool) -> None:
     "--page-port", type=PORT, default=0, show_default=True, help="Port for counts and faults."
 )
 @click.option("--domain", default="localhost", show_default=True, help="The domain that it serves.")
-@click.option("--user", default=Accounts.user, show_default=True, help="Names of the accounts.")
-@click.option("--password", default=Accounts.password, show_default=True, help="Their passwords.")
+@click.option(
+    "--user", default=AccountRegistry.user, show_default=True, help="Names of the accounts."
+)
+@click.option(
+    "--password", default=AccountRegistry.password, show_default=True, help="Their passwords."
+)
 @click.option(
     "--neighbours", type=click.IntRange(0), default=0, help="Contacts with ids below and above."
 )
@@ -103,7 +107,7 @@ def xmpp(host: str, port: int, page_port: int, quiet: bool, **how: Any) -> None:
                                  a step of the login: connect, stream,
                                  starttls, tls, auth, bind, session
     """  # noqa: D301
-    accounts = Accounts(how["user"], how["password"], how["neighbours"])
+    accounts = AccountRegistry(how["user"], how["password"], how["neighbours"])
     context = None
     if how["tls"]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from amoc_gevent.cli.params import DURATION
-from amoc_gevent.core.run.capacity import Machine, Share, findings, share_of
+from amoc_gevent.core.run.capacity import Machine, UserCost, cost_of, findings
 from amoc_gevent.core.units import format_count
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
 from amoc_gevent.hosts import inventory, tasks
@@ -50,13 +50,13 @@ def doctor(
     machines = None if path is None else inventory.read(path)
     counts = (FEW, max(FEW + 1, min(MANY, users)))
     few, many = (probe(scenario, count, probe_time, settings) for count in counts)
-    share = share_of(few.figures, many.figures)
-    click.echo(_share_line(share))
+    cost = cost_of(few.figures, many.figures)
+    click.echo(_share_line(cost))
     problems = [f"{why}: see `amoc try {scenario}`" for why in [many.trouble] if why]
     found = _facts_here() if machines is None else _facts_there(machines)
     part = -(-users // len(found))
     for name, facts in found.items():
-        problems += _examine(name, facts, share, part, workers)
+        problems += _examine(name, facts, cost, part, workers)
     problems += _differences(
         {name: facts for name, facts in found.items() if "failed" not in facts}
     )
@@ -69,16 +69,16 @@ def doctor(
     return EXIT_FINISHED
 
 
-def _share_line(share: Share) -> str:
+def _share_line(cost: UserCost) -> str:
     return (
-        f"each user takes {share.memory / 1000:,.0f} KB, {share.descriptors:.1f} descriptors, "
-        f"{share.cpu * 100:.3f} % of a core and {share.connections:.2f} new connections a second; "
-        f"a worker without users {share.base / 1e6:,.0f} MB"
+        f"each user takes {cost.memory / 1000:,.0f} KB, {cost.descriptors:.1f} descriptors, "
+        f"{cost.cpu * 100:.3f} % of a core and {cost.connections:.2f} new connections a second; "
+        f"a worker without users {cost.base / 1e6:,.0f} MB"
     )
 
 
 def _examine(
-    name: str, facts: dict[str, Any], share: Share, users: int, workers: int | None
+    name: str, facts: dict[str, Any], cost: UserCost, users: int, workers: int | None
 ) -> Iterator[str]:
     """Write what was found of one machine, and yield what will break there."""
     click.echo(f"\n{name}, {format_count(users)} users:")
@@ -87,7 +87,7 @@ def _examine(
         yield f"{name}: {facts['failed']}"
         return
     machine = Machine(**{has: facts[has] for has in HAS})
-    for one in findings(share, machine, users, workers or facts.get("workers") or machine.cores):
+    for one in findings(cost, machine, users, workers or facts.get("workers") or machine.cores):
         most = (
             "any number of users" if one.most == inf else f"{format_count(one.most)} users at most"
         )

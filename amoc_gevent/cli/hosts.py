@@ -13,7 +13,7 @@ import click
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
 from amoc_gevent.hosts import inventory, release, tasks
 from amoc_gevent.hosts.deployment import Deployment
-from amoc_gevent.hosts.inventory import Inventory, Machine
+from amoc_gevent.hosts.inventory import Host, Inventory
 from amoc_gevent.hosts.ssh import Ssh, becomes_root, connections
 from amoc_gevent.hosts.work import Outcome, on_all, summary_line
 from amoc_gevent.loading.places import PACKAGE
@@ -64,7 +64,7 @@ def prepare(path: Path, limit: str, released: Path, check: bool) -> int:
 def unprepare(path: Path, limit: str, check: bool) -> int:
     """Undo what `prepare` did: limits and sysctls are as they were."""
 
-    def undoing(machine: Machine) -> tasks.Task:
+    def undoing(machine: Host) -> tasks.Task:
         return {"verb": "unprepare", "check": check, **tasks.place_of(machine)}
 
     return _each(path, limit, undoing, check=check)
@@ -108,7 +108,7 @@ def status(path: Path, limit: str) -> int:
 def stop(path: Path, limit: str, check: bool, force: bool) -> int:
     """End the daemons; a run that goes on keeps its own."""
 
-    def ending(machine: Machine) -> tasks.Task:
+    def ending(machine: Host) -> tasks.Task:
         place = tasks.place_of(machine)
         return {"verb": "stop", "check": check, "force": force, "python": _python(), **place}
 
@@ -178,7 +178,7 @@ def _python() -> str:
     return "{}.{}".format(*sys.version_info[:2])
 
 
-def _each(path: Path, limit: str, task: Callable[[Machine], tasks.Task], *, check: bool) -> int:
+def _each(path: Path, limit: str, task: Callable[[Host], tasks.Task], *, check: bool) -> int:
     """Have one order carried out on each machine, and tell of each."""
     chosen = inventory.read(path).limited(limit)
     outcomes = [Outcome(machine) for machine in chosen]

@@ -12,8 +12,8 @@ from typing import Any
 from amoc_gevent.core.answers import kind_of
 from amoc_gevent.core.jsons import from_json
 from amoc_gevent.core.views import Answer
-from amoc_gevent.daemon.home import owner_name, short_enough
 from amoc_gevent.errors import AmocError, UsageError
+from amoc_gevent.socket_paths import owner_name, short_enough
 
 ANSWER_S = 60.0
 """How long an answer may take; a daemon that hangs is said to."""

@@ -7,7 +7,7 @@ from typing import Self
 import gevent
 
 from amoc_gevent import clock
-from amoc_gevent.bus.sockets import SocketDirectory
+from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.control.outputs import run_feed
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError

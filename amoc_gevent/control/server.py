@@ -20,8 +20,8 @@ from amoc_gevent.control.requests import command_of, name_of
 from amoc_gevent.core.jsons import as_json
 from amoc_gevent.core.run.commands import Command
 from amoc_gevent.core.views import End
-from amoc_gevent.daemon.home import short_enough
 from amoc_gevent.errors import AmocError, UsageError
+from amoc_gevent.socket_paths import short_enough
 
 log = logging.getLogger(__name__)
 

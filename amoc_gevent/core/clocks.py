@@ -15,7 +15,7 @@ DRIFT = 50e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class OffsetSample:
     """One exchange: the offset that it tells (s), by how much it may be off (s), and when (s)."""
 
     offset: float
@@ -30,7 +30,7 @@ class OffsetEstimate:
     """
 
     def __init__(self) -> None:
-        self._exchanges: deque[Exchange] = deque(maxlen=KEPT)
+        self._exchanges: deque[OffsetSample] = deque(maxlen=KEPT)
         self._heard = float("-inf")
 
     def reset(self) -> None:
@@ -52,7 +52,7 @@ class OffsetEstimate:
         way = (now - sent) - held
         if way >= 0:
             offset = ((received - sent) + (time - now)) / 2
-            self._exchanges.append(Exchange(offset, way / 2 + DRIFT * held, now))
+            self._exchanges.append(OffsetSample(offset, way / 2 + DRIFT * held, now))
 
     def at(self, now: float) -> tuple[float, float]:
         """Return the offset and its bound, both in seconds; the bound is infinite at first."""

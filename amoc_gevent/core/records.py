@@ -6,7 +6,8 @@ from typing import TypeVar
 from amoc_gevent.core import codec
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.manifest import Declared
-from amoc_gevent.core.measure.results import Row, State
+from amoc_gevent.core.measure.results import State
+from amoc_gevent.core.measure.rows import Row
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import Clock, Event, Failure, Health, UserCounts
 from amoc_gevent.core.run.nodes import NodeView

@@ -5,49 +5,16 @@ Imports nothing that is slow: plain clients look here for the socket they talk t
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
 from amoc_gevent.errors import AmocError
+from amoc_gevent.socket_paths import owner_name
 
 Kind = Literal["master", "node"]
 KINDS: tuple[Kind, ...] = ("master", "node")
 """The daemons of which a home may hold one each."""
-
-SOCKET_MAX = 107
-"""Bytes of a Unix socket's path (sun_path, without its zero)."""
-
-PARENT_MAX = SOCKET_MAX - 35
-"""Bytes of a directory's path that leave room for a temporary directory and a socket's name."""
-
-
-@contextmanager
-def short_enough(path: Path) -> Iterator[str]:
-    """Yield a name of a Unix socket's `path` that fits into an address, while the block lasts.
-
-    Raises OSError where the directory of a path that is too long is not there.
-    """
-    if len(os.fsencode(path)) <= SOCKET_MAX:
-        yield str(path)
-        return
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)
-
-
-def owner_name(uid: int) -> str:
-    """Return the name of a user, for a message."""
-    import pwd  # noqa: PLC0415  # only who is refused needs it
-
-    try:
-        return f"user {pwd.getpwuid(uid).pw_name}"
-    except KeyError:
-        return f"user {uid}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,17 +133,3 @@ class Home:
     def history(self) -> Path:
         """What was typed at prompts."""
         return self.path / "history"
-
-
-def socket_parent() -> Path:
-    """Return where sockets of a passing command belong: a directory to write to, of a short path.
-
-    It is the user's runtime directory or a temporary one; /tmp where their paths are too long.
-    """
-    import tempfile  # noqa: PLC0415  # a plain client has no need of it
-
-    given = (os.environ.get("XDG_RUNTIME_DIR") or "", tempfile.gettempdir())
-    for parent in given:
-        if parent and len(os.fsencode(parent)) <= PARENT_MAX and os.access(parent, os.W_OK):
-            return Path(parent)
-    return Path("/tmp")  # noqa: S108  # mkdtemp makes a directory that only its owner can enter

@@ -54,7 +54,7 @@ class Service:
     context: ssl.SSLContext | None = None
     known: dict[bytes, tuple[Reply, Tally]] = field(default_factory=dict)
     known_size: int = 0
-    open: set["Connection"] = field(default_factory=set)
+    open: set["ServedConnection"] = field(default_factory=set)
 
     def remember(self, request: Request, reply: Reply) -> None:
         """Keep `reply` for the next request with the same bytes; forget all when there are many."""
@@ -68,7 +68,7 @@ class Service:
         self.known[request.source] = (reply, tally)
 
 
-class Connection:
+class ServedConnection:
     """Answers one client until either side closes."""
 
     __slots__ = (

@@ -6,9 +6,9 @@ from typing import Any, Self
 
 from gevent import get_hub
 
-from amoc_gevent.demo.connection import Answering, Connection, Service
+from amoc_gevent.demo.connection import Answering, ServedConnection, Service
 from amoc_gevent.demo.counts import Counts
-from amoc_gevent.demo.listener import Listener
+from amoc_gevent.demo.listener import ServerSocket
 from amoc_gevent.demo.pages import Pages
 from amoc_gevent.errors import AmocError
 
@@ -32,7 +32,7 @@ class DemoServer:
         self._wanted = address
         self._context = context
         self._pages = Pages(Counts()) if pages is None else pages
-        self._listener: Listener | None = None
+        self._listener: ServerSocket | None = None
         self._service: Service | None = None
 
     @property
@@ -60,7 +60,7 @@ class DemoServer:
 
     def start(self) -> None:
         """Listen and serve; raises AmocError when the address cannot be had."""
-        self._listener = Listener(self._wanted, self._serve)
+        self._listener = ServerSocket(self._wanted, self._serve)
         self._service = Service(get_hub().loop, self._pages, self._context)
 
     def stop(self) -> None:
@@ -82,4 +82,4 @@ class DemoServer:
     def _serve(self, sock: _socket.socket, client: str) -> None:
         if self._service is not None:
             self._pages.counts.connections += 1
-            Connection(self._service, sock, client)
+            ServedConnection(self._service, sock, client)

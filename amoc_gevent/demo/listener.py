@@ -23,7 +23,7 @@ EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 log = logging.getLogger(__name__)
 
 
-class Listener:
+class ServerSocket:
     """Listens on `wanted`, (host, port), and hands each client to `serve` as (socket, "host:port").
 
     Raises AmocError when the address cannot be had. A client whose `serve` raises OSError is gone.

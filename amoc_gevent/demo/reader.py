@@ -4,6 +4,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from amoc_gevent.demo.messages import Reply, Request, Then
 from amoc_gevent.demo.pages import error
+from amoc_gevent.errors import AmocError
 
 HEAD_MAX = 64 << 10
 BODY_MAX = 16 << 20
@@ -12,7 +13,7 @@ SOURCE_MAX = 2048
 CONTINUE = Reply(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-class _Refused(Exception):  # noqa: N818  # the client's fault, not ours
+class _Refused(AmocError):  # noqa: N818  # the client's fault, not ours
     """Stops the parser; carries the status and the line that says why."""
 
 

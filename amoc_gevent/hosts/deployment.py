@@ -11,7 +11,7 @@ from amoc_gevent import clock
 from amoc_gevent.core.jsons import from_json
 from amoc_gevent.core.views import NodeList
 from amoc_gevent.hosts import tasks
-from amoc_gevent.hosts.inventory import Inventory, Machine
+from amoc_gevent.hosts.inventory import Host, Inventory
 from amoc_gevent.hosts.release import Release
 from amoc_gevent.hosts.ssh import HostError, Ssh
 from amoc_gevent.hosts.work import Outcome, on_all
@@ -30,7 +30,7 @@ class Deployment:
         self._check = check
         self._keys: dict[str, str] = {}
 
-    def run(self, machines: Sequence[Machine]) -> list[Outcome]:
+    def run(self, machines: Sequence[Host]) -> list[Outcome]:
         """Deploy to `machines`, and let the master know them; return what came of each."""
         outcomes = [Outcome(machine) for machine in machines]
         on_all(outcomes, self._install)
@@ -116,7 +116,7 @@ class Deployment:
         told = from_json(NodeList, json.loads(self._said(self._master, "nodes")))
         return {node.name for node in told.nodes if node.state != "lost"}
 
-    def _said(self, machine: Machine, verb: str) -> str:
+    def _said(self, machine: Host, verb: str) -> str:
         """Return what `amoc VERB --json` says on a machine."""
         words = {"verb": "command", "words": [verb, "--json"], "python": self._release.python}
         said: str = self._ssh.ask(machine, {**words, **tasks.place_of(machine)})["said"]

@@ -50,7 +50,7 @@ RANGE_MAX = 1000
 
 
 @dataclass(slots=True)
-class Machine:
+class Host:
     """One machine: its name, whether it is the master, a node or both, and its variables."""
 
     name: str
@@ -81,19 +81,19 @@ class Machine:
 class Inventory:
     """The machines of hosts.ini, in its order, the master first."""
 
-    machines: list[Machine]
+    machines: list[Host]
 
     @property
-    def master(self) -> Machine:
+    def master(self) -> Host:
         """The one master."""
         return next(machine for machine in self.machines if machine.is_master)
 
     @property
-    def nodes(self) -> list[Machine]:
+    def nodes(self) -> list[Host]:
         """The machines on which a node runs."""
         return [machine for machine in self.machines if machine.is_node]
 
-    def limited(self, names: str) -> list[Machine]:
+    def limited(self, names: str) -> list[Host]:
         """Return the machines called so, divided by commas; all of them where `names` is empty."""
         wanted = [name for name in re.split(r"[,\s]+", names) if name]
         known = [machine.name for machine in self.machines]
@@ -113,7 +113,7 @@ def read(path: Path) -> Inventory:
             f"{path} cannot be read ({reason}); it is to name the machines, as hosts.ini of the "
             "checkout does"
         ) from error
-    machines: dict[str, Machine] = {}
+    machines: dict[str, Host] = {}
     shared: dict[str, dict[str, str]] = {MASTER: {}, NODES: {}, ALL: {}}
     group, kind = "", None
     for number, line in enumerate(lines, 1):
@@ -151,7 +151,7 @@ def _check_child(text: str, where: str) -> None:
         raise UsageError(f"{where}: [{ALL}:children] has {MASTER} and {NODES}, not {text}")
 
 
-def _machines(text: str, where: str) -> Iterator[Machine]:
+def _machines(text: str, where: str) -> Iterator[Host]:
     """Yield the machines of one line: a name or a range of names, then variables."""
     try:
         first, *words = shlex.split(text, comments=True)
@@ -161,7 +161,7 @@ def _machines(text: str, where: str) -> Iterator[Machine]:
     for name in _names(first, where):
         if not NAME.fullmatch(name):
             raise UsageError(f"{where}: {name!r} is no host's name: letters, digits, '.', '_', '-'")
-        yield Machine(name, own=own.copy())
+        yield Host(name, own=own.copy())
 
 
 def _names(text: str, where: str) -> list[str]:
@@ -190,7 +190,7 @@ def _meant(name: str, known: list[str]) -> str:
     return f", {meant}" if meant else f"; there are {', '.join(known)}"
 
 
-def _whole(machines: list[Machine], shared: dict[str, dict[str, str]], path: Path) -> Inventory:
+def _whole(machines: list[Host], shared: dict[str, dict[str, str]], path: Path) -> Inventory:
     masters = [machine for machine in machines if machine.is_master]
     if len(masters) != 1:
         raise UsageError(f"{path}: [{MASTER}] has one host, not {len(masters)}")

@@ -15,7 +15,7 @@ from typing import Any
 
 from amoc_gevent import clock
 from amoc_gevent.errors import AmocError
-from amoc_gevent.hosts.inventory import Machine
+from amoc_gevent.hosts.inventory import Host
 
 AGENT = Path(__file__).with_name("agent.py")
 ANSWER = "amoc-agent-answer "
@@ -41,7 +41,7 @@ class Ssh:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def command(self, machine: Machine, *options: str) -> list[str]:
+    def command(self, machine: Host, *options: str) -> list[str]:
         """Return the ssh command that reaches `machine`, without what is to run there."""
         found = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
         found += ["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
@@ -61,7 +61,7 @@ class Ssh:
                 found += [flag, value]
         return [*found, *options, machine.address]
 
-    def ask(self, machine: Machine, task: dict[str, Any], data: bytes = b"") -> dict[str, Any]:
+    def ask(self, machine: Host, task: dict[str, Any], data: bytes = b"") -> dict[str, Any]:
         """Have the agent do `task` on `machine`; return its answer, with its clock's `offset` (s).
 
         Raises HostError, in a line, for what kept it from that.
@@ -93,7 +93,7 @@ class Ssh:
         return answer
 
 
-def becomes_root(machine: Machine) -> bool:
+def becomes_root(machine: Host) -> bool:
     """Say whether sudo is wanted there: by `ansible_become`, or as it is not root who logs in."""
     wanted = machine["ansible_become"].lower()
     if wanted:
@@ -109,7 +109,7 @@ def _answer(said: str) -> dict[str, Any] | None:
     return None
 
 
-def _reason(machine: Machine, code: int, said: str) -> str:
+def _reason(machine: Host, code: int, said: str) -> str:
     """Return why there was no answer, from what ssh or the shell there said."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     last = lines[-1] if lines else f"exit code {code}"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amoc_gevent.hosts.inventory import Machine
+from amoc_gevent.hosts.inventory import Host
 from amoc_gevent.hosts.release import Release
 from amoc_gevent.loading.places import PACKAGE
 
@@ -28,7 +28,7 @@ SYSCTLS = (
 UNITS = PACKAGE.parent / "deploy"
 
 
-def place_of(machine: Machine) -> Task:
+def place_of(machine: Host) -> Task:
     """Return what each order says: where things are, and who the daemons are."""
     return {
         "user": machine["amoc_user"],
@@ -39,12 +39,12 @@ def place_of(machine: Machine) -> Task:
     }
 
 
-def kinds_of(machine: Machine) -> list[str]:
+def kinds_of(machine: Host) -> list[str]:
     """Return the daemons that belong there, a node before its master: so they end."""
     return [*(["node"] if machine.is_node else []), *(["master"] if machine.is_master else [])]
 
 
-def preparing(machine: Machine, python: str, *, check: bool) -> Task:
+def preparing(machine: Host, python: str, *, check: bool) -> Task:
     """Return the order to prepare a machine."""
     keep = machine["amoc_keep_sysctls"].replace(",", " ").split()
     return {
@@ -58,7 +58,7 @@ def preparing(machine: Machine, python: str, *, check: bool) -> Task:
     }
 
 
-def installing(machine: Machine, release: Release, *, check: bool) -> Task:
+def installing(machine: Host, release: Release, *, check: bool) -> Task:
     """Return the order to put the release in its place."""
     return {"verb": "install", "check": check, **released(release), **place_of(machine)}
 
@@ -68,9 +68,7 @@ def released(release: Release) -> Task:
     return {"release": release.sha256, "commit": release.commit, "python": release.python}
 
 
-def starting(
-    machine: Machine, master: Machine, kind: str, release: Release, *, check: bool
-) -> Task:
+def starting(machine: Host, master: Host, kind: str, release: Release, *, check: bool) -> Task:
     """Return the order to have the daemon of `kind` run."""
     options = _master_options(machine) if kind == "master" else _node_options(machine, master)
     return {
@@ -84,7 +82,7 @@ def starting(
     }
 
 
-def _master_options(machine: Machine) -> list[str]:
+def _master_options(machine: Host) -> list[str]:
     found = ["--bind", "0.0.0.0"]  # noqa: S104  # only who has a key is heard
     found += ["--port", machine["amoc_port"], "--reports-port", machine["amoc_reports_port"]]
     for name in ("graphite", "graphite_prefix", "graphite_interval", "graphite_events"):
@@ -93,7 +91,7 @@ def _master_options(machine: Machine) -> list[str]:
     return found
 
 
-def _node_options(machine: Machine, master: Machine) -> list[str]:
+def _node_options(machine: Host, master: Host) -> list[str]:
     found = ["--name", machine.name]
     if machine is not master:  # whose own node joins the master of its home
         found += ["--master", master["amoc_address"] or master.address]
@@ -101,7 +99,7 @@ def _node_options(machine: Machine, master: Machine) -> list[str]:
     return found + (["--workers", machine["amoc_workers"]] if machine["amoc_workers"] else [])
 
 
-def _unit(machine: Machine, kind: str) -> str:
+def _unit(machine: Host, kind: str) -> str:
     """Return the unit of a daemon with this machine's places and user."""
     text = (UNITS / f"amoc-{kind}.service").read_text()
     home = machine["amoc_home"]

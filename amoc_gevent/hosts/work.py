@@ -7,7 +7,7 @@ from typing import Any
 
 from amoc_gevent.core.units import counted
 from amoc_gevent.errors import AmocError
-from amoc_gevent.hosts.inventory import Machine
+from amoc_gevent.hosts.inventory import Host
 
 AT_ONCE = 64
 OFFSET_S = 0.5
@@ -18,7 +18,7 @@ OFFSET_S = 0.5
 class Outcome:
     """What came of one machine: what was changed, what is remarkable, why it failed if it did."""
 
-    machine: Machine
+    machine: Host
     changed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failed: str = ""

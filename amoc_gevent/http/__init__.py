@@ -6,7 +6,6 @@ from amoc_gevent.http.auth import HTTPBasicAuth, HTTPDigestAuth
 from amoc_gevent.http.errors import (
     ConnectionError,  # noqa: A004  # as in requests
     ConnectTimeout,
-    HTTPError,
     InvalidHeader,
     InvalidResponse,
     InvalidURL,
@@ -17,7 +16,7 @@ from amoc_gevent.http.errors import (
     TooManyRedirects,
 )
 from amoc_gevent.http.recording import Exchange, observe
-from amoc_gevent.http.response import Response
+from amoc_gevent.http.response import HTTPError, Response
 from amoc_gevent.http.session import Session
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from amoc_gevent.http.timeouts import Limits, Timeout
 from amoc_gevent.http.wire import urls
 from amoc_gevent.http.wire.bodies import EMPTY, Body, Data, Files
 from amoc_gevent.http.wire.headers import Headers, encode
-from amoc_gevent.http.wire.target import Target, Template
+from amoc_gevent.http.wire.target import RequestTarget, Template
 from amoc_gevent.http.wire.urls import Params
 from amoc_gevent.transport import Certificate, Verify
 
@@ -22,7 +22,7 @@ JOINED_SIZE = 65536
 _BODY_FIELDS = ("Content-Length", "Content-Type", "Transfer-Encoding")
 
 
-class Options(TypedDict, total=False):
+class CommonOptions(TypedDict, total=False):
     """What every request takes besides its URL, parameters, body, `name` and `check`."""
 
     files: Files
@@ -35,14 +35,14 @@ class Options(TypedDict, total=False):
     cert: Certificate
 
 
-class ReadOptions(Options, total=False):
+class ReadOptions(CommonOptions, total=False):
     """What `get` and its like take by keyword."""
 
     data: Data
     json: Any
 
 
-class WriteOptions(Options, total=False):
+class WriteOptions(CommonOptions, total=False):
     """What `post` and its like take by keyword."""
 
     params: Params
@@ -76,7 +76,7 @@ class Call:
     cookies: Cookies | None = None
     digest: HTTPDigestAuth | None = None
 
-    def prepare(self, jar: Cookies) -> tuple[Target, bytes, Body | None]:
+    def prepare(self, jar: Cookies) -> tuple[RequestTarget, bytes, Body | None]:
         """Return the target, what goes out first, and the body that follows it, if it is apart."""
         target, lines = self._target()
         body = self.body
@@ -113,7 +113,7 @@ class Call:
             changed.name = f"{self.name} (redirect)"
         return changed
 
-    def _target(self) -> tuple[Target, bytes]:
+    def _target(self) -> tuple[RequestTarget, bytes]:
         """Return the target, and the lines of those headers of the call that are not in it."""
         template, headers = self.template, self.headers
         if self.dropped or (headers and headers.override(template.names)):
@@ -126,7 +126,7 @@ class Call:
             target = target.with_query(self.query)
         return target, encode(headers.items()) if headers else b""
 
-    def _about_body(self, target: Target) -> bytes:
+    def _about_body(self, target: RequestTarget) -> bytes:
         body, headers = self.body, self.headers
         lines = b""
         if body.content_type is not None and not (headers and "Content-Type" in headers):
@@ -138,7 +138,7 @@ class Call:
             return lines
         return b"%bContent-Length: %d\r\n" % (lines, length)
 
-    def _credentials(self, jar: Cookies, target: Target) -> bytes:
+    def _credentials(self, jar: Cookies, target: RequestTarget) -> bytes:
         """Return the lines of cookies and of the answer to a challenge."""
         lines = b""
         if not (self.headers and "Cookie" in self.headers):

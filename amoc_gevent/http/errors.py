@@ -1,12 +1,7 @@
 """What a request can raise, under the names that users of requests know (N818) and one root."""
 
-from typing import TYPE_CHECKING
-
 from amoc_gevent.errors import AmocError
 from amoc_gevent.transport import TransportError, TransportTimeout
-
-if TYPE_CHECKING:
-    from amoc_gevent.http.response import Response
 
 INCOMPLETE = "incomplete response"
 INVALID = "invalid response"
@@ -51,14 +46,6 @@ class InvalidResponse(RequestError):  # noqa: N818
 
 class TooManyRedirects(RequestError):  # noqa: N818
     """A chain of redirects was longer than 30."""
-
-
-class HTTPError(RequestError):
-    """`Response.raise_for_status` found a status of 400 or above; `response` has it."""
-
-    def __init__(self, response: "Response") -> None:
-        super().__init__(f"status {response.status_code}", f"{response.reason} for {response.url}")
-        self.response = response
 
 
 class InvalidURL(RequestError):  # noqa: N818

@@ -2,27 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
 
 import gevent
 from gevent import GreenletExit
 
 from amoc_gevent import metrics
 from amoc_gevent.http.errors import SCENARIO_TIMEOUT, RequestError
+from amoc_gevent.http.response import Response
+from amoc_gevent.http.timings import Timings
 from amoc_gevent.http.wire import headers
-from amoc_gevent.http.wire.target import Target
-
-if TYPE_CHECKING:
-    from amoc_gevent.http.response import Response
-
-
-class Timings(NamedTuple):
-    """How long an exchange took, in µs; None where a part did not happen."""
-
-    total: int
-    first_byte: int | None = None
-    connect: int | None = None
-    tls: int | None = None
+from amoc_gevent.http.wire.target import RequestTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +63,7 @@ def record(name: str, timings: Timings, error: str | None, exchange: Exchange | 
         _observer(replace(exchange, error=error))
 
 
-def success(name: str, response: "Response", error: str | None) -> None:
+def success(name: str, response: Response, error: str | None) -> None:
     """Record an exchange that brought a response, `error` being the kind if it is one."""
     if response.connect_us is None and _observer is None:
         metrics.recorder.operation(name, response.total_us, error, response.first_byte_us)
@@ -83,7 +72,7 @@ def success(name: str, response: "Response", error: str | None) -> None:
         record(name, response.timings, error, exchange)
 
 
-def failure(name: str, target: Target, sent: bytes, us: int, kind: str) -> None:
+def failure(name: str, target: RequestTarget, sent: bytes, us: int, kind: str) -> None:
     """Record an exchange that brought no response, after `us` µs."""
     exchange = None
     if _observer is not None:
@@ -151,7 +140,7 @@ def status_error(status: int) -> str | None:
     return None if status < 400 else f"status {status}"
 
 
-def exchange_of(name: str, response: "Response") -> Exchange:
+def exchange_of(name: str, response: Response) -> Exchange:
     """Describe an exchange; whether it is an error is decided when it is recorded."""
     return Exchange(
         name=name,

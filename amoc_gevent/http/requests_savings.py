@@ -54,7 +54,7 @@ def prepared(session: requests.Session, request: requests.Request) -> requests.P
 
 
 def _cookies(session: requests.Session, request: requests.Request) -> RequestsCookieJar:
-    jar: RequestsCookieJar = _merge_cookies(Cookies(), session.cookies)
+    jar: RequestsCookieJar = _merge_cookies(LeanCookieJar(), session.cookies)
     cookies: Any = request.cookies
     if cookies and not isinstance(cookies, CookieJar):
         cookies = _jar_from(cookies)
@@ -63,7 +63,7 @@ def _cookies(session: requests.Session, request: requests.Request) -> RequestsCo
     return jar
 
 
-class Cookies(RequestsCookieJar):
+class LeanCookieJar(RequestsCookieJar):
     """A cookie jar that looks for no more where there is no cookie."""
 
     def add_cookie_header(self, request: Any) -> None:

@@ -1,7 +1,6 @@
 """requests itself, recorded as `http.Session` is: same names, kinds of errors and `check`."""
 
-import http.client
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,23 +15,14 @@ from amoc_gevent import clock, metrics
 from amoc_gevent.errors import UsageError
 from amoc_gevent.http import recording
 from amoc_gevent.http.errors import (
-    INCOMPLETE,
-    INVALID,
-    INVALID_HEADER,
-    INVALID_URL,
     TOO_MANY_REDIRECTS,
     InvalidURL,
 )
-from amoc_gevent.http.recording import Exchange, Timings, Verdict
-from amoc_gevent.http.requests_savings import Cookies, LeanAdapter, prepared
+from amoc_gevent.http.recording import Exchange, Verdict
+from amoc_gevent.http.requests_errors import UNSENDABLE, kind_of
+from amoc_gevent.http.requests_savings import LeanAdapter, LeanCookieJar, prepared
+from amoc_gevent.http.timings import Timings
 from amoc_gevent.http.wire import urls
-from amoc_gevent.transport.errors import (
-    CLOSED,
-    CONNECT_TIMEOUT,
-    NAME_NOT_FOUND,
-    READ_TIMEOUT,
-    from_os_error,
-)
 
 DEFAULT_TIMEOUT = (10.0, 60.0)
 
@@ -53,25 +43,6 @@ class _Call:
 
 _NO_CALL = _Call(None, check=False, follow=False, digest=False, max_redirects=0)
 _call: ContextVar[_Call] = ContextVar("_call", default=_NO_CALL)
-
-
-_INVALID = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidHeader,
-)
-
-_KINDS: list[tuple[type[BaseException] | tuple[type[BaseException], ...], str]] = [
-    (requests.exceptions.InvalidHeader, INVALID_HEADER),
-    (_INVALID, INVALID_URL),
-    ((requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError), READ_TIMEOUT),
-    (urllib3.exceptions.NameResolutionError, NAME_NOT_FOUND),
-    (http.client.RemoteDisconnected, CLOSED),
-    (http.client.IncompleteRead, INCOMPLETE),
-    ((http.client.HTTPException, urllib3.exceptions.DecodeError), INVALID),
-    ((requests.RequestException, TimeoutError), ""),  # what they are made of tells more
-]
 
 
 class RequestsResponse(requests.Response):
@@ -118,7 +89,7 @@ class RequestsSession(requests.Session):
     ) -> None:
         super().__init__()
         self.trust_env = False  # looking for proxies and .netrc is a quarter of a request's CPU
-        self.cookies = Cookies()
+        self.cookies = LeanCookieJar()
         self.base_url = base_url
         self.timeout = timeout
         self._verdict: Verdict | None = None
@@ -148,11 +119,11 @@ class RequestsSession(requests.Session):
         token = _call.set(call)
         try:
             response = super().request(method, self._joined(url), *args, **options)
-        except _INVALID as error:
+        except UNSENDABLE as error:
             if not call.failed:
                 asked = name or f"{method.upper()} {url}"
                 hop = f"{asked} (redirect)" if call.hops else asked
-                recording.unsent(hop, method.upper(), url, _kind_of(error))
+                recording.unsent(hop, method.upper(), url, kind_of(error))
             raise
         finally:
             _call.reset(token)
@@ -249,7 +220,7 @@ class _RecordingAdapter(LeanAdapter):
                 raise
             timings = Timings(int((clock.monotonic() - began) * 1e6))
             exchange = _exchange(name, request, None, timings) if recording.observed() else None
-            recording.record(name, timings, _kind_of(error), exchange)
+            recording.record(name, timings, kind_of(error), exchange)
             raise
         total = int((clock.monotonic() - began) * 1e6)
         timings = Timings(total, int((first - began) * 1e6))
@@ -322,36 +293,3 @@ def _exchange(
         error=None,
         **made,
     )
-
-
-def _kind_of(error: BaseException) -> str:
-    """Return the kind of an error by what is at the bottom of requests' and urllib3's."""
-    if isinstance(error, requests.ConnectTimeout):
-        return CONNECT_TIMEOUT
-    kind = ""
-    for cause in _chain(error):
-        kind = _kind_of_cause(cause) or kind
-    return kind or recording.kind_of(error)
-
-
-def _kind_of_cause(cause: BaseException) -> str:
-    if isinstance(cause, urllib3.exceptions.InvalidChunkLength):
-        return INVALID
-    if isinstance(cause, urllib3.exceptions.ProtocolError) and len(cause.args) == 1:
-        return INCOMPLETE  # "Response ended prematurely", in chunks; the others have a cause
-    for types, kind in _KINDS:
-        if isinstance(cause, types):
-            return kind
-    return from_os_error(cause, "").kind if isinstance(cause, OSError) else ""
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it says were its causes, from the outside in."""
-    seen: set[int] = set()
-    waiting: list[Any] = [error]
-    while waiting:
-        found = waiting.pop(0)
-        if isinstance(found, BaseException) and id(found) not in seen:
-            seen.add(id(found))
-            yield found
-            waiting += [getattr(found, "reason", None), found.__cause__, *found.args]

@@ -4,17 +4,29 @@ import json
 from datetime import timedelta
 from email.message import Message
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from amoc_gevent.errors import UsageError
 from amoc_gevent.http.cookies import Cookies
-from amoc_gevent.http.errors import HTTPError, JSONDecodeError
-from amoc_gevent.http.recording import Timings, Verdict
+from amoc_gevent.http.errors import JSONDecodeError, RequestError
+from amoc_gevent.http.timings import Timings
 from amoc_gevent.http.wire import headers
 from amoc_gevent.http.wire.heads import Head
-from amoc_gevent.http.wire.target import Target
+from amoc_gevent.http.wire.target import RequestTarget
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class PendingVerdict(Protocol):
+    """The decision of a `with` block about its response."""
+
+    entered: bool
+
+    def fail(self, reason: str) -> None:
+        """Make the operation an error of kind `reason`."""
+
+    def leave(self, raised: type[BaseException] | None) -> None:
+        """Record the operation at the end of the block."""
 
 
 class Response:
@@ -29,12 +41,12 @@ class Response:
     tls_us: int | None = None
     first_byte_us = total_us = 0
     sent = b""
-    verdict: Verdict | None = None
+    verdict: PendingVerdict | None = None
     _headers: headers.Headers | None = None
     _history: "list[Response] | None" = None
     _encoding: str | None = None
 
-    def __init__(self, target: Target, head: Head, content: bytes) -> None:
+    def __init__(self, target: RequestTarget, head: Head, content: bytes) -> None:
         self.target = target
         self.status_code = head.status
         self.head = head
@@ -179,3 +191,11 @@ class Response:
     ) -> None:
         if self.verdict is not None:
             self.verdict.leave(kind)
+
+
+class HTTPError(RequestError):
+    """`Response.raise_for_status` found a status of 400 or above; `response` has it."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(f"status {response.status_code}", f"{response.reason} for {response.url}")
+        self.response = response

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from amoc_gevent import __version__, clock
+from amoc_gevent import clock
 from amoc_gevent.errors import UsageError
-from amoc_gevent.http import auth as auths
 from amoc_gevent.http import recording
-from amoc_gevent.http.auth import Auth, HTTPBasicAuth, HTTPDigestAuth
+from amoc_gevent.http.auth import Auth, HTTPDigestAuth
 from amoc_gevent.http.call import OPTIONS, AllOptions, Call, ReadOptions, WriteOptions
 from amoc_gevent.http.cookies import Cookies
 from amoc_gevent.http.errors import (
@@ -19,33 +18,19 @@ from amoc_gevent.http.errors import (
 )
 from amoc_gevent.http.recording import Verdict
 from amoc_gevent.http.response import Response
-from amoc_gevent.http.timeouts import Limits, Timeout, Timeouts, timeouts
+from amoc_gevent.http.session_settings import SessionSettings
+from amoc_gevent.http.timeouts import Limits, Timeout, timeouts
 from amoc_gevent.http.wire import bodies, urls
 from amoc_gevent.http.wire.bodies import Data
-from amoc_gevent.http.wire.coding import ACCEPTED
 from amoc_gevent.http.wire.headers import Headers, values
 from amoc_gevent.http.wire.pool import Pool
-from amoc_gevent.http.wire.target import Common, Template
 from amoc_gevent.http.wire.urls import Params
 from amoc_gevent.transport import NEVER, Certificate, SourceAddress, Verify
 
 MAX_REDIRECTS = 30
 
-_DEFAULT_HEADERS = {
-    "User-Agent": f"amoc_gevent/{__version__}",
-    "Accept-Encoding": ACCEPTED,
-    "Accept": "*/*",
-}
-_SETTABLE = (
-    "auth, base_url, cert, cookies, headers, max_response_size, source_address, timeout, verify"
-)
-_OF_REQUESTS_ONLY = frozenset(
-    {"adapters", "hooks", "max_redirects", "params", "proxies", "stream", "trust_env"}
-)
-_COMMON = frozenset({"base_url", "timeout", "verify", "cert", "headers", "auth", "source_address"})
 
-
-class Session:
+class Session(SessionSettings):
     """One user's HTTP client: kept connections, cookies, and what its requests have in common.
 
     `base_url` goes before URLs that begin with "/". `timeout` is in seconds: a number, (connect,
@@ -65,22 +50,9 @@ class Session:
         auth: Auth = None,
         source_address: SourceAddress = None,
     ) -> None:
+        super().__init__(base_url, timeout, verify, cert, headers, auth, source_address)
         self._pool = Pool()
         self._verdict: Verdict | None = None
-        self._times = Timeouts()
-        self._limits = Limits(self._times.connect, self._times.read)
-        self._digest: HTTPDigestAuth | None = None
-        self._digest_of: tuple[object, HTTPDigestAuth] | None = None
-        self._headers_version = 0
-        self._template: Template | None = None
-        self.base_url = base_url
-        self.timeout = timeout
-        self.verify = verify
-        self.cert = cert
-        self.auth = auth
-        self.source_address = source_address
-        self.headers = Headers(_DEFAULT_HEADERS)
-        self.headers.update(headers or {})
         self.cookies = Cookies()
 
     def get(
@@ -181,17 +153,6 @@ class Session:
     ) -> None:
         self.close()
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if name == "headers" and not isinstance(value, Headers):
-            value = Headers(value)  # type: ignore[arg-type]  # any mapping, as its type says
-        elif name == "auth":
-            value = auths.read(value)
-        elif name in _OF_REQUESTS_ONLY:
-            raise UsageError(f"http.Session has no {name}; what can be set is {_SETTABLE}")
-        object.__setattr__(self, name, value)
-        if name in _COMMON:
-            object.__setattr__(self, "_template", None)
-
     def _plain(self, method: str, url: str, name: str | None, check: bool) -> Response:
         """Send a request without arguments of its own; all that it needs was made before."""
         if self._verdict is not None:
@@ -256,15 +217,6 @@ class Session:
             cookies=Cookies(cookies) if cookies else None,
             digest=auth if isinstance(auth, HTTPDigestAuth) else None if auth else self._digest,
         )
-
-    def _auth(self, given: object) -> HTTPBasicAuth | HTTPDigestAuth | None:
-        """Return what `auth=` means; the same digest of requests, used again, is the same here."""
-        if self._digest_of is not None and self._digest_of[0] is given:
-            return self._digest_of[1]
-        auth = auths.read(given)
-        if isinstance(auth, HTTPDigestAuth) and auth is not given:
-            self._digest_of = given, auth
-        return auth
 
     def _send(self, call: Call) -> Response:
         if self._verdict is not None:
@@ -332,30 +284,3 @@ class Session:
         verdict, self._verdict = self._verdict, None
         if verdict is not None:
             verdict.abandon()
-
-    def _renew_template(self) -> Template:
-        self._digest = self.auth if isinstance(self.auth, HTTPDigestAuth) else None
-        self._times = times = timeouts(self.timeout, Timeouts())
-        self._limits = Limits(times.connect, times.read)
-        self._headers_version = self.headers.version
-        self._template = made = self._share()
-        return made
-
-    def _share(
-        self,
-        auth: HTTPBasicAuth | HTTPDigestAuth | None = None,
-        verify: Verify | None = None,
-        cert: Certificate = None,
-    ) -> Template:
-        """Return the template that this session shares with those that have the same in common."""
-        auth = auth or auths.read(self.auth)
-        return Template.of(
-            Common(
-                base_url=self.base_url,
-                fields=tuple((k, v) for k, v in self.headers.items() if v is not None),
-                verify=self.verify if verify is None else verify,
-                cert=cert or self.cert,
-                source=self.source_address,
-                basic=auth if isinstance(auth, HTTPBasicAuth) else None,
-            )
-        )

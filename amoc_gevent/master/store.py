@@ -17,7 +17,8 @@ from amoc_gevent import __version__
 from amoc_gevent.core import records
 from amoc_gevent.core.durable import NOTHING, Pending
 from amoc_gevent.core.manifest import Declared
-from amoc_gevent.core.measure.results import Row, State
+from amoc_gevent.core.measure.results import State
+from amoc_gevent.core.measure.rows import Row
 from amoc_gevent.core.records import Events, Measured, NodeRecord, RecordError, Rows, RunRecord
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import gevent
 
 from amoc_gevent import clock
-from amoc_gevent.bus.sockets import Keys, Listener, Publisher, Puller, Pusher, SocketDirectory
+from amoc_gevent.bus.directory import SocketDirectory
+from amoc_gevent.bus.sockets import Keys, Listener, Publisher, Puller, Pusher
 from amoc_gevent.bus.topics import BEAT, CODE, PLAN, ack_topic, code_topic
 from amoc_gevent.core.clocks import OffsetEstimate
 from amoc_gevent.core.manifest import DisagreementError

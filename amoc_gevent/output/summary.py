@@ -11,7 +11,7 @@ from amoc_gevent.clock import iso
 from amoc_gevent.core.jsons import as_json
 from amoc_gevent.core.measure.deliveries import balances, in_sum
 from amoc_gevent.core.measure.histogram import Histogram
-from amoc_gevent.core.measure.results import Row
+from amoc_gevent.core.measure.rows import Row
 from amoc_gevent.core.measure.snapshot import Operation, UserError
 from amoc_gevent.core.messages import Clock, Event
 from amoc_gevent.core.run.run import Run

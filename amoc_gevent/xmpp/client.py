@@ -14,10 +14,10 @@ from amoc_gevent.xmpp.stanzas.dispatcher import Handler
 from amoc_gevent.xmpp.stanzas.matching import Matching, compiled
 from amoc_gevent.xmpp.stanzas.stanza import Stanza, error_of, escaped, serialised
 from amoc_gevent.xmpp.stanzas.waits import Match
-from amoc_gevent.xmpp.stream.session import Session
+from amoc_gevent.xmpp.stream.session import StreamSession
 
 
-class Client(Session):
+class Client(StreamSession):
     """One user's session with a server.
 
     `jid` is "name@domain", with "/resource" where one is wished for, or a domain alone for an

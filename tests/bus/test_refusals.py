@@ -1,7 +1,8 @@
 """A report that cannot be read is an event of the run."""
 
+from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.bus.refusals import REFUSALS_TOLD, TEXT_MAX, Refusals
-from amoc_gevent.bus.sockets import Puller, Pusher, SocketDirectory
+from amoc_gevent.bus.sockets import Puller, Pusher
 from amoc_gevent.core.messages import decode_report
 from amoc_gevent.node.node import MasterAddress, Node
 

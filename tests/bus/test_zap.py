@@ -7,7 +7,8 @@ import pytest
 import zmq
 
 from amoc_gevent.bus import sockets as bus
-from amoc_gevent.bus.sockets import Keys, Listener, Publisher, Puller, Pusher, SocketDirectory
+from amoc_gevent.bus.directory import SocketDirectory
+from amoc_gevent.bus.sockets import Keys, Listener, Publisher, Puller, Pusher
 from amoc_gevent.bus.zap import ZapAuthenticator
 from tests.worker.crowd import until
 

@@ -15,6 +15,8 @@ from amoc_gevent.cli import main as cli
 from amoc_gevent.errors import AmocError, ScenarioError, UsageError
 from tests.servers import ROOT
 
+pytestmark = pytest.mark.processes
+
 
 def amoc(*args: str) -> Result:
     return CliRunner().invoke(cli.main, list(args), prog_name="amoc")

@@ -10,6 +10,8 @@ from gevent import subprocess
 from tests.rights import held_to_modes
 from tests.servers import ROOT
 
+pytestmark = pytest.mark.processes
+
 LONG = "a" * 300
 CLOSED = 'cd "$0" && chmod "$MODE" . && exec "$@"'
 ONCE = ("1", "1", "--repeat-num", "1", "--set", "url=http://127.0.0.1:1", "--quiet")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from amoc_gevent.bus.sockets import SocketDirectory
+from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.control.outputs import run_feed
 from amoc_gevent.core.durable import Pending
 from amoc_gevent.master.master import Master

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from amoc_gevent.control.server import LINE_MAX, ControlServer, Service
 from amoc_gevent.core.run.commands import Add, Command, Set, Status
 from amoc_gevent.core.views import End
-from amoc_gevent.daemon.home import short_enough
 from amoc_gevent.errors import AmocError, UsageError
+from amoc_gevent.socket_paths import short_enough
 
 
 @dataclass(frozen=True)

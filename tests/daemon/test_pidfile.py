@@ -50,6 +50,7 @@ def test_what_a_dead_one_left_counts_for_nothing(path: Path, left: str) -> None:
     claim.release()
 
 
+@pytest.mark.processes
 def test_a_claim_ends_with_its_process_however_it_ends(path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)],

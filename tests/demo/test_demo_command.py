@@ -12,6 +12,8 @@ from gevent import subprocess
 
 from tests.servers import ROOT, Demo, Process, fetch, wait_for
 
+pytestmark = pytest.mark.processes
+
 AMOC = [sys.executable, "-m", "amoc_gevent"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from gevent import socket
 from gevent.ssl import SSLContext
 
-from amoc_gevent.demo.xmpp import STEPS, Accounts, Faults, XmppServer
+from amoc_gevent.demo.xmpp import STEPS, AccountRegistry, Faults, XmppServer
 from amoc_gevent.errors import AmocError
 from tests.servers import Authority, wait_for
 
@@ -171,7 +171,7 @@ def test_a_message_to_nobody_comes_back_as_an_error_and_an_error_does_not(
 
 def test_presence_reaches_neighbours_and_the_end_of_a_connection_is_presence_too() -> None:
     with (
-        XmppServer(accounts=Accounts(neighbours=1)) as server,
+        XmppServer(accounts=AccountRegistry(neighbours=1)) as server,
         Raw(server).login(2) as two,
         Raw(server).login(3) as three,
         Raw(server).login(5) as five,

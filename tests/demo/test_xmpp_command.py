@@ -12,6 +12,8 @@ import pytest
 from tests.servers import Authority, Process, fetch
 from tests.slix import LoginError, client, on_a_loop, online, visit
 
+pytestmark = pytest.mark.processes
+
 AMOC = [sys.executable, "-m", "amoc_gevent", "demo", "xmpp", "--port", "0"]
 
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from amoc_gevent.demo.xmpp.reader import (
     Closed,
     Event,
+    InvalidStreamError,
     Opened,
-    Stanza,
-    StreamError,
+    RawStanza,
     StreamReader,
     without_attribute,
 )
@@ -58,7 +58,7 @@ def test_each_stanza_comes_once_with_its_very_bytes(
     events = read(data + b"</stream:stream>" * closes, cuts)
     assert isinstance(events[0], Opened)
     assert [isinstance(event, Closed) for event in events[-1:]] == [closes]
-    found = [event.raw for event in events if isinstance(event, Stanza)]
+    found = [event.raw for event in events if isinstance(event, RawStanza)]
     assert found == [stanza for stanza, _ in parts]
 
 
@@ -84,7 +84,7 @@ def test_expat_is_never_left_with_a_part_of_a_token(size: int) -> None:
     data, reader = HEADER + b" ".join(STANZAS) + b"</stream:stream>", StreamReader()
     Watched(reader)
     events = feed(reader, in_pieces(data, size))
-    assert [event.raw for event in events if isinstance(event, Stanza)] == STANZAS
+    assert [event.raw for event in events if isinstance(event, RawStanza)] == STANZAS
 
 
 @pytest.mark.parametrize("begin", [b"<a", b"<a b='", b"<a>", b"<a><![CDATA[", b"x"])
@@ -92,7 +92,7 @@ def test_a_stanza_that_grows_too_long_is_refused(begin: bytes) -> None:
     reader = StreamReader(1000)
     reader.feed(HEADER + STANZAS[0])
     reader.feed(begin)
-    with pytest.raises(StreamError, match="policy-violation"):
+    with pytest.raises(InvalidStreamError, match="policy-violation"):
         feed(reader, [b"xy"] * 1000)
 
 
@@ -108,7 +108,7 @@ def test_white_space_between_two_stanzas_only_keeps_alive() -> None:
 @pytest.mark.parametrize("size", [1, 100])
 def test_what_xmpp_forbids_is_told_at_once(part: bytes, size: int) -> None:
     data = part if b"DOCTYPE" in part else HEADER + part
-    with pytest.raises(StreamError, match="restricted-xml"):
+    with pytest.raises(InvalidStreamError, match="restricted-xml"):
         feed(StreamReader(), in_pieces(data, size))
 
 

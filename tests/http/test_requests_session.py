@@ -90,6 +90,7 @@ def test_two_sessions_at_once_do_not_mix_their_names(demo, recorded):
     }
 
 
+@pytest.mark.processes
 def test_requests_is_imported_only_by_those_who_use_it():
     code = (
         "import sys; from amoc_gevent import http; http.Session; "

@@ -15,7 +15,7 @@ import sys
 import gevent
 
 from amoc_gevent.bus import sockets as bus
-from amoc_gevent.bus.sockets import SocketDirectory
+from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.control.local import LocalCluster
 from amoc_gevent.core.run.commands import Do
 from amoc_gevent.errors import AmocError

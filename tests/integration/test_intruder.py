@@ -11,7 +11,7 @@ from typing import Protocol
 import psutil
 import pytest
 
-from amoc_gevent.bus.sockets import PREFIX, remove_abandoned
+from amoc_gevent.bus.directory import PREFIX, remove_abandoned
 from amoc_gevent.control.client import Control
 from amoc_gevent.errors import AmocError
 from tests import rights

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import gevent
 import psutil
 import pytest
 
 from tests.integration.conftest import Amoc
 from tests.integration.homes import TCP, Daemons, daemons_of
+from tests.lasting import lasting
 from tests.servers import Demo, wait_for
 
 LEASE_S = 2.0
@@ -135,7 +135,7 @@ def test_a_run_goes_on_with_all_its_users_after_who_stood_still(
 
     fenced = still.events().count("fenced")
     with still.frozen(who(still)):
-        gevent.sleep(2.5 * LEASE_S)  # the fault lasts
+        lasting(2.5 * LEASE_S)
     wait_for(lambda: still.events().count("fenced") > fenced, 30, "users that were ended")
     still.until_all_work()
 

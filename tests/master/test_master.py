@@ -12,7 +12,8 @@ import msgpack
 import pytest
 
 from amoc_gevent import clock
-from amoc_gevent.bus.sockets import Listener, Pusher, SocketDirectory
+from amoc_gevent.bus.directory import SocketDirectory
+from amoc_gevent.bus.sockets import Listener, Pusher
 from amoc_gevent.bus.topics import PLAN, ack_topic
 from amoc_gevent.core.jsons import as_json
 from amoc_gevent.core.manifest import DeclaredSetting, Manifest
@@ -547,7 +548,9 @@ def test_users_are_released_when_all_nodes_are_ready_and_not_before(stage: Stage
     first.say()
     second_node.say("starting")
     until(lambda: stage.master.nodes["b"].state == "starting")
-    gevent.sleep(0.15)
+    later = first.report()
+    first.send(later)
+    until(lambda: first.acks and first.acks[-1].sequence == later.sequence)
     assert run.status == "starting"
     assert first.plan.batches[0].start == UNRELEASED
     second_node.say()
@@ -917,7 +920,8 @@ def test_rebalancing_what_is_even_moves_nobody(stage: Stage) -> None:
 
 def test_users_that_are_added_in_a_pause_start_right_after_it(stage: Stage) -> None:
     run = stage.running(last=10)
-    gevent.sleep(0.2)
+    started = run.plan.batches[0].start + 10 / 100.0
+    until(lambda: clock.steady() > started, "all users to have started")
     stage.master.handle(Pause())
     with pytest.raises(AmocError, match="is paused already"):
         stage.master.handle(Pause())

@@ -133,6 +133,7 @@ def test_a_scenario_that_a_node_may_not_look_at_is_asked_for(
 
 
 @pytest.mark.parametrize("again", [False, True])
+@pytest.mark.processes
 def test_a_worker_that_cannot_be_started_is_started_later(
     node: test_node.Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_worker_that_cannot_be_started_is_started_later(
 # Leases
 
 
+@pytest.mark.processes
 def test_an_acknowledgement_alone_brings_no_users_back_under_an_old_plan(
     node: test_node.Stage, tmp_path: Path
 ) -> None:
@@ -194,6 +196,7 @@ def test_an_acknowledgement_alone_brings_no_users_back_under_an_old_plan(
 
 
 @pytest.mark.parametrize("status", ["finished", "failed"])
+@pytest.mark.processes
 def test_users_end_with_a_run_whose_stop_their_node_missed(
     node: test_node.Stage, tmp_path: Path, status: Any
 ) -> None:
@@ -211,6 +214,7 @@ def test_users_end_with_a_run_whose_stop_their_node_missed(
 
 
 @pytest.mark.parametrize("slow", ["init", "terminate"])
+@pytest.mark.processes
 def test_a_lease_that_ends_fails_no_run_however_slow_the_scenario(
     node: test_node.Stage, tmp_path: Path, slow: str
 ) -> None:

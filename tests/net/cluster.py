@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from socket import AF_UNIX, socket
 from typing import Any
 
-import gevent
 import psutil
 
 from amoc_gevent import clock
@@ -24,11 +23,6 @@ PORTS = (5710, 5711)
 WORKERS = 2
 SLACK_S = 5.0
 """What may pass, beyond the lease, until all users are back after a fault."""
-
-
-def lasting(seconds: float) -> None:
-    """Let a fault last: its length is part of what is tested, not a wait for something."""
-    gevent.sleep(seconds)
 
 
 class Cluster:

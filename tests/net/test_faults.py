@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from amoc_gevent import clock
-from tests.net.cluster import HOSTS, WORKERS, Cluster, lasting
+from tests.lasting import lasting
+from tests.net.cluster import HOSTS, WORKERS, Cluster
 from tests.net.conftest import plugged
 from tests.servers import wait_for
 

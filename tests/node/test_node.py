@@ -10,11 +10,11 @@ from typing import Any
 
 import gevent
 import pytest
-from gevent.monkey import get_original
 
 from amoc_gevent import clock
 from amoc_gevent.bus import sockets as bus
-from amoc_gevent.bus.sockets import Publisher, Puller, SocketDirectory
+from amoc_gevent.bus.directory import SocketDirectory
+from amoc_gevent.bus.sockets import Publisher, Puller
 from amoc_gevent.bus.topics import BEAT, PLAN, ack_topic, code_topic
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import Ack, Beat, Report, UserCounts, decode_report, encode
@@ -25,9 +25,8 @@ from amoc_gevent.node import node as node_module
 from amoc_gevent.node import outbox
 from amoc_gevent.node.lease import LEASE_GRACE_S
 from amoc_gevent.node.node import MasterAddress, Node
+from tests.lasting import stand_still
 from tests.worker.crowd import until
-
-stand_still: Callable[[float], None] = get_original("time", "sleep")
 
 AHEAD = 1_000_000.0
 """By how much the played master's time is ahead of the machine's monotonic clock."""
@@ -128,6 +127,7 @@ def until_told(tell: Callable[[], object], condition: Callable[[], object], what
     until(lambda: tell() or condition(), what or "the node to hear")
 
 
+@pytest.mark.processes
 def test_who_was_told_that_a_run_stops_starts_nobody_of_it_under_a_master_that_does_not_know(
     stage: Stage, tmp_path: Path
 ) -> None:
@@ -287,6 +287,7 @@ def running(master: PlayedMaster) -> int:
     return master.newest.users.running
 
 
+@pytest.mark.processes
 def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
     stage: Stage, tmp_path: Path
 ) -> None:
@@ -314,6 +315,7 @@ def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
     assert stage.said.count("worker began") == began + 1
 
 
+@pytest.mark.processes
 def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
     stage: Stage, tmp_path: Path
 ) -> None:
@@ -394,6 +396,7 @@ def told_of_dropped(master: PlayedMaster) -> list[str]:
     return [event.text for event in events if event.kind == "reports-dropped"]
 
 
+@pytest.mark.processes
 def test_a_name_that_is_taken_is_said_once_and_runs_nothing(
     stage: Stage, tmp_path: Path, caplog: Any
 ) -> None:
@@ -407,6 +410,7 @@ def test_a_name_that_is_taken_is_said_once_and_runs_nothing(
     assert [r.message for r in caplog.records if "taken" in r.message] == ["the name is taken"]
 
 
+@pytest.mark.processes
 def test_sources_that_are_not_here_are_asked_for_and_checked(stage: Stage, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir()
@@ -430,6 +434,7 @@ def test_sources_that_are_not_here_are_asked_for_and_checked(stage: Stage, tmp_p
     assert stage.node._shelf.find("", sha) == tmp_path / "shelf" / sha / "scenario.py"
 
 
+@pytest.mark.processes
 def test_a_node_that_leaves_ends_its_users_and_says_so(stage: Stage, tmp_path: Path) -> None:
     path = tmp_path / "scenario.py"
     path.write_text(SCENARIO)

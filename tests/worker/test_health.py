@@ -1,7 +1,6 @@
 """The generator's own health: what is measured, and what is said of too few descriptors."""
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from amoc_gevent.core.measure.histogram import Histogram
 from amoc_gevent.core.measure.results import marks_of
 from amoc_gevent.core.messages import Health
 from amoc_gevent.worker.health import HealthMonitor, descriptor_warning
+from tests.lasting import stand_still
 from tests.worker.crowd import until
 
 NO_LAG = Histogram()
@@ -34,7 +34,7 @@ def test_it_says_who_was_measured_and_when(monitor: HealthMonitor) -> None:
 
 
 def test_a_hub_that_stands_still_lags(monitor: HealthMonitor) -> None:
-    time.sleep(0.25)
+    stand_still(0.25)
     until(lambda: monitor._late_ns)
     found = monitor.take(1, NO_LAG)
     assert found.timer_lag_us >= 100_000

@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterator
 import gevent
 import pytest
 from gevent.event import Event
-from gevent.monkey import get_original
 from gevent.socket import socketpair
 
 from amoc_gevent import clock, user
 from amoc_gevent.core.messages import UserCounts
 from amoc_gevent.worker.lease import Lease
+from tests.lasting import stand_still, turns
 from tests.worker.crowd import Crowd, until
 
 LEASE_S = 0.1
-stand_still: Callable[[float], None] = get_original("time", "sleep")
 """Nothing of the process goes on meanwhile: timers and sockets become due."""
 
 
@@ -105,7 +104,7 @@ def test_what_was_due_while_all_stood_still_does_not_happen(
         theirs.send(b"x")
         stand_still(2 * LEASE_S)
         until(lambda: crowd.stopped)
-        gevent.sleep(0.1)
+        turns()
     assert (acts, crowd.ends) == ([], 1)
     assert crowd.recorder.snapshot.iterations == 0
 
@@ -139,7 +138,7 @@ def test_whoever_is_stopped_in_the_middle_of_a_turn_goes_no_further(
     crowd.until_all_run(20)
     stand_still(0.03)  # all are due in one turn
     until(lambda: crowd.ends or len(acts) == 20)
-    gevent.sleep(0.05)
+    turns()
     over = lasts == LEASE_S
     assert len(acts) == (0 if over else 20)
     assert crowd.recorder.snapshot.iterations == len(acts)
@@ -152,7 +151,7 @@ def test_a_signal_finds_the_hub_itself(lease_of: Callable[..., Leased]) -> None:
     stand_still(2 * LEASE_S)
     os.kill(os.getpid(), signal.SIGCONT)
     until(lambda: crowd.ends)
-    gevent.sleep(0.05)
+    turns()
     assert (crowd.ends, crowd.counts) == (1, UserCounts())
 
 

@@ -38,7 +38,7 @@ def test_the_states_always_sum_to_what_was_assigned() -> None:
 
     crowd = Crowd(start, repeat_interval=0.002, repeat_num=3, on_user_error="remove")
     crowd.add(100, rate=5000)
-    gevent.sleep(0.005)
+    until(lambda: crowd.rounds)
     crowd.remove(60, 70)
     crowd.remove(80, 90, force=True)
     until(lambda: sums.add(total(crowd.counts)) or crowd.counts.done == 100)

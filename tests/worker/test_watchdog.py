@@ -11,6 +11,7 @@ import pytest
 from amoc_gevent import clock, http, metrics
 from amoc_gevent.http.recording import Timings, Verdict
 from amoc_gevent.worker.watchdog import UserBlocked, Watchdog
+from tests.lasting import stand_still
 from tests.worker.crowd import Crowd, until
 
 
@@ -199,8 +200,10 @@ def test_a_hub_that_the_engine_itself_keeps_busy_names_nobody(watched: Watched) 
     watched.begin()
     crowd.add(1)
     crowd.until_counts(running=1)
-    time.sleep(0.4)  # in the test's greenlet, which is no user's
-    gevent.sleep(0.05)
+    assert watched.watchdog is not None
+    stand_still(0.4)  # in the test's greenlet, which is no user's
+    ended = clock.monotonic()
+    until(lambda: watched.watchdog._beat > ended, "the next beat")
     assert (watched.warnings, crowd.errors) == ([], [])
 
 

@@ -69,7 +69,7 @@ def master(
     else:
         keys.check_master(home, bind, insecure=insecure)
     ports = (PORTS[0] if port is None else port, PORTS[1] if reports_port is None else reports_port)
-    asked = Asked(bind, ports, lease, insecure)
+    asked = MasterOptions(bind, ports, lease, insecure)
     if foreground:
         _serve(home, asked, outputs, log_file=log_file)
         return
@@ -91,7 +91,7 @@ def _where(endpoints: Sequence[str] | None) -> str:
     return f"plan at {plans}, reports at {reports}"
 
 
-class Asked(NamedTuple):
+class MasterOptions(NamedTuple):
     """How a master shall be: where it listens (port of the plan, of the reports), and to whom.
 
     Without `bind` it listens to the node of its home alone.
@@ -117,7 +117,7 @@ class Asked(NamedTuple):
 
 
 def _serve(
-    home: Home, asked: Asked, outputs: "Mapping[str, Chosen]", *, log_file: Path | None
+    home: Home, asked: MasterOptions, outputs: "Mapping[str, Chosen]", *, log_file: Path | None
 ) -> None:
     """Be the master until a signal or a request ends it.
 
@@ -158,7 +158,7 @@ def _serve(
 
 
 @contextmanager
-def compose(home: Home, asked: Asked) -> Iterator["Master"]:
+def compose(home: Home, asked: MasterOptions) -> Iterator["Master"]:
     """Have a master of `home` until the end of the block. AmocError where it cannot listen."""
     from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
     from amoc_gevent.bus.zap import ZapAuthenticator  # noqa: PLC0415

@@ -159,7 +159,8 @@ def _has_joined(status: Answer) -> bool:
 @contextmanager
 def compose(home: Home, name: str, workers: int, where: Where) -> Iterator["Node"]:
     """Have a node of `home`, which joins the master at `where`, until the end of the block."""
-    from amoc_gevent.bus.sockets import Keys, SocketDirectory  # noqa: PLC0415  # the daemon's alone
+    from amoc_gevent.bus.directory import SocketDirectory  # noqa: PLC0415  # the daemon's alone
+    from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
     from amoc_gevent.node.node import MasterAddress, Node  # noqa: PLC0415
 
     plans, reports = home.bus

@@ -11,6 +11,7 @@ import click
 from gevent.monkey import get_original
 
 from amoc_gevent.bus import sockets as bus
+from amoc_gevent.bus.directory import remove_abandoned
 from amoc_gevent.daemon.logs import log_level
 from amoc_gevent.worker.health import raise_descriptor_limit
 from amoc_gevent.worker.worker import Identity, Worker
@@ -52,7 +53,7 @@ def _end_with(parent: int, sockets: Path) -> None:
         if os.getppid() == parent:  # only one of its threads has ended so far
             return
         for _sweep in range(SWEEPS):
-            bus.remove_abandoned(sockets.parent)
+            remove_abandoned(sockets.parent)
             if not sockets.exists():
                 break
             _sleep(SWEEP_PAUSE_S)  # until the last of its threads has let go of the lock

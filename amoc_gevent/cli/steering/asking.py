@@ -1,20 +1,17 @@
 """Carries out what is asked at a shell or a prompt: asks, waits, shows the answer."""
 
 import json
-import os
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import click
 
 from amoc_gevent.cli.steering.shown import shown
+from amoc_gevent.cli.steering.terminal import has_colour, say_warning, with_warning
 from amoc_gevent.cli.steering.verbs import Asked, Request
 from amoc_gevent.control.client import Control, understood
-from amoc_gevent.core.jsons import as_json
 from amoc_gevent.core.run.plan import Status
 from amoc_gevent.core.views import (
     Answer,
@@ -39,7 +36,7 @@ def carry_out(asked: Asked, control: Control) -> int:
         from amoc_gevent.cli.steering.watch import watch  # noqa: PLC0415  # terminals: one verb needs them
 
         with understood():
-            return watch(control, as_json=asked.as_json)
+            return watch(control, _show_summary, as_json=asked.as_json)
     request = _PREPARED.get(verb, _as_it_is)(asked)
     try:
         with understood():
@@ -49,16 +46,9 @@ def carry_out(asked: Asked, control: Control) -> int:
     return EXIT_FINISHED
 
 
-def say_warning(control: Control) -> None:
-    """Write what the last answer said to be wrong with the daemon, whatever it answered else."""
-    if control.warning:
-        click.echo(f"amoc: {control.warning}", err=True)
-
-
-def with_warning(answer: object, control: Control) -> dict[str, Any]:
-    """Return an answer as JSON has it: with what is wrong with the daemon, if something is."""
-    result = as_json(answer)
-    return {**result, "warning": control.warning} if control.warning else result
+def _show_summary(run: str, control: Control) -> None:
+    """Ask for the summary of `run` and print it."""
+    carry_out(Asked({"command": "summary", "run": run}), control)
 
 
 def _answered(asked: Asked, control: Control, answer: Answer) -> None:
@@ -101,12 +91,6 @@ def _as_text(asked: Asked) -> Request:
     columns = shutil.get_terminal_size((REPORT_WIDTH, 24)).columns
     colour = has_colour()
     return {**asked.request, "form": "text", "width": columns, "colour": colour}
-
-
-def has_colour() -> bool:
-    """Whether standard output shows colours: a terminal that can, and nobody who minds."""
-    dumb = os.environ.get("TERM", "dumb") == "dumb"
-    return sys.stdout.isatty() and not dumb and not os.environ.get("NO_COLOR")
 
 
 _PREPARED: dict[str, Callable[[Asked], Request]] = {"do": _with_its_path, "summary": _as_text}

@@ -170,7 +170,7 @@ def _history() -> "History":
     """Return what was typed before, as AMOC_HOME keeps it; of this prompt only where it cannot."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory  # noqa: PLC0415
 
-    class Kept(FileHistory):
+    class TolerantHistory(FileHistory):
         def load_history_strings(self) -> Iterable[str]:
             with suppress(OSError):
                 return super().load_history_strings()
@@ -184,7 +184,7 @@ def _history() -> "History":
         kept = Home.current().make().history
         with suppress(OSError):
             kept.touch(mode=0o600)  # what was typed may have passwords in it
-        return Kept(str(kept))
+        return TolerantHistory(str(kept))
     except AmocError as error:
         click.echo(f"what is typed here will not be kept: {error}", err=True)
         return InMemoryHistory()

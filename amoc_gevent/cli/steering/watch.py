@@ -8,14 +8,18 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import click
 
-from amoc_gevent.cli.steering.asking import carry_out, has_colour, say_warning, with_warning
-from amoc_gevent.cli.steering.verbs import Asked
+from amoc_gevent.cli.steering.terminal import (
+    has_colour,
+    has_terminal,
+    say_warning,
+    with_warning,
+)
 from amoc_gevent.control.client import Control
 from amoc_gevent.core.views import WatchedLines, WatchedStatus
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
@@ -28,8 +32,10 @@ HINT = "q leaves, the run goes on"
 SIZE = (100, 24)
 
 
-def watch(control: Control, *, as_json: bool) -> int:
-    """Show the run until it ends, then what it did; leave it alone when asked to.
+def watch(
+    control: Control, show_summary: Callable[[str, Control], object], *, as_json: bool
+) -> int:
+    """Show the run until it ends, then its summary; leave it alone when asked to.
 
     Returns an exit code: of a run that failed, 1.
     """
@@ -47,13 +53,8 @@ def watch(control: Control, *, as_json: bool) -> int:
     if final is None:
         return EXIT_FINISHED
     if not as_json:
-        carry_out(Asked({"command": "summary", "run": final.run}), control)
+        show_summary(final.run or "", control)
     return EXIT_FINISHED if final.ended == "finished" else EXIT_FAILED
-
-
-def has_terminal() -> bool:
-    """Whether standard output is a terminal that can be drawn on."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def _as_json(control: Control) -> WatchedStatus | None:

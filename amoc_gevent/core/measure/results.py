@@ -2,52 +2,18 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import nlargest
 
-from amoc_gevent.core.measure.snapshot import OTHER, Gauge, Operation, Snapshot
+from amoc_gevent.core.measure.rows import Row, operation_rows
+from amoc_gevent.core.measure.snapshot import Gauge, Operation, Snapshot
 from amoc_gevent.core.messages import Event, Health, UserCounts
 
 LAG_LIMIT_US = 50_000
 CPU_LIMIT = 0.90
 OPEN_SECONDS = 10
-ROW_OPERATIONS_MAX = 100
 NOBODY = UserCounts()
 CLOCK_STEP_LIMIT_S = 0.001
 LONGEST_GAP_S = 3600
 """Silence that is longer gets no rows: then it was the machine that slept."""
-
-
-@dataclass(frozen=True, slots=True)
-class OperationRow:
-    """One operation in one second; percentiles and maximum in µs."""
-
-    count: int
-    errors: int
-    interrupted: int
-    p50: float
-    p95: float
-    p99: float
-    max: float
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One second of a run; `second` is in seconds since 1970.
-
-    `marks` says what was wrong with the generator in it: lag, cpu, clock.
-    """
-
-    second: int
-    users: UserCounts
-    started: int
-    iterations: int
-    failed: int
-    operations: Mapping[str, OperationRow]
-    counters: Mapping[str, int]
-    gauges: Mapping[str, float]
-    cpu: float
-    lag_us: int
-    marks: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -123,36 +89,6 @@ def marks_of(health: Iterable[Health]) -> tuple[str, ...]:
         if _stepped(one):
             found.add("clock")
     return tuple(sorted(found))
-
-
-def _busiest(operations: Mapping[str, Operation]) -> Mapping[str, Operation]:
-    """Return the operations that get a row of their own, the others together as `(other)`.
-
-    Totals keep every name; a row for each of thousands of names and each second would fill memory.
-    """
-    if len(operations) <= ROW_OPERATIONS_MAX:
-        return operations
-    names = nlargest(ROW_OPERATIONS_MAX, operations, key=lambda name: operations[name].count)
-    kept = {name: operations[name] for name in names}
-    others = Operation()
-    for name in operations.keys() - kept.keys():
-        others.merge(operations[name])
-    if OTHER in kept:
-        others.merge(kept[OTHER])
-    return {**kept, OTHER: others}
-
-
-def _operation_row(operation: Operation) -> OperationRow:
-    p50, p95, p99 = operation.latency.percentiles((0.5, 0.95, 0.99))
-    return OperationRow(
-        operation.count,
-        operation.errors,
-        operation.interrupted,
-        p50,
-        p95,
-        p99,
-        operation.latency.max,
-    )
 
 
 class Results:
@@ -362,10 +298,6 @@ class Results:
     def _row(self, second: int, found: _OpenSecond) -> Row:
         self._note_gauges(found)
         snapshot = found.snapshot
-        operations = {
-            name: _operation_row(operation)
-            for name, operation in _busiest(snapshot.operations).items()
-        }
         health = found.health
         marks = set(marks_of(health))
         if any(second in stall for stall in self._stalls):
@@ -376,7 +308,7 @@ class Results:
             started=snapshot.started,
             iterations=snapshot.iterations,
             failed=snapshot.failed,
-            operations=operations,
+            operations=operation_rows(snapshot.operations),
             counters=dict(snapshot.counters),
             gauges={name: gauge.value for name, gauge in snapshot.gauges.items()},
             cpu=max((one.cpu for one in health), default=0.0),

@@ -20,7 +20,7 @@ REUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class UserCost:
     """What one user takes: bytes, descriptors, share of a core, new connections a second.
 
     `base` is the memory of a worker without users.
@@ -63,44 +63,44 @@ class Finding:
         return self.most < users
 
 
-def findings(share: Share, machine: Machine, users: int, workers: int) -> list[Finding]:
+def findings(cost: UserCost, machine: Machine, users: int, workers: int) -> list[Finding]:
     """Return all limits of a machine that is to hold `users`, the nearest in front."""
     each = users / workers
     found = [
         _limit(
             "descriptors",
-            ceil(each * share.descriptors) + DESCRIPTORS_BASE,
+            ceil(each * cost.descriptors) + DESCRIPTORS_BASE,
             machine.descriptors,
             (machine.descriptors - DESCRIPTORS_BASE) * workers,
-            share.descriptors,
+            cost.descriptors,
             "in each worker",
             "raise the file limit (make prepare, or ulimit -n), or take more workers",
         ),
         _limit(
             "ports",
-            users * _ports(share, machine),
+            users * _ports(cost, machine),
             machine.ports,
             machine.ports,
-            _ports(share, machine),
+            _ports(cost, machine),
             "to one target",
             "widen net.ipv4.ip_local_port_range and set net.ipv4.tcp_tw_reuse (make prepare),"
             " keep connections, give the target more addresses or ports, or take more machines",
         ),
         _limit(
             "memory",
-            (workers * share.base + users * share.memory) / 1e6,
+            (workers * cost.base + users * cost.memory) / 1e6,
             machine.memory * MEMORY_SHARE / 1e6,
-            machine.memory * MEMORY_SHARE - workers * share.base,
-            share.memory,
+            machine.memory * MEMORY_SHARE - workers * cost.base,
+            cost.memory,
             "MB",
             "take more machines, or let each user keep less",
         ),
         _limit(
             "CPU",
-            users * share.cpu,
+            users * cost.cpu,
             min(workers, machine.cores) * CPU_SHARE,
             min(workers, machine.cores) * CPU_SHARE,
-            share.cpu,
+            cost.cpu,
             "cores",
             "take more machines or workers, or longer pauses between what users do",
         ),
@@ -108,10 +108,10 @@ def findings(share: Share, machine: Machine, users: int, workers: int) -> list[F
     return sorted(found, key=lambda one: one.most)
 
 
-def _ports(share: Share, machine: Machine) -> float:
+def _ports(cost: UserCost, machine: Machine) -> float:
     """Return ports that a user occupies: open connections, and those that wait after their end."""
     waiting = REUSE_S if machine.reuses_ports else TIME_WAIT_S
-    return share.descriptors + share.connections * waiting
+    return cost.descriptors + cost.connections * waiting
 
 
 def _limit(
@@ -127,7 +127,7 @@ def _limit(
     return Finding(what, needed, there, most, unit, remedy)
 
 
-def share_of(few: Mapping[str, float], many: Mapping[str, float]) -> Share:
+def cost_of(few: Mapping[str, float], many: Mapping[str, float]) -> UserCost:
     """Return what one user takes, from two probes: figures of a worker with `users` each.
 
     What grows from the one to the other is the users'; less than nothing is nothing.
@@ -139,4 +139,4 @@ def share_of(few: Mapping[str, float], many: Mapping[str, float]) -> Share:
 
     memory = grown("memory")
     base = max(0.0, few["memory"] - memory * few["users"])
-    return Share(memory, base, grown("descriptors"), grown("cpu"), grown("connections"))
+    return UserCost(memory, base, grown("descriptors"), grown("cpu"), grown("connections"))

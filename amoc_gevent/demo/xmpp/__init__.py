@@ -1,7 +1,7 @@
 """The demo XMPP server: small, fast, and at fault when asked to be."""
 
-from amoc_gevent.demo.xmpp.accounts import Accounts
+from amoc_gevent.demo.xmpp.accounts import AccountRegistry
 from amoc_gevent.demo.xmpp.faults import STEPS, Faults
 from amoc_gevent.demo.xmpp.server import XmppServer
 
-__all__ = ["STEPS", "Accounts", "Faults", "XmppServer"]
+__all__ = ["STEPS", "AccountRegistry", "Faults", "XmppServer"]

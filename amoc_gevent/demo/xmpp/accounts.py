@@ -7,7 +7,7 @@ ID = "{id}"
 
 
 @dataclass
-class Accounts:
+class AccountRegistry:
     """All accounts whose name and password follow the templates, and those that were registered.
 
     With `user_{id}` and `password_{id}` every user_N may log in with password_N. `neighbours` are

@@ -2,16 +2,14 @@
 
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
 import amoc_gevent
 from amoc_gevent.demo.xmpp import stanzas
-from amoc_gevent.demo.xmpp.reader import Stanza
-
-if TYPE_CHECKING:
-    from amoc_gevent.demo.xmpp.session import Session
+from amoc_gevent.demo.xmpp.reader import RawStanza
+from amoc_gevent.demo.xmpp.router import RoutedClient, Router
 
 BIND = "urn:ietf:params:xml:ns:xmpp-bind"
 SESSION = "urn:ietf:params:xml:ns:xmpp-session"
@@ -23,10 +21,23 @@ VERSION = "jabber:iq:version"
 REGISTER = "jabber:iq:register"
 FEATURES = (INFO, ITEMS, PING, REGISTER, ROSTER, VERSION)
 
-Handler = Callable[["Session", Stanza, Element], None]
+
+class IqClient(RoutedClient, Protocol):
+    """A client's session, as far as its IQs go."""
+
+    router: Router
+
+    def bind(self, resource: str) -> None:
+        """Take a resource."""
+
+    def answer(self, step: str, data: bytes) -> None:
+        """Send the answer to a step of the login, or do the fault that is asked for there."""
 
 
-def answer(session: "Session", stanza: Stanza) -> None:
+Handler = Callable[[IqClient, RawStanza, Element], None]
+
+
+def answer(session: IqClient, stanza: RawStanza) -> None:
     """Answer an IQ to the server or to the user's own account; results and errors need none."""
     kind = stanza.attributes.get("type")
     if kind not in ("get", "set"):
@@ -41,17 +52,17 @@ def answer(session: "Session", stanza: Stanza) -> None:
         handler(session, stanza, payload)
 
 
-def _reply(session: "Session", stanza: Stanza, payload: str = "") -> None:
+def _reply(session: IqClient, stanza: RawStanza, payload: str = "") -> None:
     sender = stanza.attributes.get("to") or session.router.domain
     session.send(stanzas.result(stanza, sender, payload))
 
 
-def _refuse(session: "Session", stanza: Stanza, condition: str) -> None:
+def _refuse(session: IqClient, stanza: RawStanza, condition: str) -> None:
     sender = stanza.attributes.get("to") or session.router.domain
     session.send(stanzas.error(stanza, sender, condition))
 
 
-def _bind(session: "Session", stanza: Stanza, payload: Element) -> None:
+def _bind(session: IqClient, stanza: RawStanza, payload: Element) -> None:
     if not session.user:
         _refuse(session, stanza, "not-authorized")
     elif session.jid:
@@ -63,37 +74,37 @@ def _bind(session: "Session", stanza: Stanza, payload: Element) -> None:
         session.answer("bind", stanzas.result(stanza, "", jid))
 
 
-def _session(session: "Session", stanza: Stanza, _payload: Element) -> None:
+def _session(session: IqClient, stanza: RawStanza, _payload: Element) -> None:
     session.answer("session", stanzas.result(stanza, ""))
 
 
-def _roster(session: "Session", stanza: Stanza, _payload: Element) -> None:
+def _roster(session: IqClient, stanza: RawStanza, _payload: Element) -> None:
     domain = session.router.domain
     jids = [f"{user}@{domain}" for user in session.router.accounts.contacts(session.user)]
     items = "".join(f"<item jid={quoteattr(jid)} subscription='both'/>" for jid in jids)
     session.send(stanzas.result(stanza, "", f"<query xmlns='{ROSTER}'>{items}</query>"))
 
 
-def _ping(session: "Session", stanza: Stanza, _payload: Element) -> None:
+def _ping(session: IqClient, stanza: RawStanza, _payload: Element) -> None:
     _reply(session, stanza)
 
 
-def _info(session: "Session", stanza: Stanza, _payload: Element) -> None:
+def _info(session: IqClient, stanza: RawStanza, _payload: Element) -> None:
     identity = "<identity category='server' type='im' name='amoc demo'/>"
     features = "".join(f"<feature var='{each}'/>" for each in FEATURES)
     _reply(session, stanza, f"<query xmlns='{INFO}'>{identity}{features}</query>")
 
 
-def _items(session: "Session", stanza: Stanza, _payload: Element) -> None:
+def _items(session: IqClient, stanza: RawStanza, _payload: Element) -> None:
     _reply(session, stanza, f"<query xmlns='{ITEMS}'/>")
 
 
-def _version(session: "Session", stanza: Stanza, _payload: Element) -> None:
+def _version(session: IqClient, stanza: RawStanza, _payload: Element) -> None:
     of = f"<name>amoc demo</name><version>{amoc_gevent.__version__}</version>"
     _reply(session, stanza, f"<query xmlns='{VERSION}'>{of}</query>")
 
 
-def _form(session: "Session", stanza: Stanza, _payload: Element) -> None:
+def _form(session: IqClient, stanza: RawStanza, _payload: Element) -> None:
     if session.user:
         fields = f"<registered/><username>{escape(session.user)}</username><password/>"
     else:
@@ -101,7 +112,7 @@ def _form(session: "Session", stanza: Stanza, _payload: Element) -> None:
     _reply(session, stanza, f"<query xmlns='{REGISTER}'>{fields}</query>")
 
 
-def _register(session: "Session", stanza: Stanza, payload: Element) -> None:
+def _register(session: IqClient, stanza: RawStanza, payload: Element) -> None:
     """Make an account, change its password or, with <remove/>, remove it (XEP-0077, 3)."""
     accounts = session.router.accounts
     if payload.find(f"{{{REGISTER}}}remove") is not None:

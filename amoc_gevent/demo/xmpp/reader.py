@@ -6,6 +6,7 @@ from typing import NamedTuple
 from xml.parsers import expat
 
 from amoc_gevent.core.xml_tokens import TokenBuffer
+from amoc_gevent.errors import AmocError
 
 STREAM = "stream:stream"
 STANZA_MAX = 1 << 20
@@ -13,7 +14,7 @@ STANZA_MAX = 1 << 20
 _TAG = re.compile(rb"""<[^\s/>]+(?:[^>"']|"[^"]*"|'[^']*')*>""")
 
 
-class StreamError(Exception):
+class InvalidStreamError(AmocError):
     """The stream cannot go on; the message is its defined condition (RFC 6120, 4.9.3)."""
 
 
@@ -28,7 +29,7 @@ class Closed(NamedTuple):
 
 
 @dataclass(slots=True)
-class Stanza:
+class RawStanza:
     """A child of the stream: its name, its attributes and its bytes."""
 
     name: str
@@ -36,7 +37,7 @@ class Stanza:
     raw: bytes
 
 
-Event = Opened | Closed | Stanza
+Event = Opened | Closed | RawStanza
 
 
 class StreamReader:
@@ -82,7 +83,7 @@ class StreamReader:
         self._parser: expat.XMLParserType | None = parser
 
     def feed(self, data: bytes) -> list[Event]:
-        """Return what is complete now; raises StreamError for what is no XMPP."""
+        """Return what is complete now; raises InvalidStreamError for what is no XMPP."""
         parser = self._parser
         if parser is None:
             return []
@@ -94,7 +95,7 @@ class StreamReader:
             try:
                 parser.Parse(whole, False)
             except expat.ExpatError:
-                raise StreamError("not-well-formed") from None
+                raise InvalidStreamError("not-well-formed") from None
         self._keep()
         return events
 
@@ -115,9 +116,9 @@ class StreamReader:
             if self._depth == 1:
                 tokens.drop_space()
             if keep + tokens.size > self._stanza_max:
-                raise StreamError("policy-violation")
+                raise InvalidStreamError("policy-violation")
         elif keep > self._stanza_max:
-            raise StreamError("policy-violation")
+            raise InvalidStreamError("policy-violation")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         depth = self._depth
@@ -128,7 +129,7 @@ class StreamReader:
             self._begin = self._parser.CurrentByteIndex  # type: ignore[union-attr]  # it calls us
         elif depth == 0:
             if name != STREAM:
-                raise StreamError("bad-format")
+                raise InvalidStreamError("bad-format")
             self._events.append(Opened(attributes))
             self._end = self._after_tag(self._parser.CurrentByteIndex)  # type: ignore[union-attr]
 
@@ -146,7 +147,7 @@ class StreamReader:
                 end = data.index(b">", at) + 1 + base
             self._end = end
             self._events.append(
-                Stanza(self._name, self._attributes, data[begin - base : end - base])
+                RawStanza(self._name, self._attributes, data[begin - base : end - base])
             )
         elif depth == 0:
             self._events.append(Closed())
@@ -160,11 +161,11 @@ class StreamReader:
     def _after_tag(self, begin: int) -> int:
         found = _TAG.match(self._all(), begin - self._base)
         if found is None:
-            raise StreamError("not-well-formed")
+            raise InvalidStreamError("not-well-formed")
         return found.end() + self._base
 
     def _restricted(self, *_: object) -> None:
-        raise StreamError("restricted-xml")
+        raise InvalidStreamError("restricted-xml")
 
 
 def without_attribute(raw: bytes, name: bytes) -> bytes:

@@ -1,18 +1,33 @@
 """Who is logged in, and where their stanzas go (RFC 6120, 10; RFC 6121, 8)."""
 
 import re
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from amoc_gevent.demo.xmpp import stanzas
-from amoc_gevent.demo.xmpp.accounts import Accounts
+from amoc_gevent.demo.xmpp.accounts import AccountRegistry
 from amoc_gevent.demo.xmpp.counts import Pair, XmppCounts
-from amoc_gevent.demo.xmpp.faults import FaultyDelivery
-from amoc_gevent.demo.xmpp.reader import Stanza
-
-if TYPE_CHECKING:
-    from amoc_gevent.demo.xmpp.session import Session
+from amoc_gevent.demo.xmpp.faults import FaultyDelivery, Recipient
+from amoc_gevent.demo.xmpp.reader import RawStanza
 
 _PRIORITY = re.compile(rb"<priority>\s*([+-]?\d{1,3})\s*</priority>")
+
+
+class RoutedClient(Recipient, Protocol):
+    """A client's session, as far as routing goes; `demo.xmpp.session` describes the attributes."""
+
+    user: str
+    bare: str
+    jid: str
+    presence: bytes
+    priority: int
+    pairs: dict[str, Pair]
+    message_begin: bytes
+
+    def fail(self, condition: str) -> None:
+        """End the stream with an error."""
+
+    def drop(self) -> None:
+        """Close the socket without a word."""
 
 
 class Router:
@@ -22,16 +37,16 @@ class Router:
     of the highest priority, the latest of those. `sessions` are all that are open.
     """
 
-    def __init__(self, domain: str, accounts: Accounts) -> None:
+    def __init__(self, domain: str, accounts: AccountRegistry) -> None:
         self.domain = domain
         self.accounts = accounts
         self.counts = XmppCounts()
         self.delivery = FaultyDelivery()
-        self.sessions: set[Session] = set()
-        self.bound: dict[str, Session] = {}
-        self._available: dict[str, list[Session]] = {}
+        self.sessions: set[RoutedClient] = set()
+        self.bound: dict[str, RoutedClient] = {}
+        self._available: dict[str, list[RoutedClient]] = {}
 
-    def bind(self, session: "Session") -> None:
+    def bind(self, session: RoutedClient) -> None:
         """Let stanzas reach `session`; an older one of the same full JID has to go."""
         older = self.bound.get(session.jid)
         if older is not None:
@@ -39,7 +54,7 @@ class Router:
         self.bound[session.jid] = session
         self.counts.logins += 1
 
-    def unbind(self, session: "Session") -> None:
+    def unbind(self, session: RoutedClient) -> None:
         """Forget a session that has ended, and tell its user's contacts."""
         if self.bound.get(session.jid) is session:
             del self.bound[session.jid]
@@ -47,7 +62,7 @@ class Router:
             gone = stanzas.opening("presence", session.jid) + b" type='unavailable'/>"
             self._leave(session, gone)
 
-    def message(self, session: "Session", stanza: Stanza) -> None:
+    def message(self, session: RoutedClient, stanza: RawStanza) -> None:
         """Deliver a message, and count it."""
         to = stanza.attributes.get("to", session.bare)
         pair = session.pairs.get(to)
@@ -69,7 +84,7 @@ class Router:
             pair.delivered += 1
             recipient.send(data)
 
-    def presence(self, session: "Session", stanza: Stanza) -> None:
+    def presence(self, session: RoutedClient, stanza: RawStanza) -> None:
         """Send a presence to whom it is directed, else to all who should know."""
         self.counts.presences += 1
         data = stanzas.stamped(stanza, stanzas.opening("presence", session.jid))
@@ -82,7 +97,7 @@ class Router:
         elif kind is None:
             self._enter(session, stanza, data)
 
-    def iq(self, session: "Session", stanza: Stanza, to: str) -> None:
+    def iq(self, session: RoutedClient, stanza: RawStanza, to: str) -> None:
         """Deliver an IQ to a full JID; one that asks nobody is an error."""
         recipient = self.bound.get(to) if "/" in to else None
         if recipient is None:
@@ -92,16 +107,16 @@ class Router:
         elif stanza.attributes.get("type") in ("get", "set"):
             session.send(stanzas.error(stanza, to, self._why_not(to)))
 
-    def resources(self, bare: str) -> list["Session"]:
+    def resources(self, bare: str) -> list[RoutedClient]:
         """Return the available sessions of a user."""
         return list(self._available.get(bare, ()))
 
-    def _pair(self, session: "Session", to: str) -> Pair:
+    def _pair(self, session: RoutedClient, to: str) -> Pair:
         pair = self.counts.pair(session.bare, _prepared(to).partition("/")[0])
         session.pairs[to] = pair
         return pair
 
-    def _find(self, to: str) -> "Session | None":
+    def _find(self, to: str) -> RoutedClient | None:
         """Return who a JID that is not written as we write it means."""
         to = _prepared(to)
         found = self.bound.get(to)
@@ -113,20 +128,20 @@ class Router:
         domain = _prepared(to).partition("/")[0].rpartition("@")[2]
         return "service-unavailable" if domain == self.domain else "remote-server-not-found"
 
-    def _sessions(self, to: str) -> list["Session"]:
+    def _sessions(self, to: str) -> list[RoutedClient]:
         to = _prepared(to)
         if "/" in to:
             found = self.bound.get(to)
             return [] if found is None else [found]
         return self.resources(to)
 
-    def _audience(self, session: "Session") -> list["Session"]:
+    def _audience(self, session: RoutedClient) -> list[RoutedClient]:
         """Return who gets a user's presence: the contacts' sessions and the user's own."""
         contacts = self.accounts.contacts(session.user)
         bare = [session.bare, *(f"{user}@{self.domain}" for user in contacts)]
         return [each for jid in bare for each in self._available.get(jid, ())]
 
-    def _enter(self, session: "Session", stanza: Stanza, data: bytes) -> None:
+    def _enter(self, session: RoutedClient, stanza: RawStanza, data: bytes) -> None:
         found = _PRIORITY.search(stanza.raw)
         session.priority = 0 if found is None else int(found[1])
         others = self._available.setdefault(session.bare, [])
@@ -140,7 +155,7 @@ class Router:
             if is_first and recipient is not session:
                 session.send(recipient.presence)
 
-    def _leave(self, session: "Session", data: bytes) -> None:
+    def _leave(self, session: RoutedClient, data: bytes) -> None:
         others = self._available.get(session.bare, [])
         if session not in others:
             return

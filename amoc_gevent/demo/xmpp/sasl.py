@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Callable
 from functools import lru_cache
 
+from amoc_gevent.errors import AmocError
+
 ITERATIONS = 4096
 MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN")
 HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
@@ -18,11 +20,11 @@ PasswordOf = Callable[[str], str | None]
 _SALT_KEY = secrets.token_bytes(16)
 
 
-class SaslError(Exception):
+class SaslError(AmocError):
     """The exchange failed; the message is its defined condition (RFC 6120, 6.5)."""
 
 
-class Exchange:
+class SaslExchange:
     """One client's authentication: `step` takes what it says and returns what to answer.
 
     `user` is set and `done` true when it has succeeded; the answer then goes with the success.

@@ -5,13 +5,13 @@ import ssl
 from typing import Any, Self
 
 from amoc_gevent.demo.http import DemoServer
-from amoc_gevent.demo.listener import Listener
-from amoc_gevent.demo.xmpp.accounts import Accounts
+from amoc_gevent.demo.listener import ServerSocket
+from amoc_gevent.demo.xmpp.accounts import AccountRegistry
 from amoc_gevent.demo.xmpp.faults import Faults
 from amoc_gevent.demo.xmpp.pages import XmppPages
 from amoc_gevent.demo.xmpp.reader import STANZA_MAX
 from amoc_gevent.demo.xmpp.router import Router
-from amoc_gevent.demo.xmpp.session import Session
+from amoc_gevent.demo.xmpp.session import ClientSession
 from amoc_gevent.errors import AmocError
 
 
@@ -31,7 +31,7 @@ class XmppServer:
         self,
         address: tuple[str, int] = ("127.0.0.1", 0),
         domain: str = "localhost",
-        accounts: Accounts | None = None,
+        accounts: AccountRegistry | None = None,
         context: ssl.SSLContext | None = None,
         stanza_max: int = STANZA_MAX,
         page_port: int = 0,
@@ -39,9 +39,9 @@ class XmppServer:
         self._wanted = address
         self._context = context
         self._stanza_max = stanza_max
-        self._router = Router(domain, Accounts() if accounts is None else accounts)
+        self._router = Router(domain, AccountRegistry() if accounts is None else accounts)
         self._pages = DemoServer((address[0], page_port), pages=XmppPages(self._router))
-        self._listener: Listener | None = None
+        self._listener: ServerSocket | None = None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -76,7 +76,7 @@ class XmppServer:
 
     def start(self) -> None:
         """Listen and serve; raises AmocError when an address cannot be had."""
-        self._listener = Listener(self._wanted, self._serve)
+        self._listener = ServerSocket(self._wanted, self._serve)
         try:
             self._pages.start()
         except AmocError:
@@ -102,4 +102,4 @@ class XmppServer:
         self.stop()
 
     def _serve(self, sock: _socket.socket, _client: str) -> None:
-        Session(self._router, sock, self._context, self._stanza_max)
+        ClientSession(self._router, sock, self._context, self._stanza_max)

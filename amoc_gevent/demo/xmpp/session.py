@@ -7,15 +7,15 @@ import ssl
 from amoc_gevent.demo.xmpp import iqs, stanzas
 from amoc_gevent.demo.xmpp.counts import Pair
 from amoc_gevent.demo.xmpp.faults import NOT_XML
-from amoc_gevent.demo.xmpp.reader import Closed, Opened, Stanza, StreamError, StreamReader
+from amoc_gevent.demo.xmpp.reader import Closed, InvalidStreamError, Opened, RawStanza, StreamReader
 from amoc_gevent.demo.xmpp.router import Router
-from amoc_gevent.demo.xmpp.sasl import MECHANISMS, Exchange, SaslError
+from amoc_gevent.demo.xmpp.sasl import MECHANISMS, SaslError, SaslExchange
 from amoc_gevent.demo.xmpp.wire import Wire
 
 HANDSHAKE = 0x16  # the first byte of a TLS client's first record
 
 
-class Session:
+class ClientSession:
     """Answers one client until either side ends the stream.
 
     `user` is who has authenticated, `jid` the full JID once a resource is bound, `presence` the
@@ -56,7 +56,7 @@ class Session:
         self.pairs: dict[str, Pair] = {}
         self.presence = b""
         self.priority = 0
-        self._exchange: Exchange | None = None
+        self._exchange: SaslExchange | None = None
         self._opened = False
         self._reader = StreamReader(stanza_max)
         self._wire = Wire(sock, self._received, self._ended)
@@ -117,11 +117,11 @@ class Session:
             return
         try:
             events = self._reader.feed(data)
-        except StreamError as error:
+        except InvalidStreamError as error:
             self.fail(str(error))
             return
         for event in events:
-            if type(event) is Stanza:
+            if type(event) is RawStanza:
                 if self.jid and event.name == "message":
                     self.router.message(self, event)
                 else:
@@ -179,7 +179,7 @@ class Session:
         self._reader = StreamReader(self._stanza_max)
         self._opened = False
 
-    def _stanza(self, stanza: Stanza) -> None:
+    def _stanza(self, stanza: RawStanza) -> None:
         name = stanza.name
         if name == "iq":
             self._iq(stanza)
@@ -195,7 +195,7 @@ class Session:
         else:
             self.fail("unsupported-stanza-type")
 
-    def _iq(self, stanza: Stanza) -> None:
+    def _iq(self, stanza: RawStanza) -> None:
         self.router.counts.iqs += 1
         to = stanza.attributes.get("to", "").lower()
         if self.jid and to not in ("", self.router.domain, self.bare):
@@ -203,7 +203,7 @@ class Session:
         else:
             iqs.answer(self, stanza)
 
-    def _authenticate(self, stanza: Stanza) -> None:
+    def _authenticate(self, stanza: RawStanza) -> None:
         text = (stanzas.element(stanza).text or "").strip()
         if stanza.name == "auth" and not text:  # no initial response
             text = "="
@@ -223,13 +223,13 @@ class Session:
             self._restart()
         self.answer("auth", f"<{name} xmlns='{stanzas.SASL}'>{said}</{name}>".encode())
 
-    def _exchange_of(self, stanza: Stanza) -> Exchange:
+    def _exchange_of(self, stanza: RawStanza) -> SaslExchange:
         """Return the exchange that a stanza begins or goes on with."""
         if stanza.name == "abort":
             raise SaslError("aborted")
         if stanza.name == "auth":
             mechanism = stanza.attributes.get("mechanism", "")
-            self._exchange = Exchange(mechanism, self.router.accounts.password_of)
+            self._exchange = SaslExchange(mechanism, self.router.accounts.password_of)
         if self._exchange is None:
             raise SaslError("malformed-request")
         return self._exchange

@@ -3,7 +3,7 @@
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
-from amoc_gevent.demo.xmpp.reader import Stanza, without_attribute
+from amoc_gevent.demo.xmpp.reader import RawStanza, without_attribute
 
 STREAM_NS = "http://etherx.jabber.org/streams"
 STREAMS = "urn:ietf:params:xml:ns:xmpp-streams"
@@ -37,25 +37,25 @@ def sasl_failure(condition: str) -> bytes:
     return f"<failure xmlns='{SASL}'><{condition}/></failure>".encode()
 
 
-def result(request: Stanza, sender: str, payload: str = "") -> bytes:
+def result(request: RawStanza, sender: str, payload: str = "") -> bytes:
     """Return the result of an IQ, from `sender`."""
     return _answer("iq", request, "result", sender, payload)
 
 
-def error(request: Stanza, sender: str, condition: str) -> bytes:
+def error(request: RawStanza, sender: str, condition: str) -> bytes:
     """Return the error that answers a stanza (RFC 6120, 8.3)."""
     kind = _KINDS.get(condition, "cancel")
     payload = f"<error type='{kind}'><{condition} xmlns='{STANZAS}'/></error>"
     return _answer(request.name, request, "error", sender, payload)
 
 
-def _answer(name: str, request: Stanza, kind: str, sender: str, payload: str) -> bytes:
+def _answer(name: str, request: RawStanza, kind: str, sender: str, payload: str) -> bytes:
     given = {"type": kind, "id": request.attributes.get("id"), "from": sender}
     attributes = "".join(f" {key}={quoteattr(value)}" for key, value in given.items() if value)
     return f"<{name}{attributes}>{payload}</{name}>".encode()
 
 
-def element(stanza: Stanza) -> ElementTree.Element:
+def element(stanza: RawStanza) -> ElementTree.Element:
     """Return a stanza as an element, in the namespaces of a client's stream."""
     around = f"<s xmlns='jabber:client' xmlns:stream='{STREAM_NS}'>".encode()
     return ElementTree.fromstring(around + stanza.raw + b"</s>")[0]  # noqa: S314  # read before
@@ -66,7 +66,7 @@ def opening(name: str, jid: str) -> bytes:
     return f"<{name} from={quoteattr(jid)}".encode()
 
 
-def stamped(stanza: Stanza, begin: bytes) -> bytes:
+def stamped(stanza: RawStanza, begin: bytes) -> bytes:
     """Return the bytes of a stanza that begins with `begin`: its name and true sender."""
     raw = stanza.raw
     if "from" in stanza.attributes:

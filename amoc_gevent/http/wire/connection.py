@@ -9,7 +9,7 @@ from amoc_gevent.http.response import Response
 from amoc_gevent.http.wire import coding
 from amoc_gevent.http.wire.bodies import Body
 from amoc_gevent.http.wire.heads import Head, head_of, kept
-from amoc_gevent.http.wire.target import Target
+from amoc_gevent.http.wire.target import RequestTarget
 from amoc_gevent.transport import Transport, TransportError
 from amoc_gevent.transport.errors import CLOSED, RESET
 
@@ -41,7 +41,7 @@ class _Reply:
         self.complete = True
 
 
-class Connection:
+class HttpConnection:
     """A stream that carries one exchange at a time.
 
     After one, `reusable` tells whether it can carry another; `heard` whether the peer has answered
@@ -55,7 +55,9 @@ class Connection:
         self._renew()
         self.heard = self.reusable = self.used = False
 
-    def exchange(self, target: Target, wire: bytes, body: Body | None, limit: int) -> Response:
+    def exchange(
+        self, target: RequestTarget, wire: bytes, body: Body | None, limit: int
+    ) -> Response:
         """Send `wire` and the `body` after it, and return the response, of `limit` bytes at most.
 
         Raises TransportError for the stream's faults, InvalidResponse for the peer's.

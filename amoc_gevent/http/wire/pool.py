@@ -10,8 +10,8 @@ from amoc_gevent.http.errors import from_transport
 from amoc_gevent.http.response import Response
 from amoc_gevent.http.timeouts import Limits
 from amoc_gevent.http.wire.bodies import Body
-from amoc_gevent.http.wire.connection import Connection
-from amoc_gevent.http.wire.target import Route, Target
+from amoc_gevent.http.wire.connection import HttpConnection
+from amoc_gevent.http.wire.target import RequestTarget, Route
 from amoc_gevent.transport import TransportError, TransportTimeout, connect
 
 MAX_RESPONSE_SIZE = 64 << 20
@@ -28,13 +28,13 @@ class Pool:
     __slots__ = ("_idle", "_sessions", "limit")
 
     def __init__(self) -> None:
-        self._idle: dict[Route, Connection] = {}
+        self._idle: dict[Route, HttpConnection] = {}
         self._sessions: dict[Route, ssl.SSLSession] = {}
         self.limit = MAX_RESPONSE_SIZE
 
     def exchange(
         self,
-        target: Target,
+        target: RequestTarget,
         wire: bytes,
         body: Body | None,
         name: str,
@@ -89,18 +89,18 @@ class Pool:
             route, connection = self._idle.popitem()
             self._drop(connection, route)
 
-    def _connect(self, route: Route, limits: Limits) -> Connection:
+    def _connect(self, route: Route, limits: Limits) -> HttpConnection:
         session = self._sessions.get(route)
-        return Connection(connect(route.peer, limits.connect, limits.deadline, session))
+        return HttpConnection(connect(route.peer, limits.connect, limits.deadline, session))
 
-    def _drop(self, connection: Connection, route: Route) -> None:
+    def _drop(self, connection: HttpConnection, route: Route) -> None:
         session = connection.stream.session
         if session is not None:
             self._sessions[route] = session
         connection.close()
 
 
-def _was_stale(error: BaseException, connection: Connection) -> bool:
+def _was_stale(error: BaseException, connection: HttpConnection) -> bool:
     return (
         connection.used
         and not connection.heard
@@ -109,12 +109,12 @@ def _was_stale(error: BaseException, connection: Connection) -> bool:
     )
 
 
-def _repeatable(target: Target, body: Body | None) -> bool:
+def _repeatable(target: RequestTarget, body: Body | None) -> bool:
     return target.idempotent and (body is None or body.replayable)
 
 
 def _record(
-    error: BaseException, name: str, target: Target, wire: bytes, began: float
+    error: BaseException, name: str, target: RequestTarget, wire: bytes, began: float
 ) -> BaseException:
     """Record what ended an exchange; return what the scenario shall see of it."""
     if type(error) is GreenletExit:  # the watchdog's is a subclass, and an error

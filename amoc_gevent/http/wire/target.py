@@ -38,7 +38,7 @@ class Route:
         self.peer = peer
 
 
-class Target:
+class RequestTarget:
     """A method and a URL with the common fields, ready to send.
 
     `path` is without query, `uri` with it. `fields` are the lines of the common fields, `head` is
@@ -69,11 +69,11 @@ class Target:
         """Whether a request without a body has no Content-Length either, as in requests."""
         return self.method in _WITHOUT_BODY
 
-    def with_query(self, query: str) -> "Target":
+    def with_query(self, query: str) -> "RequestTarget":
         """Return the same with `query`, which is encoded, added to the URL."""
         joint = "&" if "?" in self.uri else "?"
         uri = f"{self.uri}{joint}{query}"
-        return Target(self.method, self.route, self.path, uri, self.fields)
+        return RequestTarget(self.method, self.route, self.path, uri, self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,9 @@ class Template:
 
     def __init__(self, common: Common) -> None:
         self._common = common
-        self._base: Target | None = None
+        self._base: RequestTarget | None = None
         self.names = frozenset(["host", "authorization", *(n.lower() for n, _ in common.fields)])
-        self.kept: dict[tuple[str, str], Target] = {}
+        self.kept: dict[tuple[str, str], RequestTarget] = {}
 
     @classmethod
     def of(cls, common: Common) -> "Template":
@@ -110,7 +110,7 @@ class Template:
             found = _templates[common] = cls(common)
         return found
 
-    def target(self, method: str, url: str) -> Target:
+    def target(self, method: str, url: str) -> RequestTarget:
         """Return and keep the target of a request without headers of its own.
 
         Raises InvalidURL and InvalidHeader.
@@ -130,7 +130,7 @@ class Template:
         url: str,
         headers: Mapping[str, str | None] | None = None,
         without: Iterable[str] = (),
-    ) -> Target:
+    ) -> RequestTarget:
         """Return a target with `headers` over the common ones (None drops one), less `without`.
 
         Raises InvalidURL and InvalidHeader.
@@ -154,9 +154,9 @@ class Template:
         route = self._route(parts)
         host = fields.pop("Host", route.authority)
         lines = encode([("Host", host), *fields.items()])
-        return Target(method, route, parts.path, parts.target, lines)
+        return RequestTarget(method, route, parts.path, parts.target, lines)
 
-    def _below_base(self, method: str, url: str) -> Target:
+    def _below_base(self, method: str, url: str) -> RequestTarget:
         """Return the target of a path that needs no encoding; most of it is that of the base."""
         base = self._base
         if base is None:
@@ -165,7 +165,7 @@ class Template:
         if "?" in prefix:
             return self.make(method, url)
         uri = prefix + url
-        return Target(method, base.route, uri.partition("?")[0], uri, base.fields)
+        return RequestTarget(method, base.route, uri.partition("?")[0], uri, base.fields)
 
     def _route(self, url: urls.Url) -> Route:
         verify, cert, source = self._common.verify, self._common.cert, self._common.source

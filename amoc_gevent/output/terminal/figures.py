@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from amoc_gevent.core.measure.histogram import Histogram
-from amoc_gevent.core.measure.results import Row
+from amoc_gevent.core.measure.rows import Row
 from amoc_gevent.core.measure.snapshot import Operation, UserError
 from amoc_gevent.core.messages import Event
 from amoc_gevent.core.run.run import Run

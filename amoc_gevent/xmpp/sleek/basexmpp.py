@@ -11,12 +11,12 @@ from slixmpp.xmlstream import StanzaBase
 
 from amoc_gevent.xmpp.sleek import recording, stanza
 from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
-from amoc_gevent.xmpp.sleek.connection import Connection, log
+from amoc_gevent.xmpp.sleek.connection import SleekConnection, log
 from amoc_gevent.xmpp.sleek.names import modern
 from amoc_gevent.xmpp.sleek.plugins import Plugins
 
 
-class BaseXMPP(Connection):
+class BaseXMPP(SleekConnection):
     """A stream with SleekXMPP's face: blocking calls, handlers in greenlets.
 
     slixmpp's own code finds its own methods under the same names.

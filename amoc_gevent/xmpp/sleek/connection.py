@@ -20,7 +20,7 @@ from amoc_gevent.errors import AmocError
 from amoc_gevent.transport import tls
 from amoc_gevent.xmpp.sleek import loop, recording
 from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
-from amoc_gevent.xmpp.sleek.events import Events
+from amoc_gevent.xmpp.sleek.events import HandlerQueue
 from amoc_gevent.xmpp.sleek.handling import Handling
 
 RESPONSE_TIMEOUT = 30.0
@@ -32,7 +32,7 @@ log = logging.getLogger("sleekxmpp")
 default_address: tuple[str, int] | None = None
 """Where streams connect to that are given no address; None: where DNS says."""
 
-_open: set["Connection"] = set()
+_open: set["SleekConnection"] = set()
 
 
 def join_all() -> None:
@@ -41,7 +41,7 @@ def join_all() -> None:
         stream.face_join()
 
 
-class Connection(Handling):
+class SleekConnection(Handling):
     """The part of a stream that connects and ends."""
 
     response_timeout = RESPONSE_TIMEOUT
@@ -56,7 +56,7 @@ class Connection(Handling):
         self._loop = loop.get()
         self.__steps = recording.Steps()
         self.__tokens = TokenBuffer()
-        self.face_events = Events(self.__cut)
+        self.face_events = HandlerQueue(self.__cut)
         self.__connected = Event()
         self.session_started_event = Event()
         self.__reattempt = True

@@ -17,7 +17,7 @@ from amoc_gevent import user
 Work = Callable[[], None]
 
 
-class Events:
+class HandlerQueue:
     """Takes work from the loop and does it in greenlets, from `begin` on.
 
     What comes before that waits, as SleekXMPP's events do for `process`.

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from slixmpp.plugins import BasePlugin
 from slixmpp.plugins.xep_0047 import IBBytestream
@@ -11,14 +11,27 @@ from slixmpp.plugins.xep_0047 import IBBytestream
 from amoc_gevent.xmpp.sleek import loop
 from amoc_gevent.xmpp.sleek.names import modern
 
-if TYPE_CHECKING:
-    from amoc_gevent.xmpp.sleek.handling import Handling
-
 Otherwise = Callable[..., Any]
 """Does what a SleekXMPP method does, called with the stream, slixmpp's object and the arguments."""
 
 _OTHERWISE: dict[tuple[str, str], Otherwise] = {}
 _STEPS = ("next", "error", "cancel")
+
+
+class FacedStream(Protocol):
+    """The stream of a face: it calls the script's functions and waits for slixmpp's futures."""
+
+    def face_settle(
+        self,
+        future: "asyncio.Future[Any]",
+        block: bool = True,
+        callback: Callable[[Any], object] | None = None,
+        timeout_callback: Callable[[Any], object] | None = None,
+    ) -> Any:
+        """Return the result of a future, or hand it to a callback."""
+
+    def face_hand_over(self, pointer: Callable[[Any], object], data: Any) -> None:
+        """Call a function of the script in its greenlet."""
 
 
 def otherwise(kind: str, name: str) -> Callable[[Otherwise], Otherwise]:
@@ -44,7 +57,7 @@ class Face:
 
     __slots__ = ("_kind", "_object", "_stream")
 
-    def __init__(self, stream: "Handling", faced: Any) -> None:
+    def __init__(self, stream: FacedStream, faced: Any) -> None:
         set_own = object.__setattr__
         set_own(self, "_stream", stream)
         set_own(self, "_object", faced)
@@ -75,7 +88,7 @@ class _Method:
 
     __slots__ = ("_method", "_stream")
 
-    def __init__(self, stream: "Handling", method: Any) -> None:
+    def __init__(self, stream: FacedStream, method: Any) -> None:
         self._stream = stream
         self._method = method
 
@@ -102,7 +115,7 @@ class _Method:
         )
 
 
-def _have_called(stream: "Handling", session: dict[str, Any]) -> None:
+def _have_called(stream: FacedStream, session: dict[str, Any]) -> None:
     """Have the steps of a command's session (XEP-0050) called as handlers are."""
     for step in _STEPS:
         function = session.get(step)
@@ -115,7 +128,7 @@ class _Step:
 
     __slots__ = ("_function", "_stream")
 
-    def __init__(self, stream: "Handling", function: Callable[[Any, Any], object]) -> None:
+    def __init__(self, stream: FacedStream, function: Callable[[Any, Any], object]) -> None:
         self._stream = stream
         self._function = function
 
@@ -123,7 +136,7 @@ class _Step:
         self._stream.face_hand_over(lambda iq: self._function(iq, session), iq)
 
 
-def shown(stream: "Handling", thing: Any) -> Any:
+def shown(stream: FacedStream, thing: Any) -> Any:
     """Return what the script gets for something that slixmpp hands out."""
     if isinstance(thing, IBBytestream):
         return Face(stream, thing)
@@ -132,14 +145,14 @@ def shown(stream: "Handling", thing: Any) -> Any:
     return thing
 
 
-def told(stream: "Handling", event: str, data: Any) -> Any:
+def told(stream: FacedStream, event: str, data: Any) -> Any:
     """Return what a handler of the script gets for what slixmpp's event brings."""
     if event == "ibb_stream_data":
         return {"stream": shown(stream, data), "data": data.recv_queue._queue[-1]}  # the newest
     return shown(stream, data)
 
 
-def _one_by_one(stream: "Handling", items: AsyncIterator[Any]) -> Iterator[Any]:
+def _one_by_one(stream: FacedStream, items: AsyncIterator[Any]) -> Iterator[Any]:
     """Go through what slixmpp fetches page by page; each page blocks."""
     while True:
         try:
@@ -155,7 +168,7 @@ async def _next(items: AsyncIterator[Any]) -> Any:
 @otherwise("IBBytestream", "recv")
 @otherwise("IBBytestream", "read")
 def _read(
-    stream: "Handling", bytestream: Any, block: bool = True, timeout: float | None = None
+    stream: FacedStream, bytestream: Any, block: bool = True, timeout: float | None = None
 ) -> bytes:
     """Return what the peer has sent in one piece; block until there is some."""
     if not block:

@@ -20,7 +20,7 @@ from amoc_gevent import user
 from amoc_gevent.errors import AmocError
 from amoc_gevent.xmpp.sleek import loop, recording, stanza
 from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
-from amoc_gevent.xmpp.sleek.events import Events
+from amoc_gevent.xmpp.sleek.events import HandlerQueue
 from amoc_gevent.xmpp.sleek.faces import told
 
 Pointer = Callable[[Any], object]
@@ -29,7 +29,7 @@ Pointer = Callable[[Any], object]
 class Handling(slixmpp.BaseXMPP):
     """The part of a stream that calls handlers and lets callers wait."""
 
-    face_events: Events
+    face_events: HandlerQueue
     __waited_for: "list[asyncio.Future[None]] | None" = None
 
     def face_settle(

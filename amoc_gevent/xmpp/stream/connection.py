@@ -45,7 +45,7 @@ def observe(callback: Observer | None) -> None:
     _observer = callback
 
 
-class Connection:
+class StreamConnection:
     """A connection and the XML stream on it; `domain` is whom the stream is with.
 
     `follow` has a method of `owner` called, on the hub, when elements come in; the owner is

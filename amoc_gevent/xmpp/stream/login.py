@@ -19,8 +19,8 @@ from amoc_gevent.xmpp.server import Server
 from amoc_gevent.xmpp.stanzas.stanza import escaped
 from amoc_gevent.xmpp.stanzas.waits import Wait
 from amoc_gevent.xmpp.stream import acknowledging as sm
-from amoc_gevent.xmpp.stream.connection import Connection
-from amoc_gevent.xmpp.stream.sasl import Channel, Conversation, Identity
+from amoc_gevent.xmpp.stream.connection import StreamConnection
+from amoc_gevent.xmpp.stream.sasl import Channel, Conversation, Credentials
 from amoc_gevent.xmpp.stream.srv import places
 
 ALPN = "xmpp-client"
@@ -37,7 +37,7 @@ BIND_TAG = f"{{{BIND}}}bind"
 SESSION_TAG = f"{{{SESSION}}}session"
 
 
-def open_connection(server: Server, domain: str) -> Connection:
+def open_connection(server: Server, domain: str) -> StreamConnection:
     """Connect to the server, or to the first of those DNS names that answers."""
     port = server.port or (5223 if server.tls == "direct" else 5222)
     with Step("xmpp connect") as step:
@@ -48,7 +48,7 @@ def open_connection(server: Server, domain: str) -> Connection:
         for number, (host, at) in enumerate(found, 1):
             peer = Peer(host, at, source=server.source())
             try:
-                connection = Connection(peer, domain, server.timeout, server.stanza_max)
+                connection = StreamConnection(peer, domain, server.timeout, server.stanza_max)
             except XmppError:
                 if number == len(found):
                     raise
@@ -64,7 +64,7 @@ class Login:
     `features` are those that the server offered last.
     """
 
-    def __init__(self, connection: Connection, server: Server, expected: Wait) -> None:
+    def __init__(self, connection: StreamConnection, server: Server, expected: Wait) -> None:
         self._connection = connection
         self._server = server
         self._expected = expected
@@ -79,7 +79,7 @@ class Login:
             self._start_tls()
             self._open_stream()
 
-    def authenticate(self, who: Identity, only: str | None) -> None:
+    def authenticate(self, who: Credentials, only: str | None) -> None:
         """Let the server know who it is, and open the stream that follows."""
         self._authenticate(who, only)
         self._open_stream()
@@ -133,7 +133,7 @@ class Login:
         self._connection.secure(shared, server.timeout)
         step.took(self._connection.transport.tls_us or 0)
 
-    def _authenticate(self, who: Identity, only: str | None) -> None:
+    def _authenticate(self, who: Credentials, only: str | None) -> None:
         with Step("xmpp auth") as step:
             offered = self.features.find(_MECHANISMS_TAG)
             names = {one.text or "" for one in offered} if offered is not None else set()
@@ -189,12 +189,12 @@ def start_session(ask: Callable[[Step, str, str], Element], features: Element) -
             ask(step, "set", f"<session xmlns='{SESSION}'/>")
 
 
-def identity(jid: str, password: str, server: Server) -> Identity:
+def identity(jid: str, password: str, server: Server) -> Credentials:
     """Return who logs in. Raises UsageError for what is no JID."""
     name, at, domain = jid.partition("/")[0].rpartition("@")
     if not domain or (at and not name):
         raise UsageError(f"{jid!r} is no JID: name@domain, or the domain for an anonymous user")
-    return Identity(name or None, password, domain, server.cert is not None)
+    return Credentials(name or None, password, domain, server.cert is not None)
 
 
 def _authentication_error(answer: Element) -> XmppError:

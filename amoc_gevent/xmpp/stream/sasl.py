@@ -31,7 +31,7 @@ _FAILURES = (sasl.SASLCancelled, sasl.SASLFailed, KeyError, ValueError, IndexErr
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class Credentials:
     """Who logs in: `username` is None for an anonymous user."""
 
     username: str | None
@@ -54,7 +54,7 @@ class Conversation:
     __slots__ = ("_left", "_mechanism", "name")
 
     def __init__(
-        self, offered: set[str], who: Identity, channel: Channel, only: str | None
+        self, offered: set[str], who: Credentials, channel: Channel, only: str | None
     ) -> None:
         self.name = choose(offered, who, channel, only)
         self._mechanism = _made(self.name, offered, who, channel)
@@ -91,7 +91,7 @@ class Conversation:
         return answer
 
 
-def choose(offered: set[str], who: Identity, channel: Channel, only: str | None) -> str:
+def choose(offered: set[str], who: Credentials, channel: Channel, only: str | None) -> str:
     """Return the strongest mechanism of those `offered`, or `only` that one if it is named."""
     if only is not None:
         if only not in SUPPORTED:
@@ -110,7 +110,7 @@ def choose(offered: set[str], who: Identity, channel: Channel, only: str | None)
     return max(possible, key=MECH_SEC_SCORES.__getitem__)
 
 
-def _fits(name: str, who: Identity, channel: Channel) -> bool:
+def _fits(name: str, who: Credentials, channel: Channel) -> bool:
     if who.username is None:
         return name == "ANONYMOUS"
     if name == "EXTERNAL":
@@ -130,7 +130,7 @@ def _stretched(algorithm: str, password: bytes, salt: bytes, iterations: int) ->
     return hashlib.pbkdf2_hmac(algorithm, password, salt, iterations)
 
 
-def _made(name: str, offered: set[str], who: Identity, channel: Channel) -> Any:
+def _made(name: str, offered: set[str], who: Credentials, channel: Channel) -> Any:
     credentials = {
         "username": _prepared(who.username or ""),
         "password": _prepared(who.password),

@@ -22,7 +22,7 @@ from amoc_gevent.xmpp.stream import acknowledging as sm
 from amoc_gevent.xmpp.stream import login
 from amoc_gevent.xmpp.stream.acknowledging import Acknowledging
 from amoc_gevent.xmpp.stream.answers import answer
-from amoc_gevent.xmpp.stream.connection import Connection, stream_error
+from amoc_gevent.xmpp.stream.connection import StreamConnection, stream_error
 
 CLOSE_TIMEOUT = 5.0
 """Seconds for which `close` waits for the server to close its side."""
@@ -31,7 +31,7 @@ _STARTS = (b"<message", b"<presence", b"<iq")
 _INBOX = Inbox()
 
 
-class Session:
+class StreamSession:
     """What a client's verbs stand on; its documentation is the Client's."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Session:
         self._sasl = sasl
         self._acknowledge = acknowledge
         self._acks: Acknowledging | None = None
-        self._connection: Connection | None = None
+        self._connection: StreamConnection | None = None
         self._established = False
         self._ended: BaseException | None = None
         self._desk = Desk(inbox or _INBOX)
@@ -271,7 +271,7 @@ class Session:
         wait, self._wait = self._wait, None
         return wait or Wait(self.readable)
 
-    def _live(self) -> Connection:
+    def _live(self) -> StreamConnection:
         """Return the connection. Raises what ended it, if it has ended."""
         if self._connection is None:
             raise (self._ended or Disconnected("not connected")).with_traceback(None)

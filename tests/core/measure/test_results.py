@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from amoc_gevent.core.measure.results import LONGEST_GAP_S, ROW_OPERATIONS_MAX, Results, marks_of
+from amoc_gevent.core.measure.results import LONGEST_GAP_S, Results, marks_of
+from amoc_gevent.core.measure.rows import ROW_OPERATIONS_MAX
 from amoc_gevent.core.measure.snapshot import OTHER, Gauge, Snapshot
 from amoc_gevent.core.messages import Health, UserCounts
 

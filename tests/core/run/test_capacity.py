@@ -4,14 +4,14 @@ from math import inf
 
 import pytest
 
-from amoc_gevent.core.run.capacity import Machine, Share, findings, share_of
+from amoc_gevent.core.run.capacity import Machine, UserCost, cost_of, findings
 
 ROOMY = Machine(cores=100, memory=1e12, descriptors=10**9, ports=10**9, reuses_ports=True)
-USER = Share(memory=100_000, base=50e6, descriptors=2, cpu=0.001, connections=0)
+USER = UserCost(memory=100_000, base=50e6, descriptors=2, cpu=0.001, connections=0)
 
 
-def limits(share: Share, machine: Machine, workers: int) -> dict[str, float]:
-    return {one.what: one.most for one in findings(share, machine, 1000, workers)}
+def limits(cost: UserCost, machine: Machine, workers: int) -> dict[str, float]:
+    return {one.what: one.most for one in findings(cost, machine, 1000, workers)}
 
 
 @pytest.mark.parametrize(
@@ -41,16 +41,16 @@ def test_the_limit_that_is_met_first_is_in_front_and_breaks_above_it() -> None:
 
 
 def test_ports_of_ended_connections_are_kept_for_a_minute_unless_they_are_reused() -> None:
-    share = Share(memory=0, base=0, descriptors=1, cpu=0, connections=0.5)
+    cost = UserCost(memory=0, base=0, descriptors=1, cpu=0, connections=0.5)
     reusing = Machine(1, 1e9, 10**6, 3100, reuses_ports=True)
     keeping = Machine(1, 1e9, 10**6, 3100, reuses_ports=False)
-    assert limits(share, reusing, 1)["ports"] == 2066
-    assert limits(share, keeping, 1)["ports"] == 100
+    assert limits(cost, reusing, 1)["ports"] == 2066
+    assert limits(cost, keeping, 1)["ports"] == 100
 
 
 def test_what_a_user_takes_nothing_of_is_no_limit() -> None:
-    share = Share(memory=0, base=50e6, descriptors=0, cpu=0, connections=0)
-    assert set(limits(share, ROOMY, 1).values()) == {inf}
+    cost = UserCost(memory=0, base=50e6, descriptors=0, cpu=0, connections=0)
+    assert set(limits(cost, ROOMY, 1).values()) == {inf}
 
 
 def test_a_machine_that_cannot_even_hold_its_workers_holds_no_user() -> None:
@@ -60,9 +60,9 @@ def test_a_machine_that_cannot_even_hold_its_workers_holds_no_user() -> None:
 def test_a_share_is_what_more_users_took_more() -> None:
     few = {"users": 1.0, "memory": 40.1e6, "descriptors": 20.0, "cpu": 0.05, "connections": 0.0}
     many = {"users": 41.0, "memory": 44.1e6, "descriptors": 60.0, "cpu": 0.25, "connections": 20.0}
-    share = share_of(few, many)
-    assert share.memory == pytest.approx(100_000)
-    assert share.base == pytest.approx(40e6)
-    assert share.cpu == pytest.approx(0.005)
-    assert (share.descriptors, share.connections) == (1.0, 0.5)
-    assert share_of(many, {**few, "users": 81.0}).memory == 0.0
+    cost = cost_of(few, many)
+    assert cost.memory == pytest.approx(100_000)
+    assert cost.base == pytest.approx(40e6)
+    assert cost.cpu == pytest.approx(0.005)
+    assert (cost.descriptors, cost.connections) == (1.0, 0.5)
+    assert cost_of(many, {**few, "users": 81.0}).memory == 0.0

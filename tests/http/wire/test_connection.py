@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from amoc_gevent.http import InvalidResponse
 from amoc_gevent.http.wire import heads
-from amoc_gevent.http.wire.connection import Connection
-from amoc_gevent.http.wire.target import Route, Target
+from amoc_gevent.http.wire.connection import HttpConnection
+from amoc_gevent.http.wire.target import RequestTarget, Route
 from amoc_gevent.http.wire.urls import split
 from amoc_gevent.transport import Peer, Transport, TransportError
 
 ROUTE = Route(split("http://h"), Peer("h", 80))
-GET, HEAD = (Target(method, ROUTE, "/", "/", b"Host: h\r\n") for method in ("GET", "HEAD"))
+GET, HEAD = (RequestTarget(method, ROUTE, "/", "/", b"Host: h\r\n") for method in ("GET", "HEAD"))
 
 
 class Bytes:
@@ -38,9 +38,9 @@ class Bytes:
         return self._pieces.pop(0) if self._pieces else b""
 
 
-def exchange(pieces: Iterable[bytes], target: Target = GET) -> tuple[Any, ...]:
+def exchange(pieces: Iterable[bytes], target: RequestTarget = GET) -> tuple[Any, ...]:
     """What comes of these pieces: status, body and whether more may follow, or the error's kind."""
-    connection = Connection(cast("Transport", Bytes(pieces)))
+    connection = HttpConnection(cast("Transport", Bytes(pieces)))
     try:
         got = connection.exchange(target, target.wire, None, 10_000)
     except (InvalidResponse, TransportError) as error:
@@ -136,7 +136,7 @@ def test_any_mixture_of_what_responses_are_made_of_is_one_or_an_error(target, fr
     ],
 )
 def test_a_head_whose_lines_end_without_a_cr_is_invalid_before_the_stream_ends(
-    pieces: list[bytes], target: Target
+    pieces: list[bytes], target: RequestTarget
 ) -> None:
     assert exchange(pieces, target) == ("invalid response",)
 
@@ -159,14 +159,14 @@ BODIES = [b"hello", b"HELLO", b"", b"hell", b"hello!", b"helloHTTP/1.1 200 OK\r\
 BODIES += [b"5\r\nhello\r\n0\r\n\r\n", b"hello\r\n"]
 
 
-def learn(head: bytes, body: bytes, target: Target = GET) -> None:
+def learn(head: bytes, body: bytes, target: RequestTarget = GET) -> None:
     """Let a response tell of its head, which is asked when that comes again; no other is known."""
     heads._kept.clear()
     for _ in range(2):
         exchange([head + b"\r\n\r\n" + body], target)
 
 
-def learnt(head: bytes, body: bytes, target: Target = GET) -> int:
+def learnt(head: bytes, body: bytes, target: RequestTarget = GET) -> int:
     """Return the length of the body that is known of a head after this response."""
     learn(head, body, target)
     return heads._kept[head].length
@@ -189,8 +189,8 @@ def test_that_a_head_is_known_changes_nothing(head, bodies, targets, cuts):
 def test_a_whole_response_needs_the_parser_twice_for_its_head(monkeypatch):
     parsed = []
     heads._kept.clear()
-    parse = Connection._parse
-    monkeypatch.setattr(Connection, "_parse", lambda *args: parsed.append(1) or parse(*args))
+    parse = HttpConnection._parse
+    monkeypatch.setattr(HttpConnection, "_parse", lambda *args: parsed.append(1) or parse(*args))
     for body in (b"first", b"again", b"third", b"and 4"):
         assert exchange([SIZED + b"\r\n\r\n" + body])[1] == body
     assert len(parsed) == 2
@@ -249,7 +249,7 @@ def test_an_answer_with_a_known_head_on_a_broken_stream_is_the_last():
             raise TransportError("connection reset")
 
     assert learnt(SIZED, b"hello") == 5
-    connection = Connection(cast("Transport", Resets([SIZED + b"\r\n\r\nHELLO"])))
+    connection = HttpConnection(cast("Transport", Resets([SIZED + b"\r\n\r\nHELLO"])))
     assert connection.exchange(GET, GET.wire, None, 10_000).content == b"HELLO"
     assert not connection.reusable
 
@@ -259,7 +259,7 @@ def test_a_coded_body_with_a_known_head_is_decoded_within_the_limit():
     head = OK + b"\r\nContent-Encoding: gzip\r\nContent-Length: %d" % len(body)
     assert learnt(head, body) == len(body)
     assert exchange([head + b"\r\n\r\n" + body])[1] == b"a" * 9_000
-    connection = Connection(cast("Transport", Bytes([head + b"\r\n\r\n" + body])))
+    connection = HttpConnection(cast("Transport", Bytes([head + b"\r\n\r\n" + body])))
     with pytest.raises(InvalidResponse):
         connection.exchange(GET, GET.wire, None, 8_999)
     assert not connection.reusable
@@ -271,7 +271,7 @@ def test_answers_with_and_without_known_heads_follow_one_another_on_a_connection
     plain = [SIZED + b"\r\n\r\n" + body for body in (b"one..", b"two..", b"three")]
     answers = [chunked, plain[0], chunked, plain[1], SIZED + b"\r\n\r\n", plain[2], chunked]
     targets = [GET, GET, GET, GET, HEAD, GET, GET]
-    connection = Connection(cast("Transport", Bytes(answers)))
+    connection = HttpConnection(cast("Transport", Bytes(answers)))
     bodies = []
     for target in targets:
         bodies.append(connection.exchange(target, target.wire, None, 10_000).content)
@@ -280,6 +280,6 @@ def test_answers_with_and_without_known_heads_follow_one_another_on_a_connection
 
 
 def test_a_connection_does_not_hold_the_body_of_an_answer_that_is_gone():
-    connection = Connection(cast("Transport", Bytes([SIZED + b"\r\n\r\nhello"])))
+    connection = HttpConnection(cast("Transport", Bytes([SIZED + b"\r\n\r\nhello"])))
     assert connection.exchange(GET, GET.wire, None, 10_000).content == b"hello"
     assert connection._reply.parts == []

@@ -11,12 +11,12 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from amoc_gevent import settings, xmpp
-from amoc_gevent.demo.xmpp.sasl import Exchange
+from amoc_gevent.demo.xmpp.sasl import SaslExchange
 from amoc_gevent.errors import UsageError
 from amoc_gevent.transport import context
 from amoc_gevent.xmpp import registration
 from amoc_gevent.xmpp.stream.login import ALPN
-from amoc_gevent.xmpp.stream.sasl import Channel, Conversation, Identity
+from amoc_gevent.xmpp.stream.sasl import Channel, Conversation, Credentials
 from tests.certificates import user_certificate
 from tests.servers import Authority
 from tests.xmpp.clients import fresh, where
@@ -169,7 +169,7 @@ def test_names_and_passwords_of_all_letters_get_in(xmpp_server: XmppServer, mech
 
 
 def test_what_is_no_mechanism_is_said_with_what_is() -> None:
-    who = Identity("user", "password", "localhost")
+    who = Credentials("user", "password", "localhost")
     with pytest.raises(UsageError, match=r"sasl='SCRAM' is not known: .*SCRAM-SHA-256"):
         Conversation({"PLAIN"}, who, Channel(), "SCRAM")
     with pytest.raises(xmpp.AuthenticationError, match="none fits among ANONYMOUS, EXTERNAL"):
@@ -183,9 +183,9 @@ def test_a_server_that_does_not_know_the_password_either_is_found_out(lie: str) 
         made.text = text
         return made
 
-    who = Identity("user", "password", "localhost")
+    who = Credentials("user", "password", "localhost")
     talk = Conversation({"SCRAM-SHA-256"}, who, Channel(), None)
-    there = Exchange("SCRAM-SHA-256", lambda _: "password")
+    there = SaslExchange("SCRAM-SHA-256", lambda _: "password")
     there.step(talk.answer(element(there.step(talk.first()))))
     claim = {"v=": b64encode(b"x" * 32).decode(), "e=": "other-error"}[lie]
     with pytest.raises(xmpp.AuthenticationError) as raised:

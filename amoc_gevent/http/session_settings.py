@@ -1,0 +1,102 @@
+"""What the requests of a session have in common, and the template that is made from it."""
+
+from collections.abc import Mapping
+
+from amoc_gevent import __version__
+from amoc_gevent.errors import UsageError
+from amoc_gevent.http import auth as auths
+from amoc_gevent.http.auth import Auth, HTTPBasicAuth, HTTPDigestAuth
+from amoc_gevent.http.timeouts import Limits, Timeout, Timeouts, timeouts
+from amoc_gevent.http.wire.coding import ACCEPTED
+from amoc_gevent.http.wire.headers import Headers
+from amoc_gevent.http.wire.target import Common, Template
+from amoc_gevent.transport import Certificate, SourceAddress, Verify
+
+_DEFAULT_HEADERS = {
+    "User-Agent": f"amoc_gevent/{__version__}",
+    "Accept-Encoding": ACCEPTED,
+    "Accept": "*/*",
+}
+_SETTABLE = (
+    "auth, base_url, cert, cookies, headers, max_response_size, source_address, timeout, verify"
+)
+_OF_REQUESTS_ONLY = frozenset(
+    {"adapters", "hooks", "max_redirects", "params", "proxies", "stream", "trust_env"}
+)
+_COMMON = frozenset({"base_url", "timeout", "verify", "cert", "headers", "auth", "source_address"})
+
+
+class SessionSettings:
+    """The settings of a `http.Session`; a change of one takes effect with the next request."""
+
+    def __init__(
+        self,
+        base_url: str,
+        timeout: Timeout,
+        verify: Verify,
+        cert: Certificate,
+        headers: Mapping[str, str] | None,
+        auth: Auth,
+        source_address: SourceAddress,
+    ) -> None:
+        self._times = Timeouts()
+        self._limits = Limits(self._times.connect, self._times.read)
+        self._digest: HTTPDigestAuth | None = None
+        self._digest_of: tuple[object, HTTPDigestAuth] | None = None
+        self._headers_version = 0
+        self._template: Template | None = None
+        self.base_url = base_url
+        self.timeout = timeout
+        self.verify = verify
+        self.cert = cert
+        self.auth = auth
+        self.source_address = source_address
+        self.headers = Headers(_DEFAULT_HEADERS)
+        self.headers.update(headers or {})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "headers" and not isinstance(value, Headers):
+            value = Headers(value)  # type: ignore[arg-type]  # any mapping, as its type says
+        elif name == "auth":
+            value = auths.read(value)
+        elif name in _OF_REQUESTS_ONLY:
+            raise UsageError(f"http.Session has no {name}; what can be set is {_SETTABLE}")
+        object.__setattr__(self, name, value)
+        if name in _COMMON:
+            object.__setattr__(self, "_template", None)
+
+    def _auth(self, given: object) -> HTTPBasicAuth | HTTPDigestAuth | None:
+        """Return what `auth=` means; the same digest of requests, used again, is the same here."""
+        if self._digest_of is not None and self._digest_of[0] is given:
+            return self._digest_of[1]
+        auth = auths.read(given)
+        if isinstance(auth, HTTPDigestAuth) and auth is not given:
+            self._digest_of = given, auth
+        return auth
+
+    def _renew_template(self) -> Template:
+        self._digest = self.auth if isinstance(self.auth, HTTPDigestAuth) else None
+        self._times = times = timeouts(self.timeout, Timeouts())
+        self._limits = Limits(times.connect, times.read)
+        self._headers_version = self.headers.version
+        self._template = made = self._share()
+        return made
+
+    def _share(
+        self,
+        auth: HTTPBasicAuth | HTTPDigestAuth | None = None,
+        verify: Verify | None = None,
+        cert: Certificate = None,
+    ) -> Template:
+        """Return the template that this session shares with those that have the same in common."""
+        auth = auth or auths.read(self.auth)
+        return Template.of(
+            Common(
+                base_url=self.base_url,
+                fields=tuple((k, v) for k, v in self.headers.items() if v is not None),
+                verify=self.verify if verify is None else verify,
+                cert=cert or self.cert,
+                source=self.source_address,
+                basic=auth if isinstance(auth, HTTPBasicAuth) else None,
+            )
+        )

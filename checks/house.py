@@ -1,0 +1,276 @@
+"""The rules of the house: import cycles, sizes, names, error root, docstrings and the clock.
+
+`read` parses a package, and `judge` returns the breaches. Each rule is a function from the
+modules to its breaches. An exception names a rule and a place, with a reason.
+"""
+
+import ast
+import builtins
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MODULE_LINES = 350
+FUNCTION_LINES = 50
+ROOM_MODULES = 16
+ERROR_ROOT = "AmocError"
+FOREIGN_ROOTS = {"GreenletExit"} | {
+    name
+    for name, found in vars(builtins).items()
+    if isinstance(found, type) and issubclass(found, BaseException)
+}
+CLOCK = "clock"  # the module that reads the clock, below the package's root
+CLOCK_READS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
+DATE_READS = {"now", "utcnow", "today"}
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module's dotted name, whether it is a package's `__init__`, its text and its tree."""
+
+    name: str
+    package: bool
+    text: str
+    tree: ast.Module
+
+    @property
+    def room(self) -> str:
+        """The package that holds the module."""
+        return self.name if self.package else self.name.rpartition(".")[0]
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A rule that does not hold at a place (a module, `module:function`, a class or a room)."""
+
+    rule: str
+    place: str
+    what: str
+
+    def __str__(self) -> str:
+        """Return the one line that is printed."""
+        return f"{self.rule}: {self.place}: {self.what}"
+
+
+Modules = Mapping[str, Module]
+Rule = Callable[[Modules], Iterator[Breach]]
+
+
+def read(package: Path) -> dict[str, Module]:
+    """Parse all modules below the directory `package`, keyed by dotted name."""
+    modules = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        text = path.read_text(encoding="utf-8")
+        modules[name] = Module(name, is_package, text, ast.parse(text))
+    return modules
+
+
+def judge(
+    modules: Modules,
+    exceptions: Mapping[tuple[str, str], str],
+    rules: Sequence[Rule] | None = None,
+) -> list[Breach]:
+    """Return the breaches that no exception covers, and the exceptions that cover none.
+
+    The `rules` are those of the package, if none are given.
+    """
+    breaches = [breach for rule in rules or RULES for breach in rule(modules)]
+    covered = {(breach.rule, breach.place) for breach in breaches} & set(exceptions)
+    stale = [
+        Breach(rule, place, "the exception is no longer needed; remove it")
+        for rule, place in exceptions
+        if (rule, place) not in covered
+    ]
+    return [b for b in breaches if (b.rule, b.place) not in covered] + stale
+
+
+def cycles(modules: Modules) -> Iterator[Breach]:
+    """Report each group of modules that import each other in a circle.
+
+    Imports for types only and imports inside functions count. The implicit import of a parent
+    package does not, as every `__init__` that offers names would close a cycle with it.
+    """
+    graph = {module.name: _imports(module, modules) for module in modules.values()}
+    for group in _strong_components(graph):
+        members = sorted(group)
+        arrows = [
+            f"{source} -> {target}"
+            for source in members
+            for target in sorted(graph[source] & group)
+        ]
+        yield Breach("cycle", members[0], "; ".join(arrows))
+
+
+def module_size(modules: Modules) -> Iterator[Breach]:
+    """Report each module of more than `MODULE_LINES` lines."""
+    for module in modules.values():
+        lines = len(module.text.splitlines())
+        if lines > MODULE_LINES:
+            yield Breach("module size", module.name, f"{lines} lines, at most {MODULE_LINES}")
+
+
+def function_size(modules: Modules) -> Iterator[Breach]:
+    """Report each function of more than `FUNCTION_LINES` lines, its decorators not counted."""
+    for module in modules.values():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > FUNCTION_LINES:
+                    place = f"{module.name}:{node.name}"
+                    yield Breach("function size", place, f"{lines} lines, at most {FUNCTION_LINES}")
+
+
+def room_size(modules: Modules) -> Iterator[Breach]:
+    """Report each room of more than `ROOM_MODULES` modules, `__init__` and `__main__` left out."""
+    rooms: dict[str, int] = defaultdict(int)
+    for module in modules.values():
+        if not module.package and not module.name.endswith(".__main__"):
+            rooms[module.room] += 1
+    for room, count in rooms.items():
+        if count > ROOM_MODULES:
+            yield Breach("room size", room, f"{count} modules, at most {ROOM_MODULES}")
+
+
+def class_names(modules: Modules) -> Iterator[Breach]:
+    """Report each class name that occurs twice in the package."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for module in modules.values():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(module.name)
+    for name, owners in sorted(places.items()):
+        if len(owners) > 1:
+            yield Breach("class name", name, f"occurs in {', '.join(owners)}")
+
+
+def one_error_root(modules: Modules) -> Iterator[Breach]:
+    """Report each exception that derives from a foreign one only, and not from `ERROR_ROOT`."""
+    classes = {
+        node.name: (module.name, {ast.unparse(base).rpartition(".")[2] for base in node.bases})
+        for module in modules.values()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    for name, (place, bases) in classes.items():
+        if name != ERROR_ROOT and bases & FOREIGN_ROOTS and not bases & set(classes):
+            what = f"derives from {', '.join(sorted(bases))}, not from {ERROR_ROOT}"
+            yield Breach("error root", f"{place}:{name}", what)
+
+
+def docstrings(modules: Modules) -> Iterator[Breach]:
+    """Report each module without a docstring."""
+    for module in modules.values():
+        if not ast.get_docstring(module.tree):
+            yield Breach("docstring", module.name, "the module has none")
+
+
+def one_clock(modules: Modules) -> Iterator[Breach]:
+    """Report each place outside the module `CLOCK` that reads a clock."""
+    for module in modules.values():
+        if module.name.partition(".")[2] == CLOCK:
+            continue
+        for node in ast.walk(module.tree):
+            if clock := _clock_read(node):
+                line = getattr(node, "lineno", 0)
+                yield Breach("clock", module.name, f"line {line} reads {clock}")
+
+
+def timed_waits(modules: Modules) -> Iterator[Breach]:
+    """Report each test that sleeps for a time instead of waiting for a condition.
+
+    A sleep in a loop or in a function inside the test belongs to what is tested. A sleep of 0
+    waits for no time. The length of a fault has its helpers in `tests.lasting`.
+    """
+    for module in modules.values():
+        for test in ast.walk(module.tree):
+            if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+                for call in _calls_once(test.body):
+                    text = ast.unparse(call)
+                    if ast.unparse(call.func).endswith("sleep") and not text.endswith("(0)"):
+                        yield Breach("timed wait", f"{module.name}:{test.name}", text)
+
+
+RULES: list[Rule] = [
+    cycles,
+    module_size,
+    function_size,
+    room_size,
+    class_names,
+    one_error_root,
+    docstrings,
+    one_clock,
+]
+
+
+def _calls_once(statements: Iterable[ast.stmt]) -> Iterator[ast.Call]:
+    """Yield the calls that are statements, in no loop and no inner function."""
+    for statement in statements:
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+            yield statement.value
+        elif isinstance(statement, ast.With | ast.If | ast.Try):
+            inner = [*statement.body]
+            if not isinstance(statement, ast.With):
+                inner += statement.orelse
+            if isinstance(statement, ast.Try):
+                inner += statement.finalbody
+            yield from _calls_once(inner)
+
+
+def _clock_read(node: ast.AST) -> str:
+    """Return the name of the clock that `node` reads or imports, or an empty string."""
+    if isinstance(node, ast.ImportFrom) and node.module == "time":
+        return next((f"time.{each.name}" for each in node.names if each.name in CLOCK_READS), "")
+    if isinstance(node, ast.Attribute):
+        owner = ast.unparse(node.value).rpartition(".")[2]
+        reads = {"time": CLOCK_READS, "datetime": DATE_READS, "date": DATE_READS}.get(owner, set())
+        return f"{owner}.{node.attr}" if node.attr in reads else ""
+    return ""
+
+
+def _imports(module: Module, modules: Modules) -> set[str]:
+    """Return the modules of the package that `module` imports, anywhere in its text."""
+    found = set()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            origin = _origin(node, module)
+            for alias in node.names:
+                inner = f"{origin}.{alias.name}"
+                found.add(inner if inner in modules else origin)
+    return (found & set(modules)) - {module.name}
+
+
+def _origin(node: ast.ImportFrom, module: Module) -> str:
+    """Return the dotted name that `from … import` names, relative imports resolved."""
+    if not node.level:
+        return node.module or ""
+    base = module.room.split(".")
+    base = base[: len(base) - (node.level - 1)]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def _strong_components(graph: Mapping[str, set[str]]) -> Iterator[set[str]]:
+    """Yield the groups of two or more nodes in which each reaches each other."""
+    reach = {node: _reachable(node, graph) for node in graph}
+    seen: set[str] = set()
+    for node in sorted(graph):
+        if node in reach[node] and node not in seen:
+            group = {other for other in reach[node] if node in reach[other]}
+            seen |= group
+            yield group
+
+
+def _reachable(start: str, graph: Mapping[str, set[str]]) -> set[str]:
+    """Return the nodes that can be reached from `start` over one arrow or more."""
+    found: set[str] = set()
+    pending = [start]
+    while pending:
+        for target in graph[pending.pop()] - found:
+            found.add(target)
+            pending.append(target)
+    return found
