@@ -14,7 +14,5 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("error root", "amoc_gevent.cli.steering.prompt:ToldToEnd"): "a signal ends the process",
     ("module size", "amoc_gevent.master.master"): SPLIT_NEXT,
     ("module size", "amoc_gevent.node.node"): SPLIT_NEXT,
-    ("module size", "amoc_gevent.worker.scheduler"): SPLIT_NEXT,
     ("function size", "amoc_gevent.cli.run:run"): SPLIT_NEXT,
-    ("function size", "amoc_gevent.master.master:__init__"): SPLIT_NEXT,
 }

@@ -15,7 +15,7 @@ from socket import IPPROTO_TCP, SHUT_WR, SO_LINGER, SOL_SOCKET, TCP_NODELAY
 from typing import TYPE_CHECKING, Protocol
 
 from amoc_gevent.demo.counts import Counts, Tally
-from amoc_gevent.demo.messages import Answer, Reply, Request, Then
+from amoc_gevent.demo.messages import PageAnswer, Reply, Request, Then
 from amoc_gevent.demo.pages import COUNT
 from amoc_gevent.demo.reader import RequestReader
 from amoc_gevent.demo.tls import TlsFilter
@@ -37,7 +37,7 @@ class Answering(Protocol):
 
     counts: Counts
 
-    def answer(self, request: Request) -> Answer | Reply:
+    def answer(self, request: Request) -> PageAnswer | Reply:
         """Answer `request`, which was counted already."""
 
 

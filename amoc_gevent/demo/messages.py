@@ -44,7 +44,7 @@ class Request:
         return None
 
 
-class Answer(NamedTuple):
+class PageAnswer(NamedTuple):
     """What one request is answered with.
 
     `delay` (s) passes before it is sent. A `lasting` answer is the same for the same request

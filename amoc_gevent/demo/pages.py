@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 from amoc_gevent import clock
 from amoc_gevent.demo.counts import Counts
-from amoc_gevent.demo.messages import JSON, Answer, Reply, Request, Then
+from amoc_gevent.demo.messages import JSON, PageAnswer, Reply, Request, Then
 
 DELAY_MAX = 3600.0
 CHUNKS_MAX = 10_000
@@ -29,15 +29,15 @@ PRODUCTS = [
     for i in range(1, 101)
 ]
 
-Page = Callable[["Pages", Request, str], Answer | Reply]
+Page = Callable[["Pages", Request, str], PageAnswer | Reply]
 
 
-def json_answer(value: Any, status: int = 200, **more: Any) -> Answer:
-    """Return `value` as a JSON answer; `more` are further fields of `Answer`."""
-    return Answer(status, json.dumps(value).encode() + b"\n", JSON, **more)
+def json_answer(value: Any, status: int = 200, **more: Any) -> PageAnswer:
+    """Return `value` as a JSON answer; `more` are further fields of `PageAnswer`."""
+    return PageAnswer(status, json.dumps(value).encode() + b"\n", JSON, **more)
 
 
-def error(status: int, message: str, **more: Any) -> Answer:
+def error(status: int, message: str, **more: Any) -> PageAnswer:
     """Return a JSON answer that says in one line what was wrong."""
     return json_answer({"error": message}, status, **more)
 
@@ -52,7 +52,7 @@ class Pages:
         self.counts = counts
         self._secret = secrets.token_bytes(32)
 
-    def answer(self, request: Request) -> Answer | Reply:
+    def answer(self, request: Request) -> PageAnswer | Reply:
         """Answer `request`, which was counted already."""
         name, slash, argument = request.path[1:].partition("/")
         route = _ROUTES.get(name)
@@ -112,17 +112,17 @@ def _whole(text: str, least: int, most: int) -> int:
 
 
 @_page("", "GET", "HEAD")
-def _hello(_pages: Pages, _request: Request, _argument: str) -> Answer:
-    return Answer(200, HELLO, lasting=True)
+def _hello(_pages: Pages, _request: Request, _argument: str) -> PageAnswer:
+    return PageAnswer(200, HELLO, lasting=True)
 
 
 @_page("json", "GET", "HEAD")
-def _json(_pages: Pages, _request: Request, _argument: str) -> Answer:
+def _json(_pages: Pages, _request: Request, _argument: str) -> PageAnswer:
     return json_answer({"message": "hello", "numbers": [1, 2, 3], "ok": True}, lasting=True)
 
 
 @_page("delay", arguments=True)
-def _delay(_pages: Pages, _request: Request, argument: str) -> Answer:
+def _delay(_pages: Pages, _request: Request, argument: str) -> PageAnswer:
     try:
         seconds = float(argument)
     except ValueError:
@@ -133,13 +133,13 @@ def _delay(_pages: Pages, _request: Request, argument: str) -> Answer:
 
 
 @_page("status", arguments=True)
-def _status(_pages: Pages, _request: Request, argument: str) -> Answer:
+def _status(_pages: Pages, _request: Request, argument: str) -> PageAnswer:
     status = _whole(argument, 200, 599)
     return json_answer({"status": status}, status, lasting=True)
 
 
 @_page("echo")
-def _echo(_pages: Pages, request: Request, _argument: str) -> Answer:
+def _echo(_pages: Pages, request: Request, _argument: str) -> PageAnswer:
     headers: dict[str, str] = {}
     for name, value in request.headers:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
@@ -157,7 +157,7 @@ def _echo(_pages: Pages, request: Request, _argument: str) -> Answer:
 
 
 @_page("login", "POST")
-def _login(pages: Pages, request: Request, _argument: str) -> Answer:
+def _login(pages: Pages, request: Request, _argument: str) -> PageAnswer:
     kind = (request.header("content-type") or "").partition(";")[0].strip().lower()
     given: Any
     if kind == JSON:
@@ -175,7 +175,7 @@ def _login(pages: Pages, request: Request, _argument: str) -> Answer:
 
 
 @_page("account", "GET", "HEAD")
-def _account(pages: Pages, request: Request, _argument: str) -> Answer:
+def _account(pages: Pages, request: Request, _argument: str) -> PageAnswer:
     user = pages.user_of(request)
     if user is None:
         return error(401, "log in first: POST user and password to /login")
@@ -183,7 +183,7 @@ def _account(pages: Pages, request: Request, _argument: str) -> Answer:
 
 
 @_page("products", "GET", "HEAD", arguments=True)
-def _products(_pages: Pages, request: Request, argument: str) -> Answer:
+def _products(_pages: Pages, request: Request, argument: str) -> PageAnswer:
     if not argument:
         return json_answer(PRODUCTS, lasting=True)
     if argument.isascii() and argument.isdigit() and 1 <= int(argument[:9]) <= len(PRODUCTS):
@@ -192,7 +192,7 @@ def _products(_pages: Pages, request: Request, argument: str) -> Answer:
 
 
 @_page("cart", "POST")
-def _cart(pages: Pages, request: Request, _argument: str) -> Answer:
+def _cart(pages: Pages, request: Request, _argument: str) -> PageAnswer:
     user = pages.user_of(request)
     if user is None:
         return error(401, "log in first: POST user and password to /login")
@@ -200,34 +200,34 @@ def _cart(pages: Pages, request: Request, _argument: str) -> Answer:
 
 
 @_page("chunked", "GET", "HEAD", arguments=True)
-def _chunked(_pages: Pages, _request: Request, argument: str) -> Answer:
+def _chunked(_pages: Pages, _request: Request, argument: str) -> PageAnswer:
     count = _whole(argument, 0, CHUNKS_MAX)
     chunks = tuple(b"chunk %d\n" % i for i in range(1, count + 1))
-    return Answer(200, chunks=chunks, lasting=True)
+    return PageAnswer(200, chunks=chunks, lasting=True)
 
 
 @_page("gzip", "GET", "HEAD")
-def _gzip(_pages: Pages, _request: Request, _argument: str) -> Answer:
+def _gzip(_pages: Pages, _request: Request, _argument: str) -> PageAnswer:
     plain = json.dumps({"gzipped": True, "text": "amoc " * 200}).encode()
     packed = gzip.compress(plain, mtime=0)
-    return Answer(200, packed, JSON, (("Content-Encoding", "gzip"),), lasting=True)
+    return PageAnswer(200, packed, JSON, (("Content-Encoding", "gzip"),), lasting=True)
 
 
 @_page("redirect", arguments=True)
-def _redirect(_pages: Pages, _request: Request, argument: str) -> Answer:
+def _redirect(_pages: Pages, _request: Request, argument: str) -> PageAnswer:
     hops = _whole(argument, 1, REDIRECTS_MAX)
     target = f"/redirect/{hops - 1}" if hops > 1 else "/"
-    return Answer(302, b"", headers=(("Location", target),), lasting=True)
+    return PageAnswer(302, b"", headers=(("Location", target),), lasting=True)
 
 
 @_page("bytes", "GET", "HEAD", arguments=True)
-def _bytes(_pages: Pages, _request: Request, argument: str) -> Answer:
+def _bytes(_pages: Pages, _request: Request, argument: str) -> PageAnswer:
     body = b"x" * _whole(argument, 0, BYTES_MAX)
-    return Answer(200, body, "application/octet-stream", lasting=True)
+    return PageAnswer(200, body, "application/octet-stream", lasting=True)
 
 
 @_page("check", "GET", "HEAD", "POST")
-def _check(pages: Pages, request: Request, _argument: str) -> Answer:
+def _check(pages: Pages, request: Request, _argument: str) -> PageAnswer:
     given = _fields(request.query)
     life = given.get("life", "")
     if not 0 < len(life) <= LIFE_MAX:
@@ -238,7 +238,7 @@ def _check(pages: Pages, request: Request, _argument: str) -> Answer:
     return _CHECKED
 
 
-_CHECKED = Answer(200, b"noted\n")
+_CHECKED = PageAnswer(200, b"noted\n")
 
 
 def _fields(query: str) -> dict[str, str]:
@@ -258,7 +258,7 @@ def _seconds(text: str) -> float:
 
 
 @_page("count", "GET", "HEAD", "DELETE", "POST", arguments=True)
-def _count(pages: Pages, request: Request, argument: str) -> Answer:
+def _count(pages: Pages, request: Request, argument: str) -> PageAnswer:
     if argument == "seen" and request.method in {"GET", "HEAD"}:
         within = _seconds(_fields(request.query).get("within", ""))
         return json_answer(pages.counts.lives.seen_since(clock.monotonic() - within))

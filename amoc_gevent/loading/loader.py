@@ -48,6 +48,11 @@ class Scenario:
         present = (name for name in _CALLBACKS if hasattr(self.module, name))
         return [f"{name}{_call_form(getattr(self.module, name))}" for name in present]
 
+    def start_with(self, state: Any) -> Callable[[int], object]:
+        """Return `start` as a callable of the user's id alone."""
+        start = self.start
+        return (lambda user_id: start(user_id, state)) if self.has_state else start
+
     def manifest(self, operations: Iterable[str] = ()) -> Manifest:
         """Return what the scenario declares, with the operations that were named so far.
 

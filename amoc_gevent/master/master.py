@@ -15,14 +15,14 @@ from amoc_gevent import clock
 from amoc_gevent.bus.sockets import Keys, Publisher, Puller
 from amoc_gevent.bus.topics import code_topic
 from amoc_gevent.core.durable import Durable
-from amoc_gevent.core.listing import nodes_of
 from amoc_gevent.core.run import commands, lifecycle, planning
 from amoc_gevent.core.run.changes import Change, NewEvent, PlanChange
+from amoc_gevent.core.run.listing import nodes_of
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.options import OPTIONS, changed_option
 from amoc_gevent.core.run.plan import Plan, Proposal
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.status import description_of, status_of
+from amoc_gevent.core.run.status import description_of, status_of
 from amoc_gevent.core.views import (
     Added,
     Answer,

@@ -18,13 +18,13 @@ from amoc_gevent.core.run import lifecycle
 from amoc_gevent.core.run.changes import (
     Change,
     CourseChange,
-    End,
+    EndRun,
     NewEvent,
     PlanChange,
     RunChange,
     Surpass,
 )
-from amoc_gevent.core.run.lifecycle import ALL_HOME, Course, Moment
+from amoc_gevent.core.run.course import ALL_HOME, Course, Moment
 from amoc_gevent.core.run.news import News
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.plan import Plan
@@ -139,7 +139,7 @@ class RunState:
                     self.event(kind, text)
                 case Surpass(version):
                     self._surpass(run, version)
-                case End(at):
+                case EndRun(at):
                     self._end(run, at)
 
     def change(self, run: Run, *, must_store: bool = False, **fields: object) -> None:

@@ -16,8 +16,9 @@ from amoc_gevent.core.records import Events, Measured, Rows
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError
+from amoc_gevent.master.parts import Part, part_of
 from amoc_gevent.master.registry import NodeRegistry
-from amoc_gevent.master.store import Part, Store, part_of
+from amoc_gevent.master.store import Store
 from amoc_gevent.master.trouble import Trouble
 
 log = logging.getLogger(__name__)

@@ -16,15 +16,14 @@ from typing import Self
 from amoc_gevent import __version__
 from amoc_gevent.core import records
 from amoc_gevent.core.durable import NOTHING, Pending
-from amoc_gevent.core.manifest import Declared
-from amoc_gevent.core.measure.results import State
 from amoc_gevent.core.measure.rows import Row
-from amoc_gevent.core.records import Events, Measured, NodeRecord, RecordError, Rows, RunRecord
+from amoc_gevent.core.records import NodeRecord, RecordError, RunRecord
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.daemon.claims import Claims
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.database import BUSY_S, Database, StoreError
+from amoc_gevent.master.parts import Part, restore
 from amoc_gevent.master.run_lines import Line, line_of
 
 log = logging.getLogger(__name__)
@@ -42,24 +41,6 @@ CREATE TABLE IF NOT EXISTS nodes (name TEXT PRIMARY KEY, data BLOB);
 CREATE TABLE IF NOT EXISTS pending (key TEXT PRIMARY KEY, data BLOB);
 CREATE TABLE IF NOT EXISTS local (run TEXT PRIMARY KEY);
 """
-Kept = Measured | Rows | State | Events | Declared
-_KINDS: dict[str, type[Kept]] = {
-    "measured": Measured,
-    "rows": Rows,
-    "state": State,
-    "events": Events,
-    "declared": Declared,
-}
-
-
-Part = tuple[str, bytes]
-"""A part of a run as it is stored: its kind and its bytes."""
-
-
-def part_of(record: Kept) -> Part:
-    """Return a record as it is stored."""
-    kind = next(kind for kind, found in _KINDS.items() if isinstance(record, found))
-    return kind, records.encode(record)
 
 
 class Store:
@@ -318,7 +299,7 @@ class Store:
             for kind, data in db.execute(
                 "SELECT kind, data FROM parts WHERE run = ? ORDER BY rowid", (run_id,)
             ):
-                _restore_part(run, before, kind, data)
+                restore(run, before, kind, data)
             if run.active and self._is_local(db, run_id, held=False):
                 run.plan = replace(run.plan, status="lost")
         run.results.stored_rows = len(before)
@@ -336,20 +317,3 @@ def lines_of(store: Store | None, run: Run | None) -> list[Line]:
     if all(line.run != now.run for line in lines):
         return [now, *lines]
     return [now if line.run == now.run else line for line in lines]
-
-
-def _restore_part(run: Run, before: list[Row], kind: str, data: bytes) -> None:
-    """Add a part to the run, or to the rows `before` its state."""
-    if kind not in _KINDS:
-        return
-    part = records.decode(_KINDS[kind], data)
-    if isinstance(part, Events):
-        run.events.extend(part.events)
-    elif isinstance(part, Declared):
-        run.declared = part
-    elif isinstance(part, Rows):
-        before.extend(part.rows)
-    elif isinstance(part, State):
-        run.results.go_on(part, before)
-    else:
-        run.results.add(part.second, part.snapshot, part.health, part.users)

@@ -12,7 +12,7 @@ from amoc_gevent.core.run.run import Run
 
 
 @dataclass(frozen=True, slots=True)
-class RunSummary:
+class RunOutcome:
     """The end of a run: its status, its length in seconds and its number of operations."""
 
     run: Run
@@ -57,7 +57,7 @@ class Output:
     def event(self, event: Event) -> None:
         """Take in an event of the run. Late events come after `ended`."""
 
-    def ended(self, summary: RunSummary) -> None:
+    def ended(self, summary: RunOutcome) -> None:
         """Take in the end of the run."""
 
     def tick(self, now: float) -> None:

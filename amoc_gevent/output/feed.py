@@ -18,7 +18,7 @@ from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import Health, UserCounts
 from amoc_gevent.core.records import Measured
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.output.base import Output, RunSummary
+from amoc_gevent.output.base import Output, RunOutcome
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +243,7 @@ class Subscription:
             self.output.event(run.events[self._told - 1])
         if not (run.active or self._over or self._broken):
             self._over = True
-            self.output.ended(RunSummary(run))
+            self.output.ended(RunOutcome(run))
 
     def _second(
         self, second: int, snapshot: Snapshot, health: Sequence[Health], users: UserCounts
@@ -283,7 +283,7 @@ class _Waking(Output):
         """Wake it."""
         self.due.set()
 
-    def ended(self, summary: RunSummary) -> None:  # noqa: ARG002  # the view has the run
+    def ended(self, summary: RunOutcome) -> None:  # noqa: ARG002  # the view has the run
         """Wake it for the last time."""
         self.due.set()
 

@@ -4,7 +4,7 @@ import logging
 
 from amoc_gevent.core.messages import Event
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.output.base import Output, RunSummary
+from amoc_gevent.output.base import Output, RunOutcome
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class RunLog(Output):
             text = text.partition(" = ")[0]
         log.info("run %s: %s: %s", self._run, event.kind, text)
 
-    def ended(self, summary: RunSummary) -> None:
+    def ended(self, summary: RunOutcome) -> None:
         """Log how the run ended."""
         log.info(
             "run %s %s after %.1f s, %d operations",

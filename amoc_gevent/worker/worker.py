@@ -162,7 +162,7 @@ class Worker:
                 gevent.spawn(self._report)
 
         users = UserScheduler(
-            _bind(scenario, state),
+            scenario.start_with(state),
             order.plan.options,
             recorder,
             on_error,
@@ -348,9 +348,3 @@ class Worker:
         text = f"user {user_id} blocked its worker for more than {seconds * 1000:.0f} ms{others}"
         self._event("blocked", f"{text} at\n{stack}")
         log.warning("%s at\n%s", text, stack.rstrip())
-
-
-def _bind(scenario: Scenario, state: object) -> Callable[[int], object]:
-    """Return `start` as a callable of the user's id alone."""
-    start = scenario.start
-    return (lambda user_id: start(user_id, state)) if scenario.has_state else start

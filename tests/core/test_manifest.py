@@ -17,7 +17,7 @@ from amoc_gevent.core.manifest import (
     Manifest,
     agreed,
 )
-from amoc_gevent.core.status import description_of
+from amoc_gevent.core.run.status import description_of
 from tests.output.runs import full_run
 
 URL = DeclaredSetting("url", "http://a", "", "str", "the shop", (), update=False)

@@ -8,8 +8,8 @@ import pytest
 from amoc_gevent.core.answers import kind_of
 from amoc_gevent.core.jsons import as_json, from_json
 from amoc_gevent.core.manifest import DeclaredSetting
+from amoc_gevent.core.run.status import status_of
 from amoc_gevent.core.run_summary import SummaryAnswer
-from amoc_gevent.core.status import status_of
 from amoc_gevent.core.views import (
     Added,
     Answer,

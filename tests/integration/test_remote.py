@@ -31,8 +31,8 @@ from amoc_gevent.core.run.commands import (
     Stop,
     Summary,
 )
+from amoc_gevent.core.run.status import status_of
 from amoc_gevent.core.run_summary import RunSummary, SummaryAnswer
-from amoc_gevent.core.status import status_of
 from amoc_gevent.core.views import (
     Added,
     Answer,

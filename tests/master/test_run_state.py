@@ -20,13 +20,13 @@ from amoc_gevent.core.messages import (
 )
 from amoc_gevent.core.run.changes import (
     CourseChange,
-    End,
+    EndRun,
     NewEvent,
     PlanChange,
     RunChange,
     Surpass,
 )
-from amoc_gevent.core.run.lifecycle import ALL_HOME
+from amoc_gevent.core.run.course import ALL_HOME
 from amoc_gevent.core.run.news import Lost
 from amoc_gevent.core.run.plan import Batch, Options, Plan, Status
 from amoc_gevent.core.run.run import Run
@@ -125,7 +125,7 @@ def test_changes_hold_in_their_order(parts: Parts) -> None:
 
 
 def test_without_a_run_there_is_nothing_to_change(parts: Parts) -> None:
-    parts.state.apply([PlanChange({"force": True}), NewEvent("x", "y"), End(1.0)])
+    parts.state.apply([PlanChange({"force": True}), NewEvent("x", "y"), EndRun(1.0)])
     parts.state.advance()
     parts.state.home()
     assert parts.state.plan == Plan()
@@ -136,7 +136,7 @@ def test_the_end_of_a_run_sets_its_last_status(parts: Parts) -> None:
     run = parts.begin("stopping")
     run.final_status = "failed"
     parts.take(seconds=((1000, Snapshot(iterations=3)),))
-    parts.state.apply([End(1234.0)])
+    parts.state.apply([EndRun(1234.0)])
     assert (run.status, run.ended_at) == ("failed", 1234.0)
     assert parts.state.ended.is_set()
     assert [row.second for row in run.results.rows] == [1000]
@@ -163,7 +163,7 @@ def test_what_is_due_is_brought_about(parts: Parts) -> None:
 def test_news_of_nodes_are_no_events_of_a_run_that_has_ended(parts: Parts) -> None:
     run = parts.begin("stopping")
     parts.take()
-    parts.state.apply([End(1.0)])
+    parts.state.apply([EndRun(1.0)])
     parts.state.heed(Lost(parts.registry.nodes["a"]))
     assert run.events == []
 
@@ -275,7 +275,7 @@ def test_what_need_not_be_stored_is_changed_in_memory(file: Path) -> None:
 def test_a_run_that_cannot_be_stored_does_not_begin(file: Path) -> None:
     parts = Parts(file)
     first = parts.begin("stopping")
-    parts.state.apply([End(1.0)])
+    parts.state.apply([EndRun(1.0)])
     with locked(file), pytest.raises(AmocError, match="nothing began"):
         parts.begin()
     assert parts.state.run is first

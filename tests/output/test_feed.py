@@ -14,7 +14,7 @@ from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import Event, UserCounts
 from amoc_gevent.core.records import Measured
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.output.base import Output, RunSummary
+from amoc_gevent.output.base import Output, RunOutcome
 from amoc_gevent.output.feed import AFTER_THE_SECOND, RunFeed
 from tests.output.runs import START, run_of
 from tests.servers import wait_for
@@ -38,7 +38,7 @@ class Told(Output):
     def event(self, event: Event) -> None:
         self.calls.append(event.text)
 
-    def ended(self, summary: RunSummary) -> None:
+    def ended(self, summary: RunOutcome) -> None:
         self.calls.append(f"{summary.status} after {summary.seconds:g} s")
 
     def close(self) -> None:

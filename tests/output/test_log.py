@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from amoc_gevent.core.messages import Event
-from amoc_gevent.output.base import RunSummary
+from amoc_gevent.output.base import RunOutcome
 from amoc_gevent.output.log import RunLog
 from tests.output.runs import START, measured, run_of
 
@@ -23,7 +23,7 @@ def test_events_and_the_end_are_lines_of_the_log(caplog: pytest.LogCaptureFixtur
             ("node-lost", "node two was not heard"),
         ):
             log.event(Event(START, kind, text))
-        log.ended(RunSummary(run))
+        log.ended(RunOutcome(run))
     assert caplog.messages == [
         f"run {run.id}: add: 5 users, 11 to 15",
         f"run {run.id}: set: password",

@@ -44,10 +44,10 @@ class Surpass:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class EndRun:
     """The end of the run `at` seconds since 1970 of the master's steady clock."""
 
     at: float
 
 
-Change = PlanChange | RunChange | CourseChange | NewEvent | Surpass | End
+Change = PlanChange | RunChange | CourseChange | NewEvent | Surpass | EndRun

@@ -5,7 +5,7 @@ from `starting` over `running` and `stopping` to its end.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from amoc_gevent.core.manifest import Declared, DisagreementError, Manifest, agreed
@@ -13,12 +13,13 @@ from amoc_gevent.core.messages import Failure, Report, UserCounts
 from amoc_gevent.core.run.changes import (
     Change,
     CourseChange,
-    End,
+    EndRun,
     NewEvent,
     PlanChange,
     RunChange,
     Surpass,
 )
+from amoc_gevent.core.run.course import ALL_HOME, Course, Moment
 from amoc_gevent.core.run.news import Back, Joined, Left, Lost, News
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.placement import moves_to_heirs, release_moves
@@ -38,40 +39,11 @@ SILENT_S = 2.0
 TOGETHER_S = 1.5
 """Seconds within which nodes are lost that died at the same time."""
 
-ALL_HOME = float("inf")
-"""The value of `unhomed_since` while every user has a node."""
-
 PACE_S = 0.001
 """Seconds between two messages to all nodes, or two counts of them, for each node."""
 
 Nodes = Mapping[str, NodeView]
 """The nodes of a master by name, in the order in which they joined."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One moment by both clocks of the master: its steady time and the monotonic one."""
-
-    steady: float
-    monotonic: float
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """Facts about a run that are not stored: a new master begins with new ones.
-
-    The master began at `since` and the number of running users last changed at `progressed` (both
-    steady time). Users were last `counted` at this monotonic time, and are `uncounted` when a node
-    has reported since. Users are without a node since `unhomed_since` (monotonic), and the nodes in
-    `joined` are new processes whose users start anew.
-    """
-
-    since: float = 0.0
-    progressed: float = 0.0
-    counted: float = 0.0
-    uncounted: bool = False
-    unhomed_since: float = ALL_HOME
-    joined: frozenset[str] = frozenset()
 
 
 class _Draft:
@@ -350,7 +322,7 @@ def _end_stop(draft: _Draft) -> None:
 
 def _end(draft: _Draft) -> None:
     _count(draft)
-    draft.changes.append(End(draft.now.steady))
+    draft.changes.append(EndRun(draft.now.steady))
 
 
 def _named(plan: Plan) -> set[str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from amoc_gevent.demo.counts import Counts
-from amoc_gevent.demo.messages import JSON, Answer, Reply, Request
+from amoc_gevent.demo.messages import JSON, PageAnswer, Reply, Request
 from amoc_gevent.demo.xmpp.faults import Faults
 from amoc_gevent.demo.xmpp.router import Router
 from amoc_gevent.errors import AmocError
@@ -21,7 +21,7 @@ class XmppPages:
     def __init__(self, router: Router) -> None:
         self.counts = Counts()
         self._router = router
-        self._pages: dict[tuple[str, str], Callable[[Request], Answer]] = {
+        self._pages: dict[tuple[str, str], Callable[[Request], PageAnswer]] = {
             ("GET", "/count"): self._count,
             ("DELETE", "/count"): self._forget,
             ("GET", "/pairs"): self._by_pair,
@@ -30,32 +30,32 @@ class XmppPages:
             ("DELETE", "/faults"): self._no_faults,
         }
 
-    def answer(self, request: Request) -> Answer | Reply:
+    def answer(self, request: Request) -> PageAnswer | Reply:
         """Answer `request`."""
         page = self._pages.get((request.method, request.path))
         if page is None:
             return _json({"error": "there are /count, /pairs and /faults"}, 404)
         return page(request)
 
-    def _count(self, _request: Request) -> Answer:
+    def _count(self, _request: Request) -> PageAnswer:
         online = sum("/" in jid for jid in self._router.bound)
         return _json({**self._router.counts.as_dict(), "online": online})
 
-    def _forget(self, _request: Request) -> Answer:
+    def _forget(self, _request: Request) -> PageAnswer:
         self._router.counts.reset()
-        return Answer(204)
+        return PageAnswer(204)
 
-    def _by_pair(self, _request: Request) -> Answer:
+    def _by_pair(self, _request: Request) -> PageAnswer:
         return _json(self._router.counts.by_pair())
 
-    def _faults(self, _request: Request) -> Answer:
+    def _faults(self, _request: Request) -> PageAnswer:
         return _json(self._router.delivery.faults.as_dict())
 
-    def _no_faults(self, _request: Request) -> Answer:
+    def _no_faults(self, _request: Request) -> PageAnswer:
         self._router.delivery.change(Faults())
-        return Answer(204)
+        return PageAnswer(204)
 
-    def _change(self, request: Request) -> Answer:
+    def _change(self, request: Request) -> PageAnswer:
         delivery = self._router.delivery
         try:
             delivery.change(delivery.faults.changed(_object(request.body)))
@@ -71,5 +71,5 @@ def _object(body: bytes) -> dict[str, Any]:
     return given
 
 
-def _json(value: Any, status: int = 200) -> Answer:
-    return Answer(status, json.dumps(value).encode() + b"\n", JSON)
+def _json(value: Any, status: int = 200) -> PageAnswer:
+    return PageAnswer(status, json.dumps(value).encode() + b"\n", JSON)

@@ -12,11 +12,11 @@ from amoc_gevent.core.durable import NOTHING, Pending
 from amoc_gevent.core.messages import Event
 from amoc_gevent.core.records import Measured
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.output.base import Output, RunSummary
+from amoc_gevent.output.base import Output, RunOutcome
 from amoc_gevent.output.graphite.annotations import Annotation, Annotator, EventsSender
 from amoc_gevent.output.graphite.carbon import Carbon
 from amoc_gevent.output.graphite.intervals import Intervals
-from amoc_gevent.output.graphite.keeping import Keeping, Left, Mark
+from amoc_gevent.output.graphite.keeping import Keeping, Leftover, Mark
 from amoc_gevent.output.graphite.points import points_of
 from amoc_gevent.output.graphite.target import Target
 
@@ -72,7 +72,7 @@ class Graphite(Output):
         if self._events is not None and annotation is not None:
             self._events.put([annotation])
 
-    def ended(self, summary: RunSummary) -> None:
+    def ended(self, summary: RunOutcome) -> None:
         """Note how many users there were at the end."""
         self._intervals.note_users(summary.run.users, int(summary.run.ended_at))
 
@@ -82,7 +82,7 @@ class Graphite(Output):
 
     def restore(self, stored: Mapping[str, bytes]) -> None:
         """Send what an earlier master left, and leave to the next one what is unsent."""
-        left = Left(stored)
+        left = Leftover(stored)
         self._keeping = Keeping(self._intervals, self._carbon, self._events, stored)
         if left.mark is not None:
             self._send_left(left, left.mark)
@@ -92,7 +92,7 @@ class Graphite(Output):
     def _annotation(self, event: Event) -> Annotation | None:
         return self._annotator.annotation(event) if self._annotator is not None else None
 
-    def _send_left(self, left: Left, mark: Mark) -> None:
+    def _send_left(self, left: Leftover, mark: Mark) -> None:
         """Send what an earlier master may not have sent, each interval as a whole, in order.
 
         It is not sent needlessly: carbon may have summed up what is old.

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class OperationFigures:
+class IntervalOperation:
     """An operation in one interval; latency in µs."""
 
     count: int = 0
@@ -41,7 +41,7 @@ class OperationFigures:
     interrupted: int = 0
     latency: Histogram = field(default_factory=Histogram)
 
-    def merge(self, other: "OperationFigures | Operation") -> None:
+    def merge(self, other: "IntervalOperation | Operation") -> None:
         """Add all of `other`."""
         self.count += other.count
         self.errors += other.errors
@@ -96,7 +96,7 @@ class Interval:
     """What was measured from `start` on; `changed` since its points were last taken."""
 
     start: int
-    operations: dict[str, OperationFigures] = field(default_factory=dict)
+    operations: dict[str, IntervalOperation] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     histograms: dict[str, Histogram] = field(default_factory=dict)
     levels: dict[int, Levels] = field(default_factory=dict)
@@ -124,7 +124,7 @@ class Interval:
     def merge(self, later: "Interval") -> None:
         """Add what was measured in the same interval and reported later."""
         for name, operation in later.operations.items():
-            _of(self.operations, name, OperationFigures).merge(operation)
+            _of(self.operations, name, IntervalOperation).merge(operation)
         for name, value in later.counters.items():
             self.counters[name] = self.counters.get(name, 0) + value
         for name, histogram in later.histograms.items():
@@ -274,7 +274,7 @@ class Intervals:
     def _count(self, interval: Interval, snapshot: Snapshot) -> None:
         for name, one in snapshot.operations.items():
             path = self._name("operations", name)
-            _of(interval.operations, path, OperationFigures).merge(one)
+            _of(interval.operations, path, IntervalOperation).merge(one)
         for name, (_, histogram) in snapshot.histograms.items():
             _of(interval.histograms, self._name("histograms", name), Histogram).merge(histogram)
         for name, value in snapshot.counters.items():

@@ -39,7 +39,7 @@ class Kept(NamedTuple):
     interval: Interval
 
 
-class Left:
+class Leftover:
     """What an earlier master left; what of it cannot be read is logged and left out."""
 
     def __init__(self, stored: Mapping[str, bytes]) -> None:

@@ -6,10 +6,15 @@ from typing import NamedTuple
 
 from amoc_gevent.core.measure.histogram import Histogram
 from amoc_gevent.core.messages import UserCounts
-from amoc_gevent.output.graphite.intervals import Interval, Intervals, NodeFigures, OperationFigures
+from amoc_gevent.output.graphite.intervals import (
+    Interval,
+    IntervalOperation,
+    Intervals,
+    NodeFigures,
+)
 
 PERCENTILES = {"median": 0.5, "95": 0.95, "99": 0.99, "999": 0.999}
-IDLE = OperationFigures()
+IDLE = IntervalOperation()
 
 Values = Iterator[tuple[str, float]]
 

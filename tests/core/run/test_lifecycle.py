@@ -11,13 +11,14 @@ from amoc_gevent.core.run import lifecycle
 from amoc_gevent.core.run.changes import (
     Change,
     CourseChange,
-    End,
+    EndRun,
     NewEvent,
     PlanChange,
     RunChange,
     Surpass,
 )
-from amoc_gevent.core.run.lifecycle import ALL_HOME, LEAD_S, Course, Moment
+from amoc_gevent.core.run.course import ALL_HOME, Course, Moment
+from amoc_gevent.core.run.lifecycle import LEAD_S
 from amoc_gevent.core.run.news import Back, Joined, Left, Lost, News
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.plan import UNRELEASED, Batch, Move, Options, Plan, Status
@@ -140,7 +141,7 @@ def test_a_run_ends_when_all_nodes_have_stopped() -> None:
     run = a_run("stopping", stopping_at=999.0)
     changes = lifecycle.advance(run, STOPPED, COUNTED, NOW)
     assert of_run(changes) == {"users": UserCounts(done=10)}
-    assert changes[-1] == End(1000.0)
+    assert changes[-1] == EndRun(1000.0)
     assert not events(changes)
 
 
@@ -180,7 +181,7 @@ def test_a_stop_becomes_forced_and_then_waits_no_longer(
     changes = lifecycle.advance(run, READY, course, NOW)
     assert [kind for kind, _ in events(changes)] == [kind for kind, _ in told]
     assert all(text in found for (_, text), (_, found) in zip(told, events(changes), strict=True))
-    assert any(isinstance(change, End) for change in changes) is ended
+    assert any(isinstance(change, EndRun) for change in changes) is ended
     forced = any(kind == "stop" for kind, _ in told)
     assert of_plan(changes) == ({"force": True} if forced else {})
 

@@ -1,0 +1,44 @@
+"""The parts of a run in the run store: records of what was measured, happened and was declared."""
+
+from amoc_gevent.core import records
+from amoc_gevent.core.manifest import Declared
+from amoc_gevent.core.measure.results import State
+from amoc_gevent.core.measure.rows import Row
+from amoc_gevent.core.records import Events, Measured, Rows
+from amoc_gevent.core.run.run import Run
+
+Kept = Measured | Rows | State | Events | Declared
+_KINDS: dict[str, type[Kept]] = {
+    "measured": Measured,
+    "rows": Rows,
+    "state": State,
+    "events": Events,
+    "declared": Declared,
+}
+
+
+Part = tuple[str, bytes]
+"""A part of a run as it is stored: its kind and its bytes."""
+
+
+def part_of(record: Kept) -> Part:
+    """Return a record as it is stored."""
+    kind = next(kind for kind, found in _KINDS.items() if isinstance(record, found))
+    return kind, records.encode(record)
+
+
+def restore(run: Run, before: list[Row], kind: str, data: bytes) -> None:
+    """Add a part to the run, or to the rows `before` its state."""
+    if kind not in _KINDS:
+        return
+    part = records.decode(_KINDS[kind], data)
+    if isinstance(part, Events):
+        run.events.extend(part.events)
+    elif isinstance(part, Declared):
+        run.declared = part
+    elif isinstance(part, Rows):
+        before.extend(part.rows)
+    elif isinstance(part, State):
+        run.results.go_on(part, before)
+    else:
+        run.results.add(part.second, part.snapshot, part.health, part.users)
