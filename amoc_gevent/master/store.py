@@ -98,15 +98,16 @@ class Store:
 
         All of it or nothing: else there would be a run that no node could get the sources of.
         """
-        old = "SELECT id FROM runs WHERE active = 0 ORDER BY number DESC LIMIT -1 OFFSET ?"
         with self._database.writing() as db:
-            ended = [
-                (run_id,)
-                for (run_id,) in db.execute(old, (RUNS_KEPT,)).fetchall()
-                if not self._is_local(db, run_id, held=True)
-            ]
-            for table, column in (("parts", "run"), ("local", "run"), ("runs", "id")):
-                db.executemany(f"DELETE FROM {table} WHERE {column} = ?", ended)  # noqa: S608  # our own text
+            local = [run_id for (run_id,) in db.execute("SELECT run FROM local").fetchall()]
+            held = [run_id for run_id in local if self._claims.is_held(run_id)]
+            old = (
+                f"SELECT id FROM runs WHERE active = 0 AND id NOT IN ({', '.join('?' * len(held))})"  # noqa: S608  # question marks
+                " ORDER BY number DESC LIMIT -1 OFFSET ?"
+            )
+            values = (*held, RUNS_KEPT)
+            for table, name in (("parts", "run"), ("local", "run"), ("runs", "id")):
+                db.execute(f"DELETE FROM {table} WHERE {name} IN ({old})", values)  # noqa: S608
             self._save_run(db, run)
             self._save_code(db, run, code)
 
