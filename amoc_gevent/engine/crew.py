@@ -102,15 +102,18 @@ class Crew:
             gevent.spawn_later(START_AGAIN_S, self._restart, worker)
 
     def _restart(self, worker: WorkerProcess) -> None:
-        if worker in self.workers and self._going_on:
+        if worker in self.workers and self._going_on and not worker.alive:
             self._start(worker)
 
     def _on_exit(self, worker: WorkerProcess) -> None:
         """Start a worker that died again, unless its run is over; runs in a greenlet of its own."""
-        if worker.process is not None and worker.process.returncode == 0:
+        ended = worker.process
+        if ended is not None and ended.returncode == 0:
             deadline = clock.monotonic() + LAST_REPORT_S
-            while worker.state != "stopped" and clock.monotonic() < deadline:
+            while self._is_silent(worker, ended) and clock.monotonic() < deadline:
                 gevent.sleep(TICK_S)
+        if worker.process is not ended:  # its last report came, and the next process runs
+            return
         if worker not in self.workers or worker.state == "stopped":
             return
         if worker.outlawed:
@@ -134,6 +137,10 @@ class Crew:
             self._on_event("worker-lost", f"{words}; {WHAT_A_DEATH_COSTS}")
             gevent.spawn_later(pause, self._restart, worker)
         self._on_death(worker.index)
+
+    def _is_silent(self, worker: WorkerProcess, ended: object) -> bool:
+        """Whether the last report of a process that ended has not come so far."""
+        return worker.process is ended and worker.state != "stopped"
 
     def note(self, worker: WorkerProcess, report: Report) -> bool:
         """Take over what a worker says of itself; return whether that is news."""

@@ -4,11 +4,14 @@ import signal
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
 
 from amoc_gevent import clock
-from amoc_gevent.core.messages import UserCounts
+from amoc_gevent.core.messages import Report, UserCounts
+from amoc_gevent.engine.crew import Crew
 from amoc_gevent.engine.process import BACKOFF_MAX_S, WorkerProcess
+from tests.servers import wait_for
 
 
 def ended(code: int) -> Any:
@@ -105,3 +108,28 @@ def test_each_second_that_a_worker_told_nothing_of_is_told_once() -> None:
     worker.last_second = 110
     assert worker.silence("n", 110) == []
     assert [one.second for one in worker.silence("n", 1000)] == [*range(991, 1001)]
+
+
+def test_a_process_whose_place_the_next_one_took_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its last report comes after its end, and the next is started before anybody looks again."""
+    started: list[int] = []
+    events: list[str] = []
+
+    def start(worker: WorkerProcess, *_: object) -> None:
+        started.append(worker.incarnation)
+        worker.state, worker.process = "starting", SimpleNamespace(poll=lambda: None, pid=8)  # type: ignore[assignment]
+
+    monkeypatch.setattr(WorkerProcess, "start", start)
+    crew = Crew(1, "", "", lambda kind, _text: events.append(kind), lambda _: None, lambda _: None)
+    crew.keep_going()
+    [worker] = crew.workers
+    worker.state, worker.process = "ready", ended(0)
+    waiting = gevent.spawn(crew._on_exit, worker)
+    gevent.idle()
+    crew.note(worker, Report("0", "1", 1, "r", "stopped"))
+    crew.keep_going()
+    wait_for(lambda: waiting.dead, what="the look for the last report to end")
+    crew._restart(worker)
+    assert (started, events) == ([1, 2], [])
