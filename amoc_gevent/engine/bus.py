@@ -6,6 +6,7 @@ join, listen or pose as the master.
 """
 
 import fcntl
+import logging
 import os
 import shutil
 import stat
@@ -20,10 +21,12 @@ import gevent
 import zmq as plain
 import zmq.green as zmq
 
-from amoc_gevent import __version__
+from amoc_gevent import __version__, clock
 from amoc_gevent.core.messages import MessageError
 from amoc_gevent.engine.home import owner_name, socket_parent
 from amoc_gevent.errors import AmocError
+
+log = logging.getLogger(__name__)
 
 SEND_BUFFER = 10_000
 PREFIX = "amoc_"
@@ -50,6 +53,9 @@ MORE = int(plain.SNDMORE)
 
 BURST = 100
 """Reports that are taken in one after the other before something else gets its turn."""
+
+LOOK_S = 1.0
+"""How often a watch looks whether the paths of sockets still lead to them."""
 
 CONNECT_MS = 2000
 RECONNECT_MS = (100, 1000)
@@ -107,44 +113,136 @@ def _mind_the_nodes(socket: Any) -> None:
     socket.maxmsgsize = MESSAGE_MAX
 
 
-def _bind(socket: Any, endpoint: str) -> str:
-    """Bind to `endpoint`, and return it with the port that it got. Raises AmocError.
+class _Address:
+    """An address that `socket` is bound to, or else connected to, which its owner then closes.
 
-    An ipc socket's file stays when it is closed, and is replaced by whoever binds to it next.
+    Raises AmocError where that cannot be, and has closed the socket.
     """
-    socket.ipv6 = "[" in endpoint
-    try:
-        socket.bind(_reached(endpoint))
-    except zmq.ZMQError as error:
-        socket.close()
-        raise AmocError(f"cannot listen at {endpoint}: {error.strerror.lower()}") from error
-    except AmocError:
-        socket.close()
-        raise
-    if endpoint.startswith(IPC):
-        return endpoint
-    return str(socket.last_endpoint.decode().rstrip("\0"))
+
+    def __init__(self, socket: Any, endpoint: str, *, bound: bool) -> None:
+        self._socket = socket
+        self._path = Path(endpoint.removeprefix(IPC)) if endpoint.startswith(IPC) else None
+        self.endpoint = endpoint
+        self._bound = bound
+        if bound:
+            socket.ipv6 = "[" in endpoint
+        try:
+            self._open()
+        except AmocError:
+            socket.close()
+            raise
+        if bound and self._path is None:
+            self.endpoint = str(socket.last_endpoint.decode().rstrip("\0"))  # with its port
+
+    def _open(self) -> None:
+        """Bind or connect. An ipc socket's file is replaced by whoever binds to it next."""
+        self._reached = _reached(self.endpoint)
+        try:
+            (self._socket.bind if self._bound else self._socket.connect)(self._reached)
+        except zmq.ZMQError as error:
+            what = "listen at" if self._bound else "connect to"
+            raise AmocError(f"cannot {what} {self.endpoint}: {error.strerror.lower()}") from error
+        self._file = self._found()
+
+    def _found(self) -> tuple[int, int] | None:
+        """Return which file the path names now: the socket's own, or the directory to connect in.
+
+        None is no file. While a socket is bound, or a directory held, its number is not used again.
+        """
+        if self._path is None:
+            return None
+        try:
+            found = (self._path if self._bound else self._path.parent).lstat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    @property
+    def lost(self) -> Path | None:
+        """The directory in which others look for the socket and do not find it; else None."""
+        return self._path.parent if self._path is not None and self._found() != self._file else None
+
+    def open_again(self) -> None:
+        """Bind or connect where the path leads now; make its directory. Raises AmocError."""
+        assert self._path is not None  # noqa: S101  # only a path can be lost
+        with suppress(FileExistsError, FileNotFoundError):
+            self._path.parent.mkdir(mode=0o700)
+        os.close(open_private(self._path.parent))  # else what there is now is better than nothing
+        with suppress(zmq.ZMQError):
+            (self._socket.unbind if self._bound else self._socket.disconnect)(self._reached)
+        self._open()
+
+    def remove(self) -> None:
+        """Remove the file of a bound socket, unless another one is in its place."""
+        if self._path is not None and self._bound and self._found() == self._file:
+            self._path.unlink(missing_ok=True)
 
 
-def _listen(socket: Any, endpoint: str, keys: Keys | None, local: str) -> str:
-    """Bind to both addresses; return `endpoint` with its port. `keys` are for `endpoint` alone.
+class _Addressed:
+    """A socket with its addresses."""
 
-    ZeroMQ gives an address the options that the socket has when it is bound.
-    """
-    if local:
-        _bind(socket, local)
-    if keys is not None:
-        _encrypt(socket, keys)
-    return _bind(socket, endpoint)
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        self.addresses: list[_Address] = []
+
+    def _bind(self, endpoint: str) -> str:
+        """Listen at `endpoint`; return it, with the port that it got. Raises AmocError."""
+        self.addresses.append(_Address(self._socket, endpoint, bound=True))
+        return self.addresses[-1].endpoint
+
+    def _listen(self, endpoint: str, keys: Keys | None, local: str) -> str:
+        """Bind to both addresses; return `endpoint` with its port. `keys` are for it alone.
+
+        ZeroMQ gives an address the options that the socket has when it is bound.
+        """
+        if local:
+            self._bind(local)
+        if keys is not None:
+            _encrypt(self._socket, keys)
+        return self._bind(endpoint)
+
+    def _connect(self, endpoint: str) -> None:
+        """Connect to `endpoint`, now or as soon as somebody listens there. Raises AmocError."""
+        self.addresses.append(_Address(self._socket, endpoint, bound=False))
+
+    def close(self) -> None:
+        """Close the socket, and remove its file."""
+        for address in self.addresses:
+            address.remove()
+        self._socket.close()
 
 
-def _connect(socket: Any, endpoint: str) -> None:
-    """Connect to `endpoint`, now or as soon as somebody listens there. Raises AmocError."""
-    try:
-        socket.connect(_reached(endpoint))
-    except AmocError:
-        socket.close()
-        raise
+class SocketWatch:
+    """Opens ipc sockets again whose file or directory was removed or replaced."""
+
+    def __init__(self, *sockets: _Addressed) -> None:
+        self._addresses = [address for socket in sockets for address in socket.addresses]
+        self._looked = clock.monotonic()
+        self._trouble = ""
+
+    def look(self) -> None:
+        """Look, once a second at most; the log says what was found."""
+        now = clock.monotonic()
+        if now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        trouble = ""
+        found = set()
+        for address in self._addresses:
+            directory = address.lost
+            if directory is None or not directory.parent.exists():  # nothing can be made there
+                continue
+            try:
+                address.open_again()
+            except AmocError as error:
+                trouble = str(error)
+            else:
+                found.add(str(directory))
+        for name in sorted(found):
+            log.warning("sockets in %s were removed or replaced, and are open again", name)
+        if trouble and trouble != self._trouble:
+            log.error("%s", trouble)
+        self._trouble = trouble
 
 
 _held: dict[tuple[int, int], int] = {}
@@ -182,13 +280,15 @@ def open_private(path: Path) -> int:
     if found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077:
         return directory
     os.close(directory)
+    ours = found.st_uid == os.geteuid()
     raise AmocError(
         f"{path} holds sockets that nobody else may reach: it must be yours and of mode 0700, not "
-        f"{owner_name(found.st_uid)}'s and of mode {stat.S_IMODE(found.st_mode):04o}; remove it"
+        f"{owner_name(found.st_uid)}'s and of mode {stat.S_IMODE(found.st_mode):04o}; "
+        + (f"chmod 700 {path}" if ours else "remove it")
     )
 
 
-class Publisher:
+class Publisher(_Addressed):
     """Publishes to whoever listens at `endpoint`, which has the port in it once it is bound.
 
     `keys` encrypt that. At `local`, an ipc address, whoever can reach it listens without.
@@ -196,9 +296,9 @@ class Publisher:
 
     def __init__(self, endpoint: str, keys: Keys | None = None, local: str = "") -> None:
         # What is published never waits for a listener, so nothing has to wait on the hub.
-        self._socket = _socket(zmq.PUB, socket_class=plain.Socket)
+        super().__init__(_socket(zmq.PUB, socket_class=plain.Socket))
         _mind_the_nodes(self._socket)
-        self.endpoint = _listen(self._socket, endpoint, keys, local)
+        self.endpoint = self._listen(endpoint, keys, local)
 
     def publish(self, data: bytes) -> None:
         """Send `data` to all subscribers of this moment."""
@@ -211,48 +311,36 @@ class Publisher:
             self._socket.send(frame, MORE)
         self._socket.send(last)
 
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
-
-class Subscriber:
+class Subscriber(_Addressed):
     """Receives the orders published at `endpoint`; one that was overtaken by a newer is skipped."""
 
     def __init__(self, endpoint: str) -> None:
-        self._socket = _socket(zmq.SUB)
+        super().__init__(_socket(zmq.SUB))
         self._socket.conflate = True
         self._socket.subscribe(b"")
-        _connect(self._socket, endpoint)
+        self._connect(endpoint)
 
     def receive(self) -> bytes:
         """Wait for the next one."""
         return bytes(self._socket.recv())
 
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
-
-class Listener:
+class Listener(_Addressed):
     """Receives what a master tells about `topics`, over any network."""
 
     def __init__(self, endpoint: str, topics: Iterable[bytes], keys: Keys | None = None) -> None:
-        self._socket = _socket(zmq.SUB, keys)
+        super().__init__(_socket(zmq.SUB, keys))
         _mind_the_master(self._socket)
         for topic in topics:
             self._socket.subscribe(topic)
         self._socket.ipv6 = True
-        _connect(self._socket, endpoint)
+        self._connect(endpoint)
 
     def receive(self) -> tuple[bytes, list[bytes]]:
         """Wait for the next message; return its topic and its frames. Raises MessageError."""
         topic, *frames = self._socket.recv_multipart()
         return topic, _spoken(frames)
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
 
 def _spoken(frames: list[bytes]) -> list[bytes]:
@@ -265,16 +353,16 @@ def _spoken(frames: list[bytes]) -> list[bytes]:
     return frames[1:]
 
 
-class Pusher:
+class Pusher(_Addressed):
     """Sends reports to `endpoint`; those not sent yet when it closes get `linger` seconds."""
 
     def __init__(self, endpoint: str, linger: float = 2.0, keys: Keys | None = None) -> None:
-        self._socket = _socket(zmq.PUSH, keys)
+        super().__init__(_socket(zmq.PUSH, keys))
         self._socket.linger = int(linger * 1000)
         self._socket.sndhwm = SEND_BUFFER
         _mind_the_master(self._socket)
         self._socket.ipv6 = True
-        _connect(self._socket, endpoint)
+        self._connect(endpoint)
 
     def push(self, data: bytes) -> bool:
         """Queue `data`; False when the queue is full."""
@@ -284,12 +372,8 @@ class Pusher:
             return False
         return True
 
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
-
-class Puller:
+class Puller(_Addressed):
     """Receives the reports sent to `endpoint`, which has the port in it once it is bound.
 
     `keys` encrypt that. Those sent to `local`, an ipc address, come without.
@@ -301,10 +385,10 @@ class Puller:
     def __init__(
         self, endpoint: str, keys: Keys | None = None, rest: float = 0.0, local: str = ""
     ) -> None:
-        self._socket = _socket(zmq.PULL)
+        super().__init__(_socket(zmq.PULL))
         self._socket.rcvhwm = SEND_BUFFER
         _mind_the_nodes(self._socket)
-        self.endpoint = _listen(self._socket, endpoint, keys, local)
+        self.endpoint = self._listen(endpoint, keys, local)
         self._plain: Any = plain.Socket.shadow(self._socket.underlying)
         self._rest = rest
         self._burst = 0
@@ -335,10 +419,6 @@ class Puller:
         self._burst = 0
         gevent.sleep(self._rest)
         return self._at_hand()
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
 
 def finish() -> None:

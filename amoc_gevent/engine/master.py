@@ -23,7 +23,7 @@ from amoc_gevent.core.plan import STRATEGIES, UNRELEASED, Batch, Plan, Proposal,
 from amoc_gevent.core.run import Run
 from amoc_gevent.core.status import status_of
 from amoc_gevent.core.units import format_duration
-from amoc_gevent.engine.bus import Keys, Publisher, Puller
+from amoc_gevent.engine.bus import Keys, Publisher, Puller, SocketWatch
 from amoc_gevent.engine.catalogue import find
 from amoc_gevent.engine.conductor import LEAD_S, Conductor
 from amoc_gevent.engine.fleet import Ears, Fleet
@@ -75,6 +75,7 @@ class Master:
     ) -> None:
         self._publisher = Publisher(plans, keys, local[0])
         self._puller = Puller(reports, keys, REST_S, local[1])
+        self._watch = SocketWatch(self._publisher, self._puller)
         self._store = store
         self.nodes: dict[str, NodeView] = {}
         if store is not None:
@@ -206,6 +207,7 @@ class Master:
             gevent.sleep(TICK_S)
 
     def _do_what_is_due(self) -> None:
+        self._watch.look()
         self._fleet.look()
         self._conductor.advance()
         now = clock.monotonic()

@@ -33,7 +33,15 @@ from amoc_gevent.core.messages import (
 )
 from amoc_gevent.core.plan import Plan
 from amoc_gevent.core.seconds import OpenSeconds
-from amoc_gevent.engine.bus import Keys, Listener, Publisher, Puller, Pusher, SocketDirectory
+from amoc_gevent.engine.bus import (
+    Keys,
+    Listener,
+    Publisher,
+    Puller,
+    Pusher,
+    SocketDirectory,
+    SocketWatch,
+)
 from amoc_gevent.engine.crew import Crew
 from amoc_gevent.engine.outbox import Outbox
 from amoc_gevent.engine.process import WorkerProcess
@@ -88,6 +96,8 @@ class Node:
         worker_reports = sockets.endpoint(f"{name}.reports")
         self._orders = Publisher(orders)
         self._worker_reports = Puller(worker_reports)
+        self._sockets = (self._listener, self._reports, self._orders, self._worker_reports)
+        self._watch = SocketWatch(*self._sockets)
         self._shelf = Shelf(shelf or sockets.path / "sources")
         self._outbox = Outbox(self._reports.push)
         self._crew = Crew(workers, orders, worker_reports, self._event, self._on_death, on_output)
@@ -115,7 +125,7 @@ class Node:
         """Kill what still runs and close the sockets."""
         gevent.killall(self._loops)
         self._crew.close()
-        for socket in (self._listener, self._reports, self._orders, self._worker_reports):
+        for socket in self._sockets:
             socket.close()
 
     def leave(self, patience: float) -> None:
@@ -405,6 +415,7 @@ class Node:
         if now - self._looked > STOOD_STILL_S:
             self._awake = now
         self._looked = now
+        self._watch.look()
         if now - self._reported >= self._pause:
             self._reported = now
             self._pause = REPORT_S if self._until > NEVER else min(REPORT_S, 2 * self._pause)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -86,6 +87,37 @@ def test_a_node_of_another_machine_waits_for_a_master_that_does_not_answer(
     assert said.endswith(": waiting for master 127.0.0.1\n")
     assert daemons.log("node").count("--insecure") == 1
     assert "waiting for master 127.0.0.1" in daemons.good("status")
+
+
+@pytest.mark.parametrize("what", ["the directory", "its files"])
+def test_master_and_node_find_each_other_when_their_sockets_were_removed(
+    daemons: Daemons, what: str
+) -> None:
+    daemons.master()
+    daemons.node()
+    sockets = daemons.home.sockets
+    if what == "the directory":
+        shutil.rmtree(sockets)
+    else:
+        for path in sockets.iterdir():
+            path.unlink()
+    line = f"sockets in {sockets} were removed or replaced, and are open again"
+    wait_for(lambda: line in daemons.log(), 20, "the master's sockets")
+    daemons.good("shutdown", "node")
+    assert daemons.node().endswith(": joined the master of this home\n")
+    assert daemons.log().count(line) == 1
+
+
+def test_a_node_joins_the_next_master_when_their_sockets_were_removed(daemons: Daemons) -> None:
+    daemons.master()
+    daemons.node()
+    daemons.kill(signal.SIGKILL)
+    shutil.rmtree(daemons.home.sockets)
+    wait_for(lambda: daemons.pid() is None, what="the end of the master")
+    (daemons.home.path / "runs.db").unlink()  # the next one knows no node
+    daemons.master()
+    wait_for(lambda: daemons.json("nodes")["nodes"], 20, "the node to join")
+    assert "were removed or replaced" in daemons.log("node")
 
 
 def test_a_command_to_a_node_is_sent_to_its_master(daemons: Daemons) -> None:
