@@ -1,7 +1,7 @@
 """`amoc master`: the daemon that holds the plan, and whom all commands go to."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -126,7 +126,7 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
 
     with (
         Daemon(home, "master", log_file) as daemon,
-        compose(home, asked) as composed,
+        compose(home, asked, daemon.holds) as composed,
         _shown_in(graphite, composed),
     ):
         raise_descriptor_limit()
@@ -153,8 +153,11 @@ def _serve(home: Home, asked: Asked, graphite: "Target | None", *, log_file: Pat
 
 
 @contextmanager
-def compose(home: Home, asked: Asked) -> Iterator["Master"]:
-    """Have a master of `home` until the end of the block. AmocError where it cannot listen."""
+def compose(home: Home, asked: Asked, ours: Callable[[], bool]) -> Iterator["Master"]:
+    """Have a master of `home` until the end of the block, which changes it only while it is `ours`.
+
+    Raises AmocError where it cannot listen.
+    """
     from amoc_gevent.engine.bus import Keys  # noqa: PLC0415  # the daemon's alone
     from amoc_gevent.engine.gate import Gate  # noqa: PLC0415
     from amoc_gevent.engine.master import Master  # noqa: PLC0415
@@ -171,7 +174,7 @@ def compose(home: Home, asked: Asked) -> Iterator["Master"]:
         if pair is not None:
             gate = Gate(lambda: keys.allowed(home))
             stack.callback(gate.close)
-        store = stack.enter_context(Store(home.path / "runs.db"))
+        store = stack.enter_context(Store(home.path / "runs.db", ours))
         found = Master(
             plans,
             reports,
@@ -179,6 +182,7 @@ def compose(home: Home, asked: Asked) -> Iterator["Master"]:
             store=store,
             keys=Keys(*pair) if pair is not None else None,
             local=here if asked.bind is not None else ("", ""),
+            ours=ours,
         )
         stack.callback(found.close)
         yield found

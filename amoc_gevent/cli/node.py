@@ -5,7 +5,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -134,7 +134,7 @@ def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path 
         raise_descriptor_limit()
         if where.insecure:
             log.warning("%s", where.warning())
-        with compose(home, name, workers, where) as composed:
+        with compose(home, name, workers, where, daemon.holds) as composed:
 
             def status(_request: Mapping[str, Any]) -> dict[str, object]:
                 return {"kind": "node", "master": where.host, **composed.status()}
@@ -155,8 +155,13 @@ def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path 
 
 
 @contextmanager
-def compose(home: Home, name: str, workers: int, where: Where) -> Iterator["Node"]:
-    """Have a node of `home`, which joins the master at `where`, until the end of the block."""
+def compose(
+    home: Home, name: str, workers: int, where: Where, ours: Callable[[], bool]
+) -> Iterator["Node"]:
+    """Have a node of `home`, which joins the master at `where`, until the end of the block.
+
+    It changes the home only while it is `ours`.
+    """
     from amoc_gevent.engine.bus import Keys, SocketDirectory  # noqa: PLC0415  # the daemon's alone
     from amoc_gevent.engine.node import Node  # noqa: PLC0415
 
@@ -180,6 +185,7 @@ def compose(home: Home, name: str, workers: int, where: Where) -> Iterator["Node
             place=f"{socket.gethostname()}:{home.path}",
             shelf=home.path / "sources",
             keys=Keys(*pair, server) if pair is not None else None,
+            ours=ours,
         )
         stack.callback(found.close)
         yield found

@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,9 +213,10 @@ class _Addressed:
 
 
 class SocketWatch:
-    """Opens ipc sockets again whose file or directory was removed or replaced."""
+    """Opens ipc sockets again whose file or directory was removed, while that is `ours` to do."""
 
-    def __init__(self, *sockets: _Addressed) -> None:
+    def __init__(self, *sockets: _Addressed, ours: Callable[[], bool] = lambda: True) -> None:
+        self._ours = ours
         self._addresses = [address for socket in sockets for address in socket.addresses]
         self._looked = clock.monotonic()
         self._trouble = ""
@@ -232,6 +233,8 @@ class SocketWatch:
             directory = address.lost
             if directory is None or not directory.parent.exists():  # nothing can be made there
                 continue
+            if not self._ours():
+                return
             try:
                 address.open_again()
             except AmocError as error:

@@ -60,7 +60,7 @@ class Master:
 
     `plans` and `reports` are addresses to listen at; with `keys` they are encrypted. `local` are
     two more, ipc ones, which never are. A node that is silent for `lease` seconds loses its users.
-    With `store`, a run outlives this process.
+    With `store`, a run outlives this process. `ours` says whether its home still is.
     """
 
     def __init__(
@@ -72,10 +72,11 @@ class Master:
         store: Store | None = None,
         keys: Keys | None = None,
         local: tuple[str, str] = ("", ""),
+        ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self._publisher = Publisher(plans, keys, local[0])
         self._puller = Puller(reports, keys, REST_S, local[1])
-        self._watch = SocketWatch(self._publisher, self._puller)
+        self._watch = SocketWatch(self._publisher, self._puller, ours=ours)
         self._store = store
         self.nodes: dict[str, NodeView] = {}
         if store is not None:

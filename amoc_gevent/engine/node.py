@@ -70,7 +70,8 @@ class Node:
     """Runs `workers` worker processes for each run; `plans` and `reports` are the master's.
 
     `place` tells this node from every other one of its name; sources of scenarios that are not
-    here are kept in `shelf`. `on_output` gets each line that a worker writes.
+    here are kept in `shelf`. `on_output` gets each line that a worker writes. `ours` says whether
+    its home still is.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Node:
         place: str = "",
         shelf: Path | None = None,
         keys: Keys | None = None,
+        ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = name
         self._place = place
@@ -97,7 +99,7 @@ class Node:
         self._orders = Publisher(orders)
         self._worker_reports = Puller(worker_reports)
         self._sockets = (self._listener, self._reports, self._orders, self._worker_reports)
-        self._watch = SocketWatch(*self._sockets)
+        self._watch = SocketWatch(*self._sockets, ours=ours)
         self._shelf = Shelf(shelf or sockets.path / "sources")
         self._outbox = Outbox(self._reports.push)
         self._crew = Crew(workers, orders, worker_reports, self._event, self._on_death, on_output)

@@ -6,7 +6,7 @@ each time, so a power failure may cost the last moments.
 
 import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,11 +90,12 @@ class Store:
     """The database at `path`. StoreError where it cannot be opened or read.
 
     What writes raises sqlite3.Error, OSError or StoreError where it cannot, and then wrote nothing.
-    `generation` counts the files that it was in: a new one need not have what was written.
+    `generation` counts the files that it was in: a new one need not have what was written. Nothing
+    is written any more once it is not `ours`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path, SCHEMA)
+    def __init__(self, path: Path, ours: Callable[[], bool] = lambda: True) -> None:
+        self._database = Database(path, SCHEMA, ours)
 
     @property
     def path(self) -> Path:

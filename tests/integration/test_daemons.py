@@ -13,7 +13,7 @@ import pytest
 from gevent import subprocess
 
 from amoc_gevent.cli.background import end
-from amoc_gevent.engine.home import Kind
+from amoc_gevent.engine.home import KINDS, Kind
 from amoc_gevent.errors import AmocError
 from tests.integration.conftest import Amoc
 from tests.integration.homes import TCP, Daemons, daemons_of
@@ -118,6 +118,49 @@ def test_a_node_joins_the_next_master_when_their_sockets_were_removed(daemons: D
     daemons.master()
     wait_for(lambda: daemons.json("nodes")["nodes"], 20, "the node to join")
     assert "were removed or replaced" in daemons.log("node")
+
+
+@pytest.mark.parametrize("how", ["moved away", "removed"])
+def test_daemons_whose_home_is_gone_end_by_themselves(
+    daemons: Daemons, amoc: Amoc, tmp_path: Path, how: str
+) -> None:
+    daemons.master()
+    daemons.node()
+    home, before = daemons.home.path, tmp_path / "before"
+    home.rename(before)
+    if how == "removed":
+        shutil.rmtree(before)
+    wait_for(lambda: not amoc.processes(), 20, "the end of master and node")
+    assert not home.exists()
+    if how == "moved away":
+        for kind in KINDS:
+            told = f"ends: {home}/{kind}.pid is no longer its own"
+            assert (before / f"log/{kind}.log").read_text().count(told) == 1
+        assert (before / "master.sock").is_socket()
+
+
+def test_a_home_made_anew_is_the_next_masters_alone(
+    daemons: Daemons, amoc: Amoc, tmp_path: Path
+) -> None:
+    daemons.master()
+    daemons.node()
+    path = amoc.scenario(SCENARIO)
+    daemons.good("do", path, 1, 10)
+    old = {daemons.pid(kind) for kind in KINDS}
+    home = daemons.home.path
+    home.rename(tmp_path / "before")
+    daemons.master()
+    wait_for(lambda: not old & {one.pid for one in amoc.processes()}, 20, "the end of the others")
+    for kind in KINDS:  # in the log of the home that was there when it was noticed
+        logs = [place / f"log/{kind}.log" for place in (home, tmp_path / "before")]
+        said = "".join(log.read_text() for log in logs if log.exists())
+        assert said.count(f"ends: {home}/{kind}.pid is no longer its own") == 1
+    assert daemons.json("runs")["runs"] == []
+    daemons.node()
+    daemons.good("do", path, 1, 2, "--repeat-num", 1)
+    wait_for(lambda: daemons.json("status")["status"] == "finished", 20, "the end of the run")
+    assert [run["operations"] for run in daemons.json("runs")["runs"]] == [2]
+    assert {path.name for path in daemons.home.sockets.iterdir()} == {"plans", "reports"}
 
 
 def test_a_command_to_a_node_is_sent_to_its_master(daemons: Daemons) -> None:
