@@ -1,5 +1,6 @@
 """Sources of a scenario: which files travel, and that they are what they are said to be."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,61 @@ def test_the_original_is_taken_only_where_it_is_the_same(scenarios: Path, tmp_pa
     assert shelf.find(str(scenarios / "shop.py"), sha) == scenarios / "shop.py"
     (scenarios / "rates/table.csv").write_text("1,3\n")
     assert Shelf(tmp_path / "shelf").find(str(scenarios / "shop.py"), sha) is None
+
+
+def change_a_file(copy: Path) -> None:
+    (copy / "prices.py").write_text("raise SystemExit")
+
+
+def add_a_file(copy: Path) -> None:
+    (copy / "json.py").write_text("raise SystemExit")
+
+
+def name_another_main(copy: Path) -> None:
+    (copy / ".main").write_text("/etc/passwd")
+
+
+def let_others_write(copy: Path) -> None:
+    copy.chmod(0o777)
+
+
+def link_it(copy: Path) -> None:
+    copy.rename(copy.with_name("elsewhere"))
+    copy.symlink_to("elsewhere")
+
+
+FAULTS = [change_a_file, add_a_file, name_another_main, let_others_write]
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, link_it])
+def test_a_copy_that_is_not_what_its_name_says_is_not_used(
+    scenarios: Path, tmp_path: Path, fault: Callable[[Path], None]
+) -> None:
+    sha, data = pack(scenarios / "shop.py")
+    Shelf(tmp_path / "shelf").put(sha, data)
+    fault(tmp_path / "shelf" / sha)
+    assert Shelf(tmp_path / "shelf").find("/not/here/shop.py", sha) is None
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_spoiled_copy_is_replaced(
+    scenarios: Path, tmp_path: Path, fault: Callable[[Path], None]
+) -> None:
+    sha, data = pack(scenarios / "shop.py")
+    Shelf(tmp_path / "shelf").put(sha, data)
+    fault(tmp_path / "shelf" / sha)
+    Shelf(tmp_path / "shelf").put(sha, data)
+    assert Shelf(tmp_path / "shelf").find("/not/here/shop.py", sha) is not None
+
+
+def test_what_was_compiled_beside_a_copy_is_not_used(scenarios: Path, tmp_path: Path) -> None:
+    sha, data = pack(scenarios / "shop.py")
+    Shelf(tmp_path / "shelf").put(sha, data)
+    compiled = tmp_path / "shelf" / sha / "rates/__pycache__"
+    compiled.mkdir()
+    (compiled / "__init__.cpython-311.pyc").write_bytes(b"other code")
+    assert Shelf(tmp_path / "shelf").find("/not/here/shop.py", sha) is not None
+    assert not compiled.exists()
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../out.py", "a/../../out.py", ""])
