@@ -174,13 +174,11 @@ def compose(
     # Where both are of one home they have one pair of keys, and need name no other.
     server = keys.master_key(home) or (pair[0] if pair is not None else b"")
     with ExitStack() as stack:
-        sockets = SocketDirectory()
-        stack.callback(sockets.close)
         found = Node(
             name,
             workers,
             (plans, reports),
-            sockets,
+            SocketDirectory(home.sockets),
             lambda line: worker_log.info("worker: %s", line),
             place=f"{socket.gethostname()}:{home.path}",
             shelf=home.path / "sources",

@@ -46,6 +46,21 @@ def test_a_master_answers_when_its_start_returns(daemons: Daemons) -> None:
     assert os.getsid(told["pid"]) != os.getsid(0)
 
 
+def test_workers_need_nothing_that_goes_when_a_user_logs_out(
+    daemons: Daemons, amoc: Amoc, tmp_path: Path
+) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    daemons.master()
+    daemons.good("node", "--workers", 1, "--name", "one", env={"XDG_RUNTIME_DIR": str(runtime)})
+    assert list(runtime.iterdir()) == list(amoc.sockets.iterdir()) == []
+    shutil.rmtree(runtime)
+    daemons.good("do", amoc.scenario(SCENARIO), 1, 2, "--repeat-num", 1)
+    wait_for(lambda: daemons.json("status")["status"] == "finished", 20, "the end of the run")
+    daemons.good("shutdown")
+    assert list(daemons.home.sockets.iterdir()) == []
+
+
 def test_a_home_may_be_deeper_than_a_sockets_address_is_long(amoc: Amoc) -> None:
     deep = amoc.directory / ("d" * 120)
     env = {"AMOC_HOME": str(deep)}
@@ -160,7 +175,12 @@ def test_a_home_made_anew_is_the_next_masters_alone(
     daemons.good("do", path, 1, 2, "--repeat-num", 1)
     wait_for(lambda: daemons.json("status")["status"] == "finished", 20, "the end of the run")
     assert [run["operations"] for run in daemons.json("runs")["runs"]] == [2]
-    assert {path.name for path in daemons.home.sockets.iterdir()} == {"plans", "reports"}
+    assert {path.name for path in daemons.home.sockets.iterdir()} == {
+        "plans",
+        "reports",
+        "one.orders",
+        "one.reports",
+    }
 
 
 def test_a_command_to_a_node_is_sent_to_its_master(daemons: Daemons) -> None:
