@@ -171,8 +171,7 @@ def compose(
         host = f"[{where.host}]" if ":" in where.host else where.host
         plans, reports = (f"tcp://{host}:{port}" for port in (where.port, where.reports_port))
         pair = None if where.insecure else keys.own_keypair(home)
-    # Where both are of one home they have one pair of keys, and need name no other.
-    server = keys.master_key(home) or (pair[0] if pair is not None else b"")
+    server = keys.master_key(home) or b""
     with ExitStack() as stack:
         found = Node(
             name,
