@@ -46,17 +46,32 @@ def pack(scenario: Path) -> tuple[str, bytes]:
         _gather(scenario.parent if packaged else scenario, root, paths)
         if (root / FILE).is_file():
             paths.add(root / FILE)
+        _check_size(paths)
         files = {str(p.relative_to(root)): p.read_bytes() for p in sorted(paths)}
     except OSError as error:
         raise UsageError(f"{shown(scenario)} cannot be read: {error.strerror}") from error
-    size = sum(map(len, files.values()))
-    if size > TOTAL_MAX:
+    except _TooLargeError as error:
         raise UsageError(
-            f"{shown(scenario)} and what it imports are {size:,} bytes; {TOTAL_MAX:,} at most can "
-            "be sent to nodes: keep data elsewhere"
-        )
+            f"{shown(scenario)} and what it imports are {error.size:,} bytes or more; "
+            f"{TOTAL_MAX:,} at most can be sent to nodes: keep data elsewhere"
+        ) from error
     data = codec.encode(Sources(str(scenario.relative_to(root)), files))
     return hashlib.sha256(data).hexdigest(), data
+
+
+class _TooLargeError(Exception):
+    """Files of `size` bytes together are more than can be sent."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+def _check_size(paths: set[Path]) -> None:
+    """Raise _TooLargeError for files that are too large to be read, as a sparse one may be."""
+    size = sum(path.stat().st_size for path in paths)
+    if size > TOTAL_MAX:
+        raise _TooLargeError(size)
 
 
 def _gather(at: Path, root: Path, found: set[Path]) -> None:
@@ -64,6 +79,7 @@ def _gather(at: Path, root: Path, found: set[Path]) -> None:
     new = {at} if at.is_file() else {*_files_below(at)}
     new -= found
     found |= new
+    _check_size(found)
     for path in new:
         if path.suffix == ".py":
             for name in _imported(path):

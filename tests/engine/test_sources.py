@@ -158,8 +158,16 @@ def test_sources_that_are_too_large_are_refused_by_size(
     scenarios: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "TOTAL_MAX", 100)
-    with pytest.raises(UsageError, match=r"are \d+ bytes; 100 at most"):
+    with pytest.raises(UsageError, match=r"are \d+ bytes or more; 100 at most"):
         pack(scenarios / "shop.py")
+
+
+@pytest.mark.parametrize("name", ["shop.py", "rates/table.csv", "rates/huge.py"])
+def test_a_file_that_no_memory_holds_is_refused_unread(scenarios: Path, name: str) -> None:
+    with (scenarios / name).open("ab") as file:
+        file.truncate(1 << 42)  # a sparse one: it takes no room on the disk
+    with pytest.raises(UsageError, match=r"are 4,398,[\d,]+ bytes or more; 16,777,216 at most"):
+        pack(scenarios / ("rates/__init__.py" if "/" in name else name))
 
 
 def test_what_cannot_be_parsed_travels_and_is_judged_by_the_loader(scenarios: Path) -> None:
