@@ -49,20 +49,28 @@ def open_private(path: Path) -> int:
     if found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077:
         return directory
     os.close(directory)
+    ours = found.st_uid == os.geteuid()
     raise AmocError(
         f"{path} holds sockets that nobody else may reach: it must be yours and of mode 0700, not "
-        f"{owner_name(found.st_uid)}'s and of mode {stat.S_IMODE(found.st_mode):04o}; remove it"
+        f"{owner_name(found.st_uid)}'s and of mode {stat.S_IMODE(found.st_mode):04o}; "
+        + (f"chmod 700 {path}" if ours else "remove it")
     )
 
 
 class SocketDirectory:
-    """A directory of mode 0700 for ipc sockets, removed by `close`.
+    """A directory of mode 0700 for ipc sockets, removed by `close`, or one at `path`, which stays.
 
-    It is locked while this process lives: those of processes that were killed before they could
-    remove theirs go when one is made.
+    One of a passing command is locked while its process lives: those of processes that were killed
+    before they could remove theirs go when one is made. A daemon's is in its home: a user's runtime
+    directory goes when that user logs out, and what is in /tmp for long is cleaned away.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path | None = None) -> None:
+        self._lock = -1
+        if path is not None:
+            self.path, self._stays = path, True
+            return
+        self._stays = False
         parent = socket_parent()
         remove_abandoned(parent)
         made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))
@@ -75,7 +83,9 @@ class SocketDirectory:
         return f"{IPC}{self.path / name}"
 
     def close(self) -> None:
-        """Remove the directory; closing twice does no harm."""
+        """Remove the directory, if it was made here; closing twice does no harm."""
+        if self._stays:
+            return
         shutil.rmtree(self.path, ignore_errors=True)
         if self._lock >= 0:
             os.close(self._lock)

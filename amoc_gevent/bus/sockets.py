@@ -14,9 +14,8 @@ import zmq as plain
 import zmq.green as zmq
 
 from amoc_gevent import __version__
-from amoc_gevent.bus.directory import IPC, reached
+from amoc_gevent.bus.addresses import Addressed
 from amoc_gevent.core.messages import MessageError
-from amoc_gevent.errors import AmocError
 
 SEND_BUFFER = 10_000
 
@@ -98,47 +97,22 @@ def _mind_the_nodes(socket: Any) -> None:
     socket.maxmsgsize = MESSAGE_MAX
 
 
-def _bind(socket: Any, endpoint: str) -> str:
-    """Bind to `endpoint`, and return it with the port that it got. Raises AmocError.
+class _Bound(Addressed):
+    """A socket that others connect to."""
 
-    An ipc socket's file stays when it is closed, and is replaced by whoever binds to it next.
-    """
-    socket.ipv6 = "[" in endpoint
-    try:
-        socket.bind(reached(endpoint))
-    except zmq.ZMQError as error:
-        socket.close()
-        raise AmocError(f"cannot listen at {endpoint}: {error.strerror.lower()}") from error
-    except AmocError:
-        socket.close()
-        raise
-    if endpoint.startswith(IPC):
-        return endpoint
-    return str(socket.last_endpoint.decode().rstrip("\0"))
+    def _listen(self, endpoint: str, keys: Keys | None, local: str) -> str:
+        """Bind to both addresses; return `endpoint` with its port. `keys` are for it alone.
+
+        ZeroMQ gives an address the options that the socket has when it is bound.
+        """
+        if local:
+            self._bind(local)
+        if keys is not None:
+            _encrypt(self._socket, keys)
+        return self._bind(endpoint)
 
 
-def _listen(socket: Any, endpoint: str, keys: Keys | None, local: str) -> str:
-    """Bind to both addresses; return `endpoint` with its port. `keys` are for `endpoint` alone.
-
-    ZeroMQ gives an address the options that the socket has when it is bound.
-    """
-    if local:
-        _bind(socket, local)
-    if keys is not None:
-        _encrypt(socket, keys)
-    return _bind(socket, endpoint)
-
-
-def _connect(socket: Any, endpoint: str) -> None:
-    """Connect to `endpoint`, now or as soon as somebody listens there. Raises AmocError."""
-    try:
-        socket.connect(reached(endpoint))
-    except AmocError:
-        socket.close()
-        raise
-
-
-class Publisher:
+class Publisher(_Bound):
     """Publishes to whoever listens at `endpoint`, which has the port in it once it is bound.
 
     `keys` encrypt that. At `local`, an ipc address, whoever can reach it listens without.
@@ -146,9 +120,9 @@ class Publisher:
 
     def __init__(self, endpoint: str, keys: Keys | None = None, local: str = "") -> None:
         # What is published never waits for a listener, so nothing has to wait on the hub.
-        self._socket = _socket(zmq.PUB, socket_class=plain.Socket)
+        super().__init__(_socket(zmq.PUB, socket_class=plain.Socket))
         _mind_the_nodes(self._socket)
-        self.endpoint = _listen(self._socket, endpoint, keys, local)
+        self.endpoint = self._listen(endpoint, keys, local)
 
     def publish(self, data: bytes) -> None:
         """Send `data` to all subscribers of this moment."""
@@ -161,48 +135,36 @@ class Publisher:
             self._socket.send(frame, MORE)
         self._socket.send(last)
 
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
-
-class Subscriber:
+class Subscriber(Addressed):
     """Receives the orders published at `endpoint`; one that was overtaken by a newer is skipped."""
 
     def __init__(self, endpoint: str) -> None:
-        self._socket = _socket(zmq.SUB)
+        super().__init__(_socket(zmq.SUB))
         self._socket.conflate = True
         self._socket.subscribe(b"")
-        _connect(self._socket, endpoint)
+        self._connect(endpoint)
 
     def receive(self) -> bytes:
         """Wait for the next one."""
         return bytes(self._socket.recv())
 
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
-
-class Listener:
+class Listener(Addressed):
     """Receives what a master tells about `topics`, over any network."""
 
     def __init__(self, endpoint: str, topics: Iterable[bytes], keys: Keys | None = None) -> None:
-        self._socket = _socket(zmq.SUB, keys)
+        super().__init__(_socket(zmq.SUB, keys))
         _mind_the_master(self._socket)
         for topic in topics:
             self._socket.subscribe(topic)
         self._socket.ipv6 = True
-        _connect(self._socket, endpoint)
+        self._connect(endpoint)
 
     def receive(self) -> tuple[bytes, list[bytes]]:
         """Wait for the next message; return its topic and its frames. Raises MessageError."""
         topic, *frames = self._socket.recv_multipart()
         return topic, _spoken(frames)
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
 
 def _spoken(frames: list[bytes]) -> list[bytes]:
@@ -215,16 +177,16 @@ def _spoken(frames: list[bytes]) -> list[bytes]:
     return frames[1:]
 
 
-class Pusher:
+class Pusher(Addressed):
     """Sends reports to `endpoint`; those not sent yet when it closes get `linger` seconds."""
 
     def __init__(self, endpoint: str, linger: float = 2.0, keys: Keys | None = None) -> None:
-        self._socket = _socket(zmq.PUSH, keys)
+        super().__init__(_socket(zmq.PUSH, keys))
         self._socket.linger = int(linger * 1000)
         self._socket.sndhwm = SEND_BUFFER
         _mind_the_master(self._socket)
         self._socket.ipv6 = True
-        _connect(self._socket, endpoint)
+        self._connect(endpoint)
 
     def push(self, data: bytes) -> bool:
         """Queue `data`; False when the queue is full."""
@@ -234,12 +196,8 @@ class Pusher:
             return False
         return True
 
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
-
-class Puller:
+class Puller(_Bound):
     """Receives the reports sent to `endpoint`, which has the port in it once it is bound.
 
     `keys` encrypt that. Those sent to `local`, an ipc address, come without.
@@ -251,10 +209,10 @@ class Puller:
     def __init__(
         self, endpoint: str, keys: Keys | None = None, rest: float = 0.0, local: str = ""
     ) -> None:
-        self._socket = _socket(zmq.PULL)
+        super().__init__(_socket(zmq.PULL))
         self._socket.rcvhwm = SEND_BUFFER
         _mind_the_nodes(self._socket)
-        self.endpoint = _listen(self._socket, endpoint, keys, local)
+        self.endpoint = self._listen(endpoint, keys, local)
         self._plain: Any = plain.Socket.shadow(self._socket.underlying)
         self._rest = rest
         self._burst = 0
@@ -285,10 +243,6 @@ class Puller:
         self._burst = 0
         gevent.sleep(self._rest)
         return self._at_hand()
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
 
 def finish() -> None:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 END_S = 15.0
 """A daemon that was told to end and has not by then writes where it hangs and is gone."""
 
+LOOK_S = 0.5
+"""How often a daemon looks whether its pid file is still its own."""
+
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -43,7 +47,7 @@ class Daemon:
     """This process as the `kind` of a home, from `with` to the end.
 
     `log_file` takes standard output and error, and is opened anew on SIGHUP; None leaves them as
-    they are. SIGTERM, SIGINT and the request `shutdown` end `wait`.
+    they are. SIGTERM, SIGINT and the request `shutdown` end `wait`, as does the loss of the home.
     """
 
     def __init__(self, home: Home, kind: Kind, log_file: Path | None) -> None:
@@ -65,6 +69,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self.leave, signal.Signals(number).name)
         gevent.signal_handler(signal.SIGHUP, self._reopen_log)
+        self._watching = gevent.spawn(self._watch_the_claim)
         return self
 
     def __exit__(
@@ -74,11 +79,28 @@ class Daemon:
         trace: TracebackType | None,
     ) -> None:
         faulthandler.cancel_dump_traceback_later()
+        self._watching.kill()
         if error is None:
             log.info("%s ended", self._kind)
         if self._pid_file.held:
             self._home.socket(self._kind).unlink(missing_ok=True)
         self._pid_file.release()
+
+    def holds(self) -> bool:
+        """Whether the home is still this daemon's; else it must change nothing in it."""
+        return not self._pid_file.lost
+
+    def _watch_the_claim(self) -> None:
+        """End once the home was removed, moved or made anew: another daemon may be in it by now."""
+        while self.holds():
+            gevent.sleep(LOOK_S)
+        if self._log_file is not None and self._log_file.parent.is_dir():
+            with suppress(AmocError):  # the log that was open may be one that nobody can read
+                self._home.check()
+                _write_to(self._log_file)
+        pid, path = os.getpid(), self._home.pid_file(self._kind)
+        log.error("%s (pid %d) ends: %s is no longer its own", self._kind, pid, path)
+        self.leave("its home was removed, moved or made anew")
 
     def ready(self, what: str) -> None:
         """Say that commands are answered from now on; `what` is a line about it."""

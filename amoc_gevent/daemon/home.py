@@ -5,6 +5,7 @@ Imports nothing that is slow: plain clients look here for the socket they talk t
 
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -15,6 +16,35 @@ from amoc_gevent.socket_paths import owner_name
 Kind = Literal["master", "node"]
 KINDS: tuple[Kind, ...] = ("master", "node")
 """The daemons of which a home may hold one each."""
+
+LINKS_MAX = 40
+"""Links that Linux follows in one path."""
+
+
+def _led_through(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield the directories and links that lead to `path`, then itself, as far as they exist."""
+    at, links = Path("/"), 0
+    yield at, at.lstat()
+    left = [*reversed(path.parts[1:])]
+    while left:
+        part = left.pop()
+        if part == "..":
+            at = at.parent
+            continue
+        try:
+            found = (at / part).lstat()
+            yield at / part, found
+            if not stat.S_ISLNK(found.st_mode):
+                at /= part
+                continue
+            target = (at / part).readlink()
+        except OSError:
+            return
+        links += 1
+        if links > LINKS_MAX:
+            return
+        at = Path("/") if target.is_absolute() else at
+        left += reversed(target.parts[target.is_absolute() :])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +84,12 @@ class Home:
     def check(self) -> None:
         """Raise AmocError where the directory is there and anybody but this user may write to it.
 
-        A link to it must be this user's too, or root's.
+        Each directory and link that leads to it must be this user's or root's, and writable by no
+        one else (sshd's StrictModes), unless it is sticky: who writes there could put another home
+        in its place.
         """
+        for place, led in _led_through(self.path):
+            self._check_way(place, led)
         try:
             link, found = self.path.lstat(), self.path.stat()
         except OSError:  # there is none yet, or who makes it or looks into it says what is wrong
@@ -71,6 +105,23 @@ class Home:
             raise AmocError(
                 f"others can write to AMOC_HOME {self.path}, and so pose as your master: "
                 f"chmod 700 {self.path}"
+            )
+
+    def _check_way(self, place: Path, found: os.stat_result) -> None:
+        """Raise AmocError where somebody else rules over what leads to the directory."""
+        if place == self.path and not stat.S_ISLNK(found.st_mode):
+            return
+        how = f"and so put another AMOC_HOME {self.path} in its place"
+        if found.st_uid not in {os.geteuid(), 0}:
+            raise AmocError(
+                f"{place} belongs to {owner_name(found.st_uid)}, who can change it {how}: "
+                "set AMOC_HOME to a directory below none of theirs"
+            )
+        ours_to_write = stat.S_ISLNK(found.st_mode) or found.st_mode & stat.S_ISVTX
+        if not ours_to_write and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise AmocError(
+                f"others can write to {place}, {how}: chmod go-w {place}, or set AMOC_HOME to a "
+                "directory elsewhere"
             )
 
     def make(self) -> Self:

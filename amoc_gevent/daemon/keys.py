@@ -18,6 +18,7 @@ THIS_MACHINE = "this machine"
 """The name under which a home's own key is allowed: its own node may join its own master."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+WITH_PORT = re.compile(r"(\[.*\]|[^:]*):\d*")
 _Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 KEY_CHARACTERS = 40
 
@@ -120,17 +121,18 @@ def check_master(home: Home, host: str, *, insecure: bool) -> None:
 
 def check_node(home: Home, host: str, *, insecure: bool) -> None:
     """Raise UsageError where a node would run whatever the code somebody at `host` sends it."""
+    if WITH_PORT.fullmatch(host) or "/" in host:
+        raise UsageError(f"--master {host}: HOST without port; use --port and --reports-port")
     own, master = own_keypair(home), master_key(home)
     # With keys a name need not be known yet: it may be so once the network is there.
     if insecure or (own is not None and master is not None):
         return
-    here = is_loopback(host)
-    if here and own is not None:  # it trusts its own home's master, which has the same pair
-        return
-    missing = "`amoc keys trust-master KEY` with the master's public key"
-    if own is None:
-        missing = "`amoc keys make` here and `amoc keys allow` on the master"
-    if here:
+    steps = [] if own is not None else ["`amoc keys make` here", "`amoc keys allow` on the master"]
+    if master is None:
+        steps.append("`amoc keys trust-master KEY` here with the master's public key")
+    *before, last = steps
+    missing = f"{', '.join(before)} and {last}" if before else last
+    if is_loopback(host):
         missing = f"leave out --master to join the master of this home; or {missing}"
     raise UsageError(
         f"--master {host} without keys runs what anyone in its place sends: "

@@ -49,6 +49,17 @@ class PidFile:
             return False
         return os.path.samestat(os.fstat(self._descriptor), found)
 
+    @property
+    def lost(self) -> bool:
+        """Whether the path certainly names this claim no more: not where it cannot be looked at."""
+        try:
+            found = self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+        return not os.path.samestat(os.fstat(self._descriptor), found)
+
 
 def _claimed(path: Path, what: str) -> int:
     """Return a descriptor of `path`, locked; the file that the path names now, not a former one."""

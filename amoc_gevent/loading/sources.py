@@ -2,7 +2,10 @@
 
 import ast
 import hashlib
+import logging
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,7 +18,11 @@ from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.loading.places import resolved, shown
 from amoc_gevent.loading.requirements import FILE
 
+log = logging.getLogger(__name__)
+
 TOTAL_MAX = 16 << 20
+MAIN_MAX = 1 << 16
+"""More than a path is long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +46,32 @@ def pack(scenario: Path) -> tuple[str, bytes]:
         _gather(scenario.parent if packaged else scenario, root, paths)
         if (root / FILE).is_file():
             paths.add(root / FILE)
+        _check_size(paths)
         files = {str(p.relative_to(root)): p.read_bytes() for p in sorted(paths)}
     except OSError as error:
         raise UsageError(f"{shown(scenario)} cannot be read: {error.strerror}") from error
-    size = sum(map(len, files.values()))
-    if size > TOTAL_MAX:
+    except _TooLargeError as error:
         raise UsageError(
-            f"{shown(scenario)} and what it imports are {size:,} bytes; {TOTAL_MAX:,} at most can "
-            "be sent to nodes: keep data elsewhere"
-        )
+            f"{shown(scenario)} and what it imports are {error.size:,} bytes or more; "
+            f"{TOTAL_MAX:,} at most can be sent to nodes: keep data elsewhere"
+        ) from error
     data = codec.encode(Sources(str(scenario.relative_to(root)), files))
     return hashlib.sha256(data).hexdigest(), data
+
+
+class _TooLargeError(AmocError):
+    """Files of `size` bytes together are more than can be sent."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"{size:,} bytes")
+        self.size = size
+
+
+def _check_size(paths: set[Path]) -> None:
+    """Raise _TooLargeError for files that are too large to be read, as a sparse one may be."""
+    size = sum(path.stat().st_size for path in paths)
+    if size > TOTAL_MAX:
+        raise _TooLargeError(size)
 
 
 def _gather(at: Path, root: Path, found: set[Path]) -> None:
@@ -57,6 +79,7 @@ def _gather(at: Path, root: Path, found: set[Path]) -> None:
     new = {at} if at.is_file() else {*_files_below(at)}
     new -= found
     found |= new
+    _check_size(found)
     for path in new:
         if path.suffix == ".py":
             for name in _imported(path):
@@ -115,11 +138,27 @@ class Shelf:
         return None
 
     def _copy(self, sha: str) -> Path | None:
+        """Return where the scenario's file is in a copy that is ours and what `sha` names."""
         place = self._directory / sha
         try:
-            return place / (place / ".main").read_text()
-        except OSError:
+            if not (_is_ours(self._directory) and _is_ours(place)):
+                return None
+            # Python takes compiled modules for what they were made of, whoever made them.
+            for made in place.rglob("__pycache__"):
+                shutil.rmtree(made)
+            main = (place / ".main").read_text()
+            paths = sorted(path for path in place.rglob("*") if not path.is_dir())
+            if sum(path.lstat().st_size for path in paths) > TOTAL_MAX + MAIN_MAX:
+                return None
+            files = {
+                str(path.relative_to(place)): path.read_bytes()
+                for path in paths
+                if path != place / ".main"
+            }
+            data = codec.encode(Sources(main, files))
+        except (OSError, ValueError):
             return None
+        return place / main if hashlib.sha256(data).hexdigest() == sha else None
 
     def put(self, sha: str, data: bytes) -> None:
         """Write what came from the master.
@@ -144,9 +183,19 @@ class Shelf:
                 made.rename(self._directory / sha)
             except OSError:
                 if self._copy(sha) is None:  # else another node of this home was faster
-                    raise
+                    log.warning("%s was not what its name says: replaced", self._directory / sha)
+                    shutil.rmtree(self._directory / sha, ignore_errors=True)
+                    made.rename(self._directory / sha)
+            self._known[sha] = self._directory / sha / _safe(sources.main)
         finally:
             shutil.rmtree(made, ignore_errors=True)
+
+
+def _is_ours(directory: Path) -> bool:
+    """Whether a directory, no link to one, is this user's and writable by nobody else."""
+    found = directory.lstat()
+    writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not writable
 
 
 def _safe(name: str) -> PurePosixPath:

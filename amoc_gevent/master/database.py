@@ -8,7 +8,7 @@ import logging
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -36,6 +36,10 @@ class StoreError(AmocError):
     """The run store cannot be opened or read."""
 
 
+class NotOursError(StoreError):
+    """The directory of the run store is no longer this process's."""
+
+
 def code_of(error: BaseException) -> int:
     """Return SQLite's primary result code of an error, 0 where it has none."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -43,6 +47,8 @@ def code_of(error: BaseException) -> int:
 
 def advice(error: BaseException) -> str:
     """Return what an operator can do about an error of the store."""
+    if isinstance(error, NotOursError):
+        return "this master ends"
     if isinstance(error, PermissionError):
         return "make it writable"
     if isinstance(error, FileNotFoundError):
@@ -55,11 +61,13 @@ def advice(error: BaseException) -> str:
 class Database:
     """The database at `path` with the tables of `schema`. StoreError where it cannot be opened.
 
-    `generation` counts how often it was opened: what is there need not be what was written.
+    `generation` counts how often it was opened: what is there need not be what was written. It is
+    written only while it is `ours`.
     """
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path, schema: str, ours: Callable[[], bool]) -> None:
         self.path = path
+        self._ours = ours
         self._schema = schema
         self.generation = 0
         self._open()
@@ -117,8 +125,10 @@ class Database:
         """Open the file that the path names now, where that is another one.
 
         One that was removed is made again, with all that it had. Raises sqlite3.Error, OSError or
-        StoreError where that cannot be done, or where the file is damaged.
+        StoreError where that cannot be done, or where the file is damaged or not ours.
         """
+        if not self._ours():
+            raise NotOursError("its home was removed, moved or made anew")
         now = self._identities()
         if now == self._files:
             self._look_at_size()

@@ -12,6 +12,7 @@ from gevent.event import Event as Flag
 from gevent.lock import BoundedSemaphore
 
 from amoc_gevent import clock
+from amoc_gevent.bus.addresses import SocketWatch
 from amoc_gevent.bus.sockets import Keys, Publisher, Puller
 from amoc_gevent.bus.topics import code_topic
 from amoc_gevent.core.durable import Durable
@@ -73,7 +74,7 @@ class Master:
 
     `plans` and `reports` are addresses to listen at; with `keys` they are encrypted. `local` are
     two more, ipc ones, which never are. A node that is silent for `lease` seconds loses its users.
-    With `store`, a run outlives this process.
+    With `store`, a run outlives this process. `ours` says whether its home still is.
     """
 
     def __init__(
@@ -85,9 +86,11 @@ class Master:
         store: Store | None = None,
         keys: Keys | None = None,
         local: tuple[str, str] = ("", ""),
+        ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self._publisher = Publisher(plans, keys, local[0])
         self._puller = Puller(reports, keys, REST_S, local[1])
+        self._watch = SocketWatch(self._publisher, self._puller, ours=ours)
         self._store = store
         known = store.nodes(clock.monotonic()) if store is not None else ()
         self._registry = NodeRegistry(lease, known=known, stored=store is not None)
@@ -209,6 +212,7 @@ class Master:
             gevent.sleep(TICK_S)
 
     def _do_what_is_due(self) -> None:
+        self._watch.look()
         self._reception.look()
         self._state.advance()
         now = clock.monotonic()

@@ -6,7 +6,7 @@ each time, so a power failure may cost the last moments.
 
 import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +48,7 @@ class Store:
 
     What writes raises sqlite3.Error, OSError or StoreError where it cannot, and then wrote nothing.
     `look` returns a generation that counts the files: a new one need not have what was written.
+    Nothing is written any more once it is not `ours`.
 
     `local` are the runs of other processes than a master: each is that of a process which claims it
     until its end. A master never goes on with one of them.
@@ -56,9 +57,9 @@ class Store:
     required = True
     """Whether a run that cannot be stored is refused."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, ours: Callable[[], bool] = lambda: True) -> None:
         self._claims = Claims(path.with_suffix(".lock"))
-        self._database = Database(path, SCHEMA)
+        self._database = Database(path, SCHEMA, ours)
 
     @property
     def path(self) -> Path:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import gevent
 
 from amoc_gevent import clock
+from amoc_gevent.bus.addresses import SocketWatch
 from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.bus.sockets import Keys, Listener, Publisher, Puller, Pusher
 from amoc_gevent.bus.topics import BEAT, CODE, PLAN, ack_topic, code_topic
@@ -67,7 +68,8 @@ class Node:
     """Runs `workers` worker processes for each run of the master.
 
     `place` tells this node from every other one of its name; sources of scenarios that are not
-    here are kept in `shelf`. `on_output` gets each line that a worker writes.
+    here are kept in `shelf`. `on_output` gets each line that a worker writes. `ours` says whether
+    its home still is.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Node:
         *,
         place: str = "",
         shelf: Path | None = None,
+        ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = name
         self._place = place
@@ -91,6 +94,8 @@ class Node:
         worker_reports = sockets.endpoint(f"{name}.reports")
         self._orders = Publisher(orders)
         self._worker_reports = Puller(worker_reports)
+        self._sockets = (self._listener, self._reports, self._orders, self._worker_reports)
+        self._watch = SocketWatch(*self._sockets, ours=ours)
         self._shelf = Shelf(shelf or sockets.path / "sources")
         self._outbox = Outbox(self._reports.push)
         launcher = Launcher(orders, worker_reports, on_output)
@@ -112,7 +117,7 @@ class Node:
         """Kill what still runs and close the sockets."""
         gevent.killall(self._loops)
         self._supervisor.close()
-        for socket in (self._listener, self._reports, self._orders, self._worker_reports):
+        for socket in self._sockets:
             socket.close()
 
     def leave(self, patience: float) -> None:
@@ -401,6 +406,7 @@ class Node:
     def _do_what_is_due(self) -> None:
         now = clock.monotonic()
         self._lease.look(now)
+        self._watch.look()
         if now - self._reported >= self._pause:
             self._reported = now
             self._pause = REPORT_S if self._lease.was_granted else min(REPORT_S, 2 * self._pause)

@@ -1,12 +1,17 @@
 """Sockets between the processes."""
 
+import logging
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from socket import AF_UNIX, socket
 
 import gevent
 import pytest
 
+from amoc_gevent.bus import addresses
 from amoc_gevent.bus import sockets as bus
+from amoc_gevent.bus.addresses import SocketWatch
 from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.bus.sockets import Puller, Pusher, Subscriber
 from amoc_gevent.errors import AmocError
@@ -35,7 +40,7 @@ def test_no_socket_is_in_a_directory_that_others_could_reach(
         directory.symlink_to(tmp_path / "own")
     elif fault == "no directory":
         directory.touch()
-    with pytest.raises(AmocError, match=r"/sockets.*: .*(of mode 0710; remove it|irectory)$"):
+    with pytest.raises(AmocError, match=r"/sockets.*: .*(of mode 0710; chmod 700 /.*|irectory)$"):
         SOCKETS[kind](f"ipc://{directory}/plans")
 
 
@@ -55,6 +60,86 @@ def test_a_socket_stays_in_its_directory_whatever_becomes_of_the_path(tmp_path: 
     assert not false._socket.poll(0)
     for one in (pusher, false, true):
         one.close()
+
+
+def remove_the_directory(directory: Path) -> None:
+    shutil.rmtree(directory)
+
+
+def remove_the_files(directory: Path) -> None:
+    for path in directory.iterdir():
+        path.unlink()
+
+
+def replace_the_directory(directory: Path) -> None:
+    directory.rename(directory.with_name("before"))
+    directory.mkdir(mode=0o700)
+
+
+@pytest.mark.parametrize("fault", [remove_the_directory, remove_the_files, replace_the_directory])
+def test_sockets_whose_files_are_gone_are_open_again_at_both_ends(
+    fault: Callable[[Path], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(addresses, "LOOK_S", 0.0)
+    sockets = tmp_path / "sockets"
+    sockets.mkdir(mode=0o700)
+    reports, plans = f"ipc://{sockets}/reports", f"ipc://{sockets}/plans"
+    pusher, puller, publisher = Pusher(reports), Puller(reports), bus.Publisher(plans)
+    here, there = SocketWatch(puller, publisher), SocketWatch(pusher)
+    fault(sockets)
+    late = [] if not sockets.exists() else [Pusher(reports)]  # of a process that starts now
+
+    def comes() -> bool:
+        for watch in (here, there):
+            watch.look()
+        for one in (pusher, *late):
+            one.push(b"report")
+        return all(puller._socket.poll(100) and puller.pull() for _ in (pusher, *late))
+
+    with caplog.at_level(logging.WARNING):
+        until(comes)
+        here.look()
+    assert sockets.stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in sockets.iterdir()) == ["plans", "reports"]
+    told = [f"sockets in {sockets} were removed or replaced, and are open again"]
+    sides = 1 if fault is remove_the_files else 2
+    assert [record.getMessage() for record in caplog.records] == told * sides
+    for one in (pusher, *late, puller, publisher):
+        one.close()
+    assert list(sockets.iterdir()) == []
+
+
+def test_a_closed_socket_leaves_the_file_of_the_next_one(tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/reports"
+    first, second = Puller(address), Puller(address)
+    first.close()
+    assert (tmp_path / "reports").is_socket()
+    second.close()
+
+
+def test_a_directory_that_is_not_ours_alone_is_told_once_and_used_when_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(addresses, "LOOK_S", 0.0)
+    sockets = tmp_path / "sockets"
+    sockets.mkdir(mode=0o700)
+    puller = Puller(f"ipc://{sockets}/reports")
+    watch = SocketWatch(puller)
+    replace_the_directory(sockets)
+    sockets.chmod(0o755)
+    watch.look()
+    watch.look()
+    assert [one.getMessage().rpartition("; ")[2] for one in caplog.records] == [
+        f"chmod 700 {sockets}"
+    ]
+    assert list(sockets.iterdir()) == []
+    sockets.chmod(0o700)
+    watch.look()
+    assert (sockets / "reports").is_socket()
+    puller.close()
 
 
 def test_what_a_killed_process_has_left_is_no_hindrance(place: Path) -> None:

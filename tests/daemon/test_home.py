@@ -1,5 +1,6 @@
 """A home that others may write to is not used, and what is in a home is its owner's alone."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from amoc_gevent.daemon.home import Home
 from amoc_gevent.daemon.pidfile import PidFile
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.sources import Shelf, pack
+from tests import rights
 
 
 @pytest.fixture
@@ -34,6 +36,50 @@ def test_a_home_that_others_may_write_to_is_not_used(place: Path, others: int) -
         with pytest.raises(AmocError, match=r"^others can write to AMOC_HOME .*: chmod 700 /"):
             use()
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("way", ["directly", "by a link"])
+def test_a_home_below_what_others_may_write_to_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, *, there: bool
+) -> None:
+    open_ = tmp_path / "open"
+    home = open_ / "a/home"
+    home.parent.mkdir(parents=True)
+    if there:
+        home.mkdir(mode=0o700)
+    given = home
+    if way == "by a link":
+        given = tmp_path / "link/home"
+        given.parent.symlink_to("open/a")
+    open_.chmod(0o777)
+    monkeypatch.setenv("AMOC_HOME", str(given))
+    told = rf"^others can write to {open_}, .* in its place: chmod go-w {open_}, or set"
+    for use in (Home.current, Home(given).make):
+        with pytest.raises(AmocError, match=told):
+            use()
+    open_.chmod(0o1777)  # as /tmp is: nobody removes or renames what is another's
+    Home.current().make()
+
+
+def test_a_home_below_a_directory_of_another_user_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rights.OTHER_USER.need()
+    theirs = tmp_path / "theirs"
+    (theirs / "home").mkdir(parents=True, mode=0o700)
+    theirs.chmod(0o1755)
+    os.chown(theirs, 65534, 65534)
+    monkeypatch.setenv("AMOC_HOME", str(theirs / "home"))
+    with pytest.raises(AmocError, match=rf"^{theirs} belongs to user nobody, who can"):
+        Home.current()
+    assert list((theirs / "home").iterdir()) == []
+
+
+def test_links_that_lead_in_a_circle_are_one_line(place: Path) -> None:
+    place.symlink_to(place)
+    with pytest.raises(AmocError):
+        Home.current().make()
 
 
 def test_a_home_that_others_may_look_into_is_used_and_its_files_are_private(place: Path) -> None:

@@ -128,8 +128,11 @@ def test_loopback_needs_keys_and_is_best_left_out(place: Home, host: str) -> Non
     for check in (keys.check_master, keys.check_node):
         check(place, host, insecure=True)
     keys.make(place)
-    for check in (keys.check_master, keys.check_node):
-        check(place, host, insecure=False)
+    keys.check_master(place, host, insecure=False)
+    with pytest.raises(UsageError, match=r"leave out --master .*trust-master KEY.*--insecure"):
+        keys.check_node(place, host, insecure=False)
+    keys.trust_master(place, ONE)
+    keys.check_node(place, host, insecure=False)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "fe80::1%lo"])
@@ -162,3 +165,35 @@ def test_with_keys_a_name_need_not_be_known_yet(place: Home) -> None:
     keys.make(place)
     keys.trust_master(place, ONE)
     keys.check_node(place, "no.such.host.invalid", insecure=False)
+
+
+MAKE, ALLOW, TRUST = "`amoc keys make` here", "`amoc keys allow` on", "`amoc keys trust-master KEY`"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "192.0.2.1"])
+@pytest.mark.parametrize(
+    ("own", "trusts", "steps"),
+    [
+        (False, False, {MAKE, ALLOW, TRUST}),
+        (False, True, {MAKE, ALLOW}),
+        (True, False, {TRUST}),
+    ],
+)
+def test_a_node_is_told_each_step_that_its_keys_lack(
+    place: Home, host: str, steps: set[str], *, own: bool, trusts: bool
+) -> None:
+    if own:
+        keys.make(place)
+    if trusts:
+        keys.trust_master(place, ONE)
+    with pytest.raises(UsageError) as caught:
+        keys.check_node(place, host, insecure=False)
+    assert {step for step in (MAKE, ALLOW, TRUST) if step in str(caught.value)} == steps
+    keys.check_node(place, host, insecure=True)
+
+
+@pytest.mark.parametrize("host", ["one:5710", "10.0.0.1:5710", "[::1]:5710", "tcp://one", "one:"])
+@pytest.mark.parametrize("insecure", [False, True])
+def test_a_port_in_the_masters_host_is_refused(place: Home, host: str, *, insecure: bool) -> None:
+    with pytest.raises(UsageError, match="HOST without port; use --port"):
+        keys.check_node(place, host, insecure=insecure)

@@ -85,6 +85,7 @@ def test_who_lost_its_file_leaves_that_of_the_next_one(path: Path) -> None:
     first = PidFile(path, "master")
     path.unlink()
     second = PidFile(path, "master")
+    assert (first.lost, second.lost) == (True, False)
     first.release()
     assert holder(path) == os.getpid()
     second.release()

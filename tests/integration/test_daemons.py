@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -12,7 +13,7 @@ import pytest
 from gevent import subprocess
 
 from amoc_gevent.control.background import end
-from amoc_gevent.daemon.home import Kind
+from amoc_gevent.daemon.home import KINDS, Kind
 from amoc_gevent.errors import AmocError
 from tests.integration.conftest import Amoc
 from tests.integration.homes import TCP, Daemons, daemons_of
@@ -43,6 +44,21 @@ def test_a_master_answers_when_its_start_returns(daemons: Daemons) -> None:
     assert daemons.home.path.stat().st_mode & 0o777 == 0o700
     assert daemons.home.socket("master").stat().st_mode & 0o777 == 0o600
     assert os.getsid(told["pid"]) != os.getsid(0)
+
+
+def test_workers_need_nothing_that_goes_when_a_user_logs_out(
+    daemons: Daemons, amoc: Amoc, tmp_path: Path
+) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    daemons.master()
+    daemons.good("node", "--workers", 1, "--name", "one", env={"XDG_RUNTIME_DIR": str(runtime)})
+    assert list(runtime.iterdir()) == list(amoc.sockets.iterdir()) == []
+    shutil.rmtree(runtime)
+    daemons.good("do", amoc.scenario(SCENARIO), 1, 2, "--repeat-num", 1)
+    wait_for(lambda: daemons.json("status")["status"] == "finished", 20, "the end of the run")
+    daemons.good("shutdown")
+    assert list(daemons.home.sockets.iterdir()) == []
 
 
 def test_a_home_may_be_deeper_than_a_sockets_address_is_long(amoc: Amoc) -> None:
@@ -86,6 +102,85 @@ def test_a_node_of_another_machine_waits_for_a_master_that_does_not_answer(
     assert said.endswith(": waiting for master 127.0.0.1\n")
     assert daemons.log("node").count("--insecure") == 1
     assert "waiting for master 127.0.0.1" in daemons.good("status")
+
+
+@pytest.mark.parametrize("what", ["the directory", "its files"])
+def test_master_and_node_find_each_other_when_their_sockets_were_removed(
+    daemons: Daemons, what: str
+) -> None:
+    daemons.master()
+    daemons.node()
+    sockets = daemons.home.sockets
+    if what == "the directory":
+        shutil.rmtree(sockets)
+    else:
+        for path in sockets.iterdir():
+            path.unlink()
+    line = f"sockets in {sockets} were removed or replaced, and are open again"
+    wait_for(lambda: line in daemons.log(), 20, "the master's sockets")
+    daemons.good("shutdown", "node")
+    assert daemons.node().endswith(": joined the master of this home\n")
+    assert daemons.log().count(line) == 1
+
+
+def test_a_node_joins_the_next_master_when_their_sockets_were_removed(daemons: Daemons) -> None:
+    daemons.master()
+    daemons.node()
+    daemons.kill(signal.SIGKILL)
+    shutil.rmtree(daemons.home.sockets)
+    wait_for(lambda: daemons.pid() is None, what="the end of the master")
+    (daemons.home.path / "runs.db").unlink()  # the next one knows no node
+    daemons.master()
+    wait_for(lambda: daemons.json("nodes")["nodes"], 20, "the node to join")
+    assert "were removed or replaced" in daemons.log("node")
+
+
+@pytest.mark.parametrize("how", ["moved away", "removed"])
+def test_daemons_whose_home_is_gone_end_by_themselves(
+    daemons: Daemons, amoc: Amoc, tmp_path: Path, how: str
+) -> None:
+    daemons.master()
+    daemons.node()
+    home, before = daemons.home.path, tmp_path / "before"
+    home.rename(before)
+    if how == "removed":
+        shutil.rmtree(before)
+    wait_for(lambda: not amoc.processes(), 20, "the end of master and node")
+    assert not home.exists()
+    if how == "moved away":
+        for kind in KINDS:
+            told = f"ends: {home}/{kind}.pid is no longer its own"
+            assert (before / f"log/{kind}.log").read_text().count(told) == 1
+        assert (before / "master.sock").is_socket()
+
+
+def test_a_home_made_anew_is_the_next_masters_alone(
+    daemons: Daemons, amoc: Amoc, tmp_path: Path
+) -> None:
+    daemons.master()
+    daemons.node()
+    path = amoc.scenario(SCENARIO)
+    daemons.good("do", path, 1, 10)
+    old = {daemons.pid(kind) for kind in KINDS}
+    home = daemons.home.path
+    home.rename(tmp_path / "before")
+    daemons.master()
+    wait_for(lambda: not old & {one.pid for one in amoc.processes()}, 20, "the end of the others")
+    for kind in KINDS:  # in the log of the home that was there when it was noticed
+        logs = [place / f"log/{kind}.log" for place in (home, tmp_path / "before")]
+        said = "".join(log.read_text() for log in logs if log.exists())
+        assert said.count(f"ends: {home}/{kind}.pid is no longer its own") == 1
+    assert daemons.json("runs")["runs"] == []
+    daemons.node()
+    daemons.good("do", path, 1, 2, "--repeat-num", 1)
+    wait_for(lambda: daemons.json("status")["status"] == "finished", 20, "the end of the run")
+    assert [run["operations"] for run in daemons.json("runs")["runs"]] == [2]
+    assert {path.name for path in daemons.home.sockets.iterdir()} == {
+        "plans",
+        "reports",
+        "one.orders",
+        "one.reports",
+    }
 
 
 def test_a_command_to_a_node_is_sent_to_its_master(daemons: Daemons) -> None:

@@ -61,6 +61,7 @@ def test_machines_that_know_each_other_share_a_run(master: Daemons, other: Daemo
 
 
 def test_a_homes_own_node_joins_its_own_master(master: Daemons) -> None:
+    master.good("keys", "trust-master", master.key)
     master.master(*TCP)
     assert master.node(*master.where()).endswith(": joined master 127.0.0.1\n")
 

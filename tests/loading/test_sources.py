@@ -1,5 +1,6 @@
 """Sources of a scenario: which files travel, and that they are what they are said to be."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,61 @@ def test_the_original_is_taken_only_where_it_is_the_same(scenarios: Path, tmp_pa
     assert Shelf(tmp_path / "shelf").find(str(scenarios / "shop.py"), sha) is None
 
 
+def change_a_file(copy: Path) -> None:
+    (copy / "prices.py").write_text("raise SystemExit")
+
+
+def add_a_file(copy: Path) -> None:
+    (copy / "json.py").write_text("raise SystemExit")
+
+
+def name_another_main(copy: Path) -> None:
+    (copy / ".main").write_text("/etc/passwd")
+
+
+def let_others_write(copy: Path) -> None:
+    copy.chmod(0o777)
+
+
+def link_it(copy: Path) -> None:
+    copy.rename(copy.with_name("elsewhere"))
+    copy.symlink_to("elsewhere")
+
+
+FAULTS = [change_a_file, add_a_file, name_another_main, let_others_write]
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, link_it])
+def test_a_copy_that_is_not_what_its_name_says_is_not_used(
+    scenarios: Path, tmp_path: Path, fault: Callable[[Path], None]
+) -> None:
+    sha, data = pack(scenarios / "shop.py")
+    Shelf(tmp_path / "shelf").put(sha, data)
+    fault(tmp_path / "shelf" / sha)
+    assert Shelf(tmp_path / "shelf").find("/not/here/shop.py", sha) is None
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_spoiled_copy_is_replaced(
+    scenarios: Path, tmp_path: Path, fault: Callable[[Path], None]
+) -> None:
+    sha, data = pack(scenarios / "shop.py")
+    Shelf(tmp_path / "shelf").put(sha, data)
+    fault(tmp_path / "shelf" / sha)
+    Shelf(tmp_path / "shelf").put(sha, data)
+    assert Shelf(tmp_path / "shelf").find("/not/here/shop.py", sha) is not None
+
+
+def test_what_was_compiled_beside_a_copy_is_not_used(scenarios: Path, tmp_path: Path) -> None:
+    sha, data = pack(scenarios / "shop.py")
+    Shelf(tmp_path / "shelf").put(sha, data)
+    compiled = tmp_path / "shelf" / sha / "rates/__pycache__"
+    compiled.mkdir()
+    (compiled / "__init__.cpython-311.pyc").write_bytes(b"other code")
+    assert Shelf(tmp_path / "shelf").find("/not/here/shop.py", sha) is not None
+    assert not compiled.exists()
+
+
 @pytest.mark.parametrize("name", ["/etc/passwd", "../out.py", "a/../../out.py", ""])
 def test_no_path_leads_out_of_the_shelf(tmp_path: Path, name: str) -> None:
     data = codec.encode(Sources("x.py", {"x.py": b"", name: b"bad"}))
@@ -102,8 +158,16 @@ def test_sources_that_are_too_large_are_refused_by_size(
     scenarios: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "TOTAL_MAX", 100)
-    with pytest.raises(UsageError, match=r"are \d+ bytes; 100 at most"):
+    with pytest.raises(UsageError, match=r"are \d+ bytes or more; 100 at most"):
         pack(scenarios / "shop.py")
+
+
+@pytest.mark.parametrize("name", ["shop.py", "rates/table.csv", "rates/huge.py"])
+def test_a_file_that_no_memory_holds_is_refused_unread(scenarios: Path, name: str) -> None:
+    with (scenarios / name).open("ab") as file:
+        file.truncate(1 << 42)  # a sparse one: it takes no room on the disk
+    with pytest.raises(UsageError, match=r"are 4,398,[\d,]+ bytes or more; 16,777,216 at most"):
+        pack(scenarios / ("rates/__init__.py" if "/" in name else name))
 
 
 def test_what_cannot_be_parsed_travels_and_is_judged_by_the_loader(scenarios: Path) -> None:

@@ -525,3 +525,20 @@ def test_a_run_whose_stop_was_not_stored_does_not_start_again(stage: Stage) -> N
     told = Event(clock.wall(), "stopped-before", "node a was told before that it stops")
     stage.nodes[0].obeys = True
     until(lambda: stage.nodes[0].say("stopped", events=(told,)) or stage.run.status == "finished")
+
+
+def test_a_store_in_a_home_that_is_not_ours_is_not_written(tmp_path: Path) -> None:
+    """Not for a moment: another master may have made the file that is there now."""
+    mine = [True]
+    with Store(tmp_path / "runs.db", lambda: mine[0]) as store:
+        stage = Stage(tmp_path, store=store)
+        try:
+            stage.join("one")
+            (tmp_path / "runs.db").rename(tmp_path / "before.db")
+            mine[0] = False
+            with pytest.raises(AmocError, match=r"moved or made anew; .*; this master ends"):
+                stage.do(1, 2)
+            assert not (tmp_path / "runs.db").exists()
+        finally:
+            stage.close()
+    assert not (tmp_path / "runs.db").exists()

@@ -1,7 +1,7 @@
 """`amoc master`: the daemon that holds the plan, and whom all commands go to."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -132,7 +132,7 @@ def _serve(
 
     with (
         Daemon(home, "master", log_file) as daemon,
-        compose(home, asked) as composed,
+        compose(home, asked, daemon.holds) as composed,
         closing(run_feed(composed, {"log": RunLog(), **outputs}, log.warning)) as feed,
     ):
         raise_descriptor_limit()
@@ -158,8 +158,11 @@ def _serve(
 
 
 @contextmanager
-def compose(home: Home, asked: MasterOptions) -> Iterator["Master"]:
-    """Have a master of `home` until the end of the block. AmocError where it cannot listen."""
+def compose(home: Home, asked: MasterOptions, ours: Callable[[], bool]) -> Iterator["Master"]:
+    """Have a master of `home` until the end of the block, which changes it only while it is `ours`.
+
+    Raises AmocError where it cannot listen.
+    """
     from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
     from amoc_gevent.bus.zap import ZapAuthenticator  # noqa: PLC0415
     from amoc_gevent.master.master import Master  # noqa: PLC0415
@@ -176,7 +179,7 @@ def compose(home: Home, asked: MasterOptions) -> Iterator["Master"]:
         if pair is not None:
             authenticator = ZapAuthenticator(lambda: keys.allowed(home))
             stack.callback(authenticator.close)
-        store = stack.enter_context(Store(home.runs))
+        store = stack.enter_context(Store(home.runs, ours))
         found = Master(
             plans,
             reports,
@@ -184,6 +187,7 @@ def compose(home: Home, asked: MasterOptions) -> Iterator["Master"]:
             store=store,
             keys=Keys(*pair) if pair is not None else None,
             local=here if asked.bind is not None else ("", ""),
+            ours=ours,
         )
         stack.callback(found.close)
         yield found

@@ -5,7 +5,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -136,7 +136,7 @@ def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path 
         raise_descriptor_limit()
         if where.insecure:
             log.warning("%s", where.warning())
-        with compose(home, name, workers, where) as composed:
+        with compose(home, name, workers, where, daemon.holds) as composed:
 
             def no_command(_command: "Command") -> object:
                 raise AmocError(f"this is node {name}: commands go to {where.name}")
@@ -157,8 +157,13 @@ def _has_joined(status: Answer) -> bool:
 
 
 @contextmanager
-def compose(home: Home, name: str, workers: int, where: Where) -> Iterator["Node"]:
-    """Have a node of `home`, which joins the master at `where`, until the end of the block."""
+def compose(
+    home: Home, name: str, workers: int, where: Where, ours: Callable[[], bool]
+) -> Iterator["Node"]:
+    """Have a node of `home`, which joins the master at `where`, until the end of the block.
+
+    It changes the home only while it is `ours`.
+    """
     from amoc_gevent.bus.directory import SocketDirectory  # noqa: PLC0415  # the daemon's alone
     from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
     from amoc_gevent.node.node import MasterAddress, Node  # noqa: PLC0415
@@ -169,20 +174,18 @@ def compose(home: Home, name: str, workers: int, where: Where) -> Iterator["Node
         host = f"[{where.host}]" if ":" in where.host else where.host
         plans, reports = (f"tcp://{host}:{port}" for port in (where.port, where.reports_port))
         pair = None if where.insecure else keys.own_keypair(home)
-    # Where both are of one home they have one pair of keys, and need name no other.
-    server = keys.master_key(home) or (pair[0] if pair is not None else b"")
+    server = keys.master_key(home) or b""
     held = Keys(*pair, server) if pair is not None else None
     with ExitStack() as stack:
-        sockets = SocketDirectory()
-        stack.callback(sockets.close)
         found = Node(
             name,
             workers,
             MasterAddress(plans, reports, held),
-            sockets,
+            SocketDirectory(home.sockets),
             lambda line: worker_log.info("worker: %s", line),
             place=f"{socket.gethostname()}:{home.path}",
             shelf=home.path / "sources",
+            ours=ours,
         )
         stack.callback(found.close)
         yield found
