@@ -62,6 +62,7 @@ def test_a_home_below_what_others_may_write_to_is_not_used(
     Home.current().make()
 
 
+@pytest.mark.processes
 def test_a_home_below_a_directory_of_another_user_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
