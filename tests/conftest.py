@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from gevent import subprocess
+from hypothesis import settings
 
 from amoc_gevent.demo.http import DemoServer
 from tests import quick
@@ -17,6 +18,10 @@ from tests.quick import pytest_runtest_call  # noqa: F401  # a hook: it guards q
 from tests.rights import pytest_sessionfinish  # noqa: F401  # a hook: the last line
 from tests.servers import ROOT, Authority, Demo, Httpbin, MissingServerError, Nginx
 from tests.xmpp_servers import Ejabberd, Prosody, XmppServer
+
+# A busy machine is slow: no example fails for the time that it took.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell starts what it runs in the background; the commands that are tested would inherit
