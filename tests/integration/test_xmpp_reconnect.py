@@ -9,7 +9,7 @@ def test_users_that_lose_their_connection_lose_no_message(
 ) -> None:
     users = xmpp_server.take(40)
     summary = amoc.load(
-        "xmpp_reconnect", users[0], users[-1], "--user-rate", "80/s", "--duration", "5s",
+        "xmpp_reconnect", users[0], users[-1], "--user-rate", "80/s", "--duration", "10s",
         "--workers", 2, "--stop-timeout", "15s",
         *("--set", f"port={xmpp_server.port}", "--set", f"verify={xmpp_server.ca}"),
         *("--set", "interval=100ms", "--set", "every=1500ms", "--set", "away=100ms"),
