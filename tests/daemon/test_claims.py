@@ -32,6 +32,7 @@ def test_a_claim_is_of_one_run_and_ends_when_it_is_released(tmp_path: Path) -> N
     another.release()
 
 
+@pytest.mark.processes
 def test_a_claim_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "runs.lock"
     program = (

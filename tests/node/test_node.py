@@ -341,6 +341,7 @@ def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
     assert counted == 0  # nobody who was cut has ended a round
 
 
+@pytest.mark.processes
 def test_a_worker_that_is_killed_after_the_lease_is_told_of(stage: Stage, tmp_path: Path) -> None:
     path = tmp_path / "scenario.py"
     path.write_text(SCENARIO)
@@ -363,6 +364,7 @@ def test_a_worker_that_is_killed_after_the_lease_is_told_of(stage: Stage, tmp_pa
     assert "what it had not reported is lost" in told()[0]
 
 
+@pytest.mark.processes
 def test_who_ended_in_reports_that_were_dropped_is_told_of_again(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -473,6 +475,7 @@ def start(user_id):
 """
 
 
+@pytest.mark.processes
 def test_the_manifest_goes_with_the_first_report_as_ready_and_once(
     stage: Stage, tmp_path: Path
 ) -> None:
@@ -497,6 +500,7 @@ def test_the_manifest_goes_with_the_first_report_as_ready_and_once(
     assert [(one.name, one.default) for one in manifest.settings] == [("who", "first")]
 
 
+@pytest.mark.processes
 def test_a_manifest_that_was_dropped_is_sent_again(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -515,6 +519,7 @@ def test_a_manifest_that_was_dropped_is_sent_again(
     until_told(lead, lambda: any(r.manifest for r in master.reports if r.sequence > last))
 
 
+@pytest.mark.processes
 def test_a_worker_started_again_that_declares_something_else_fails_the_run_in_a_line(
     stage: Stage, tmp_path: Path
 ) -> None:
@@ -551,6 +556,7 @@ def test_a_worker_started_again_that_declares_something_else_fails_the_run_in_a_
     assert master.newest.failure is None
 
 
+@pytest.mark.processes
 def test_a_scenario_that_declares_too_much_fails_in_a_line(stage: Stage, tmp_path: Path) -> None:
     path = tmp_path / "scenario.py"
     many = "for n in range(1001):\n    settings.declare(f'n{n}', 1, 'a number')\n"
