@@ -74,7 +74,8 @@ def _node_status(result: Result) -> str:
     workers = _counted(result["workers"], "worker")
     state = _state(result["state"])
     master = "the master of this home" if result["master"] is None else f"master {result['master']}"
-    return f"node {result['name']}, {workers}: {joined} {master}, {state}"
+    shown = f"node {result['name']}, {workers}: {joined} {master}, {state}"
+    return f"{shown}; {result['refused']}" if result.get("refused") else shown
 
 
 def _users(counts: dict[str, int]) -> str:

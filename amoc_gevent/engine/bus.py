@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gevent
 import zmq as plain
 import zmq.green as zmq
+from zmq.utils.monitor import parse_monitor_message
 
 from amoc_gevent import __version__, clock
 from amoc_gevent.core.messages import MessageError
@@ -53,6 +54,14 @@ MORE = int(plain.SNDMORE)
 
 BURST = 100
 """Reports that are taken in one after the other before something else gets its turn."""
+
+HANDSHAKE_EVENTS = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+Handshake = Literal["done", "other", "refused"]
 
 LOOK_S = 1.0
 """How often a watch looks whether the paths of sockets still lead to them."""
@@ -168,6 +177,10 @@ class _Address:
         with suppress(FileExistsError, FileNotFoundError):
             self._path.parent.mkdir(mode=0o700)
         os.close(open_private(self._path.parent))  # else what there is now is better than nothing
+        self.renew()
+
+    def renew(self) -> None:
+        """Bind or connect anew. Raises AmocError."""
         with suppress(zmq.ZMQError):
             (self._socket.unbind if self._bound else self._socket.disconnect)(self._reached)
         self._open()
@@ -204,6 +217,11 @@ class _Addressed:
     def _connect(self, endpoint: str) -> None:
         """Connect to `endpoint`, now or as soon as somebody listens there. Raises AmocError."""
         self.addresses.append(_Address(self._socket, endpoint, bound=False))
+
+    def connect_again(self) -> None:
+        """Connect anew: ZeroMQ gives up for good where the other end has no keys, or wants some."""
+        for address in self.addresses:
+            address.renew()
 
     def close(self) -> None:
         """Close the socket, and remove its file."""
@@ -338,7 +356,32 @@ class Listener(_Addressed):
         for topic in topics:
             self._socket.subscribe(topic)
         self._socket.ipv6 = True
+        events = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | HANDSHAKE_EVENTS
+        self._monitor: Any = self._socket.get_monitor_socket(events)
+        self._shaking = False
         self._connect(endpoint)
+
+    def handshake(self) -> Handshake:
+        """Wait until a connection's handshake ends; return how.
+
+        `other`: the other end has keys and this one has none, or the other way round. `refused`: it
+        went away or was silent, as one is that does not take the key.
+        """
+        while True:
+            event = parse_monitor_message(self._monitor.recv_multipart())["event"]
+            cut_off = event == zmq.EVENT_DISCONNECTED and self._shaking
+            self._shaking = event == zmq.EVENT_CONNECTED
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                return "done"
+            if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+                return "other"
+            if cut_off or event & HANDSHAKE_EVENTS:
+                return "refused"
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.disable_monitor()
+        super().close()
 
     def receive(self) -> tuple[bytes, list[bytes]]:
         """Wait for the next message; return its topic and its frames. Raises MessageError."""

@@ -34,6 +34,7 @@ from amoc_gevent.core.messages import (
 from amoc_gevent.core.plan import Plan
 from amoc_gevent.core.seconds import OpenSeconds
 from amoc_gevent.engine.bus import (
+    Handshake,
     Keys,
     Listener,
     Publisher,
@@ -57,6 +58,9 @@ TICK_S = 0.1
 REPORT_S = 1.0
 FIRST_REPORT_S = 0.1
 """How soon a node reports again that was not answered yet: at first an answer finds no listener."""
+
+HANDSHAKE_S = 2.0
+"""How long handshakes with the master fail before that is told."""
 
 LEAVE_S = 3.0
 STOOD_STILL_S = 0.5
@@ -121,7 +125,9 @@ class Node:
         self._ended: list[tuple[int, int]] = []
         self._ended_ids = IdSet()
         self._wants = ""
-        self._loops = [gevent.spawn(f) for f in (self._listen, self._collect, self._tick)]
+        self._keyed = keys is not None
+        loops = (self._listen, self._collect, self._tick, self._follow_handshakes)
+        self._loops = [gevent.spawn(loop) for loop in loops]
 
     def close(self) -> None:
         """Kill what still runs and close the sockets."""
@@ -192,6 +198,40 @@ class Node:
             except Exception as error:  # the boundary around what a message brings about
                 log.exception("a message of the master")
                 self._refuse(f"a message of the master: {error!r}")
+
+    def _follow_handshakes(self) -> None:
+        """Tell why no connection comes about, though somebody is there."""
+        failing_since, told = NEVER, ""
+        while True:
+            how = self._listener.handshake()
+            now = clock.monotonic()
+            if how == "done":
+                if told and self.refused == told:
+                    log.info("connected to the master")
+                    self.refused = ""
+                failing_since, told = NEVER, ""
+                continue
+            failing_since = now if failing_since == NEVER else failing_since
+            if how == "other" or now - failing_since >= HANDSHAKE_S:
+                told = self._mismatch(how)
+                self._refuse(told)
+            if how == "other":
+                gevent.sleep(HANDSHAKE_S)  # the master may be started again in another way
+                self._listener.connect_again()
+                self._reports.connect_again()
+
+    def _mismatch(self, how: Handshake) -> str:
+        """Return what may be wrong where a handshake ends so."""
+        if how == "other" and self._keyed:
+            return "the master has no keys: it was started with --insecure, this node without"
+        if how == "other":
+            return "the master wants keys: this node was started with --insecure, that without"
+        if self._keyed:
+            return (
+                "the master does not answer this node's key: it is not allowed (`amoc keys allow` "
+                "there), or the master has another key than `amoc keys trust-master` named here"
+            )
+        return "what answers in the master's place is no master"
 
     def _refuse(self, why: str) -> None:
         """Say once why the master, or what it says, is of no use."""
