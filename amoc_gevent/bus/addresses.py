@@ -74,6 +74,10 @@ class Address:
         with suppress(FileExistsError, FileNotFoundError):
             self._path.parent.mkdir(mode=0o700)
         os.close(open_private(self._path.parent))  # else what there is now is better than nothing
+        self.renew()
+
+    def renew(self) -> None:
+        """Bind or connect anew. Raises AmocError."""
         with suppress(zmq.ZMQError):
             (self._socket.unbind if self._bound else self._socket.disconnect)(self._reached)
         self._open()
@@ -99,6 +103,11 @@ class Addressed:
     def _connect(self, endpoint: str) -> None:
         """Connect to `endpoint`, now or as soon as somebody listens there. Raises AmocError."""
         self.addresses.append(Address(self._socket, endpoint, bound=False))
+
+    def connect_again(self) -> None:
+        """Connect anew: ZeroMQ gives up for good where the other end has no keys, or wants some."""
+        for address in self.addresses:
+            address.renew()
 
     def close(self) -> None:
         """Close the socket, and remove its file."""

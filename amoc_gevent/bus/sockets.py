@@ -7,11 +7,12 @@ join, listen or pose as the master.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import gevent
 import zmq as plain
 import zmq.green as zmq
+from zmq.utils.monitor import parse_monitor_message
 
 from amoc_gevent import __version__
 from amoc_gevent.bus.addresses import Addressed
@@ -37,6 +38,14 @@ PROBE_S = 1
 NOW = int(plain.NOBLOCK)
 MORE = int(plain.SNDMORE)
 """As numbers: the enumeration's take longer to handle than a frame takes to be sent."""
+
+HANDSHAKE_EVENTS = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+Handshake = Literal["done", "other", "refused"]
 
 BURST = 100
 """Reports that are taken in one after the other before something else gets its turn."""
@@ -159,7 +168,32 @@ class Listener(Addressed):
         for topic in topics:
             self._socket.subscribe(topic)
         self._socket.ipv6 = True
+        events = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | HANDSHAKE_EVENTS
+        self._monitor: Any = self._socket.get_monitor_socket(events)
+        self._shaking = False
         self._connect(endpoint)
+
+    def handshake(self) -> Handshake:
+        """Wait until a connection's handshake ends; return how.
+
+        `other`: the other end has keys and this one has none, or the other way round. `refused`: it
+        went away or was silent, as one is that does not take the key.
+        """
+        while True:
+            event = parse_monitor_message(self._monitor.recv_multipart())["event"]
+            cut_off = event == zmq.EVENT_DISCONNECTED and self._shaking
+            self._shaking = event == zmq.EVENT_CONNECTED
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                return "done"
+            if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+                return "other"
+            if cut_off or event & HANDSHAKE_EVENTS:
+                return "refused"
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.disable_monitor()
+        super().close()
 
     def receive(self) -> tuple[bytes, list[bytes]]:
         """Wait for the next message; return its topic and its frames. Raises MessageError."""

@@ -40,6 +40,7 @@ from amoc_gevent.core.views import NodeStatus, UsersByState
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.sources import Shelf
 from amoc_gevent.node.gathering import Gathering
+from amoc_gevent.node.handshakes import HandshakeWatch
 from amoc_gevent.node.lease import NEVER, NodeLease
 from amoc_gevent.node.outbox import Outbox
 from amoc_gevent.node.process import Launcher, WorkerProcess
@@ -111,7 +112,11 @@ class Node:
         self._reported, self._pause = NEVER, FIRST_REPORT_S
         self._gathering = Gathering()
         self._wants = ""
-        self._loops = [gevent.spawn(f) for f in (self._listen, self._collect, self._tick)]
+        self._handshakes = HandshakeWatch(
+            self._listener, self._reports, keyed=master.keys is not None
+        )
+        loops = (self._listen, self._collect, self._tick, self._follow_handshakes)
+        self._loops = [gevent.spawn(loop) for loop in loops]
 
     def close(self) -> None:
         """Kill what still runs and close the sockets."""
@@ -177,6 +182,15 @@ class Node:
             except Exception as error:  # the boundary around what a message brings about
                 log.exception("a message of the master")
                 self._refuse(f"a message of the master: {error!r}")
+
+    def _follow_handshakes(self) -> None:
+        """Tell why no connection comes about, though somebody is there."""
+        for told, why in self._handshakes.complaints():
+            if why:
+                self._refuse(why)
+            elif self.refused == told:
+                log.info("connected to the master")
+                self.refused = ""
 
     def _refuse(self, why: str) -> None:
         """Say once why the master, or what it says, is of no use."""

@@ -71,6 +71,9 @@ def test_a_stranger_waits_and_is_named_until_it_is_allowed(master: Daemons, othe
     other.good("keys", "trust-master", master.key)
     assert start_node(master, other).endswith(": waiting for master 127.0.0.1\n")
     wait_for(lambda: other.key in master.log(), what="the stranger's key in the log")
+    why = "the master does not answer this node's key"
+    wait_for(lambda: why in other.log("node"), 30, "the node to say why")
+    assert why in other.good("status")
     assert names(master) == []
 
     master.good("keys", "allow", "far", other.key)
@@ -80,6 +83,7 @@ def test_a_stranger_waits_and_is_named_until_it_is_allowed(master: Daemons, othe
 def test_who_has_no_keys_may_not_join(master: Daemons, other: Daemons) -> None:
     master.master(*TCP)
     assert start_node(master, other, "--insecure").endswith(": waiting for master 127.0.0.1\n")
+    wait_for(lambda: "the master wants keys" in other.log("node"), 30, "the node to say why")
     assert names(master) == []
 
 
@@ -88,9 +92,28 @@ def test_a_node_joins_no_master_but_the_one_it_trusts(master: Daemons, other: Da
     other.good("keys", "trust-master", other.key)
     master.master(*TCP)
     assert start_node(master, other).endswith(": waiting for master 127.0.0.1\n")
+    wait_for(lambda: "master has another key" in other.log("node"), 30, "the node to say why")
     assert names(master) == []
 
 
 def test_without_keys_on_both_sides_it_is_insecure(master: Daemons, other: Daemons) -> None:
     master.master(*TCP, "--insecure")
     assert start_node(master, other, "--insecure").endswith(": joined master 127.0.0.1\n")
+
+
+def test_a_node_with_keys_says_that_its_master_has_none(master: Daemons, other: Daemons) -> None:
+    other.good("keys", "trust-master", master.key)
+    master.master(*TCP, "--insecure")
+    assert start_node(master, other).endswith(": waiting for master 127.0.0.1\n")
+    why = "the master has no keys: it was started with --insecure, this node without"
+    wait_for(lambda: why in other.log("node"), 30, "the node to say why")
+    assert why in other.good("status")
+    assert other.log("node").count(why) == 1
+
+    master.good("keys", "allow", "far", other.key)
+    port, reports_port = (end.rpartition(":")[2] for end in master.describe()["endpoints"])
+    master.good("shutdown", "master")
+    ports = ("--port", port, "--reports-port", reports_port)
+    master.master("--bind", "127.0.0.1", *ports)
+    wait_for(lambda: names(master) == ["far"], 30, "the node to join the master that has keys")
+    assert why not in other.good("status")

@@ -92,7 +92,8 @@ def _node_status(answer: NodeStatus) -> str:
     joined = "joined" if answer.joined else "waiting for"
     workers = counted(answer.workers, "worker")
     master = "the master of this home" if answer.master is None else f"master {answer.master}"
-    return f"node {answer.name}, {workers}: {joined} {master}, {_state(answer.state)}"
+    text = f"node {answer.name}, {workers}: {joined} {master}, {_state(answer.state)}"
+    return f"{text}; {answer.refused}" if answer.refused else text
 
 
 def _description(answer: Description) -> str:
