@@ -14,7 +14,7 @@ import sys
 
 import gevent
 
-from amoc_gevent.bus import sockets as bus
+from amoc_gevent.bus import addresses
 from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.control.local import LocalCluster
 from amoc_gevent.core.run.commands import Do
@@ -33,7 +33,7 @@ def main(how: str, *arguments: str) -> None:
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
-    bus.reached = lambda endpoint: endpoint  # an intruder has no scruples about directories
+    addresses.reached = lambda endpoint: endpoint  # an intruder has no scruples about directories
     try:
         {"listen": _listen, "pose": _pose, "answer": _answer}[how](*arguments)
     except (OSError, AmocError) as error:
