@@ -10,7 +10,11 @@ from amoc_gevent.bus.sockets import Handshake, Listener, Pusher
 TOLD_AFTER_S = 2.0
 """How long handshakes fail before that is told, and the pause before the next try."""
 
+SURE_S = 3 * TOLD_AFTER_S
+"""How long a mismatch is believed. The other end may cut off a handshake without naming it."""
+
 WORKS = float("inf")
+NEVER = float("-inf")
 
 
 class HandshakeWatch:
@@ -26,14 +30,18 @@ class HandshakeWatch:
 
         Where one end has keys and the other none, ZeroMQ never tries again. This does.
         """
-        failing_since, told = WORKS, ""
+        failing_since, mismatched, told = WORKS, NEVER, ""
         while True:
             how = self._listener.handshake()
             now = clock.monotonic()
+            if how == "other":
+                mismatched = now
+            elif how == "refused" and now - mismatched < SURE_S:
+                how = "other"
             if how == "done":
                 if told:
                     yield told, ""
-                failing_since, told = WORKS, ""
+                failing_since, mismatched, told = WORKS, NEVER, ""
                 continue
             failing_since = min(failing_since, now)
             if how == "other" or now - failing_since >= TOLD_AFTER_S:

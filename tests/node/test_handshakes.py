@@ -1,0 +1,64 @@
+"""What a node tells of handshakes with its master that fail."""
+
+from collections.abc import Iterator
+from itertools import islice
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from amoc_gevent import clock
+from amoc_gevent.node import handshakes
+from amoc_gevent.node.handshakes import HandshakeWatch, mismatch
+
+NO_KEYS = mismatch("other", keyed=True)
+NOT_ALLOWED = mismatch("refused", keyed=True)
+
+
+class Played:
+    """A socket whose handshakes end as the test says, each at its time."""
+
+    def __init__(self, ends: list[tuple[float, str]], now: SimpleNamespace) -> None:
+        self._ends: Iterator[tuple[float, str]] = iter(ends)
+        self._now = now
+        self.tries = 0
+
+    def handshake(self) -> str:
+        at, how = next(self._ends, (0.0, "over"))
+        if how == "over":
+            raise EOFError
+        self._now.s = at
+        return how
+
+    def connect_again(self) -> None:
+        self.tries += 1
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ([(0, "refused"), (1, "refused")], []),  # it may be starting
+        ([(0, "refused"), (2, "refused"), (3, "done")], [("", NOT_ALLOWED), (NOT_ALLOWED, "")]),
+        ([(0, "other")], [("", NO_KEYS)]),
+        (  # the master cuts a connection off before it says again that it has no keys
+            [(0, "other"), (2, "refused"), (4, "other"), (6, "refused")],
+            [("", NO_KEYS), (NO_KEYS, NO_KEYS), (NO_KEYS, NO_KEYS), (NO_KEYS, NO_KEYS)],
+        ),
+        (
+            [(0, "other"), (9, "refused")],
+            [("", NO_KEYS), (NO_KEYS, NOT_ALLOWED)],
+        ),  # it has some now
+        ([(0, "other"), (1, "done"), (2, "refused")], [("", NO_KEYS), (NO_KEYS, "")]),
+    ],
+)
+def test_what_is_told_of_handshakes(
+    monkeypatch: pytest.MonkeyPatch, ends: list[tuple[float, str]], told: list[tuple[str, str]]
+) -> None:
+    now = SimpleNamespace(s=0.0)
+    monkeypatch.setattr(clock, "monotonic", lambda: now.s)
+    monkeypatch.setattr(handshakes.gevent, "sleep", lambda _seconds: None)
+    sockets: Any = Played(ends, now)
+    complaints = HandshakeWatch(sockets, sockets, keyed=True).complaints()
+    assert [*islice(complaints, len(told))] == told
+    with pytest.raises(EOFError):  # there is no more to tell
+        next(complaints)
