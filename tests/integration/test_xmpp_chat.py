@@ -80,7 +80,7 @@ def test_500_users_over_tls_lose_nothing_on_prosody_and_ejabberd(
         with Amoc(place) as amoc:
             return amoc.load(
                 "xmpp_chat", users[0], users[-1], "--user-rate", "25/s", "--duration", "60s",
-                "--workers", 1, "--set", "interval=2s",
+                "--workers", 1, "--set", "interval=4s",
                 "--set", f"port={server.port}", "--set", f"verify={server.ca}",
                 "--set", "sasl=SCRAM-SHA-1", "--stop-timeout", "60s", "--set", "linger=10s",
                 patience=180,
@@ -92,7 +92,7 @@ def test_500_users_over_tls_lose_nothing_on_prosody_and_ejabberd(
         found = summary["messages"]
         assert sums(found)[2:] == (0, 0), found
         assert found["pairs_uneven"] == found["bounced"] == found["strays"] == 0
-        assert found["sent"] > 500 * 10  # how many it can be in the time is no matter of this test
+        assert found["sent"] > 500 * 5  # how many it can be in the time is no matter of this test
         operations = summary["operations"]
         assert operations["xmpp message delivery"]["count"] == found["sent"]
         for step in ("xmpp connect", "xmpp tls", "xmpp auth", "xmpp bind"):
