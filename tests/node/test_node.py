@@ -287,6 +287,10 @@ def running(master: PlayedMaster) -> int:
     return master.newest.users.running
 
 
+def kinds_of_events(master: PlayedMaster) -> list[str]:
+    return [event.kind for report in master.reports for event in report.events]
+
+
 @pytest.mark.processes
 def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
     stage: Stage, tmp_path: Path
@@ -308,7 +312,7 @@ def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
     until(lambda: not worker.alive, "the end of the worker")
     assert all(report.users.done == 0 for report in master.reports)
     assert master.newest.users == UserCounts()
-    assert any(event.kind == "fenced" for report in master.reports for event in report.events)
+    until(lambda: "fenced" in kinds_of_events(master), "the report of the end")
     assert stage.said.count("worker began") == began
 
     until_told(grant, lambda: running(master) == 5, "the users' return")
@@ -335,8 +339,8 @@ def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
     until(lambda: not worker.alive, "the end of the worker")
     assert worker.process is not None
     assert worker.process.returncode == 0
-    kinds = [event.kind for report in master.reports for event in report.events]
-    assert kinds.count("fenced") == 1
+    until(lambda: kinds_of_events(master).count("fenced") >= 1, "the report of the end")
+    assert kinds_of_events(master).count("fenced") == 1
     counted = sum(s.iterations for report in master.reports for _, s in report.seconds)
     assert counted == 0  # nobody who was cut has ended a round
 
