@@ -2,22 +2,18 @@
 
 import logging
 import os
-import shutil
 import signal
 import sqlite3
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 import click
 import gevent
-from rich.console import Console, ConsoleDimensions
 
-from amoc_gevent import clock
 from amoc_gevent.cli.outputs import output_options
 from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs, run_options
+from amoc_gevent.cli.run_screen import RunScreen
 from amoc_gevent.control.local import LocalCluster, opened_store
 from amoc_gevent.core.durable import DurableOutput
 from amoc_gevent.core.run.commands import Do, Stop
@@ -41,19 +37,9 @@ from amoc_gevent.master.store import Store
 from amoc_gevent.output.feed import RunFeed
 from amoc_gevent.output.kinds import Chosen
 from amoc_gevent.output.summary import check_writable, write
-from amoc_gevent.output.terminal.lines import Lines
-from amoc_gevent.output.terminal.report import print_summary
-from amoc_gevent.output.terminal.table import LiveTable
 from amoc_gevent.worker.health import descriptor_warning, raise_descriptor_limit
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class View(Protocol):
-    """What shows a run while it goes on."""
-
-    def update(self, run: Run, now: float) -> None:
-        """Show the run as it stands at `now`, the master's time."""
 
 
 @click.command(
@@ -120,50 +106,44 @@ def run(
         comment=comment,
     )
     logging.basicConfig(level=log_level("ERROR"), format="amoc: %(message)s")
-    console = _output()
+    screen = RunScreen(quiet=quiet)
     warning = descriptor_warning(last - first + 1, workers, raise_descriptor_limit())
     if warning is not None:
         click.echo(f"amoc: warning: {warning}", err=True)
-    lost = sys.__stdout__ is None  # it was closed before we began
-    quiet = quiet or lost
-    signals = _Signals()
+    done = _run_to_its_end(command, workers, outputs, screen)
+    if done is None:
+        return EXIT_INTERRUPTED
+    code = _conclude(done, screen, summary)
+    return EXIT_FAILED if screen.lost else code
+
+
+def _run_to_its_end(
+    command: Do, workers: int, outputs: Mapping[str, Chosen], screen: RunScreen
+) -> Run | None:
+    """Carry out the run and return it; None if a signal came before it began."""
+    signals = _StopSignals()
     store = opened_store(lambda line: click.echo(f"amoc: {line}", err=True))
-    with LocalCluster(workers, _printer(console), store) as cluster:
+    with LocalCluster(workers, screen.print_line, store) as cluster:
         master = cluster.master
-        if signals.came:
-            return EXIT_INTERRUPTED
+        if signals.count:
+            return None
         master.handle(command)
         signals.stop(master)
-        watched = master.run
-        assert watched is not None  # noqa: S101  # its `do` was just answered
-        deliver = _followed(outputs, cluster.feed, _printer(console))
-        try:
-            _watch(cluster, watched, console, quiet=quiet)
-        except OSError as error:  # the pipe or the terminal was closed: go on as --quiet
-            _mute(error)
-            lost = quiet = True
-            master.ended.wait()
-        for number in STOP_SIGNALS:  # the run is over: nothing may keep it from being reported
-            signal.signal(number, signal.SIG_IGN)
+        run = master.run
+        assert run is not None  # noqa: S101  # its `do` was just answered
+        deliver = _open_outputs(outputs, cluster.feed, screen.print_line)
+        screen.watch(cluster, run)
+        signals.ignore()
         deliver()
-    code = _conclude(watched, console, summary, quiet=quiet)
-    return EXIT_FAILED if lost else code
+    return run
 
 
-def _output() -> Console:
-    """Return standard output; COLUMNS=0 says as little of its size as nonsense does."""
-    console = Console()
-    if not (console.width and console.height):
-        console.size = ConsoleDimensions(*shutil.get_terminal_size())
-    return console
-
-
-def _followed(
+def _open_outputs(
     outputs: Mapping[str, Chosen], feed: RunFeed, say: Callable[[str], None]
 ) -> Callable[[], None]:
-    """Tell the outputs of the run, and return what has them deliver the rest.
+    """Add the outputs to the feed; return a function that closes them after the run.
 
-    `say` prints a line. What a durable output may not have delivered is kept for the next run: in
+    `say` prints a line. Whatever a durable output could not deliver is stored for the next run: in
     Graphite an interval has one point, and two runs can share an interval.
     """
     kept: list[tuple[DurableOutput, Store]] = []
@@ -186,14 +166,6 @@ def _followed(
     return deliver
 
 
-def _mute(error: OSError) -> None:
-    """Write no more to what was closed: a pipe, or with a terminal both outputs."""
-    streams = (sys.stdout,) if isinstance(error, BrokenPipeError) else (sys.stdout, sys.stderr)
-    for stream in streams:
-        if stream is not None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
 def _rate(user_rate: float | None, interarrival: float | None) -> float:
     """Return users a second from whichever of the two options was given."""
     if user_rate is not None and interarrival is not None:
@@ -205,86 +177,56 @@ def _rate(user_rate: float | None, interarrival: float | None) -> float:
     return user_rate if user_rate is not None else Options().user_rate
 
 
-def _printer(console: Console) -> Callable[[str], None]:
-    """Return what prints a worker's line: above the live table, on a terminal."""
+class _StopSignals:
+    """Stops the run at a signal: gently at the first one, by force at the second.
 
-    def on_output(line: str) -> None:
-        with suppress(OSError):  # a terminal that was closed; the worker's pipe is read on
-            if console.is_terminal:
-                console.print(line, markup=False, highlight=False)
-            else:
-                click.echo(line, err=True)
-
-    return on_output
-
-
-class _Signals:
-    """Counts the signals that `came`; the first stops the run gently, the second one by force."""
+    `count` is how many signals have come.
+    """
 
     def __init__(self) -> None:
-        self.came = 0
+        self.count = 0
         self._master: Master | None = None
         for number in STOP_SIGNALS:
             gevent.signal_handler(number, self._on_signal)
 
     def stop(self, master: Master) -> None:
-        """Have them stop this master's run, those too that came while it began."""
+        """Stop this master's run at a signal, also at one that came while the run began."""
         self._master = master
-        if self.came:
+        if self.count:
             self._stop()
 
+    def ignore(self) -> None:
+        """Ignore signals from now on: the run is over, and its report must not be interrupted."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
     def _on_signal(self) -> None:
-        self.came += 1
+        self.count += 1
         self._stop()
 
     def _stop(self) -> None:
         if self._master is not None and self._master.run is not None and self._master.run.active:
-            self._master.handle(Stop(force=self.came > 1))
+            self._master.handle(Stop(force=self.count > 1))
 
 
-def _watch(cluster: LocalCluster, watched: Run, console: Console, *, quiet: bool) -> None:
-    """Show the run once a second until it has ended."""
-    if quiet:
-        cluster.master.ended.wait()
-    elif console.is_terminal and not console.is_dumb_terminal:
-        with LiveTable(console) as table:
-            _update_each_second(cluster.feed, watched, table)
-    else:
-        _update_each_second(cluster.feed, watched, Lines(sys.stdout))
-
-
-def _update_each_second(feed: RunFeed, watched: Run, view: View) -> None:
-    for _ in feed.each_second(watched):
-        view.update(watched, clock.steady())
-
-
-def _conclude(done: Run, console: Console, summary: Path | None, *, quiet: bool) -> int:
-    """Write the summary, say what is to be said and return the exit code."""
+def _conclude(done: Run, screen: RunScreen, summary: Path | None) -> int:
+    """Write the summary, print the report and return the exit code."""
     failure = done.failure
     if failure is not None and failure.usage:
         raise UsageError(failure.message)
-    unwritten = _unwritten(done, summary)
-    lost = False
-    if not quiet and (done.started_at or failure is None):
-        try:
-            if done.started_at:
-                print_summary(done, console)
-            else:
-                click.echo("stopped before any user started")
-        except OSError as error:
-            _mute(error)
-            lost = True
+    unwritten = _write_summary(done, summary)
+    printed = screen.print_report(done)
     if unwritten is not None:
         click.echo(f"amoc: {unwritten}", err=True)
-    if lost:
+    if not printed:
         return EXIT_FAILED
     if failure is not None:
         raise ScenarioError(failure.message, failure.detail)
     return EXIT_FINISHED if done.status == "finished" and unwritten is None else EXIT_FAILED
 
 
-def _unwritten(done: Run, summary: Path | None) -> AmocError | None:
-    """Write the summary, if one was asked for; return why it cannot be, for after the report."""
+def _write_summary(done: Run, summary: Path | None) -> AmocError | None:
+    """Write the summary, if asked for. Return the error, which is printed after the report."""
     try:
         if summary is not None:
             write(done, summary)

@@ -13,7 +13,8 @@ from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.local_store import LocalStore
 from amoc_gevent.master.master import Master
-from amoc_gevent.node.node import MasterAddress, Node
+from amoc_gevent.node.master_connection import MasterAddress
+from amoc_gevent.node.node import Node
 
 JOIN_S = 10.0
 NODE = "local"

@@ -1,5 +1,7 @@
 """What a node gathers from its workers of one run, until it is whole and goes to the master."""
 
+from dataclasses import replace
+
 from amoc_gevent import clock
 from amoc_gevent.bus.refusals import Refusals
 from amoc_gevent.core.intervals import IdSet
@@ -52,19 +54,32 @@ class Gathering:
         """Keep the manifest of the worker `by`. Raises DisagreementError where another differs."""
         self._declared = agreed(self._declared, Declared(manifest, by))
 
-    def take_manifest(self) -> Manifest | None:
-        """Return what the workers declare, the first time; the outbox keeps the report with it."""
-        if self._declared is None or self._declared_taken:
-            return None
-        self._declared_taken = True
-        return self._declared.manifest
-
     def tell_again(self) -> None:
         """Have a report tell once more of all users that ended and of the manifest."""
         self.ended.extend(self.ended_ids)
         self._declared_taken = False
 
-    def reported(self) -> None:
-        """Forget the events and ended ids that a report has told."""
+    def complete(self, report: Report, through: float) -> Report:
+        """Return `report` with what is complete up to the second `through`, and forget that.
+
+        The first one as ready carries the manifest; the outbox keeps it.
+        """
+        seconds = self.seconds.take(through)
+        completed = replace(
+            report,
+            seconds=tuple((found.second, found.snapshot) for found in seconds),
+            health=tuple(one for found in seconds for one in found.health),
+            events=tuple(self.events),
+            ended=tuple(self.ended),
+            manifest=self._take_manifest() if report.state == "ready" else None,
+        )
         self.events.clear()
         self.ended.clear()
+        return completed
+
+    def _take_manifest(self) -> Manifest | None:
+        """Return what the workers declare, the first time."""
+        if self._declared is None or self._declared_taken:
+            return None
+        self._declared_taken = True
+        return self._declared.manifest

@@ -5,33 +5,24 @@ one its workers end their users by themselves.
 """
 
 import logging
-import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import gevent
 
 from amoc_gevent import clock
 from amoc_gevent.bus.addresses import SocketWatch
 from amoc_gevent.bus.directory import SocketDirectory
-from amoc_gevent.bus.sockets import Keys, Listener, Publisher, Puller, Pusher
-from amoc_gevent.bus.topics import BEAT, CODE, PLAN, ack_topic, code_topic
-from amoc_gevent.core.clocks import OffsetEstimate
+from amoc_gevent.bus.sockets import Publisher, Puller
+from amoc_gevent.bus.topics import code_topic
 from amoc_gevent.core.manifest import DisagreementError
 from amoc_gevent.core.messages import (
     Ack,
-    Beat,
-    Clock,
-    Failure,
     MessageError,
     Order,
     Report,
     State,
     UserCounts,
-    decode_ack,
-    decode_beat,
-    decode_plan,
     decode_report,
     encode,
 )
@@ -40,9 +31,8 @@ from amoc_gevent.core.views import NodeStatus, UsersByState
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.sources import Shelf
 from amoc_gevent.node.gathering import Gathering
-from amoc_gevent.node.handshakes import HandshakeWatch
 from amoc_gevent.node.lease import NEVER, NodeLease
-from amoc_gevent.node.outbox import Outbox
+from amoc_gevent.node.master_connection import MasterAddress, MasterConnection, PublishedSources
 from amoc_gevent.node.process import Launcher, WorkerProcess
 from amoc_gevent.node.supervisor import WorkerSupervisor
 
@@ -55,14 +45,6 @@ FIRST_REPORT_S = 0.1
 """How soon a node reports again that was not answered yet: at first an answer finds no listener."""
 
 LEAVE_S = 3.0
-
-
-class MasterAddress(NamedTuple):
-    """Where a master publishes its plans and takes in reports; `keys` encrypt both."""
-
-    plans: str
-    reports: str
-    keys: Keys | None = None
 
 
 class Node:
@@ -87,43 +69,35 @@ class Node:
     ) -> None:
         self.name = name
         self._place = place
-        self._incarnation = uuid.uuid4().hex
-        self._ack_topic = ack_topic(name)
-        self._listener = Listener(master.plans, (PLAN, BEAT, CODE, self._ack_topic), master.keys)
-        self._reports = Pusher(master.reports, keys=master.keys)
+        self._master = MasterConnection(name, master)
         orders = sockets.endpoint(f"{name}.orders")
         worker_reports = sockets.endpoint(f"{name}.reports")
         self._orders = Publisher(orders)
         self._worker_reports = Puller(worker_reports)
-        self._sockets = (self._listener, self._reports, self._orders, self._worker_reports)
-        self._watch = SocketWatch(*self._sockets, ours=ours)
+        self._watch = SocketWatch(
+            *self._master.sockets, self._orders, self._worker_reports, ours=ours
+        )
         self._shelf = Shelf(shelf or sockets.path / "sources")
-        self._outbox = Outbox(self._reports.push)
         launcher = Launcher(orders, worker_reports, on_output)
         self._supervisor = WorkerSupervisor(workers, launcher, self._event, self._on_death)
         self._plan = Plan()
-        self._master = self._told_stopped = self._told_dropped = ""
-        self._offset = OffsetEstimate()
+        self._told_stopped = self._told_dropped = ""
         self._lease = NodeLease()
-        self.heard = NEVER
-        self.refused = ""
         self._leaving = False
         self._forced = False
         self._reported, self._pause = NEVER, FIRST_REPORT_S
         self._gathering = Gathering()
         self._wants = ""
-        self._handshakes = HandshakeWatch(
-            self._listener, self._reports, keyed=master.keys is not None
-        )
-        loops = (self._listen, self._collect, self._tick, self._follow_handshakes)
+        loops = (self._listen, self._collect, self._tick, self._master.follow_handshakes)
         self._loops = [gevent.spawn(loop) for loop in loops]
 
     def close(self) -> None:
         """Kill what still runs and close the sockets."""
         gevent.killall(self._loops)
         self._supervisor.close()
-        for socket in self._sockets:
-            socket.close()
+        self._master.close()
+        self._orders.close()
+        self._worker_reports.close()
 
     def leave(self, patience: float) -> None:
         """End all users, gently for `patience` seconds and then by force, and tell the master."""
@@ -139,7 +113,7 @@ class Node:
             gevent.sleep(TICK_S)
         self._send()
         deadline = clock.monotonic() + LEAVE_S
-        while not self._outbox.empty and clock.monotonic() < deadline:
+        while not self._master.outbox.empty and clock.monotonic() < deadline:
             gevent.sleep(TICK_S)
 
     @property
@@ -149,8 +123,8 @@ class Node:
 
     def status(self, master: str | None = None) -> NodeStatus:
         """Return the answer to `status`; `master` is its host, None for the home's own."""
-        offset = self._clock()
-        heard = clock.monotonic() - self.heard
+        offset = self._master.clock()
+        heard = clock.monotonic() - self._master.heard
         return NodeStatus(
             kind="node",
             master=master,
@@ -160,77 +134,34 @@ class Node:
             joined=self._lease.left > 0,
             run=self._plan.run,
             status=self._plan.status,
-            master_heard_s=None if self.heard == NEVER else round(heard, 1),
+            master_heard_s=None if self._master.heard == NEVER else round(heard, 1),
             lease_s=round(max(0.0, self._lease.left), 1),
-            refused=self.refused,
+            refused=self._master.refused,
             clock_offset_us=round(offset.wall * 1e6),
             clock_bound_us=None if offset.bound == float("inf") else round(offset.bound * 1e6),
             users=UsersByState(**self._supervisor.users.by_state()),
         )
 
-    def _clock(self) -> Clock:
-        offset, bound = self._offset.at(clock.monotonic())
-        return Clock(offset, offset - clock.wall_minus_monotonic(), bound)
-
     def _listen(self) -> None:
         while True:
             try:
-                topic, frames = self._listener.receive()
-                self._hear(topic, frames)
+                self._handle(self._master.receive())
             except MessageError as error:
-                self._refuse(str(error))
+                self._master.refuse(str(error))
             except Exception as error:  # the boundary around what a message brings about
                 log.exception("a message of the master")
-                self._refuse(f"a message of the master: {error!r}")
+                self._master.refuse(f"a message of the master: {error!r}")
 
-    def _follow_handshakes(self) -> None:
-        """Tell why no connection comes about, though somebody is there."""
-        for told, why in self._handshakes.complaints():
-            if why:
-                self._refuse(why)
-            elif self.refused == told:
-                log.info("connected to the master")
-                self.refused = ""
-
-    def _refuse(self, why: str) -> None:
-        """Say once why the master, or what it says, is of no use."""
-        if self.refused != why:
-            self.refused = why
-            log.error("%s", why)
-
-    def _hear(self, topic: bytes, frames: list[bytes]) -> None:
-        if topic == self._ack_topic and len(frames) == 1:
-            self._take_ack(decode_ack(frames[0]))
-        elif topic == BEAT and len(frames) == 1:
-            self._take_beat(decode_beat(frames[0]))
-        elif topic == PLAN and len(frames) == 2:
-            self._take_beat(decode_beat(frames[0]))
-            self._take_plan(decode_plan(frames[1]))
-        elif topic.startswith(CODE) and len(frames) == 1:
-            if topic == code_topic(self._wants):
-                self._take_code(frames[0])
-        else:
-            raise MessageError(f"{len(frames)} frames about {topic[:40]!r}")
-
-    def _take_beat(self, beat: Beat) -> None:
-        now = clock.monotonic()
-        self.heard = now
-        if beat.life != self._master:
-            self._master = beat.life
-            self._offset.reset()
-        self._offset.hear(beat.time, now)
+    def _handle(self, message: Plan | Ack | PublishedSources) -> None:
+        if isinstance(message, Plan):
+            self._take_plan(message)
+        elif isinstance(message, Ack):
+            self._take_ack(message)
+        elif message.topic == code_topic(self._wants):
+            self._take_code(message.data)
 
     def _take_ack(self, ack: Ack) -> None:
-        if ack.incarnation != self._incarnation:
-            return
-        now = clock.monotonic()
-        if ack.refused:
-            self._refuse(ack.refused)
-            return
-        self.refused = ""
-        self._outbox.acknowledge(ack.sequence)
         self._tell_of_dropped(ack)
-        self._offset.exchange(ack.sent, ack.received, ack.time, now)
         plan = self._plan
         if (plan.run, plan.version >= ack.version) == (ack.run, True):
             self._lease.grant(ack)
@@ -242,11 +173,12 @@ class Node:
         Users whose ends were in them will not start again, so it must hear of those once more. A
         master that cannot store what it gets hears of the first ones, and of the rest once it can.
         """
-        if ack.sequence < self._outbox.oldest - 1 and self._told_dropped == self._master:
+        outbox = self._master.outbox
+        if ack.sequence < outbox.oldest - 1 and self._told_dropped == self._master.life:
             return
-        dropped = self._outbox.take_dropped()
+        dropped = outbox.take_dropped()
         if dropped:
-            self._told_dropped = self._master
+            self._told_dropped = self._master.life
             self._gathering.tell_again()
             text = f"node {self.name} dropped {dropped} reports that were not acknowledged"
             self._event("reports-dropped", f"{text}: those that the master never got are missing")
@@ -270,8 +202,8 @@ class Node:
 
         The last one could not store it.
         """
-        if self._told_stopped != self._master:
-            self._told_stopped = self._master
+        if self._told_stopped != self._master.life:
+            self._told_stopped = self._master.life
             self._event(
                 "stopped-before", f"node {self.name} was told before that run {plan.run} stops"
             )
@@ -280,7 +212,7 @@ class Node:
     def _replace_run(self) -> None:
         """End what is left of the last run."""
         self._supervisor.renew()
-        self._outbox.take_dropped()
+        self._master.outbox.take_dropped()
         self._told_dropped = ""
         self._gathering = Gathering()
         self._wants = ""
@@ -289,12 +221,10 @@ class Node:
         try:
             self._shelf.put(self._wants, data)
         except OSError as error:
-            self._fail(f"the scenario's sources cannot be written: {error}")
+            why = f"the scenario's sources cannot be written: {error}"
+            self._supervisor.fail(f"node {self.name}: {why}")
+            self._send()
         self._go_on()
-
-    def _fail(self, why: str) -> None:
-        self._supervisor.failure = self._supervisor.failure or Failure(f"node {self.name}: {why}")
-        self._send()
 
     def _go_on(self) -> None:
         """Make the workers follow the plan, as far as this node may and can."""
@@ -318,15 +248,9 @@ class Node:
             plan = Plan(version, plan.run, "stopping", force=self._forced)
         scenario = self._shelf.find(self._plan.scenario, self._plan.code)
         ended = tuple(self._gathering.ended_ids) if self._supervisor.returning else ()
-        order = Order(
-            plan,
-            self.name,
-            self._supervisor.count,
-            str(scenario),
-            self._clock(),
-            self._lease.until,
-            ended,
-        )
+        workers, clocks = self._supervisor.count, self._master.clock()
+        lease_end = self._lease.until
+        order = Order(plan, self.name, workers, str(scenario), clocks, lease_end, ended)
         self._orders.publish(encode(order))
 
     def _collect(self) -> None:
@@ -359,7 +283,7 @@ class Node:
             self._gathering.compare(report.manifest, by)
         except DisagreementError as error:
             log.error("%s", error)
-            self._supervisor.failure = self._supervisor.failure or Failure(str(error))
+            self._supervisor.fail(str(error))
 
     def _on_death(self, worker: int) -> None:
         self._gathering.seconds.drop_levels(worker)
@@ -368,45 +292,32 @@ class Node:
     def _whole_through(self) -> float:
         """Return the last second that all workers have reported, or that is old enough."""
         last = self._supervisor.last_second()
-        return float("inf") if last is None else max(last, self._second() - SECOND_GRACE)
-
-    def _second(self) -> int:
-        """Return which second it is by the master's time."""
-        now = clock.monotonic()
-        return int(now + self._offset.at(now)[0])
+        return float("inf") if last is None else max(last, self._master.second() - SECOND_GRACE)
 
     def _send(self) -> None:
         """Send one report with all that is complete, and keep it until it is acknowledged."""
         supervisor, through = self._supervisor, self._whole_through()
-        for silent in supervisor.silence(self.name, through, self._second()):
+        for silent in supervisor.silence(self.name, through, self._master.second()):
             self._gathering.seconds.note(silent.second, silent)
-        seconds = self._gathering.seconds.take(through)
         gone = self._leaving and supervisor.state in {"stopped", "failed"}
-        manifest = self._gathering.take_manifest() if supervisor.state == "ready" else None
         report = Report(
             source=self.name,
-            incarnation=self._incarnation,
-            sequence=self._outbox.next,
+            incarnation=self._master.incarnation,
+            sequence=self._master.outbox.next,
             run=self._plan.run,
             state=supervisor.state,
-            oldest=self._outbox.oldest,
+            oldest=self._master.outbox.oldest,
             plan_version=min(supervisor.plan_version(self._plan.version), self._plan.version),
             users=UserCounts() if self._leaving else supervisor.users,
-            seconds=tuple((found.second, found.snapshot) for found in seconds),
-            health=tuple(one for found in seconds for one in found.health),
-            events=tuple(self._gathering.events),
-            ended=tuple(self._gathering.ended),
             failure=supervisor.failure,
             workers=supervisor.count,
             sent=clock.monotonic(),
             place=self._place,
             wants=self._wants,
             left=gone,
-            clock=self._clock(),
-            manifest=manifest,
+            clock=self._master.clock(),
         )
-        self._gathering.reported()
-        self._outbox.send(encode(report))
+        self._master.outbox.send(encode(self._gathering.complete(report, through)))
 
     def _tick(self) -> None:
         """Ten times a second do what is due; once a second tell the master that we are here."""

@@ -127,7 +127,7 @@ class WorkerSupervisor:
         elif worker.early_deaths >= START_DEATHS:
             worker.state = "failed"
             text = f"{words} before it was ready, {START_DEATHS} times in a row"
-            self.failure = self.failure or Failure(text)
+            self.fail(text)
         else:
             worker.state = "starting"
             self._on_event("worker-lost", f"{words}; {WHAT_A_DEATH_COSTS}")
@@ -158,6 +158,10 @@ class WorkerSupervisor:
         if before == "starting" and report.state == "ready" and worker.incarnation > 1:
             self._on_event("worker-back", f"worker {worker.index + 1} (pid {worker.pid}) is back")
         return before != report.state or not report.seconds
+
+    def fail(self, why: str) -> None:
+        """Fail the run at this node for `why`, unless it has failed before."""
+        self.failure = self.failure or Failure(why)
 
     @property
     def state(self) -> State:

@@ -4,7 +4,8 @@ from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.bus.refusals import REFUSALS_TOLD, TEXT_MAX, Refusals
 from amoc_gevent.bus.sockets import Puller, Pusher
 from amoc_gevent.core.messages import decode_report
-from amoc_gevent.node.node import MasterAddress, Node
+from amoc_gevent.node.master_connection import MasterAddress
+from amoc_gevent.node.node import Node
 
 
 def test_only_so_many_are_told_and_none_at_length() -> None:

@@ -20,7 +20,8 @@ from amoc_gevent.control.local import LocalCluster
 from amoc_gevent.core.run.commands import Do
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.master import Master
-from amoc_gevent.node.node import MasterAddress, Node
+from amoc_gevent.node.master_connection import MasterAddress
+from amoc_gevent.node.node import Node
 
 NOBODY = 65534
 PAUSE_S = 0.02

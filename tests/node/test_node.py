@@ -24,7 +24,8 @@ from amoc_gevent.loading.sources import pack
 from amoc_gevent.node import node as node_module
 from amoc_gevent.node import outbox
 from amoc_gevent.node.lease import LEASE_GRACE_S
-from amoc_gevent.node.node import MasterAddress, Node
+from amoc_gevent.node.master_connection import MasterAddress
+from amoc_gevent.node.node import Node
 from tests.lasting import stand_still
 from tests.worker.crowd import until
 
@@ -69,6 +70,11 @@ class PlayedMaster:
         plan = self.plan
         ack = Ack(life, last, newest.sent, now, now, lease, plan.run, plan.version)
         self._publisher.tell(ack_topic("here"), encode(ack))
+
+    def lead(self, plan: Plan, acknowledged: int = 0, lease: float = 60.0) -> None:
+        """Publish the plan and grant a lease, as a master does each second."""
+        self.publish(plan)
+        self.acknowledge(acknowledged, lease)
 
     def refuse(self, why: str) -> None:
         ack = Ack(self.newest.incarnation, 0, 0.0, 0.0, 0.0, 0.0, refused=why)
@@ -135,25 +141,21 @@ def test_who_was_told_that_a_run_stops_starts_nobody_of_it_under_a_master_that_d
     path.write_text(SCENARIO)
     master, plan = stage.master, plan_of(path)
 
-    def lead(plan: Plan) -> None:
-        master.publish(plan)
-        master.acknowledge(0)
-
-    until_told(lambda: lead(plan), lambda: running(master) == 5)
+    until_told(lambda: master.lead(plan), lambda: running(master) == 5)
     until_told(
-        lambda: lead(replace(plan, version=7, status="stopping", force=True)),
+        lambda: master.lead(replace(plan, version=7, status="stopping", force=True)),
         lambda: master.newest.state == "stopped",
     )
     until_told(
-        lambda: lead(plan),
+        lambda: master.lead(plan),
         lambda: any(e.kind == "stopped-before" for one in master.reports for e in one.events),
     )
     sequence = master.newest.sequence
-    until_told(lambda: lead(plan), lambda: master.newest.sequence > sequence + 3)
+    until_told(lambda: master.lead(plan), lambda: master.newest.sequence > sequence + 3)
     assert (master.newest.state, running(master)) == ("stopped", 0)
     assert master.newest.plan_version == 7
     other = replace(plan, run="another")
-    until_told(lambda: lead(other), lambda: running(master) == 5)
+    until_told(lambda: master.lead(other), lambda: running(master) == 5)
 
 
 def test_a_node_tells_that_it_is_there_before_it_hears_of_any_run(master: PlayedMaster) -> None:
@@ -236,8 +238,8 @@ def test_a_master_of_another_version_is_named_once(
     def speak() -> None:
         publisher._socket.send_multipart((PLAN, b"amoc 8.8", b""))
 
-    until_told(speak, lambda: stage.node.refused)
-    assert "amoc 8.8 is not amoc 9.9: install the same everywhere" in stage.node.refused
+    until_told(speak, lambda: stage.node.status().refused)
+    assert "amoc 8.8 is not amoc 9.9: install the same everywhere" in stage.node.status().refused
     assert sum("amoc 8.8" in record.message for record in caplog.records) == 1
 
 
@@ -301,11 +303,9 @@ def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
     until_told(lambda: master.publish(plan), lambda: master.newest.run == "r")
     assert not stage.node._supervisor.workers
 
-    def grant() -> None:
-        master.publish(plan)
-        master.acknowledge(0, lease=1.5)
-
-    until_told(grant, lambda: running(master) == 5, "users under a lease")
+    until_told(
+        lambda: master.lead(plan, lease=1.5), lambda: running(master) == 5, "users under a lease"
+    )
     began = stage.said.count("worker began")
     worker = stage.node._supervisor.workers[0]
     until(lambda: running(master) == 0, "the end of all users after the lease")
@@ -315,7 +315,9 @@ def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
     until(lambda: "fenced" in kinds_of_events(master), "the report of the end")
     assert stage.said.count("worker began") == began
 
-    until_told(grant, lambda: running(master) == 5, "the users' return")
+    until_told(
+        lambda: master.lead(plan, lease=1.5), lambda: running(master) == 5, "the users' return"
+    )
     assert stage.said.count("worker began") == began + 1
 
 
@@ -327,11 +329,9 @@ def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
     path.write_text(SCENARIO)
     master, plan = stage.master, plan_of(path)
 
-    def grant() -> None:
-        master.publish(plan)
-        master.acknowledge(0, lease=2.0)
-
-    until_told(grant, lambda: running(master) == 5, "users under a lease")
+    until_told(
+        lambda: master.lead(plan, lease=2.0), lambda: running(master) == 5, "users under a lease"
+    )
     [worker] = stage.node._supervisor.workers
     os.kill(worker.pid, signal.SIGSTOP)
     stand_still(2.0 + LEASE_GRACE_S + 0.5)
@@ -351,11 +351,9 @@ def test_a_worker_that_is_killed_after_the_lease_is_told_of(stage: Stage, tmp_pa
     path.write_text(SCENARIO)
     master, plan = stage.master, plan_of(path)
 
-    def grant() -> None:
-        master.publish(plan)
-        master.acknowledge(0, lease=2.0)
-
-    until_told(grant, lambda: running(master) == 5, "users under a lease")
+    until_told(
+        lambda: master.lead(plan, lease=2.0), lambda: running(master) == 5, "users under a lease"
+    )
     [worker] = stage.node._supervisor.workers
     os.kill(worker.pid, signal.SIGSTOP)
     until(lambda: not worker.alive, "the end of the worker, which stands still")
@@ -410,7 +408,7 @@ def test_a_name_that_is_taken_is_said_once_and_runs_nothing(
     path.write_text(SCENARIO)
     until_told(
         lambda: (stage.master.publish(plan_of(path)), stage.master.refuse("the name is taken"))[2:],
-        lambda: stage.node.refused,
+        lambda: stage.node.status().refused,
     )
     assert not stage.node._supervisor.workers
     assert [r.message for r in caplog.records if "taken" in r.message] == ["the name is taken"]
@@ -426,16 +424,18 @@ def test_sources_that_are_not_here_are_asked_for_and_checked(stage: Stage, tmp_p
     (there / "scenario.py").write_text("another version of it")
     master, plan = stage.master, plan_of(there / "scenario.py", sha)
 
-    def lead() -> None:
-        master.publish(plan)
-        master.acknowledge(0)
-
-    until_told(lead, lambda: master.newest.wants == sha, "the node to want the sources")
+    until_told(
+        lambda: master.lead(plan),
+        lambda: master.newest.wants == sha,
+        "the node to want the sources",
+    )
     spoiled = data[:-1] + b"x"
     assert hashlib.sha256(spoiled).hexdigest() != sha
     master.give(sha, spoiled)
-    until(lambda: "SHA-256" in stage.node.refused, "the node to refuse what is not they")
-    until_told(lambda: (lead(), master.give(sha, data))[2:], lambda: running(master) == 5)
+    until(lambda: "SHA-256" in stage.node.status().refused, "the node to refuse what is not they")
+    until_told(
+        lambda: (master.lead(plan), master.give(sha, data))[2:], lambda: running(master) == 5
+    )
     assert master.newest.wants == ""
     assert stage.node._shelf.find("", sha) == tmp_path / "shelf" / sha / "scenario.py"
 
@@ -446,14 +446,14 @@ def test_a_node_that_leaves_ends_its_users_and_says_so(stage: Stage, tmp_path: P
     path.write_text(SCENARIO)
     master, plan = stage.master, plan_of(path)
 
-    def lead() -> None:
-        master.publish(plan)
-        master.acknowledge(master.newest.sequence)
-
-    until_told(lead, lambda: running(master) == 5)
+    until_told(lambda: master.lead(plan, master.newest.sequence), lambda: running(master) == 5)
     worker = stage.node._supervisor.workers[0]
     leaving = gevent.spawn(stage.node.leave, 60.0)
-    until_told(lead, lambda: leaving.dead, "the node to have left")
+    until_told(
+        lambda: master.lead(plan, master.newest.sequence),
+        lambda: leaving.dead,
+        "the node to have left",
+    )
     assert worker.process is not None
     assert worker.process.returncode == 0, "it was told to end, and not killed"
     assert master.newest.left
@@ -487,11 +487,7 @@ def test_the_manifest_goes_with_the_first_report_as_ready_and_once(
     path.write_text(DECLARING.format(mark=str(tmp_path / "mark")))
     master, plan = stage.master, plan_of(path)
 
-    def lead() -> None:
-        master.publish(plan)
-        master.acknowledge(0)
-
-    until_told(lead, lambda: running(master) == 5)
+    until_told(lambda: master.lead(plan), lambda: running(master) == 5)
     sequence = master.newest.sequence
     until(lambda: master.newest.sequence > sequence + 3)
     reports = {report.sequence: report for report in master.reports}
@@ -512,15 +508,14 @@ def test_a_manifest_that_was_dropped_is_sent_again(
     path.write_text(DECLARING.format(mark=str(tmp_path / "mark")))
     master, plan = stage.master, plan_of(path)
 
-    def lead() -> None:
-        master.publish(plan)
-        master.acknowledge(0)
-
-    until_told(lead, lambda: running(master) == 5)
+    until_told(lambda: master.lead(plan), lambda: running(master) == 5)
     last = master.newest.sequence
     monkeypatch.setattr(outbox, "KEPT_REPORTS", 1)
     until(lambda: master.newest.oldest > last, "these reports to be dropped")
-    until_told(lead, lambda: any(r.manifest for r in master.reports if r.sequence > last))
+    until_told(
+        lambda: master.lead(plan),
+        lambda: any(r.manifest for r in master.reports if r.sequence > last),
+    )
 
 
 @pytest.mark.processes
@@ -531,15 +526,11 @@ def test_a_worker_started_again_that_declares_something_else_fails_the_run_in_a_
     path.write_text(DECLARING.format(mark=str(tmp_path / "mark")))
     master, plan = stage.master, plan_of(path)
 
-    def lead() -> None:
-        master.publish(plan)
-        master.acknowledge(0)
-
-    until_told(lead, lambda: running(master) == 5)
+    until_told(lambda: master.lead(plan), lambda: running(master) == 5)
     [worker] = stage.node._supervisor.workers
     first = worker.pid
     os.kill(first, signal.SIGKILL)
-    until_told(lead, lambda: master.newest.failure is not None, "the failure")
+    until_told(lambda: master.lead(plan), lambda: master.newest.failure is not None, "the failure")
     failure = master.newest.failure
     assert failure is not None
     assert f"worker 1 (pid {worker.pid}) of node here" in failure.message
@@ -567,11 +558,7 @@ def test_a_scenario_that_declares_too_much_fails_in_a_line(stage: Stage, tmp_pat
     path.write_text(f"from amoc_gevent import settings\n{many}{SCENARIO}")
     master, plan = stage.master, plan_of(path)
 
-    def lead() -> None:
-        master.publish(plan)
-        master.acknowledge(0)
-
-    until_told(lead, lambda: master.newest.failure is not None, "the failure")
+    until_told(lambda: master.lead(plan), lambda: master.newest.failure is not None, "the failure")
     failure = master.newest.failure
     assert failure is not None
     assert "scenario scenario declares too much: it has 1,001 settings" in failure.message

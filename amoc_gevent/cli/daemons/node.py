@@ -166,7 +166,8 @@ def compose(
     """
     from amoc_gevent.bus.directory import SocketDirectory  # noqa: PLC0415  # the daemon's alone
     from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
-    from amoc_gevent.node.node import MasterAddress, Node  # noqa: PLC0415
+    from amoc_gevent.node.master_connection import MasterAddress  # noqa: PLC0415
+    from amoc_gevent.node.node import Node  # noqa: PLC0415
 
     plans, reports = home.bus
     pair = None
