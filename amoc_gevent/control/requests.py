@@ -11,6 +11,9 @@ from amoc_gevent.core.run.plan import Options
 from amoc_gevent.core.units import parse_duration
 from amoc_gevent.errors import UsageError
 
+NUMBER_MAX = 2**53
+"""The largest number in a request: that of ids, which any JSON reader keeps exactly."""
+
 Read = Callable[[str, str, Any], Any]
 """Returns the value of a field from a verb, the field's name and its JSON. Raises UsageError."""
 
@@ -19,6 +22,8 @@ def _plain(kind: type) -> Read:
     def read(verb: str, name: str, value: Any) -> Any:
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise UsageError(f"{verb}: {name} must be {_KINDS[kind]}, not {value!r}")
+        if isinstance(value, int) and abs(value) > NUMBER_MAX:
+            raise UsageError(f"{verb}: {name} must be {NUMBER_MAX} at most")
         return value
 
     return read

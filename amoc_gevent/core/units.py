@@ -5,7 +5,6 @@ tables show. `parse_duration` reads what `format_duration` wrote.
 """
 
 import re
-from math import isfinite
 
 _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
 _BARE = re.compile(_NUMBER)
@@ -16,43 +15,50 @@ _RATE = re.compile(rf"{_NUMBER}\s*(?:/\s*(\w+))?")
 _DURATION_FORMS = "write it as 500ms, 30s, 5m, 1h or 1m30s; a bare number is seconds"
 _RATE_FORMS = "write it as 20/s, 1200/min or 5/h; a bare number is per second"
 _SECONDS = (3600.0, 60.0, 1.0, 0.001)
+DURATION_MAX_S = 366 * 86400.0
+RATE_MAX = 1e6
 _PERIODS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "hour": 3600.0}
 
 
 def parse_duration(text: str) -> float:
     """Return the seconds that `text` says: "500ms", "30s", "5m", "1h", "1m30s", "15".
 
-    Raises ValueError, with the valid forms, for anything else, a negative time included.
+    Raises ValueError, with the valid forms, for anything else, a negative time or one above 366
+    days included.
     """
     stripped = text.strip()
-    if _BARE.fullmatch(stripped):
-        return _finite(float(stripped), text)
     found = _DURATION.fullmatch(stripped)
-    if not stripped or found is None:
-        raise ValueError(f"{text!r} is not a time: {_DURATION_FORMS}")
-    parts = zip(found.groups(), _SECONDS, strict=True)
-    return _finite(sum(float(number) * seconds for number, seconds in parts if number), text)
+    if _BARE.fullmatch(stripped):
+        seconds = float(stripped)
+    elif stripped and found is not None:
+        parts = zip(found.groups(), _SECONDS, strict=True)
+        seconds = sum(float(number) * unit for number, unit in parts if number)
+    else:
+        raise ValueError(f"{_shortened(text)} is not a time: {_DURATION_FORMS}")
+    if seconds > DURATION_MAX_S:
+        raise ValueError(f"{_shortened(text)} is too long: a time is at most 366 days, 8784h")
+    return seconds
 
 
-def _finite(value: float, text: str) -> float:
-    """Return a number, or raise ValueError where its digits are more than a float holds."""
-    if not isfinite(value):
-        raise ValueError(f"{text[:20]!r}... is too great a number")
-    return value
+def _shortened(text: str) -> str:
+    return repr(text) if len(text) <= 40 else f"{text[:20]!r}..."
 
 
 def parse_rate(text: str) -> float:
     """Return how many a second `text` says: "20/s", "1200/min", "5/h", "20".
 
-    Raises ValueError, with the valid forms, for anything else and for a rate of zero.
+    Raises ValueError, with the valid forms, for anything else, a rate of zero or one above a
+    million a second included.
     """
     found = _RATE.fullmatch(text.strip())
     period = _PERIODS.get(found[2] or "s") if found else None
     if found is None or period is None:
-        raise ValueError(f"{text!r} is not a rate: {_RATE_FORMS}")
-    rate = _finite(float(found[1]) / period, text)
+        raise ValueError(f"{_shortened(text)} is not a rate: {_RATE_FORMS}")
+    rate = float(found[1]) / period
     if rate == 0:
-        raise ValueError(f"{text!r} is not a rate: it must be above zero")
+        raise ValueError(f"{_shortened(text)} is not a rate: it must be above zero")
+    if rate > RATE_MAX:
+        raise ValueError(f"{_shortened(text)} is too high a rate: {RATE_MAX:,.0f}/s at most")
     return rate
 
 

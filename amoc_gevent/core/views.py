@@ -48,9 +48,10 @@ class Added(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Removed(Answer):
-    """`remove`: how many users were removed."""
+    """`remove`: how many users were removed, of how many asked for."""
 
     removed: int
+    asked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class CommandHandler:
         run = self._growing()
         count, changes = planning.remove(run, self._registry.nodes, command)
         self._apply(changes)
-        return Removed(count)
+        return Removed(count, command.count)
 
     def _set(self, command: commands.Set) -> Changed:
         """Change an option here, or propose a setting to the workers and wait for their answers."""

@@ -102,6 +102,8 @@ def test_each_verb_becomes_its_command(request_: dict[str, object], expected: Co
         ({"command": "do", "scenario": "x", "last": 2}, "do: first is missing"),
         ({**DO, "first": "1"}, "do: first must be a whole number, not '1'"),
         ({**DO, "first": True}, "do: first must be a whole number, not True"),
+        ({**DO, "last": 2**70}, "do: last must be 9007199254740992 at most"),
+        ({"command": "remove", "count": 10**30}, "remove: count must be 9007199254740992 at most"),
         ({**DO, "last": 1.5}, "do: last must be a whole number, not 1.5"),
         ({**DO, "scenario": 5}, "do: scenario must be text, not 5"),
         ({**DO, "settings": ["url"]}, "do: settings must be an object of texts"),

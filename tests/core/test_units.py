@@ -138,10 +138,28 @@ def test_counts_are_exact_and_fractions_short(count: float, text: str) -> None:
     assert format_count(count) == text
 
 
-@pytest.mark.parametrize("parse", [parse_duration, parse_rate])
-def test_a_number_without_bounds_is_refused(parse: Callable[[str], float]) -> None:
-    with pytest.raises(ValueError, match="is too great a number"):
-        parse("9" * 400)
+@pytest.mark.parametrize(
+    ("parse", "text", "said"),
+    [
+        (parse_duration, "9" * 400, "is too long: a time is at most 366 days"),
+        (parse_duration, "8785h", "is too long: a time is at most 366 days"),
+        (parse_rate, "9" * 400, "is too high a rate: 1,000,000/s at most"),
+        (parse_rate, "1000001/s", "is too high a rate: 1,000,000/s at most"),
+        (parse_rate, "x" * 400, "is not a rate"),
+        (parse_duration, "x" * 400, "is not a time"),
+    ],
+)
+def test_a_number_out_of_bounds_is_refused_and_not_repeated_at_length(
+    parse: Callable[[str], float], text: str, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        parse(text)
+    assert len(str(caught.value)) < 150
+
+
+def test_the_longest_time_and_the_highest_rate_are_valid() -> None:
+    assert parse_duration("8784h") == 366 * 86400
+    assert parse_rate("1000000/s") == 1e6
 
 
 def test_one_is_singular() -> None:

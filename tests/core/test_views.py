@@ -47,7 +47,7 @@ URL = DeclaredSetting("url", "http://a", "", "str", "the shop", ("http://a",), u
 ANSWERS: list[tuple[str, Answer]] = [
     ("do", Started("5f", 10)),
     ("add", Added(1, 2)),
-    ("remove", Removed(3)),
+    ("remove", Removed(3, 5)),
     ("set", Changed("pages", "2")),
     ("pause", Pausing("5f", paused=True)),
     ("resume", Pausing("5f", paused=False)),

@@ -78,7 +78,7 @@ REFUSED = {
 ANSWERS: dict[type, Callable[[Any], Answer]] = {
     Do: lambda do: Started("5f0c", do.last - do.first + 1),
     Add: lambda add: Added(11, 10 + add.count),
-    Remove: lambda remove: Removed(remove.count),
+    Remove: lambda remove: Removed(remove.count, remove.count),
     Set: lambda set_: Changed(set_.name, set_.value),
     Stop: lambda stop: Stopping("5f0c", "stopping", stop.force),
     Pause: lambda _: Pausing("5f0c", paused=True),
@@ -157,7 +157,7 @@ def master(amoc: Amoc) -> Iterator[ScriptedMaster]:
     [
         ("do shop 1 5", "run 5f0c: 5 users\n", {"run": "5f0c", "users": 5}),
         ("add 5", "added users 11 to 15\n", {"first": 11, "last": 15}),
-        ("remove 2 --nodes east", "removed 2 users\n", {"removed": 2}),
+        ("remove 2 --nodes east", "removed 2 users\n", {"removed": 2, "asked": 2}),
         ("set pages 2", "pages = 2\n", {"pages": "2"}),
         ("pause", "run 5f0c is paused", {"run": "5f0c", "paused": True}),
         ("resume", "run 5f0c starts users", {"run": "5f0c", "paused": False}),

@@ -116,7 +116,7 @@ def assert_rows_sum_to_totals(results: Results) -> None:
 def test_a_gentle_removal_takes_the_highest_ids_and_leaves_the_rest_alone(tmp_path: Path) -> None:
     with steered(tmp_path, RESTER, last=10) as run:
         run.until_counts(resting=10)
-        assert as_json(run.master.handle(Remove(4))) == {"removed": 4}
+        assert as_json(run.master.handle(Remove(4))) == {"removed": 4, "asked": 4}
         run.until_counts(resting=6, done=4)
         assert as_json(run.master.handle(Add(2))) == {"first": 11, "last": 12}
         run.until_counts(resting=8, done=4)
@@ -140,7 +140,7 @@ def test_users_that_wait_for_their_slot_are_counted_and_can_be_removed(tmp_path:
     with steered(tmp_path, RESTER, last=1_000_000, options=options) as run:
         assert run.users == UserCounts(waiting=1_000_000)
         run.until_counts(waiting=999_999, resting=1)
-        assert as_json(run.master.handle(Remove(999_998))) == {"removed": 999_998}
+        assert as_json(run.master.handle(Remove(999_998))) == {"removed": 999_998, "asked": 999_998}
         run.until_counts(waiting=1, resting=1, done=999_998)
         run.master.handle(Stop())
         assert run.end().users == UserCounts(done=1_000_000)

@@ -303,9 +303,9 @@ def test_batches_go_round_robin_over_the_nodes_from_where_the_last_one_ended(
 
 def test_a_removal_takes_the_highest_ids_and_at_most_all(stage: Stage) -> None:
     run = stage.running()
-    assert as_json(stage.master.handle(Remove(3))) == {"removed": 3}
-    assert as_json(stage.master.handle(Remove(99, force=True))) == {"removed": 7}
-    assert as_json(stage.master.handle(Remove(1))) == {"removed": 0}
+    assert as_json(stage.master.handle(Remove(3))) == {"removed": 3, "asked": 3}
+    assert as_json(stage.master.handle(Remove(99, force=True))) == {"removed": 7, "asked": 99}
+    assert as_json(stage.master.handle(Remove(1))) == {"removed": 0, "asked": 1}
     assert run.plan.removals == (Removal(8, 10, force=False), Removal(1, 7, force=True))
 
 
@@ -313,7 +313,7 @@ def test_a_removal_passes_over_those_that_ended_by_themselves(stage: Stage) -> N
     run = stage.running()
     stage.nodes[0].say(ended=((9, 10),))
     until(lambda: len(run.ended_ids) == 2)
-    assert as_json(stage.master.handle(Remove(2))) == {"removed": 2}
+    assert as_json(stage.master.handle(Remove(2))) == {"removed": 2, "asked": 2}
     assert run.plan.removals == (Removal(7, 8, force=False),)
 
 

@@ -44,7 +44,10 @@ def _added(answer: Added) -> str:
 
 
 def _removed(answer: Removed) -> str:
-    return f"removed {counted(answer.removed, 'user')}"
+    text = f"removed {counted(answer.removed, 'user')}"
+    if answer.removed < answer.asked:
+        text += f" of {format_count(answer.asked)}: there were no more"
+    return text
 
 
 def _changed(answer: Changed) -> str:

@@ -50,10 +50,18 @@ class RunOption:
         return _PARSERS[self.kind](text)
 
 
+ROUNDS_MAX = 1_000_000_000
+"""The most rounds a user can be given: more than it can do in a year."""
+
+
 def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f"{text!r} is not a number of rounds (0: without end)")
-    return int(text)
+    """Return a number of rounds. Only its length is looked at before it is a number."""
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(f"{text[:20]!r} is not a number of rounds (0: without end)")
+    digits = text.lstrip("0") or "0"
+    if len(digits) > len(str(ROUNDS_MAX)) or int(digits) > ROUNDS_MAX:
+        raise ValueError(f"{text[:20]}: {ROUNDS_MAX:,} rounds at most (0: without end)")
+    return int(digits)
 
 
 _PARSERS: dict[Kind, Callable[[str], float]] = {

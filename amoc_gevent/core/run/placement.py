@@ -125,26 +125,38 @@ def own_shares(plan: Plan, node: str, workers: int, worker: int) -> list[Share]:
 def differences(had: list[Share], have: list[Share]) -> tuple[list[range], list[Share]]:
     """Return the ids that a worker must let go, and the shares that it must take on.
 
-    A share of which only the last were taken away is gone on with.
+    A share that only lost its last ids goes on. The time grows with the number of shares, not with
+    its square: a run of thousands of commands has thousands of shares.
     """
-    left = [share for share in had if share not in have]
+    before, after = {*had}, {*have}
+    shrunk: dict[object, list[Share]] = {}
+    for share in had:
+        if share not in after:
+            shrunk.setdefault(_beginning(share), []).append(share)
     new: list[Share] = []
     going: list[range] = []
+    continued: set[Share] = set()
     for share in have:
-        if share in had:
+        if share in before:
             continue
-        longer = next((one for one in left if _begins_with(one, share)), None)
+        candidates = shrunk.get(_beginning(share), [])
+        longer = next((one for one in candidates if _begins_with(one, share)), None)
         if longer is None:
             new.append(share)
         else:
-            left.remove(longer)
+            candidates.remove(longer)
+            continued.add(longer)
             going.append(longer.ids[len(share.ids) :])
-    return [*going, *(share.ids for share in left)], new
+    left = (share.ids for share in had if share not in after and share not in continued)
+    return [*going, *left], new
+
+
+def _beginning(share: Share) -> object:
+    return share.batch, share.resume, share.pace, share.ids.start
 
 
 def _begins_with(longer: Share, share: Share) -> bool:
-    same = (longer.batch, longer.resume, longer.pace) == (share.batch, share.resume, share.pace)
-    return same and longer.ids[: len(share.ids)] == share.ids
+    return longer.ids[: len(share.ids)] == share.ids
 
 
 def shares_of(plan: Plan, nodes: Iterable[str]) -> dict[str, list[Share]]:

@@ -155,9 +155,10 @@ def rebalance(run: Run, nodes: Nodes) -> tuple[int, list[Change]]:
         raise AmocError(f"run {run.id} {busy}: rebalance it in a moment")
     names = tuple(node.name for node in chosen(nodes, ()))
     moves = rebalancing(run.plan, names, run.ended_ids)
+    if not moves:
+        return 0, []
     event = NewEvent("rebalance", f"users spread anew over {', '.join(names)}")
-    changes: list[Change] = [PlanChange({"moves": (*run.plan.moves, *moves)})] if moves else []
-    return len(moves), [*changes, event]
+    return len(moves), [PlanChange({"moves": (*run.plan.moves, *moves)}), event]
 
 
 def _pattern(strategy: Strategy, nodes: list[NodeView]) -> tuple[str, ...]:

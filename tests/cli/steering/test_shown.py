@@ -66,7 +66,8 @@ def test_one_is_one() -> None:
     [
         ("do", {"run": "5f0c", "users": 1000000}, "run 5f0c: 1,000,000 users"),
         ("add", {"first": 11, "last": 20}, "added users 11 to 20"),
-        ("remove", {"removed": 5}, "removed 5 users"),
+        ("remove", {"removed": 5, "asked": 5}, "removed 5 users"),
+        ("remove", {"removed": 25, "asked": 999}, "removed 25 users of 999: there were no more"),
         ("set", {"pages": "2"}, "pages = 2"),
         ("pause", {"run": "5f0c", "paused": True}, "run 5f0c is paused: no new users start"),
         ("resume", {"run": "5f0c", "paused": False}, "run 5f0c starts users again"),

@@ -93,6 +93,12 @@ def test_users_are_spread_anew_when_all_are_somewhere(run: Run, told: str) -> No
     assert event == NewEvent("rebalance", "users spread anew over a, b")
 
 
+def test_a_rebalance_that_moves_nobody_is_no_event() -> None:
+    spread = a_run(moves=(Move(("a",), ("b",), 3, 100.0, 10.0, 1),))
+    moves, changes = planning.rebalance(spread, NODES)
+    assert (moves, changes) == (0, [])
+
+
 @pytest.mark.parametrize(
     ("run", "told"),
     [
