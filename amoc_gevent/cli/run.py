@@ -222,7 +222,12 @@ def _conclude(done: Run, screen: RunScreen, summary: Path | None) -> int:
         return EXIT_FAILED
     if failure is not None:
         raise ScenarioError(failure.message, failure.detail)
-    return EXIT_FINISHED if done.status == "finished" and unwritten is None else EXIT_FAILED
+    if done.status != "finished" or unwritten is not None:
+        return EXIT_FAILED
+    if done.futile:
+        click.echo(f"amoc: {done.futile}", err=True)
+        return EXIT_FAILED
+    return EXIT_FINISHED
 
 
 def _write_summary(done: Run, summary: Path | None) -> AmocError | None:

@@ -23,8 +23,12 @@ WHAT_OVERLOAD_MEANS = (
 
 
 def verdict(run: Run) -> list[str]:
-    """Return what a reader of the run's figures must know of the generator, a sentence each."""
+    """Return what a reader of the run's figures must know first, one sentence each.
+
+    If nothing succeeded, the first one says so. The others are about the generator.
+    """
     sentences = (
+        _futility(run),
         _load(run),
         _clock(run),
         _workers(run),
@@ -40,6 +44,11 @@ def marks_in_words(marks: Container[str]) -> list[str]:
     why = ", ".join(text for mark, text in OVERLOAD_MARKS.items() if mark in marks)
     words = [f"the generator is overloaded ({why})"] if why else []
     return [*words, "the wall clock was stepped"] if "clock" in marks else words
+
+
+def _futility(run: Run) -> str:
+    why = "" if run.active else run.futile
+    return f"The run failed: {why}." if why else ""
 
 
 def _load(run: Run) -> str:

@@ -55,11 +55,15 @@ def test_a_fault_of_the_target_is_counted_under_its_name(
 
 
 def test_a_target_that_is_down_is_an_error_of_each_user(amoc: Amoc) -> None:
-    summary = amoc.load(
-        *(amoc.scenario(SCENARIO.format(session="Session")), 1, 10, "--user-rate", "200/s"),
-        *("--repeat-num", 2, "--repeat-interval", "50ms"),
+    code, said = amoc.run(
+        *("run", amoc.scenario(SCENARIO.format(session="Session")), 1, 10, "--user-rate", "200/s"),
+        *("--repeat-num", 2, "--repeat-interval", "50ms", "--summary", amoc.summary_path),
     )
 
+    assert code == 1
+    assert said.endswith("amoc: none of 20 operations succeeded\n")
+    summary = amoc.summary()
+    assert summary["health"]["verdict"][0] == "The run failed: none of 20 operations succeeded."
     for name in ("sick", "healthy"):
         assert summary["operations"][name]["error_groups"] == {"connection refused": 10}
     assert [(e["type"], e["count"]) for e in summary["errors"]] in (

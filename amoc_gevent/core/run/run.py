@@ -8,6 +8,7 @@ from amoc_gevent.core.manifest import Declared
 from amoc_gevent.core.measure.results import Results
 from amoc_gevent.core.messages import Clock, Event, Failure, UserCounts
 from amoc_gevent.core.run.plan import Plan, Status
+from amoc_gevent.core.units import counted, format_count
 
 
 @dataclass(slots=True)
@@ -113,6 +114,26 @@ class Run:
     def all_ended_by(self, users: UserCounts) -> bool:
         """Return whether by this count every user ended, and not all of them by being removed."""
         return users.done == self.assigned and self.removed < self.assigned
+
+    @property
+    def futile(self) -> str:
+        """Why the run was for nothing: what it did, none of which succeeded. Else empty.
+
+        A scenario without operations is judged by its rounds.
+        """
+        total = self.results.total
+        operations = total.operations.values()
+        count = sum(one.count for one in operations)
+        errors = sum(one.errors for one in operations)
+        interrupted = sum(one.interrupted for one in operations)
+        if count + interrupted:
+            if errors < count:
+                return ""
+            cut = f", and {format_count(interrupted)} were interrupted" if interrupted else ""
+            return f"none of {counted(count, 'operation')} succeeded{cut}"
+        if total.failed and total.failed == total.iterations:
+            return f"none of {counted(total.iterations, 'round')} succeeded"
+        return ""
 
     def elapsed(self, now: float) -> float:
         """Seconds since its first user's slot, up to its end."""

@@ -94,3 +94,30 @@ def test_a_run_that_is_taken_up_again_knows_who_ended() -> None:
     run = run_of()
     run.end_users(1, 4)
     assert Run(run.plan, 1, 10, ended_ids=run.ended_ids).gone == 4
+
+
+@pytest.mark.parametrize(
+    ("operations", "iterations", "failed", "why"),
+    [
+        ({}, 0, 0, ""),  # it was stopped early, or its users wait
+        ({}, 5, 4, ""),
+        ({}, 5, 5, "none of 5 rounds succeeded"),
+        ({"GET /": (10, 9, 0)}, 5, 5, ""),
+        ({"GET /": (10, 10, 0)}, 5, 0, "none of 10 operations succeeded"),
+        ({"GET /": (10, 10, 0), "POST /": (1, 0, 3)}, 5, 5, ""),
+        ({"GET /": (1, 1, 2)}, 0, 0, "none of 1 operation succeeded, and 2 were interrupted"),
+        ({"GET /": (0, 0, 7)}, 0, 0, "none of 0 operations succeeded, and 7 were interrupted"),
+    ],
+)
+def test_a_run_in_which_nothing_succeeded_says_what_did_not(
+    operations: dict[str, tuple[int, int, int]], iterations: int, failed: int, why: str
+) -> None:
+    run = run_of(status="finished")
+    total = run.results.total
+    total.iterations, total.failed = iterations, failed
+    for name, (count, errors, interrupted) in operations.items():
+        found = total.operation(name)
+        found.count, found.interrupted = count, interrupted
+        if errors:
+            found.fail("refused", errors)
+    assert run.futile == why
