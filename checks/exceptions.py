@@ -12,7 +12,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("error root", "amoc_gevent.hosts.agent:Failed"): "it runs alone, without the package",
     ("error root", "amoc_gevent.worker.watchdog:UserBlocked"): "no scenario shall catch it",
     ("error root", "amoc_gevent.cli.steering.prompt:ToldToEnd"): "a signal ends the process",
-    ("module size", "amoc_gevent.master.master"): SPLIT_NEXT,
     ("module size", "amoc_gevent.node.node"): SPLIT_NEXT,
     ("function size", "amoc_gevent.cli.run:run"): SPLIT_NEXT,
 }

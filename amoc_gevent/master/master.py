@@ -1,54 +1,27 @@
-"""The master: carries out commands on the plan, which its nodes then make real.
-
-Each verb checks the run's state first, and answers a value or raises an AmocError.
-"""
+"""The master: publishes the plan to its nodes, takes in their reports and stores the run."""
 
 import logging
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import gevent
 from gevent.event import Event as Flag
-from gevent.lock import BoundedSemaphore
 
 from amoc_gevent import clock
 from amoc_gevent.bus.addresses import SocketWatch
 from amoc_gevent.bus.sockets import Keys, Publisher, Puller
 from amoc_gevent.bus.topics import code_topic
 from amoc_gevent.core.durable import Durable
-from amoc_gevent.core.run import commands, lifecycle, planning
-from amoc_gevent.core.run.changes import Change, NewEvent, PlanChange
-from amoc_gevent.core.run.listing import nodes_of
+from amoc_gevent.core.run import commands, lifecycle
 from amoc_gevent.core.run.nodes import NodeView
-from amoc_gevent.core.run.options import OPTIONS, changed_option
-from amoc_gevent.core.run.plan import Plan, Proposal
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.run.status import description_of, status_of
-from amoc_gevent.core.views import (
-    Added,
-    Answer,
-    Changed,
-    Description,
-    IdleStatus,
-    NodeList,
-    Pausing,
-    Rebalanced,
-    Removed,
-    RunList,
-    RunStatus,
-    Started,
-    Stopping,
-)
-from amoc_gevent.errors import AmocError, UsageError
-from amoc_gevent.loading.catalogue import find
-from amoc_gevent.loading.places import resolved
-from amoc_gevent.loading.sources import pack
+from amoc_gevent.core.views import Answer
+from amoc_gevent.errors import AmocError
+from amoc_gevent.master.command_handler import CommandHandler
 from amoc_gevent.master.reception import Reception
 from amoc_gevent.master.registry import NodeRegistry
-from amoc_gevent.master.run_lines import run_list
-from amoc_gevent.master.run_state import RunState, this_moment
+from amoc_gevent.master.run_state import RunState
 from amoc_gevent.master.saver import RunSaver
-from amoc_gevent.master.store import Store, lines_of
+from amoc_gevent.master.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +38,6 @@ TICK_S = 0.05
 REST_S = 0.005
 """How long reports may wait for others to be taken in with."""
 
-SET_TIMEOUT_S = 3.0
 NO_LEASE = float("inf")
 
 
@@ -97,25 +69,11 @@ class Master:
         self._saver = RunSaver(self._registry, store)
         self._state = RunState(self._publisher, self._registry, self._saver)
         self._reception = Reception(self._puller, self._publisher, self._registry, self._state)
+        self._commands = CommandHandler(self._state, self._registry, store)
         self._subscribers: list[Callable[[], None]] = []
         self._code_told = 0.0
         self._saved = 0.0
-        self._setting = BoundedSemaphore()
         self._ticking = gevent.spawn(self._tick)
-        self._handlers: dict[type, Callable[..., Answer]] = {
-            commands.Do: self._do,
-            commands.Add: self._add,
-            commands.Remove: self._remove,
-            commands.Set: self._set,
-            commands.Pause: self._pause,
-            commands.Resume: self._resume,
-            commands.Rebalance: self._rebalance,
-            commands.Stop: self._stop,
-            commands.Status: self._status,
-            commands.Describe: self._describe,
-            commands.Nodes: self._nodes,
-            commands.Runs: self._runs,
-        }
 
     @property
     def nodes(self) -> dict[str, NodeView]:
@@ -167,10 +125,7 @@ class Master:
 
     def handle(self, command: commands.Command) -> Answer:
         """Carry out one command and return its answer, or raise an AmocError of one line."""
-        handler = self._handlers.get(type(command))
-        if handler is None:
-            raise UsageError(f"a master does not answer {type(command).__name__.lower()}")
-        return handler(command)
+        return self._commands.handle(command)
 
     def attach(self, output: Durable | None) -> None:
         """Store what is pending of `output` with each run; without one, nothing is pending."""
@@ -247,124 +202,3 @@ class Master:
         self._code_told = now
         if code := self._saver.code:
             self._publisher.tell(code_topic(wanted), code)
-
-    # Commands
-
-    def _do(self, command: commands.Do) -> Started:
-        planning.check_do(self.run, command)
-        chosen = planning.chosen(self.nodes, command.nodes)
-        path = find(command.scenario)
-        code, packed = pack(path)
-        plan = Plan(
-            self._state.version + 1, uuid.uuid4().hex[:12], scenario=str(resolved(path)), code=code
-        )
-        run, event = planning.new_run(command, chosen, plan)
-        self._state.begin(run, packed)
-        self._state.apply([event])
-        self._saver.save()
-        self._state.publish()
-        return Started(run.id, command.last - command.first + 1)
-
-    def _growing(self) -> Run:
-        run = planning.growing(self.run)
-        self._state.home()  # what is given to a node from now on is not of its last life
-        return run
-
-    def _apply(self, changes: Sequence[Change]) -> None:
-        """Apply what a command changes; where it cannot be stored, the command is refused."""
-        self._state.apply(changes, must_store=True)
-        self._state.count_users()
-
-    def _add(self, command: commands.Add) -> Added:
-        run = self._growing()
-        batch, changes = planning.add(run, self.nodes, command, clock.steady())
-        self._apply(changes)
-        return Added(batch.first, batch.last)
-
-    def _remove(self, command: commands.Remove) -> Removed:
-        run = self._growing()
-        count, changes = planning.remove(run, self.nodes, command)
-        self._apply(changes)
-        return Removed(count)
-
-    def _set(self, command: commands.Set) -> Changed:
-        """Change an option here, or propose a setting to the workers and hear what they say."""
-        run = self._growing()
-        if command.name in OPTIONS:
-            options = changed_option(run.plan.options, command.name, command.value)
-            self._apply([PlanChange({"options": options})])
-        else:
-            with self._setting:
-                self._propose(command)
-        self._state.apply([NewEvent("set", f"{command.name} = {command.value}")])
-        return Changed(command.name, command.value)
-
-    def _propose(self, command: commands.Set) -> None:
-        """Have each worker try a setting; it is part of the plan once none of them refused."""
-        run = self._growing()
-        if run.status == "starting":
-            raise AmocError(f"run {run.id} is starting: set {command.name} once it runs")
-        told = len(run.events)
-        number = self._state.version + 1
-        self._apply([PlanChange({"proposal": Proposal(number, command.name, command.value)})])
-        version, deadline = self._state.version, clock.monotonic() + SET_TIMEOUT_S
-        try:
-            while any(not node.has(run.id, version) for node in lifecycle.present(self.nodes)):
-                if clock.monotonic() > deadline:
-                    raise AmocError(
-                        f"{command.name}: not every worker answered within {SET_TIMEOUT_S:.0f} s, "
-                        "some may have taken the value; set it again"
-                    )
-                gevent.sleep(TICK_S)
-        finally:
-            self._state.apply(
-                [PlanChange({"proposal": None})]
-            )  # the workers have it, stored or not
-        for event in run.events[told:]:
-            if event.kind == "set-refused":
-                raise UsageError(event.text)
-        settings = {**run.plan.settings, command.name: command.value}
-        self._apply_to(run, PlanChange({"settings": settings}))
-
-    def _apply_to(self, run: Run, change: Change) -> None:
-        """Apply what the workers have already, stored or not, unless another run began since."""
-        if self.run is run:
-            self._state.apply([change])
-
-    def _pause(self, _command: commands.Pause) -> Pausing:
-        run = self._growing()
-        self._apply(planning.pause(run, clock.steady()))
-        return Pausing(run.id, paused=True)
-
-    def _resume(self, _command: commands.Resume) -> Pausing:
-        run = self._growing()
-        self._apply(planning.resume(run, clock.steady()))
-        return Pausing(run.id, paused=False)
-
-    def _rebalance(self, _command: commands.Rebalance) -> Rebalanced:
-        run = self._growing()
-        moves, changes = planning.rebalance(run, self.nodes)
-        self._apply(changes)
-        return Rebalanced(run.id, moves)
-
-    def _stop(self, command: commands.Stop) -> Stopping:
-        run = planning.active(self.run)
-        self._state.apply(lifecycle.stop(run, this_moment(), force=command.force))
-        return Stopping(run.id, run.status, run.plan.force)
-
-    def _status(self, _command: commands.Status) -> IdleStatus | RunStatus:
-        self._state.count_users()
-        return status_of(self.run, len(lifecycle.present(self.nodes)), clock.steady())
-
-    def _describe(self, _command: commands.Describe) -> Description:
-        run = self.run
-        if run is None or run.declared is None:
-            why = "no node has loaded its scenario yet" if run is not None else "there is no run"
-            raise AmocError(f"{why}: `amoc describe SCENARIO` loads one without a run")
-        return description_of(run, run.declared.manifest)
-
-    def _nodes(self, _command: commands.Nodes) -> NodeList:
-        return nodes_of(self.nodes.values(), clock.monotonic())
-
-    def _runs(self, _command: commands.Runs) -> RunList:
-        return run_list(lines_of(self._store, self.run))
