@@ -1,4 +1,4 @@
-"""Carries out the commands of a master's operator: checks them, changes the plan and answers."""
+"""Carries out commands: each checks the run's state, changes the plan and returns an answer."""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -68,10 +68,10 @@ class CommandHandler:
         }
 
     def handle(self, command: commands.Command) -> Answer:
-        """Carry out one command and return its answer, or raise an AmocError of one line."""
+        """Carry out a command and return its answer. Raises AmocError of one line."""
         handler = self._handlers.get(type(command))
         if handler is None:
-            raise UsageError(f"a master does not answer {type(command).__name__.lower()}")
+            raise UsageError(f"the master has no command {type(command).__name__.lower()}")
         return handler(command)
 
     def _present(self) -> list[NodeView]:
@@ -94,11 +94,11 @@ class CommandHandler:
 
     def _growing(self) -> Run:
         run = planning.growing(self._state.run)
-        self._state.home()  # what is given to a node from now on is not of its last life
+        self._state.home()  # users placed from now on belong to the node's current process
         return run
 
     def _apply(self, changes: Sequence[Change]) -> None:
-        """Apply what a command changes; where it cannot be stored, the command is refused."""
+        """Apply a command's changes. Raises AmocError, and refuses it, if they cannot be stored."""
         self._state.apply(changes, must_store=True)
         self._state.count_users()
 
@@ -115,7 +115,7 @@ class CommandHandler:
         return Removed(count)
 
     def _set(self, command: commands.Set) -> Changed:
-        """Change an option here, or propose a setting to the workers and hear what they say."""
+        """Change an option here, or propose a setting to the workers and wait for their answers."""
         run = self._growing()
         if command.name in OPTIONS:
             options = changed_option(run.plan.options, command.name, command.value)
@@ -127,7 +127,7 @@ class CommandHandler:
         return Changed(command.name, command.value)
 
     def _propose(self, command: commands.Set) -> None:
-        """Have each worker try a setting; it is part of the plan once none of them refused."""
+        """Have each worker try a setting, and add it to the plan if none refuses."""
         run = self._growing()
         if run.status == "starting":
             raise AmocError(f"run {run.id} is starting: set {command.name} once it runs")
@@ -153,7 +153,7 @@ class CommandHandler:
         self._apply_to(run, PlanChange({"settings": settings}))
 
     def _apply_to(self, run: Run, change: Change) -> None:
-        """Apply what the workers have already, stored or not, unless another run began since."""
+        """Apply a change that the workers already have, stored or not, unless another run began."""
         if self._state.run is run:
             self._state.apply([change])
 
