@@ -1,1 +1,1 @@
-"""The sockets between master, nodes and workers, and what their messages are about."""
+"""The sockets between master, nodes and workers, and the topics of their messages."""

@@ -1,4 +1,4 @@
-"""Reports that cannot be read: each is an event of its run, since the figures in it are lost."""
+"""Records refused reports as events of their run, since their figures are lost."""
 
 from amoc_gevent import clock
 from amoc_gevent.core.messages import Event

@@ -24,7 +24,7 @@ WIRE = f"amoc {__version__}".encode()
 """What each message between machines begins with, after its topic: who speaks, and how."""
 
 MESSAGE_MAX = 64 << 20
-"""Bytes of a message; who sends a longer one is cut off."""
+"""Largest message, in bytes. A peer that sends a longer one is disconnected."""
 
 SILENCE_MS = 4000
 """A connection on which who was asked is silent for so long is made anew; half a link is none."""
@@ -155,7 +155,7 @@ class Subscriber(Addressed):
         self._connect(endpoint)
 
     def receive(self) -> bytes:
-        """Wait for the next one."""
+        """Wait for the next message."""
         return bytes(self._socket.recv())
 
 

@@ -1,4 +1,4 @@
-"""What a master's messages are about; a node listens to those that concern it."""
+"""The topics of a master's messages. A node subscribes to those that concern it."""
 
 PLAN = b"plan/"
 """A beat and the whole plan."""

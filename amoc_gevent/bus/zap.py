@@ -40,7 +40,7 @@ class ZapAuthenticator:
         self._answering = gevent.spawn(self._answer)
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop authenticating."""
         self._answering.kill()
         self._socket.unbind(ADDRESS)  # which closing does some time later
         self._socket.close()

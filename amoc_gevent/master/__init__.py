@@ -1,1 +1,1 @@
-"""The master: holds the plan, takes commands and collects what was measured."""
+"""The master: holds the plan, handles commands and collects measurements."""

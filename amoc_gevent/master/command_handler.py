@@ -1,7 +1,4 @@
-"""Carries out the commands of a run.
-
-Each command checks the run's state first, and returns a value or raises an AmocError.
-"""
+"""Carries out commands: each checks the run's state, changes the plan and returns an answer."""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -13,6 +10,7 @@ from amoc_gevent import clock
 from amoc_gevent.core.run import commands, lifecycle, planning
 from amoc_gevent.core.run.changes import Change, NewEvent, PlanChange
 from amoc_gevent.core.run.listing import nodes_of
+from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.options import OPTIONS, changed_option
 from amoc_gevent.core.run.plan import Plan, Proposal
 from amoc_gevent.core.run.run import Run
@@ -39,22 +37,19 @@ from amoc_gevent.loading.sources import pack
 from amoc_gevent.master.registry import NodeRegistry
 from amoc_gevent.master.run_lines import run_list
 from amoc_gevent.master.run_state import RunState, this_moment
-from amoc_gevent.master.saver import RunSaver
 from amoc_gevent.master.store import Store, lines_of
 
 SET_TIMEOUT_S = 3.0
-SET_CHECK_S = 0.05
+POLL_S = 0.05
+"""Pause between two checks whether all workers have answered a proposed setting."""
 
 
 class CommandHandler:
-    """Answers commands about the run in `state`; `store` has the runs before it."""
+    """Changes the run of `state` on the nodes of `registry`. `store`, if any, lists past runs."""
 
-    def __init__(
-        self, state: RunState, registry: NodeRegistry, saver: RunSaver, store: Store | None
-    ) -> None:
+    def __init__(self, state: RunState, registry: NodeRegistry, store: Store | None) -> None:
         self._state = state
         self._registry = registry
-        self._saver = saver
         self._store = store
         self._setting = BoundedSemaphore()
         self._handlers: dict[type, Callable[..., Answer]] = {
@@ -73,11 +68,14 @@ class CommandHandler:
         }
 
     def handle(self, command: commands.Command) -> Answer:
-        """Carry out one command and return its answer, or raise an AmocError of one line."""
+        """Carry out a command and return its answer. Raises AmocError of one line."""
         handler = self._handlers.get(type(command))
         if handler is None:
-            raise UsageError(f"a master does not answer {type(command).__name__.lower()}")
+            raise UsageError(f"the master has no command {type(command).__name__.lower()}")
         return handler(command)
+
+    def _present(self) -> list[NodeView]:
+        return lifecycle.present(self._registry.nodes)
 
     def _do(self, command: commands.Do) -> Started:
         planning.check_do(self._state.run, command)
@@ -90,17 +88,17 @@ class CommandHandler:
         run, event = planning.new_run(command, chosen, plan)
         self._state.begin(run, packed)
         self._state.apply([event])
-        self._saver.save()
+        self._state.saver.save()
         self._state.publish()
         return Started(run.id, command.last - command.first + 1)
 
     def _growing(self) -> Run:
         run = planning.growing(self._state.run)
-        self._state.home()  # from now on, nodes get users in their present incarnation
+        self._state.home()  # users placed from now on belong to the node's current process
         return run
 
     def _apply(self, changes: Sequence[Change]) -> None:
-        """Apply the changes of a command; refuse the command if they cannot be stored."""
+        """Apply a command's changes. Raises AmocError, and refuses it, if they cannot be stored."""
         self._state.apply(changes, must_store=True)
         self._state.count_users()
 
@@ -129,7 +127,7 @@ class CommandHandler:
         return Changed(command.name, command.value)
 
     def _propose(self, command: commands.Set) -> None:
-        """Have each worker try a setting; add it to the plan if none of them refuses it."""
+        """Have each worker try a setting, and add it to the plan if none refuses."""
         run = self._growing()
         if run.status == "starting":
             raise AmocError(f"run {run.id} is starting: set {command.name} once it runs")
@@ -138,16 +136,15 @@ class CommandHandler:
         self._apply([PlanChange({"proposal": Proposal(number, command.name, command.value)})])
         version, deadline = self._state.version, clock.monotonic() + SET_TIMEOUT_S
         try:
-            while any(
-                not node.has(run.id, version) for node in lifecycle.present(self._registry.nodes)
-            ):
+            while any(not node.has(run.id, version) for node in self._present()):
                 if clock.monotonic() > deadline:
                     raise AmocError(
                         f"{command.name}: not every worker answered within {SET_TIMEOUT_S:.0f} s, "
                         "some may have taken the value; set it again"
                     )
-                gevent.sleep(SET_CHECK_S)
-        finally:  # the workers have it, stored or not
+                gevent.sleep(POLL_S)
+        finally:
+            # The workers have it, stored or not.
             self._state.apply([PlanChange({"proposal": None})])
         for event in run.events[told:]:
             if event.kind == "set-refused":
@@ -156,7 +153,7 @@ class CommandHandler:
         self._apply_to(run, PlanChange({"settings": settings}))
 
     def _apply_to(self, run: Run, change: Change) -> None:
-        """Apply what the workers have already, stored or not, unless another run has begun."""
+        """Apply a change that the workers already have, stored or not, unless another run began."""
         if self._state.run is run:
             self._state.apply([change])
 
@@ -183,9 +180,7 @@ class CommandHandler:
 
     def _status(self, _command: commands.Status) -> IdleStatus | RunStatus:
         self._state.count_users()
-        return status_of(
-            self._state.run, len(lifecycle.present(self._registry.nodes)), clock.steady()
-        )
+        return status_of(self._state.run, len(self._present()), clock.steady())
 
     def _describe(self, _command: commands.Describe) -> Description:
         run = self._state.run

@@ -1,7 +1,7 @@
-"""The SQLite file of the run store: opened, watched, and opened again once it is another one.
+"""The SQLite file of the run store: opens it, and opens it again if it was removed or replaced.
 
-SQLite goes on with a file that was removed or replaced, and what it writes there is lost with the
-process. So each write first looks whether the path still names the files that were opened.
+SQLite continues to write to a removed file, and loses that data when the process ends. So each
+write first checks that the path still names the files that were opened.
 """
 
 import logging
@@ -17,7 +17,7 @@ from amoc_gevent.errors import AmocError
 log = logging.getLogger(__name__)
 
 BUSY_S = 0.2
-"""How long another process, such as a backup, may keep the database from being written."""
+"""How long a write waits for another process, such as a backup, that locks the database."""
 
 Identity = tuple[int, int] | None
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -97,7 +97,7 @@ class Database:
         self.connection.close()
 
     def be_patient(self, seconds: float) -> None:
-        """Wait so long for another process that locks it."""
+        """Wait up to `seconds` for another process that locks the database."""
         self.connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     @contextmanager

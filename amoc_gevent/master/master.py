@@ -1,4 +1,4 @@
-"""The master: publishes the plan of a run to its nodes, and collects and stores their reports."""
+"""The master: publishes the plan to its nodes, takes in their reports and stores the run."""
 
 import logging
 from collections.abc import Callable
@@ -17,26 +17,27 @@ from amoc_gevent.core.run.run import Run
 from amoc_gevent.core.views import Answer
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.command_handler import CommandHandler
-from amoc_gevent.master.reception import Reception
 from amoc_gevent.master.registry import NodeRegistry
+from amoc_gevent.master.report_receiver import ReportReceiver
+from amoc_gevent.master.run_saver import RunSaver
 from amoc_gevent.master.run_state import RunState
-from amoc_gevent.master.saver import RunSaver
 from amoc_gevent.master.store import Store
 
 log = logging.getLogger(__name__)
 
 PUBLISH_S = 1.0
-"""Interval at which the plan is published, even if unchanged; longer with many nodes."""
+"""Shortest interval between periodic plans or beats; longer with many nodes."""
 
 SAVE_S = 0.25
-"""Interval at which new metrics are stored and then acknowledged; every tick without a store.
+"""Shortest interval between periodic saves. Reports are acknowledged after each.
 
-It is longer with many nodes, because each write costs the same, whatever it contains.
+Without a store both happen at each tick. With many nodes the interval is longer: a merge costs the
+same however many reports have come.
 """
 
 TICK_S = 0.05
 REST_S = 0.005
-"""How long a report may wait, so that several are handled together."""
+"""How long reports may wait so that several are processed together."""
 
 NO_LEASE = float("inf")
 
@@ -44,9 +45,9 @@ NO_LEASE = float("inf")
 class Master:
     """Runs one scenario at a time on the nodes that have joined.
 
-    `plans` and `reports` are the addresses to listen on, encrypted if `keys` are given. `local` are
-    two more addresses, always ipc and never encrypted. A node that is silent for `lease` seconds
-    loses its users. With a `store`, a run outlives this process. `ours` tells whether the home
+    The master listens at the addresses `plans` and `reports`, encrypted if `keys` are given, and at
+    the two ipc addresses in `local`, never encrypted. A node that is silent for `lease` seconds
+    loses its users. With `store`, a run outlives this process. `ours` returns whether the home
     still belongs to this process.
     """
 
@@ -69,12 +70,12 @@ class Master:
         self._registry = NodeRegistry(lease, known=known, stored=store is not None)
         self._saver = RunSaver(self._registry, store)
         self._state = RunState(self._publisher, self._registry, self._saver)
-        self._reception = Reception(self._puller, self._publisher, self._registry, self._state)
+        self._receiver = ReportReceiver(self._puller, self._publisher, self._registry, self._state)
+        self._commands = CommandHandler(self._state, self._registry, store)
         self._subscribers: list[Callable[[], None]] = []
         self._code_told = 0.0
         self._saved = 0.0
         self._ticking = gevent.spawn(self._tick)
-        self._commands = CommandHandler(self._state, self._registry, self._saver, store)
 
     @property
     def nodes(self) -> dict[str, NodeView]:
@@ -83,7 +84,7 @@ class Master:
 
     @property
     def run(self) -> Run | None:
-        """The current run, or the last one."""
+        """The current run, or the last one that ended."""
         return self._state.run
 
     @property
@@ -93,32 +94,32 @@ class Master:
 
     @property
     def endpoints(self) -> tuple[str, str]:
-        """The addresses of plans and of reports, with the ports actually bound."""
+        """The addresses for plans and for reports, with the actual ports."""
         return self._publisher.endpoint, self._puller.endpoint
 
     @property
     def counted(self) -> dict[str, int]:
-        """Number of refused reports, of duplicate reports and of refused nodes, by name."""
+        """The numbers of refused reports, repeated reports and refused nodes."""
         return self._registry.counted
 
     @property
     def trouble(self) -> str:
-        """One line that says why the run store cannot be written; empty if it can."""
+        """One line with the reason why the run store cannot be written, or an empty string."""
         return self._saver.trouble
 
     def save(self) -> bool:
-        """Store what is new; return whether the whole run is stored."""
+        """Store everything pending. Return whether the whole run is stored."""
         return self._saver.save() or not self._saver.unwritten
 
     def close(self) -> None:
-        """Store what is new and close the sockets. The run goes on without a master.
+        """Save the run and close the sockets. The nodes continue without a master.
 
-        If the store cannot be written, the log says what is lost.
+        If the save fails, the log says what is lost.
         """
         self._ticking.kill()
-        self._reception.close()
+        self._receiver.close()
         if self.run is not None and self.run.active:
-            self._state.home()  # the next master knows the processes that have joined
+            self._state.home()  # so the next master knows the node processes that joined
         if not self.save() and (self._store is None or self._store.required):
             log.error("%s", self.trouble)
         self._publisher.close()
@@ -129,11 +130,11 @@ class Master:
         return self._commands.handle(command)
 
     def attach(self, output: Durable | None) -> None:
-        """Store the pending data of `output` with each run; None discards what was pending."""
+        """Store the pending data of `output` with each run. None means that nothing is pending."""
         self._saver.attach(output)
 
     def subscribe(self, look: Callable[[], None]) -> None:
-        """Call `look` at each tick, so that it can see what changed; it must not block."""
+        """Call `look` at each tick, so that it can detect changes. It must not block."""
         self._subscribers.append(look)
 
     def note(self, kind: str, text: str) -> None:
@@ -141,11 +142,11 @@ class Master:
         self._state.event(kind, text)
 
     def pending(self) -> dict[str, bytes]:
-        """Return the data that an earlier master's output left pending, by key."""
+        """Return the pending data that an earlier master's output stored, by key."""
         return self._saver.pending()
 
     def find_run(self, run_id: str = "") -> Run:
-        """Return the current or a stored run, the latest without an id. Raises AmocError."""
+        """Return the run with this id, or the latest without one. Raises AmocError for none."""
         run = self.run
         if run is not None and run_id in {"", run.id}:
             return run
@@ -156,35 +157,37 @@ class Master:
             raise AmocError("there was no run yet: start one with `do SCENARIO FIRST LAST`")
         return self._store.load(run_id or latest[0])
 
+    # The periodic work
+
     def _tick(self) -> None:
         while True:
             for step in (self._do_what_is_due, *self._subscribers):
                 try:
                     step()
-                except Exception:  # the boundary of one tick: the next one follows
-                    log.exception("a tick of the master failed")
+                except Exception:  # the boundary around one step of a tick
+                    log.exception("a step of the master's tick failed")
             gevent.sleep(TICK_S)
 
     def _do_what_is_due(self) -> None:
         self._watch.look()
-        self._reception.look()
+        self._receiver.look()
         self._state.advance()
         now = clock.monotonic()
         if self._store is None or now - self._saved >= self._save_pause:
             self._saved = now
             try:
                 self._saver.save(patient=True)
-            finally:  # nodes that are heard keep their users, even if the store fails
-                self._reception.acknowledge()
+            finally:  # even if the save fails, live nodes keep their leases
+                self._receiver.acknowledge()
         self._tell(now)
 
     @property
     def _save_pause(self) -> float:
-        """Seconds between two writes; well below the lease, which acknowledgements renew."""
+        """Seconds between periodic saves. The acknowledgements after them renew leases."""
         return max(SAVE_S, min(lifecycle.pause(self.nodes) / 2, self._registry.lease / 8))
 
     def _tell(self, now: float) -> None:
-        """Publish the plan again if a node lacks it, and the sources that a node wants."""
+        """Publish the plan or a beat when due, and the sources that a node lacks."""
         present = lifecycle.present(self.nodes)
         if now - self._state.published >= max(PUBLISH_S, 2 * lifecycle.pause(self.nodes)):
             if any(node.behind(self._state.plan) for node in present):

@@ -1,7 +1,7 @@
-"""The nodes of a master: which have joined, which are heard, and what was received of each.
+"""The nodes of a master: which have joined, which are alive, and which reports each has sent.
 
-The registry decides and has no sockets: it takes decoded reports, answers with news as data, and
-hands out the acknowledgements that are due.
+The registry has no sockets: it takes decoded reports, returns news as data, and builds the
+acknowledgements that are due.
 """
 
 import logging
@@ -16,26 +16,26 @@ from amoc_gevent.core.run.plan import Plan
 log = logging.getLogger(__name__)
 
 LEASE_SHARE = 0.8
-"""How much of the lease a node is granted; the rest is for ending its users."""
+"""The share of the lease that a node is granted; it ends its users in the rest."""
 
 DEAF_S = 1.0
 NAME_MAX = 100
 AHEAD_MAX_S = 60.0
-"""By how much a node's idea of the master's time may be ahead before both know better."""
+"""How far a node's estimate of the master's time may be ahead before the clocks are compared."""
 
 GAPS_MAX = 10_000
-"""Reports after one that is missing: more than a node keeps, so what is missing never comes."""
+"""Reports received after a gap. A node keeps fewer, so the missing ones will never come."""
 
 REFUSALS_KEPT = 1000
 FORMER_KEPT = 1000
-"""Processes whose nodes were started again, of which reports may still come."""
+"""Former processes of restarted nodes, whose reports may still arrive."""
 
 
 class NodeRegistry:
-    """The `nodes` by name, beginning with those that the last master `known`.
+    """The `nodes` by name, initially those `known` from the last master.
 
-    `lease` (s) is how long the master waits for a silent node. With `stored`, reports are
-    acknowledged only when `saved` said that they are safe.
+    The master waits `lease` seconds for a silent node. With `stored`, reports are acknowledged
+    only after `saved` has confirmed them.
     """
 
     def __init__(self, lease: float, *, known: Iterable[NodeView] = (), stored: bool) -> None:
@@ -49,12 +49,12 @@ class NodeRegistry:
         self._looked = clock.monotonic()
 
     def take(self, report: Report) -> list[News]:
-        """Take in a report and return the news in it. Raises MessageError for one that is bad."""
+        """Process a report and return the news in it. Raises MessageError if it is invalid."""
         self._check(report)
         name = report.source
         node = self.nodes.get(name)
         former = self._former.get((name, report.incarnation))
-        if former is not None:  # its figures count, but another process has its name and users now
+        if former is not None:  # its measurements count, but another process has its name and users
             return self._take_figures(former, report)
         now = clock.monotonic()
         news: list[News] = []
@@ -93,7 +93,7 @@ class NodeRegistry:
             known.give_up_gaps()
 
     def _take_figures(self, node: NodeView, report: Report) -> list[News]:
-        """Note a report once; return the news of it, nothing where it came before."""
+        """Record a report and return its news; count a repeated one and return nothing."""
         self._due[node.name, node.incarnation] = node
         if not node.is_new(report):
             self.counted["repeated reports"] += 1
@@ -104,19 +104,19 @@ class NodeRegistry:
         return [Reported(node, report)]
 
     def _join(self, report: Report, known: NodeView | None) -> NodeView:
-        """Register a process by its first report; the one that had its name before is a former."""
+        """Register a process by its first report. A former process of its name is kept apart."""
         node = NodeView(report.source, report.incarnation, report.place, report.workers)
         if known is not None:
             if len(self._former) >= FORMER_KEPT:
                 self._former.pop(next(iter(self._former)))
-            known.saved = known.newest  # it has no use for its reports any more
+            known.saved = known.newest  # that process no longer keeps reports
             self._former[known.name, known.incarnation] = known
         self.nodes[node.name] = node
         self._refused.pop(node.incarnation, None)
         return node
 
     def _refuse(self, node: NodeView, report: Report) -> Refused:
-        """Refuse a second node of a name for as long as the first one is heard."""
+        """Refuse a second node with the name of a live one."""
         why = (
             f"a node named {node.name} is here already, from {node.place}: "
             f"give the one at {report.place} another --name"
@@ -130,11 +130,11 @@ class NodeRegistry:
         return Refused(node.name, Ack(report.incarnation, 0, 0.0, 0.0, 0.0, 0.0, refused=why))
 
     def unsaved(self, *, every: bool = False) -> list[NodeView]:
-        """Return the nodes of which reports were received that are not stored, or `every` one."""
+        """Return the nodes with received reports that are not stored, or `every` node."""
         return [n for n in self.nodes.values() if every or n.saved != n.acknowledged]
 
     def saved(self, numbers: dict[str, tuple[str, int]]) -> None:
-        """Note that the reports of these nodes (incarnation, number) are safe."""
+        """Record the last stored reports: (incarnation, sequence number) by node name."""
         for name, (incarnation, number) in numbers.items():
             node = self.nodes.get(name)
             if node is not None and node.incarnation == incarnation and number > node.saved:
@@ -147,7 +147,7 @@ class NodeRegistry:
         return [*due.values()]
 
     def ack(self, node: NodeView, plan: Plan) -> Ack:
-        """Return the acknowledgement for a node, while `plan` is the plan."""
+        """Return the acknowledgement for a node, with the run and version of `plan`."""
         former = (node.name, node.incarnation) in self._former
         why = f"another process is node {node.name} now" if former else ""
         granted = 0.0 if former or node.left else self.lease * LEASE_SHARE
@@ -164,9 +164,9 @@ class NodeRegistry:
         )
 
     def look(self) -> list[News]:
-        """Return the nodes that were not heard for the lease; forget those that left before it.
+        """Return the nodes that were silent for the lease: lost ones, and ones that left earlier.
 
-        While this process itself stood still it could hear nobody.
+        Nodes that left are forgotten. Time in which this process itself was stalled does not count.
         """
         now = clock.monotonic()
         deaf, self._looked = now - self._looked, now
@@ -179,5 +179,5 @@ class NodeRegistry:
             del self.nodes[node.name]
         lost = [node for node in silent if node.present]
         for node in lost:
-            node.lost = True  # all of them, before anybody looks for heirs of their users
+            node.lost = True  # mark all of them before new nodes are chosen for their users
         return [*map(Gone, gone), *map(Lost, lost)]

@@ -1,4 +1,4 @@
-"""The list of runs: one line for each, as it is stored and as it is answered."""
+"""The list of runs: one line for each run, as stored and as returned to clients."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from amoc_gevent.core.run.run import Run
 from amoc_gevent.core.views import RunLine, RunList
 
 COUNT_MAX = 2**63 - 1
-"""SQLite's greatest number."""
+"""The largest integer that SQLite stores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One run in the list of runs; times in seconds since 1970, 0 where it has not come so far."""
+    """One run in the list of runs; times in seconds since 1970, 0 if not reached yet."""
 
     run: str
     scenario: str
@@ -45,7 +45,7 @@ def run_list(lines: Iterable[Line]) -> RunList:
 
 
 def line_of(run: Run) -> Line:
-    """Return what the list of runs says of `run`."""
+    """Return the line for `run`."""
     return Line(
         run.id,
         run.scenario,

@@ -1,6 +1,6 @@
-"""The state of the present run, with one owner: it applies changes, stores and publishes them.
+"""Owns the state of the current run: applies changes, stores and publishes them.
 
-What other modules decide comes here as changes. Nothing else changes a run.
+Other modules pass their decisions here as changes. Nothing else changes a run.
 """
 
 import logging
@@ -31,30 +31,30 @@ from amoc_gevent.core.run.plan import Plan
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.registry import NodeRegistry
-from amoc_gevent.master.saver import RunSaver
+from amoc_gevent.master.run_saver import RunSaver
 
 log = logging.getLogger(__name__)
 
 VERSIONS_LOST_MAX = 1_000_000
-"""By how many versions nodes may be ahead of the store; more than that is no plan of a master's."""
+"""How many versions nodes may be ahead of the store. A larger lead is not a master's plan."""
 
 
 class Teller(Protocol):
-    """Tells all nodes that listen to a topic something: the publisher, or a test's list."""
+    """Sends messages to the subscribers of a topic: the publisher, or a list in tests."""
 
     def tell(self, topic: bytes, *frames: bytes) -> None:
         """Send a message."""
 
 
 def this_moment() -> Moment:
-    """Return the present moment by both clocks."""
+    """Return the current time by both clocks."""
     return Moment(clock.steady(), clock.monotonic())
 
 
 class RunState:
-    """Holds the run that goes on, or that ended last, beginning with what the last master left.
+    """Holds the current or last run, initially the one that the last master left active.
 
-    Its users are on the nodes of `registry`. `publisher` tells the plan, `saver` stores the run.
+    Its users are on the nodes of `registry`. `publisher` sends the plan, `saver` stores the run.
     `ended` is set when the run has ended.
     """
 
@@ -76,13 +76,13 @@ class RunState:
 
     @property
     def plan(self) -> Plan:
-        """The plan as it is now."""
+        """The current plan."""
         return self.run.plan if self.run is not None else Plan(version=self.version)
 
     def begin(self, run: Run, code: bytes) -> None:
-        """Take up a new run, whose plan has the next version and whose scenario has these sources.
+        """Start a new run. Its plan has the next version; `code` is its scenario's packed sources.
 
-        Raises AmocError where it cannot be stored; then nothing has changed.
+        Raises AmocError if the run cannot be stored; then nothing has changed.
         """
         self.saver.begin(run, code)
         self.inherited = False
@@ -94,13 +94,13 @@ class RunState:
     # Changes
 
     def advance(self) -> None:
-        """Bring about what is due by now."""
+        """Apply the changes that are due."""
         if self.run is not None:
             nodes = self._registry.nodes
             self.apply(lifecycle.advance(self.run, nodes, self.course, this_moment()))
 
     def home(self) -> None:
-        """Have users start elsewhere now whose nodes are gone or began anew."""
+        """Place the users of lost or restarted nodes again, without delay."""
         if self.run is not None:
             nodes = self._registry.nodes
             self.apply(lifecycle.home(self.run, nodes, self.course, this_moment()))
@@ -112,21 +112,21 @@ class RunState:
             self.apply(lifecycle.count(self.run, nodes, self.course, this_moment()))
 
     def heed(self, news: News) -> None:
-        """Bring about what news of a node mean for the run that goes on."""
+        """Apply the effect of news about a node on the active run."""
         if self.run is not None and self.run.active:
             nodes, now = self._registry.nodes, this_moment()
             self.apply(lifecycle.heed(self.run, nodes, self.course, now, news))
 
     def apply(self, changes: Sequence[Change], *, must_store: bool = False) -> None:
-        """Apply changes to the run, one after the other, and store and publish those of the plan.
+        """Apply changes to the run in order. Store and publish each change of the plan.
 
-        Where the plan must be stored and cannot be, AmocError is raised and neither it nor what
-        follows is changed: a master that is started again would know nothing of it, and give the
-        same ids to other users.
+        With `must_store`, a plan that cannot be stored raises AmocError; neither it nor the
+        changes after it are applied. A restarted master would not know of the change, and would
+        give the same ids to other users.
         """
         run = self.run
         for change in changes if run is not None else ():
-            assert run is not None  # noqa: S101  # else there is nothing to change
+            assert run is not None  # noqa: S101  # without a run the loop is empty
             match change:
                 case PlanChange(fields):
                     self.change(run, must_store=must_store, **fields)
@@ -143,7 +143,7 @@ class RunState:
                     self._end(run, at)
 
     def change(self, run: Run, *, must_store: bool = False, **fields: object) -> None:
-        """Change the plan, store it and publish it; `apply` says what `must_store` means."""
+        """Change the plan, store it and publish it. For `must_store` see `apply`."""
         before = run.plan
         run.plan = replace(before, version=self.version + 1, **fields)  # type: ignore[arg-type]
         if not self.saver.save() and must_store and self.saver.required:
@@ -153,9 +153,10 @@ class RunState:
         self.publish()
 
     def _surpass(self, run: Run, version: int) -> None:
-        """Give the plan a newer version than one that nodes have of the last master.
+        """Give the plan a newer version than the one nodes have from the last master.
 
-        What that one could not store is lost; under the same number they would take it for this.
+        That master could not store its last changes, so they are lost. With an equal version, nodes
+        would take their plan for this one.
         """
         if not self.version < version <= self.version + VERSIONS_LOST_MAX:
             return
@@ -174,11 +175,11 @@ class RunState:
         self.ended.set()
 
     def take(self, node: NodeView, report: Report) -> None:
-        """Take in what a node measured and what became of its users in this run."""
+        """Add a report's measurements, events and ended users to the run it belongs to."""
         run = self.run
         if run is None or report.run != run.id:
             return
-        if run.active:  # what is known of one that has ended changes no more
+        if run.active:  # the clocks of an ended run no longer change
             run.clocks[node.name] = node.clock
         if not self.course.uncounted:
             self.course = replace(self.course, uncounted=True)
@@ -196,19 +197,19 @@ class RunState:
             self.apply(lifecycle.compare(run, node, report.manifest))
 
     def event(self, kind: str, text: str) -> None:
-        """Note something of the run that is worth knowing."""
+        """Record an event of the run."""
         if self.run is not None:
             self.run.events.append(Event(clock.wall(), kind, text))
 
     # The nodes
 
     def publish(self) -> None:
-        """Tell all nodes the whole plan."""
+        """Send the whole plan to all nodes."""
         self.published = clock.monotonic()
         self._publisher.tell(PLAN, encode(self._beat()), encode(self.plan))
 
     def beat(self) -> None:
-        """Tell all nodes that the plan is the one that they have."""
+        """Tell all nodes that the plan has not changed."""
         self.published = clock.monotonic()
         self._publisher.tell(BEAT, encode(self._beat()))
 

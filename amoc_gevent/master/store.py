@@ -23,8 +23,8 @@ from amoc_gevent.core.run.run import Run
 from amoc_gevent.daemon.claims import Claims
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.database import BUSY_S, Database, StoreError
-from amoc_gevent.master.parts import Part, restore
 from amoc_gevent.master.run_lines import Line, line_of
+from amoc_gevent.master.run_parts import Part, restore
 
 log = logging.getLogger(__name__)
 

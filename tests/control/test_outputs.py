@@ -75,7 +75,7 @@ def test_outputs_are_told_at_the_masters_ticks_whatever_else_fails_there(
     wait_for(lambda: one.ticks > 1 and two.ticks > 1, what="two ticks")
     feed.close()
     assert said == ["opened"]
-    assert "a tick of the master failed" in caplog.messages
+    assert "a step of the master's tick failed" in caplog.messages
 
 
 def test_an_output_goes_on_with_what_it_left_and_what_others_left_is_dropped(

@@ -9,7 +9,7 @@ import pytest
 from amoc_gevent.core.run.commands import Add, Runs, Stop
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.core.views import RunList
-from amoc_gevent.master import saver
+from amoc_gevent.master import run_saver
 from amoc_gevent.master.local_store import LocalStore
 from amoc_gevent.master.store import RUNS_KEPT, Store
 from tests.master.test_master import Stage
@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def local(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """The master of a local run."""
-    monkeypatch.setattr(saver, "RETRY_S", 0.05)
+    monkeypatch.setattr(run_saver, "RETRY_S", 0.05)
     found = Stage(tmp_path, lease=60.0, store=LocalStore(path))
     yield found
     found.close()

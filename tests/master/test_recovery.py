@@ -26,7 +26,7 @@ from amoc_gevent.core.run.placement import Share, own_shares, shares_of
 from amoc_gevent.core.run.plan import UNRELEASED, Options, Plan
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError
-from amoc_gevent.master import saver
+from amoc_gevent.master import run_saver
 from amoc_gevent.master.store import Store
 from amoc_gevent.node import outbox, process
 from tests.master.test_master import PlayedNode, Stage, second, talking
@@ -74,7 +74,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 def alive(stage: Stage) -> bool:
     """Whether the master still listens, looks and answers."""
-    loops = [stage.master._ticking, stage.master._reception._collecting]
+    loops = [stage.master._ticking, stage.master._receiver._collecting]
     return not any(loop.dead for loop in loops)
 
 
@@ -447,7 +447,7 @@ def test_a_command_that_cannot_be_stored_is_refused_and_changes_nothing(
 def test_a_store_that_cannot_be_written_for_long_costs_no_memory_without_bound(
     stored: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saver, "PARTS_MAX", 3)
+    monkeypatch.setattr(run_saver, "PARTS_MAX", 3)
     run = stored.running("a")
     node_ = stored.nodes[0]
     with locked(tmp_path):

@@ -32,8 +32,8 @@ from amoc_gevent.core.run.plan import Batch, Options, Plan, Status
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.registry import NodeRegistry
+from amoc_gevent.master.run_saver import RunSaver
 from amoc_gevent.master.run_state import VERSIONS_LOST_MAX, RunState
-from amoc_gevent.master.saver import RunSaver
 from amoc_gevent.master.store import Store
 
 

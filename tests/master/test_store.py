@@ -18,7 +18,7 @@ from amoc_gevent.core.messages import Event
 from amoc_gevent.core.run.commands import Add, Runs, Set, Status, Stop
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError
-from amoc_gevent.master import saver
+from amoc_gevent.master import run_saver
 from amoc_gevent.master.database import StoreError
 from amoc_gevent.master.store import RUNS_KEPT, Store
 from tests.master.test_master import Stage
@@ -31,7 +31,7 @@ LONG = "x" * 20_000
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """A master that waits for long and tries again soon, with a run store in a directory alone."""
-    monkeypatch.setattr(saver, "RETRY_S", 0.05)
+    monkeypatch.setattr(run_saver, "RETRY_S", 0.05)
     (tmp_path / "home").mkdir()
     found = Stage(tmp_path, lease=60.0, store=Store(path_in(tmp_path)))
     yield found

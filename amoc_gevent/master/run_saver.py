@@ -1,7 +1,7 @@
-"""Saves the present run: what is new since the last time goes to the run store.
+"""Saves the current run: writes what is new since the last save to the run store.
 
-Once a minute the figures are written as they stand, so that few parts need to be added up when they
-are read. What cannot be stored is kept for the next time.
+Once a minute it writes the totals, so that a reader adds up few parts. Data that cannot be stored
+is kept for the next save.
 """
 
 import logging
@@ -16,37 +16,37 @@ from amoc_gevent.core.records import Events, Measured, Rows
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError
-from amoc_gevent.master.parts import Part, part_of
 from amoc_gevent.master.registry import NodeRegistry
+from amoc_gevent.master.run_parts import Part, part_of
 from amoc_gevent.master.store import Store
-from amoc_gevent.master.trouble import Trouble
+from amoc_gevent.master.store_outage import StoreOutage
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 60.0
 RETRY_S = 1.0
-"""How long a store that cannot be written is let alone: an attempt may cost as much as a write."""
+"""Pause after a failed write: an attempt may cost as much as a successful write."""
 
 NOWHERE = -1
-"""The generation of a run that is in no file: all of it is written as soon as it can be."""
+"""The generation of a run that is in no file: the next successful save writes all of it."""
 
 FAILURES = (sqlite3.Error, OSError, ValueError, OverflowError, AmocError)
-"""Why something may not be written: the store, its disk, or a text that is no text."""
+"""The errors of a failed write: from the store, its disk, or an unencodable text."""
 
 PARTS_MAX = 1000
-"""Parts that wait to be written before the figures as they stand are written instead of them."""
+"""Pending parts beyond which the totals are written instead."""
 
 
 class RunSaver:
-    """Writes the run that it holds to `store`, if there is one, with the nodes of `registry`.
+    """Writes its run to `store`, if there is one, with the nodes of `registry`.
 
-    The registry hears which of their reports are safe. `code` is the sources of the scenario.
+    It tells the registry which reports are stored. `code` is the scenario's packed sources.
     """
 
     def __init__(self, registry: NodeRegistry, store: Store | None) -> None:
         self._registry = registry
         self._store = store
-        self._trouble = Trouble(store.path) if store is not None else None
+        self._outage = StoreOutage(store.path) if store is not None else None
         self._run: Run | None = None
         self.code = b""
         self._parts: list[Part] = []
@@ -58,7 +58,7 @@ class RunSaver:
         self._output: Durable = Nothing()
 
     def left(self) -> Run | None:
-        """Hold the run that went on when the last master ended, if any, and return it."""
+        """Load, hold and return the run that was active when the last master ended, if any."""
         if self._store is None:
             return None
         run = self._store.active()
@@ -68,27 +68,27 @@ class RunSaver:
 
     @property
     def trouble(self) -> str:
-        """A line that says why the store cannot be written; empty where it can."""
-        if self._trouble is None:
+        """One line with the reason why the store cannot be written, or an empty string."""
+        if self._outage is None:
             return ""
-        return self._trouble.told(self._run, self._operations_saved if self.unwritten else None)
+        return self._outage.told(self._run, self._operations_saved if self.unwritten else None)
 
     @property
     def required(self) -> bool:
-        """Whether nothing may be changed that cannot be stored."""
+        """Whether a change that cannot be stored must be refused."""
         return self._store is not None and self._store.required
 
     @property
     def unwritten(self) -> bool:
-        """Whether something of the run is not in the store."""
+        """Whether part of the run is not yet in the store."""
         run = self._run
         return run is not None and (bool(self._parts) or self._saved != _mark(run))
 
     def begin(self, run: Run, code: bytes) -> None:
         """Store a new run with its sources, and hold it.
 
-        Raises AmocError where it, or what is left of the last run, cannot be stored; then nothing
-        has changed.
+        Raises AmocError if a required store cannot take it, or the rest of the last run. Then
+        nothing has changed.
         """
         if self._store is not None:
             if not self.save() and self._store.required:
@@ -103,7 +103,7 @@ class RunSaver:
         self._hold(run, code)
 
     def _hold(self, run: Run, code: bytes) -> None:
-        """Hold `run`, all of which is stored that it has now."""
+        """Hold `run`, whose present content is all stored."""
         self._run, self.code = run, code
         self._parts, self._checkpoint = [], clock.monotonic()
         self._events_saved, self._rows_saved = len(run.events), run.results.stored_rows
@@ -111,35 +111,34 @@ class RunSaver:
         self._declared_saved = run.declared
 
     def attach(self, output: Durable | None) -> None:
-        """Store what is pending of `output` with the figures; without one, nothing is pending."""
+        """Store the pending data of `output` with the run. None means that nothing is pending."""
         self._output = output if output is not None else Nothing(self.pending())
 
     def pending(self) -> dict[str, bytes]:
-        """Return what an earlier master's output left, by its keys."""
+        """Return the pending data that an earlier master's output stored, by key."""
         return self._store.pending() if self._store is not None else {}
 
     def forget(self, node: NodeView) -> None:
-        """Remove a node from the store that left."""
+        """Remove a node that has left from the store."""
         if self._store is not None:
-            with suppress(*FAILURES):  # then it is known to the next master, and lost there
+            with suppress(*FAILURES):  # then the next master knows the node, and finds it lost
                 self._store.forget_node(node.name)
 
     def save(self, *, checkpoint: bool = False, patient: bool = False) -> bool:
-        """Add what was collected to the figures, and store all that is new since last time.
+        """Merge the collected measurements, and store everything new since the last save.
 
-        Once a minute, and for a `checkpoint`, the figures are written as they stand, so that few
-        parts need to be added up when they are read. What cannot be stored is kept for the next
-        time, and the nodes keep their reports; return whether it could be. Who is `patient` does
-        not try again within a second.
+        Once a minute, and with `checkpoint`, write the totals. Return whether the save succeeded;
+        if not, the data is kept for the next save and the nodes keep their reports. With
+        `patient`, do not retry within `RETRY_S` of a failure.
         """
         run, store = self._run, self._store
         if run is not None:
             run.results.settle(self._note)
-        if store is None or self._trouble is None:
+        if store is None or self._outage is None:
             return True
-        if patient and self._trouble and clock.monotonic() - self._trouble.last < RETRY_S:
+        if patient and self._outage and clock.monotonic() - self._outage.last < RETRY_S:
             return False
-        all_ = bool(self._trouble)  # a write that has nothing to write would always succeed
+        all_ = bool(self._outage)  # an empty write would always succeed, and prove nothing
         new = self._registry.unsaved(every=all_)
         numbers = {node.name: (node.incarnation, node.acknowledged) for node in new}
         try:
@@ -153,23 +152,23 @@ class RunSaver:
             return False
         self._output.stored()
         self._registry.saved(numbers)
-        if self._trouble:
-            self._trouble.clear()
+        if self._outage:
+            self._outage.clear()
             with suppress(*FAILURES):
                 store.be_patient(patient=True)
         return True
 
     def _fail(self, error: Exception) -> str:
-        """Note that the store cannot be written; return a line about it."""
+        """Record that the store cannot be written, and return a line about it."""
         assert self._store is not None  # noqa: S101  # it was written to
-        assert self._trouble is not None  # noqa: S101  # it has one as well
-        self._trouble.note(error)
-        with suppress(*FAILURES):  # it is tried again and again: nobody shall wait each time
+        assert self._outage is not None  # noqa: S101  # it has one as well
+        self._outage.note(error)
+        with suppress(*FAILURES):  # later attempts must not block each time
             self._store.be_patient(patient=False)
         return self.trouble
 
     def _is_due(self) -> bool:
-        """Whether the figures are to be written as they stand."""
+        """Whether the totals are due to be written."""
         return len(self._parts) > PARTS_MAX or clock.monotonic() - self._checkpoint > CHECKPOINT_S
 
     def _write(
@@ -213,11 +212,11 @@ class RunSaver:
         self, second: int, snapshot: Snapshot, health: list[Health], users: UserCounts
     ) -> None:
         if self._store is None or len(self._parts) > PARTS_MAX:
-            return  # all is written at once as soon as it can be
-        # Adding it to the figures changes it: so it is written now.
+            return  # the next successful save writes the totals
+        # Encoded now, because merging it into the totals changes it.
         self._parts.append(part_of(Measured(second, snapshot, tuple(health), users)))
 
 
 def _mark(run: Run) -> object:
-    """Return what is another one as soon as something but the figures of a run has changed."""
+    """Return a value that differs once anything but the measurements of the run has changed."""
     return run.plan.version, len(run.events), run.ended_at, run.declared

@@ -1,4 +1,4 @@
-"""What keeps the run store from being written, and since when: for the log and for each answer."""
+"""Tracks why the run store cannot be written and since when, for the log and for answers."""
 
 import logging
 from pathlib import Path
@@ -10,8 +10,8 @@ from amoc_gevent.master.database import StoreError, advice
 log = logging.getLogger(__name__)
 
 
-class Trouble:
-    """Notes the failures to write the run store at `path`. One line of the log for each cause."""
+class StoreOutage:
+    """Records failures to write the run store at `path`. Each new cause is logged once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -24,7 +24,7 @@ class Trouble:
         return bool(self._since)
 
     def note(self, error: Exception) -> None:
-        """Note why it could not be written; `last` is when that was (monotonic s)."""
+        """Record a failed write. `last` becomes its time (monotonic seconds)."""
         self.last = clock.monotonic()
         if not self:
             self._since = clock.wall()
@@ -35,15 +35,15 @@ class Trouble:
             log.error("the run store %s cannot be written: %s; %s", self._path, cause, self._advice)
 
     def clear(self) -> None:
-        """Note that all is written."""
+        """End the outage, as everything is written."""
         if self:
             log.warning("the run store %s can be written again: nothing is missing", self._path)
         self._since, self._cause = 0.0, ""
 
     def told(self, run: Run | None, stored: int | None) -> str:
-        """Return a line about it and about `run`, the one in memory; empty where all is well.
+        """Return one line about the outage and `run`, the run in memory; empty without an outage.
 
-        `stored` is how many of its operations are in the store, None: all that there is of it.
+        `stored` is the number of its operations in the store, None if the whole run is stored.
         """
         if not self:
             return ""

@@ -1,7 +1,7 @@
-"""Takes in the reports of the nodes, brings about the changes in them, and answers.
+"""Receives the nodes' reports, applies their effects to the run and acknowledges them.
 
-The registry says what is new in a report, the lifecycle which changes follow, the state of the run
-applies them.
+The registry extracts the news in a report, the lifecycle decides which changes follow, and the run
+state applies them.
 """
 
 import logging
@@ -24,11 +24,11 @@ from amoc_gevent.master.run_state import RunState, Teller
 log = logging.getLogger(__name__)
 
 AGAIN_S = 0.1
-"""How soon the plan may be published again for nodes that have not got it."""
+"""Shortest interval between publications of the plan for nodes that lack it."""
 
 
-class Reception:
-    """Hears the nodes at `puller` until it is closed, and answers them by `publisher`."""
+class ReportReceiver:
+    """Receives reports from `puller` until closed, and answers nodes through `publisher`."""
 
     def __init__(
         self, puller: Puller, publisher: Teller, registry: NodeRegistry, state: RunState
@@ -43,21 +43,21 @@ class Reception:
         self._collecting = gevent.spawn(self._collect)
 
     def close(self) -> None:
-        """Hear no more."""
+        """Stop receiving."""
         self._collecting.kill()
 
     def look(self) -> None:
-        """Find out which nodes are not heard any more."""
+        """Process the nodes that have fallen silent."""
         for news in self._registry.look():
             self._heed(news)
 
     def acknowledge(self) -> None:
-        """Answer the nodes that have reported, or whose reports were saved, since last time."""
+        """Acknowledge the nodes that reported, or whose reports were saved, since the last call."""
         for node in self._registry.take_due():
             try:
                 self._answer(node.name, self._registry.ack(node, self._state.plan))
             except Exception:  # the boundary around one node's acknowledgement
-                log.exception("node %s is not answered", node.name)
+                log.exception("node %s could not be acknowledged", node.name)
 
     def _answer(self, name: str, ack: Ack) -> None:
         self._publisher.tell(ack_topic(name), encode(ack))
@@ -73,7 +73,7 @@ class Reception:
                 self._heed_all(self._registry.take(report))
             except MessageError as error:
                 self._refuse(error)
-            except Exception as error:  # the boundary around what a report brings about
+            except Exception as error:  # the boundary around one report
                 log.exception("a report of node %s", report.source)
                 self._refuse(MessageError(f"a report of node {report.source}: {error!r}"))
 
@@ -95,19 +95,19 @@ class Reception:
             case _:
                 _log(news)
                 state.heed(news)
-                # Else the node gets the plan with its next report: many may join at once.
+                # Otherwise the next report triggers the plan: many nodes may join at once.
                 if isinstance(news, Joined) and self._is_overdue():
                     state.publish()
 
     def _is_overdue(self) -> bool:
-        """Return whether the plan may be published again: the more nodes, the less often."""
+        """Return whether the plan may be published again. More nodes make it less frequent."""
         since = clock.monotonic() - self._state.published
         return since >= max(AGAIN_S, lifecycle.pause(self._registry.nodes))
 
     def _refuse(self, error: MessageError) -> None:
-        """Note a report that cannot be read: its figures are missing."""
+        """Count and record a report that cannot be used. Its figures are lost."""
         self._registry.counted["refused reports"] += 1
-        if str(error) != self._complaint:  # one that is told again and again is a line once
+        if str(error) != self._complaint:  # log a repeated error once
             self._complaint = str(error)
             log.error("%s", error)
         run = self._state.run

@@ -1,4 +1,4 @@
-"""The parts of a run in the run store: records of what was measured, happened and was declared."""
+"""The parts of a stored run: encoded records of its measurements, events and manifest."""
 
 from amoc_gevent.core import records
 from amoc_gevent.core.manifest import Declared
@@ -18,17 +18,17 @@ _KINDS: dict[str, type[Kept]] = {
 
 
 Part = tuple[str, bytes]
-"""A part of a run as it is stored: its kind and its bytes."""
+"""A stored part of a run: its kind and its bytes."""
 
 
 def part_of(record: Kept) -> Part:
-    """Return a record as it is stored."""
+    """Encode a record for the store."""
     kind = next(kind for kind, found in _KINDS.items() if isinstance(record, found))
     return kind, records.encode(record)
 
 
 def restore(run: Run, before: list[Row], kind: str, data: bytes) -> None:
-    """Add a part to the run, or to the rows `before` its state."""
+    """Add a part to the run; collect rows in `before` for its state. Skip unknown kinds."""
     if kind not in _KINDS:
         return
     part = records.decode(_KINDS[kind], data)
