@@ -11,10 +11,10 @@ from xml.etree.ElementTree import Element
 
 from amoc_gevent.errors import UsageError
 from amoc_gevent.xmpp.client import Client
-from amoc_gevent.xmpp.ledger import bare
 from amoc_gevent.xmpp.names import DELAY, FORWARD, MAM, MESSAGE_TAG, RSM
 from amoc_gevent.xmpp.stanzas import forms
 from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
+from amoc_gevent.xmpp.tracking import bare
 
 PAGE = 50
 """Messages that one request asks for; servers send 50 to 250 at most."""

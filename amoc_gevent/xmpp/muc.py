@@ -98,17 +98,17 @@ class Room:
     def configure(self, config: Config | None = None, *, timeout: float | None = None) -> None:
         """Set what `config` says of a room of one's own; None takes all as it is (and opens it)."""
         form = forms.submission() if config is None else forms.submission(MUC_CONFIG, config)
-        self._own(form, "set", "muc configure", timeout)
+        self._owner_request(form, "set", "muc configure", timeout)
 
     def configuration(self, *, timeout: float | None = None) -> dict[str, list[str]]:
         """Return the configuration of a room of one's own: the values of each field."""
-        return forms.filled(self._own("", "get", "muc configuration", timeout))
+        return forms.filled(self._owner_request("", "get", "muc configuration", timeout))
 
     def destroy(self, reason: str = "", *, timeout: float | None = None) -> None:
         """End a room of one's own; all in it are told."""
         text = f"<reason>{escaped(reason)}</reason>" if reason else ""
-        self._own(f"<destroy>{text}</destroy>", "set", "muc destroy", timeout)
-        self._left()
+        self._owner_request(f"<destroy>{text}</destroy>", "set", "muc destroy", timeout)
+        self._mark_left()
 
     def leave(self, *, timeout: float | None = None) -> None:
         """Leave; return when the room says so. The operation is "muc leave"."""
@@ -120,9 +120,9 @@ class Room:
 
         request = f"<presence to='{escaped(own)}' type='unavailable'/>"
         self._client.exchange(request, left, name="muc leave", timeout=timeout)
-        self._left()
+        self._mark_left()
 
-    def _own(self, content: str, kind: str, name: str, timeout: float | None) -> Stanza:
+    def _owner_request(self, content: str, kind: str, name: str, timeout: float | None) -> Stanza:
         """Ask the room for what it does for its owner alone."""
         query = f"<query xmlns='{MUC_OWNER}'>{content}</query>"
         return self._client.iq(query, to=self.jid, type=kind, timeout=timeout, name=name)
@@ -137,13 +137,13 @@ class Room:
         )
         seconds = client.server.timeout if timeout is None else timeout
         deadline = clock.monotonic() + seconds
-        client.watch(self._see)
+        client.watch(self._on_presence)
         try:
             with Step(name) as step:
                 while True:
                     try:
                         left = deadline - clock.monotonic()
-                        answer = client.exchanged(step, request, self._ours, left)
+                        answer = client.exchange_in(step, request, self._is_join_answer, left)
                         break
                     except XmppError as error:
                         late = clock.monotonic() + LOCKED_PAUSE > deadline
@@ -151,12 +151,12 @@ class Room:
                             raise
                         gevent.sleep(LOCKED_PAUSE)
         except BaseException:
-            self._left()
+            self._mark_left()
             raise
         self.nick = (answer.sender or "").removeprefix(self._prefix)
         self.new = _CREATED in _statuses(answer)
 
-    def _ours(self, stanza: Stanza) -> bool:
+    def _is_join_answer(self, stanza: Stanza) -> bool:
         """Match the answer to a join: one's own presence, or an error."""
         return (
             stanza.tag == PRESENCE_TAG
@@ -164,7 +164,7 @@ class Room:
             and (stanza.type == "error" or _SELF in _statuses(stanza))
         )
 
-    def _see(self, stanza: Stanza) -> None:
+    def _on_presence(self, stanza: Stanza) -> None:
         """Note who comes and goes; the hub calls it."""
         if stanza.tag != PRESENCE_TAG or not (stanza.sender or "").startswith(self._prefix):
             return
@@ -175,12 +175,12 @@ class Room:
         elif stanza.type == "unavailable":
             self.occupants.discard(nick)
             if nick == self.nick:
-                self._left()
+                self._mark_left()
 
-    def _left(self) -> None:
+    def _mark_left(self) -> None:
         self.inside = False
         self.occupants.clear()
-        self._client.unwatch(self._see)
+        self._client.unwatch(self._on_presence)
 
 
 def join(

@@ -15,15 +15,15 @@ from gevent.event import Event
 from amoc_gevent import clock
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.errors import Disconnected, XmppTimeout
-from amoc_gevent.xmpp.ledger import bare
 from amoc_gevent.xmpp.names import PRESENCE_TAG, ROSTER
 from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
 from amoc_gevent.xmpp.stream.answers import is_roster_push
+from amoc_gevent.xmpp.tracking import bare
 
 _QUERY_TAG = f"{{{ROSTER}}}query"
 _ITEM_TAG = f"{{{ROSTER}}}item"
 _GROUP_TAG = f"{{{ROSTER}}}group"
-_LOOK_S = 0.25
+_CHECK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Roster(Mapping[str, Contact]):
             if left <= 0:
                 raise XmppTimeout("change of the roster", seconds)
             self._changed.clear()
-            self._changed.wait(min(left, _LOOK_S))
+            self._changed.wait(min(left, _CHECK_SECONDS))
 
     def _holds(self, test: Callable[["Roster"], object]) -> bool:
         try:
@@ -83,7 +83,7 @@ class Roster(Mapping[str, Contact]):
         except KeyError:
             return False
 
-    def _see(self, stanza: Stanza) -> None:
+    def _on_push(self, stanza: Stanza) -> None:
         """Take a push, from our own account only (RFC 6121 2.1.6); the hub calls it."""
         if is_roster_push(stanza, self._client.bare):
             self._take(stanza)
@@ -104,11 +104,11 @@ def fetch(client: Client, *, timeout: float | None = None) -> Roster:
     The operation is "roster get".
     """
     roster = Roster(client)
-    client.watch(roster._see)
+    client.watch(roster._on_push)
     try:
         roster._take(client.iq(f"<query xmlns='{ROSTER}'/>", timeout=timeout, name="roster get"))
     except BaseException:
-        client.unwatch(roster._see)
+        client.unwatch(roster._on_push)
         raise
     return roster
 

@@ -13,7 +13,7 @@ from tests.rounds import as_user
 from tests.servers import wait_for
 from tests.transport.scripted import Scripted, stays_silent
 from tests.xmpp.clients import newcomers, online
-from tests.xmpp.talking import LOGIN, client, says
+from tests.xmpp.scripted_server import LOGIN, client, says
 from tests.xmpp_servers import XmppServer
 
 INFO = "http://jabber.org/protocol/disco#info"

@@ -14,7 +14,7 @@ from tests.leaks import connections_to, counting_from_now, nothing_leaks
 from tests.servers import Authority, wait_for
 from tests.transport.scripted import Scripted, refused_port, resets, stays_silent
 from tests.xmpp.clients import newcomers, where
-from tests.xmpp.talking import ENDS, HEADER, LOGIN, STEPS, client, passes_on, says
+from tests.xmpp.scripted_server import ENDS, HEADER, LOGIN, STEPS, client, passes_on, says
 from tests.xmpp_servers import XmppServer
 
 SHORT = 0.3

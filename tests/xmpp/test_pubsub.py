@@ -7,9 +7,9 @@ import pytest
 from amoc_gevent import metrics, xmpp
 from amoc_gevent.xmpp import pubsub
 from tests.transport.scripted import Scripted
-from tests.xmpp import talking
+from tests.xmpp import scripted_server
 from tests.xmpp.clients import fresh, online
-from tests.xmpp.talking import LOGIN, says
+from tests.xmpp.scripted_server import LOGIN, says
 from tests.xmpp_servers import XmppServer
 
 
@@ -143,7 +143,7 @@ MADE = "<iq type='result' id='{id}'/>"
 @pytest.mark.parametrize(("last", "is_new"), [(MADE, True), (CONFLICT, False)])
 def test_a_passing_error_while_a_node_is_ensured_is_tried_again(last: str, is_new: bool) -> None:
     with Scripted(says((*LOGIN, NODE_BUSY, NODE_BUSY, last))) as server:
-        one = talking.client(server.port).connect(presence=False)
+        one = scripted_server.client(server.port).connect(presence=False)
         assert pubsub.ensure(one, "pubsub.localhost", "node") is is_new
         one.kill()
     created = metrics.recorder.take().operations["pubsub create"]
@@ -152,7 +152,7 @@ def test_a_passing_error_while_a_node_is_ensured_is_tried_again(last: str, is_ne
 
 def test_an_error_that_does_not_pass_is_raised_in_time() -> None:
     with Scripted(says((*LOGIN, *[NODE_BUSY] * 20))) as server:
-        one = talking.client(server.port).connect(presence=False)
+        one = scripted_server.client(server.port).connect(presence=False)
         with pytest.raises(xmpp.XmppError, match="internal-server-error"):
             pubsub.ensure(one, "pubsub.localhost", "node", timeout=0.2)
         one.kill()
@@ -161,7 +161,7 @@ def test_an_error_that_does_not_pass_is_raised_in_time() -> None:
 
 
 def test_a_connection_that_is_gone_ends_the_attempts() -> None:
-    with Scripted(says((*LOGIN, NODE_BUSY), then=talking.closes)) as server:
-        one = talking.client(server.port).connect(presence=False)
+    with Scripted(says((*LOGIN, NODE_BUSY), then=scripted_server.closes)) as server:
+        one = scripted_server.client(server.port).connect(presence=False)
         with pytest.raises(xmpp.Disconnected):
             pubsub.ensure(one, "pubsub.localhost", "node")

@@ -3,17 +3,17 @@
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
-from amoc_gevent.xmpp.sleek.faces import otherwise
+from amoc_gevent.xmpp.sleek.wrappers import override
 
 if TYPE_CHECKING:
-    from amoc_gevent.xmpp.sleek.handling import Handling
+    from amoc_gevent.xmpp.sleek.handling import EventHandling
 
 STEPS = ("next", "cancel")
 
 
-@otherwise("xep_0050", "add_command")
+@override("xep_0050", "add_command")
 def _add_command(
-    stream: "Handling",
+    stream: "EventHandling",
     plugin: Any,
     jid: Any = None,
     node: str | None = None,
@@ -21,19 +21,19 @@ def _add_command(
     handler: Any = None,
 ) -> None:
     """Offer a command: `handler(iq, session)` answers its first step, and `session["next"]` on."""
-    plugin.add_command(jid, node, name, _answering(stream, handler))
+    plugin.add_command(jid, node, name, _coroutine_handler(stream, handler))
 
 
-def _answering(stream: "Handling", handler: Any) -> Any:
+def _coroutine_handler(stream: "EventHandling", handler: Any) -> Any:
     """Return what slixmpp awaits, which is called in a greenlet of the stream."""
     if not callable(handler) or iscoroutinefunction(handler):
         return handler
 
     async def answer(payload: Any, session: Any) -> Any:
-        answered = await stream.face_answer_of(handler, payload, session)
+        answered = await stream.sleek_call_for_result(handler, payload, session)
         if isinstance(answered, dict):
             for step in STEPS:
-                answered[step] = _answering(stream, answered.get(step))
+                answered[step] = _coroutine_handler(stream, answered.get(step))
         return answered
 
     return answer

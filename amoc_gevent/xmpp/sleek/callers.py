@@ -9,7 +9,7 @@ import sys
 _OWN = ("slixmpp", "asyncio")
 
 
-def slixmpp_asks() -> bool:
+def called_by_slixmpp() -> bool:
     """Say whether what asks was called by slixmpp, or by asyncio on its behalf."""
     module: str = sys._getframe(2).f_globals.get("__name__", "")
     return module.startswith(_OWN)

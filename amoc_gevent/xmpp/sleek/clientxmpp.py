@@ -11,7 +11,7 @@ import slixmpp
 from amoc_gevent.transport import tls
 from amoc_gevent.xmpp.sleek import loop
 from amoc_gevent.xmpp.sleek.basexmpp import BaseXMPP
-from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
+from amoc_gevent.xmpp.sleek.callers import called_by_slixmpp
 
 
 class ClientXMPP(BaseXMPP, slixmpp.ClientXMPP):
@@ -27,7 +27,7 @@ class ClientXMPP(BaseXMPP, slixmpp.ClientXMPP):
         sasl_mech: str | None = None,
         lang: str = "en",
     ) -> None:
-        self._face_prepare()
+        self._sleek_prepare()
         slixmpp.ClientXMPP.__init__(
             self,
             jid,
@@ -41,7 +41,7 @@ class ClientXMPP(BaseXMPP, slixmpp.ClientXMPP):
             loop=loop.get(),
         )
         self.plugin["feature_mechanisms"].unencrypted_scram = True  # as SleekXMPP has it
-        self._face_settle_in()
+        self._sleek_finish_init()
 
     def connect(self, *args: Any, **options: Any) -> Any:
         """Connect with SleekXMPP's arguments: address=(), reattempt=True, use_tls=True, use_ssl.
@@ -50,7 +50,7 @@ class ClientXMPP(BaseXMPP, slixmpp.ClientXMPP):
         without `reattempt`, the first failure is the last; with it, this returns when it succeeds.
         Raises TransportError for unusable certificate files. slixmpp itself gets a future.
         """
-        if slixmpp_asks():
+        if called_by_slixmpp():
             return slixmpp.ClientXMPP.connect(self, *args, **options)
         return self.__dial(*args, **options)
 
@@ -61,7 +61,7 @@ class ClientXMPP(BaseXMPP, slixmpp.ClientXMPP):
         use_tls: bool = True,
         use_ssl: bool = False,
     ) -> bool:
-        return self._face_link(address, reattempt, use_tls, use_ssl)
+        return self._sleek_connect(address, reattempt, use_tls, use_ssl)
 
     def get_roster(
         self,
@@ -71,15 +71,15 @@ class ClientXMPP(BaseXMPP, slixmpp.ClientXMPP):
     ) -> Any:
         """Fetch the roster; return the answer, or have it told to `callback`."""
         future = super().get_roster(timeout=timeout)
-        return self.face_settle(future, block, callback)
+        return self.sleek_result(future, block, callback)
 
     def update_roster(self, jid: str, **options: Any) -> Any:
         """Change an item of the roster; takes name, subscription, groups and the usual three."""
         block, callback = options.pop("block", True), options.pop("callback", None)
         future = super().update_roster(slixmpp.JID(jid), **options)
-        return self.face_settle(future, block, callback) if future is not None else None
+        return self.sleek_result(future, block, callback) if future is not None else None
 
     def del_roster_item(self, jid: str) -> Any:
         """Remove an item from the roster."""
         future = super().del_roster_item(jid)
-        return self.face_settle(future) if future is not None else None
+        return self.sleek_result(future) if future is not None else None

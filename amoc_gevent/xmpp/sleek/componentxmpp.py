@@ -9,7 +9,7 @@ from typing import Any
 import slixmpp
 
 from amoc_gevent.xmpp.sleek.basexmpp import BaseXMPP
-from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
+from amoc_gevent.xmpp.sleek.callers import called_by_slixmpp
 
 
 class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
@@ -25,7 +25,7 @@ class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
         plugin_whitelist: Sequence[str] = (),
         use_jc_ns: bool = False,
     ) -> None:
-        self._face_prepare()
+        self._sleek_prepare()
         slixmpp.ComponentXMPP.__init__(
             self,
             jid,
@@ -36,7 +36,7 @@ class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
             list(plugin_whitelist),
             use_jc_ns,
         )
-        self._face_settle_in()
+        self._sleek_finish_init()
 
     def connect(self, *args: Any, **options: Any) -> Any:
         """Connect with SleekXMPP's arguments: host, port, use_ssl, use_tls, reattempt=True.
@@ -45,7 +45,7 @@ class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
         without `reattempt`, the first failure is the last; with it, this returns when it succeeds.
         slixmpp itself gets a future.
         """
-        if slixmpp_asks():
+        if called_by_slixmpp():
             return slixmpp.ComponentXMPP.connect(self, *args, **options)
         return self.__dial(*args, **options)
 
@@ -59,4 +59,4 @@ class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
     ) -> bool:
         if isinstance(host, tuple):
             host, port = host
-        return self._face_link((host, port), reattempt, use_tls, use_ssl)
+        return self._sleek_connect((host, port), reattempt, use_tls, use_ssl)

@@ -19,12 +19,12 @@ from amoc_gevent.core.xml_tokens import TokenBuffer
 from amoc_gevent.errors import AmocError
 from amoc_gevent.transport import tls
 from amoc_gevent.xmpp.sleek import loop, recording
-from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
+from amoc_gevent.xmpp.sleek.callers import called_by_slixmpp
 from amoc_gevent.xmpp.sleek.events import HandlerQueue
-from amoc_gevent.xmpp.sleek.handling import Handling
+from amoc_gevent.xmpp.sleek.handling import EventHandling
 
 RESPONSE_TIMEOUT = 30.0
-GOODBYE = 4.0
+CLOSE_TIMEOUT = 4.0
 """How long (s) the server may take to close its stream too."""
 
 log = logging.getLogger("sleekxmpp")
@@ -38,10 +38,10 @@ _open: set["SleekConnection"] = set()
 def join_all() -> None:
     """Wait for the end of all streams and their handlers, as an interpreter does for threads."""
     for stream in list(_open):
-        stream.face_join()
+        stream.sleek_join()
 
 
-class SleekConnection(Handling):
+class SleekConnection(EventHandling):
     """The part of a stream that connects and ends."""
 
     response_timeout = RESPONSE_TIMEOUT
@@ -51,20 +51,20 @@ class SleekConnection(Handling):
     keyfile: str | None = None
     reconnect_max_delay = 600.0
 
-    def _face_prepare(self) -> None:
+    def _sleek_prepare(self) -> None:
         """Make what slixmpp's constructor already needs."""
         self._loop = loop.get()
         self.__steps = recording.Steps()
         self.__tokens = TokenBuffer()
-        self.face_events = HandlerQueue(self.__cut)
+        self.sleek_handlers = HandlerQueue(self.__discard)
         self.__connected = Event()
         self.session_started_event = Event()
         self.__reattempt = True
         self.__reconnect_delay = 0.0
         self.__stopping = self.__reconnecting = False
-        self.face_unanswered: dict[asyncio.Future[Any], slixmpp.Iq] = {}
+        self.sleek_pending: dict[asyncio.Future[Any], slixmpp.Iq] = {}
 
-    def _face_listen(self) -> None:
+    def _sleek_add_listeners(self) -> None:
         """Follow what happens; slixmpp's own handlers were there before."""
         for name, handler in (
             ("connected", self.__on_connected),
@@ -111,7 +111,7 @@ class SleekConnection(Handling):
         self.__steps.begin()
         return await super()._attempt_connection(*args)
 
-    def _face_link(
+    def _sleek_connect(
         self, address: tuple[Any, ...] | None, reattempt: bool, use_tls: bool, use_ssl: bool
     ) -> bool:
         """Connect and wait until that is done; return whether it is."""
@@ -123,7 +123,7 @@ class SleekConnection(Handling):
         self.__reattempt = reattempt
         self.__stopping = self.__reconnecting = False
         self.__connected.clear()
-        self.face_events.open()
+        self.sleek_handlers.open()
         _open.add(self)
         super().connect(*(address or default_address or (None, None)))
         self.__connected.wait()
@@ -134,13 +134,13 @@ class SleekConnection(Handling):
 
         Ctrl-C ends the stream.
         """
-        self.face_events.begin()
+        self.sleek_handlers.begin()
         if block or not threaded:
             try:
-                self.face_events.join()
+                self.sleek_handlers.join()
             except KeyboardInterrupt:
                 self.event("killed")
-                self.__leave()
+                self.__close()
 
     def disconnect(self, *args: Any, **options: Any) -> Any:
         """Close the stream with SleekXMPP's arguments: reconnect=False, wait=None, send_close=True.
@@ -148,12 +148,12 @@ class SleekConnection(Handling):
         It returns when it is closed. What is still to be sent goes first, unless `wait` is False or
         `send_close` is. With `reconnect` it connects again. slixmpp itself gets a future.
         """
-        if not slixmpp_asks():
-            return self.__leave(*args, **options)
+        if not called_by_slixmpp():
+            return self.__close(*args, **options)
         self.__stopping = not self.__reconnecting
         return super().disconnect(*args, **options)
 
-    def __leave(
+    def __close(
         self, reconnect: bool = False, wait: bool | None = None, send_close: bool = True
     ) -> None:
         if reconnect:
@@ -161,7 +161,7 @@ class SleekConnection(Handling):
             return
         self.__stopping = True
         closed = super().disconnect(
-            GOODBYE if send_close else 0.0, ignore_send_queue=wait is False or not send_close
+            CLOSE_TIMEOUT if send_close else 0.0, ignore_send_queue=wait is False or not send_close
         )
         loop.wait(closed)
 
@@ -171,14 +171,14 @@ class SleekConnection(Handling):
         SleekXMPP's arguments (reattempt, wait, send_close) say nothing that is not done anyway.
         """
         self.__reconnecting = True
-        if slixmpp_asks():
+        if called_by_slixmpp():
             super().reconnect(*args, **options)
         else:
-            super().reconnect(GOODBYE)
+            super().reconnect(CLOSE_TIMEOUT)
 
     def abort(self) -> None:
         """End the connection at once."""
-        if not slixmpp_asks():
+        if not called_by_slixmpp():
             self.__stopping = True
         super().abort()
 
@@ -190,13 +190,13 @@ class SleekConnection(Handling):
             for name in signals or ("SIGHUP", "SIGTERM"):
                 gevent.signal_handler(getattr(signal, name), self.__on_signal)
 
-    def face_join(self) -> None:
+    def sleek_join(self) -> None:
         """Wait for the end of the stream and of all its handlers."""
-        self.face_events.join_threads()
+        self.sleek_handlers.join_threads()
 
     def __on_signal(self) -> None:
         self.event("killed")
-        self.__leave()
+        self.__close()
 
     def __on_connected(self, _: object) -> None:
         self.__steps.done(recording.CONNECT)
@@ -224,7 +224,7 @@ class SleekConnection(Handling):
 
     def __on_session_end(self, _: object) -> None:
         self.session_started_event.clear()
-        for future, iq in self.face_unanswered.items():
+        for future, iq in self.sleek_pending.items():
             if not future.done():
                 future.set_exception(recording.SessionEnded(iq))
 
@@ -234,11 +234,11 @@ class SleekConnection(Handling):
             self.__reconnecting = False  # slixmpp does it
         elif self.auto_reconnect and not self.__stopping:
             self.__reconnect_delay = min(self.__reconnect_delay * 2 + 1, self.reconnect_max_delay)
-            loop.get().call_later(self.__reconnect_delay, self.__again)
+            loop.get().call_later(self.__reconnect_delay, self.__reconnect_now)
         else:
             self.__finish()
 
-    def __again(self) -> None:
+    def __reconnect_now(self) -> None:
         if not self.__stopping:
             super().connect(*(self.custom_address or (None, None)))
 
@@ -247,9 +247,9 @@ class SleekConnection(Handling):
         self.__stopping = True
         self.__on_session_end(None)
         loop.get().call_soon(self.__connected.set)
-        loop.get().call_soon(self.face_events.close)
+        loop.get().call_soon(self.sleek_handlers.close)
 
-    def __cut(self) -> None:
+    def __discard(self) -> None:
         """Leave nothing behind: the greenlet of the stream has ended."""
         _open.discard(self)
         self.__stopping = True

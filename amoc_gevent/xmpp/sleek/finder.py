@@ -8,8 +8,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-FACE = "amoc_gevent.xmpp.sleek"
-OURS = {"basexmpp", "clientxmpp", "componentxmpp"}
+SLEEK_PACKAGE = "amoc_gevent.xmpp.sleek"
+OWN_SUBMODULES = {"basexmpp", "clientxmpp", "componentxmpp"}
 """The submodules that are the face's; all others are slixmpp's."""
 
 
@@ -23,7 +23,7 @@ class _Finder(MetaPathFinder, Loader):
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
         top, _, _ = fullname.partition(".")
-        if top != "sleekxmpp" or not _exists(_meant(fullname)):
+        if top != "sleekxmpp" or not _exists(_target(fullname)):
             return None
         return ModuleSpec(fullname, self, is_package=True)
 
@@ -32,14 +32,14 @@ class _Finder(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Put the module that is meant where the import looks for its result."""
-        sys.modules[module.__name__] = importlib.import_module(_meant(module.__name__))
+        sys.modules[module.__name__] = importlib.import_module(_target(module.__name__))
 
 
-def _meant(name: str) -> str:
+def _target(name: str) -> str:
     _, _, rest = name.partition(".")
     if not rest:
-        return FACE
-    return f"{FACE}.{rest}" if rest in OURS else f"slixmpp.{rest}"
+        return SLEEK_PACKAGE
+    return f"{SLEEK_PACKAGE}.{rest}" if rest in OWN_SUBMODULES else f"slixmpp.{rest}"
 
 
 def _exists(name: str) -> bool:

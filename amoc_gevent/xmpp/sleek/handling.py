@@ -19,27 +19,27 @@ from slixmpp.xmlstream.matcher import MatchXMLMask
 from amoc_gevent import user
 from amoc_gevent.errors import AmocError
 from amoc_gevent.xmpp.sleek import loop, recording, stanza
-from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
+from amoc_gevent.xmpp.sleek.callers import called_by_slixmpp
 from amoc_gevent.xmpp.sleek.events import HandlerQueue
-from amoc_gevent.xmpp.sleek.faces import told
+from amoc_gevent.xmpp.sleek.wrappers import event_data
 
 Pointer = Callable[[Any], object]
 
 
-class Handling(slixmpp.BaseXMPP):
+class EventHandling(slixmpp.BaseXMPP):
     """The part of a stream that calls handlers and lets callers wait."""
 
-    face_events: HandlerQueue
-    __waited_for: "list[asyncio.Future[None]] | None" = None
+    sleek_handlers: HandlerQueue
+    __event_futures: "list[asyncio.Future[None]] | None" = None
 
-    def face_settle(
+    def sleek_result(
         self,
         future: "asyncio.Future[Any]",
         block: bool = True,
         callback: Pointer | None = None,
         timeout_callback: Pointer | None = None,
     ) -> Any:
-        """Return the result of a future, or have it told to a callback, or to nobody.
+        """Return the result of a future, or have it event_data to a callback, or to nobody.
 
         The callback gets the IQ of an error too; `timeout_callback` the IQ that got no answer.
         """
@@ -50,10 +50,10 @@ class Handling(slixmpp.BaseXMPP):
             error = None if done.cancelled() else done.exception()
             if isinstance(error, IqTimeout):
                 if timeout_callback is not None:
-                    self.face_hand_over(timeout_callback, error.iq)
+                    self.sleek_call(timeout_callback, error.iq)
             elif callback is not None and not done.cancelled():
                 answer = error.iq if isinstance(error, IqError) else None
-                self.face_hand_over(callback, answer if error is not None else done.result())
+                self.sleek_call(callback, answer if error is not None else done.result())
 
         future.add_done_callback(tell)
         return None
@@ -65,14 +65,14 @@ class Handling(slixmpp.BaseXMPP):
 
         A `threaded` one has a greenlet of its own each time; a `disposable` one is called once.
         """
-        if slixmpp_asks():
+        if called_by_slixmpp():
             super().add_event_handler(name, pointer, disposable or threaded)  # in its own order
         else:
             super().add_event_handler(name, _Handler(self, name, pointer, threaded), disposable)
 
     def register_handler(self, handler: BaseHandler, before: Any = None, after: Any = None) -> None:
         """Have a handler look at each stanza; it is called as an event handler is."""
-        if not slixmpp_asks():
+        if not called_by_slixmpp():
             if isinstance(handler, Waiter):
                 waiting = handler.wait
                 handler.wait = lambda timeout=None: loop.wait(waiting(timeout))  # type: ignore
@@ -99,11 +99,11 @@ class Handling(slixmpp.BaseXMPP):
     ) -> None:
         """Have `callback` called after `seconds`, or every so often, in turn with the handlers."""
         args, kwargs = args or (), kwargs or {}
-        if not slixmpp_asks():
+        if not called_by_slixmpp():
             called = callback
 
             def callback(*args: Any, **kwargs: Any) -> None:
-                self.face_hand_over(lambda _: called(*args, **kwargs), None)
+                self.sleek_call(lambda _: called(*args, **kwargs), None)
 
         super().schedule(name, seconds, callback, args, kwargs, repeat)  # type: ignore[arg-type]
 
@@ -114,20 +114,20 @@ class Handling(slixmpp.BaseXMPP):
     async def event_async(self, name: str, data: Any = None) -> None:
         """Trigger an event for slixmpp, which goes on when all handlers of the script are done."""
         handled: list[asyncio.Future[None]] = []
-        self.__waited_for = handled
+        self.__event_futures = handled
         try:
             self.event(name, data)
         finally:
-            self.__waited_for = None
+            self.__event_futures = None
         if handled:
             await asyncio.wait(handled)
 
-    def face_hand_over(self, pointer: Pointer, data: Any, threaded: bool = False) -> None:
+    def sleek_call(self, pointer: Pointer, data: Any, threaded: bool = False) -> None:
         """Have a function of the script called in its greenlet."""
         done: asyncio.Future[None] | None = None
-        if self.__waited_for is not None:
+        if self.__event_futures is not None:
             done = loop.get().create_future()
-            self.__waited_for.append(done)
+            self.__event_futures.append(done)
 
         def work() -> None:
             try:
@@ -138,9 +138,11 @@ class Handling(slixmpp.BaseXMPP):
                 if done is not None and not done.done():
                     done.set_result(None)
 
-        (self.face_events.thread if threaded else self.face_events.put)(work)
+        (self.sleek_handlers.thread if threaded else self.sleek_handlers.put)(work)
 
-    def face_answer_of(self, function: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":
+    def sleek_call_for_result(
+        self, function: Callable[..., Any], *args: Any
+    ) -> "asyncio.Future[Any]":
         """Have a function of the script called in a greenlet; its answer is the future's result."""
         future: asyncio.Future[Any] = loop.get().create_future()
 
@@ -155,7 +157,7 @@ class Handling(slixmpp.BaseXMPP):
                 if not future.done():
                     future.set_result(answer)
 
-        self.face_events.thread(work)
+        self.sleek_handlers.thread(work)
         return future
 
     def __handler_failed(self, error: Exception, data: Any) -> None:
@@ -176,20 +178,20 @@ class _Handler:
 
     __slots__ = ("name", "pointer", "stream", "threaded")
 
-    def __init__(self, stream: Handling, name: str, pointer: Pointer, threaded: bool) -> None:
+    def __init__(self, stream: EventHandling, name: str, pointer: Pointer, threaded: bool) -> None:
         self.stream = stream
         self.name = name
         self.pointer = pointer
         self.threaded = threaded
 
     def __call__(self, data: Any) -> None:
-        if isinstance(data, stanza.Turning):
+        if isinstance(data, stanza.ReplyableStanza):
             if data.handed_over:  # each may turn it into its own answer
                 data = copy.copy(data)
             data.handed_over = True
         else:
-            data = told(self.stream, self.name, data)
-        self.stream.face_hand_over(self.pointer, data, self.threaded)
+            data = event_data(self.stream, self.name, data)
+        self.stream.sleek_call(self.pointer, data, self.threaded)
 
     def __eq__(self, other: object) -> bool:
         return other is self or other == self.pointer

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _epoll = monkey.get_original("select", "epoll")  # gevent takes it out of select: polling it blocks
 
-TURNS = 8
+TURNS_MAX = 8
 """So many turns of a busy loop may pass before the other greenlets have one."""
 
 
@@ -83,7 +83,7 @@ class HubSelector(selectors.BaseSelector):
         """Return what is ready, after `timeout` seconds at most (None: no end); the hub goes on."""
         if timeout is None or timeout > 0:
             self._sleep(timeout)
-        elif self._turns >= TURNS:
+        elif self._turns >= TURNS_MAX:
             self._turns = 0
             self._hub.loop.run_callback(getcurrent().switch)
             self._hub.switch()
@@ -189,7 +189,7 @@ def _look_up(
             found.set_result(result)
 
 
-class _Worker:
+class _State:
     """The loop of this process, and the greenlet that runs it."""
 
     loop: HubLoop | None = None
@@ -198,13 +198,13 @@ class _Worker:
 
 def get() -> HubLoop:
     """Return the loop of this process, which runs from now on."""
-    if _Worker.loop is None:
-        _Worker.loop = HubLoop()
+    if _State.loop is None:
+        _State.loop = HubLoop()
         hub = gevent.get_hub()
-        _Worker.runner = greenlet(_run, parent=hub)  # nobody's child: it outlives every user
-        hub.loop.run_callback(_Worker.runner.switch, _Worker.loop)
+        _State.runner = greenlet(_run, parent=hub)  # nobody's child: it outlives every user
+        hub.loop.run_callback(_State.runner.switch, _State.loop)
         gevent.sleep(0)
-    return _Worker.loop
+    return _State.loop
 
 
 def _run(loop: HubLoop) -> None:
@@ -213,7 +213,7 @@ def _run(loop: HubLoop) -> None:
     except BaseException:  # noqa: BLE001  # the boundary of the loop: the hub must outlive it
         gevent.get_hub().handle_error(loop, *sys.exc_info())
     finally:
-        _Worker.loop = _Worker.runner = None
+        _State.loop = _State.runner = None
 
 
 def wait(awaitable: Awaitable[T]) -> T:
@@ -222,7 +222,7 @@ def wait(awaitable: Awaitable[T]) -> T:
     Whatever else ends the wait (a gevent.Timeout, the end of the user) cancels it. Raises AmocError
     on the loop's own greenlet, which must not wait for itself.
     """
-    if getcurrent() is _Worker.runner:
+    if getcurrent() is _State.runner:
         asyncio.ensure_future(awaitable).cancel()
         raise AmocError("slixmpp called this function on its loop, where nothing may block")
     future = asyncio.ensure_future(awaitable, loop=get())

@@ -12,15 +12,15 @@ from slixmpp.exceptions import IqError, IqTimeout, PresenceError
 
 from amoc_gevent import metrics
 from amoc_gevent.xmpp.sleek import loop, recording
-from amoc_gevent.xmpp.sleek.faces import otherwise
+from amoc_gevent.xmpp.sleek.wrappers import override
 
 if TYPE_CHECKING:
-    from amoc_gevent.xmpp.sleek.handling import Handling
+    from amoc_gevent.xmpp.sleek.handling import EventHandling
 
 log = logging.getLogger("sleekxmpp.plugins.xep_0045")
 
 
-@otherwise("xep_0045", "joinMUC")
+@override("xep_0045", "joinMUC")
 def _join(
     stream: Any,
     plugin: Any,
@@ -56,10 +56,10 @@ def _join(
                 joining.fail(kind)
                 log.warning("Could not join %s: %s", room, kind)
 
-    stream.face_settle(asyncio.ensure_future(join(), loop=loop.get()), wait)
+    stream.sleek_result(asyncio.ensure_future(join(), loop=loop.get()), wait)
 
 
-async def _unless_refused(stream: "Handling", room: str, joined: Any) -> None:
+async def _unless_refused(stream: "EventHandling", room: str, joined: Any) -> None:
     """Await `joined`; PresenceError where the room refuses.
 
     slixmpp knows a refusal only if the server repeats the request in it, and Prosody does not.
@@ -80,9 +80,9 @@ async def _unless_refused(stream: "Handling", room: str, joined: Any) -> None:
         one.result()
 
 
-@otherwise("xep_0045", "setAffiliation")
+@override("xep_0045", "setAffiliation")
 def _set_affiliation(
-    stream: "Handling",
+    stream: "EventHandling",
     plugin: Any,
     room: str,
     jid: str | None = None,
@@ -97,9 +97,9 @@ def _set_affiliation(
     return _agreed(stream, asked)
 
 
-@otherwise("xep_0045", "configureRoom")
+@override("xep_0045", "configureRoom")
 def _configure_room(
-    stream: "Handling", plugin: Any, room: str, form: Any = None, ifrom: str | None = None
+    stream: "EventHandling", plugin: Any, room: str, form: Any = None, ifrom: str | None = None
 ) -> bool:
     """Submit a room's form, that which it offers if none is given; return whether it agreed."""
 
@@ -111,9 +111,9 @@ def _configure_room(
     return _agreed(stream, configure())
 
 
-def _agreed(stream: "Handling", asked: Any) -> bool:
+def _agreed(stream: "EventHandling", asked: Any) -> bool:
     try:
-        stream.face_settle(asyncio.ensure_future(asked, loop=loop.get()))
+        stream.sleek_result(asyncio.ensure_future(asked, loop=loop.get()))
     except (IqError, IqTimeout):
         return False
     return True

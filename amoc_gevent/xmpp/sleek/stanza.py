@@ -11,12 +11,12 @@ import slixmpp
 from slixmpp.xmlstream import StanzaBase
 
 from amoc_gevent.xmpp.sleek import recording
-from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
+from amoc_gevent.xmpp.sleek.callers import called_by_slixmpp
 
 Callback = Callable[[Any], object]
 
 
-class Turning(StanzaBase):
+class ReplyableStanza(StanzaBase):
     """A stanza that a script's `reply` turns into its own answer.
 
     `handed_over` says that a handler of the script has it, so the next one needs a copy.
@@ -29,37 +29,37 @@ class Turning(StanzaBase):
         """Send it."""
         return super().send()
 
-    def turned(self, answer: StanzaBase) -> Any:
+    def become(self, answer: StanzaBase) -> Any:
         """Become `answer`, as in SleekXMPP, and return this stanza."""
         self.__init__(self.stream, answer.xml, recv=True)  # type: ignore[misc]
         return self
 
 
-class Message(Turning, slixmpp.Message):
+class Message(ReplyableStanza, slixmpp.Message):
     """A message that `reply` turns into its own answer."""
 
     def reply(self, body: str | None = None, clear: bool = True) -> Any:
         """Make this message its own answer, with a body if one is given, and return it."""
         answer = super().reply(body, clear)
-        return answer if slixmpp_asks() else self.turned(answer)
+        return answer if called_by_slixmpp() else self.become(answer)
 
 
-class Presence(Turning, slixmpp.Presence):
+class Presence(ReplyableStanza, slixmpp.Presence):
     """A presence that `reply` turns into its own answer."""
 
     def reply(self, clear: bool = True) -> Any:
         """Make this presence its own answer, and return it."""
         answer = super().reply(clear)
-        return answer if slixmpp_asks() else self.turned(answer)
+        return answer if called_by_slixmpp() else self.become(answer)
 
 
-class Iq(Turning, slixmpp.Iq):
+class Iq(ReplyableStanza, slixmpp.Iq):
     """An IQ whose `send` blocks its greenlet and returns the answer."""
 
     def reply(self, clear: bool = True) -> Any:
         """Make this IQ its own answer, and return it."""
         answer = super().reply(clear)
-        return answer if slixmpp_asks() else self.turned(answer)
+        return answer if called_by_slixmpp() else self.become(answer)
 
     def send(self, *args: Any, **options: Any) -> Any:
         """Send it with SleekXMPP's arguments: block, timeout, callback, now, timeout_callback.
@@ -70,7 +70,9 @@ class Iq(Turning, slixmpp.Iq):
         error, and IqTimeout after `timeout` seconds (None: those of the stream's
         `response_timeout`) or when the session has ended. slixmpp itself gets a future.
         """
-        return self.__send(*args, **options) if slixmpp_asks() else self.__ask(*args, **options)
+        return (
+            self.__send(*args, **options) if called_by_slixmpp() else self.__ask(*args, **options)
+        )
 
     def __ask(
         self,
@@ -80,7 +82,7 @@ class Iq(Turning, slixmpp.Iq):
         now: bool = False,  # noqa: ARG002  # SleekXMPP's: nothing waits here
         timeout_callback: Callback | None = None,
     ) -> Any:
-        return self.stream.face_settle(
+        return self.stream.sleek_result(
             self.__send(None, timeout), block, callback, timeout_callback
         )
 
@@ -91,7 +93,7 @@ class Iq(Turning, slixmpp.Iq):
             timeout = self.stream.response_timeout
         future: asyncio.Future[Any] = slixmpp.Iq.send(self, callback, timeout)
         if self["type"] in {"get", "set"}:
-            self.stream.face_unanswered[future] = self
-            future.add_done_callback(self.stream.face_unanswered.pop)
+            self.stream.sleek_pending[future] = self
+            future.add_done_callback(self.stream.sleek_pending.pop)
             recording.iq(self, future)
         return future

@@ -32,7 +32,7 @@ from amoc_gevent.xmpp.stream.reader import Reader
 KEPT_MAX = 1 << 16
 """Bytes that may wait to be sent before whoever sends more has to wait as well."""
 
-_KEPT_LOOK_S = 0.005
+_DRAIN_CHECK_SECONDS = 0.005
 
 Observer = Callable[[str, bytes], None]
 
@@ -135,7 +135,7 @@ class StreamConnection:
         while len(self.transport.kept) > KEPT_MAX and not self.transport.closed:
             if clock.monotonic() > deadline:
                 raise XmppTimeout("room to send", timeout)
-            gevent.sleep(_KEPT_LOOK_S)
+            gevent.sleep(_DRAIN_CHECK_SECONDS)
 
     def close(self) -> None:
         """Close the connection at once."""

@@ -18,10 +18,10 @@ from amoc_gevent.xmpp.recording import Step
 from amoc_gevent.xmpp.server import Server
 from amoc_gevent.xmpp.stanzas.stanza import escaped
 from amoc_gevent.xmpp.stanzas.waits import Wait
-from amoc_gevent.xmpp.stream import acknowledging as sm
+from amoc_gevent.xmpp.stream import management as sm
 from amoc_gevent.xmpp.stream.connection import StreamConnection
-from amoc_gevent.xmpp.stream.sasl import Channel, Conversation, Credentials
-from amoc_gevent.xmpp.stream.srv import places
+from amoc_gevent.xmpp.stream.sasl import Channel, Credentials, SaslClientExchange
+from amoc_gevent.xmpp.stream.srv import addresses
 
 ALPN = "xmpp-client"
 STARTTLS = f"<starttls xmlns='{TLS}'/>".encode()
@@ -44,7 +44,7 @@ def open_connection(server: Server, domain: str) -> StreamConnection:
         if server.host is not None:
             found = [(server.host, port)]
         else:
-            found = places(domain, server.tls == "direct", server.timeout) or [(domain, port)]
+            found = addresses(domain, server.tls == "direct", server.timeout) or [(domain, port)]
         for number, (host, at) in enumerate(found, 1):
             peer = Peer(host, at, source=server.source())
             try:
@@ -59,15 +59,15 @@ def open_connection(server: Server, domain: str) -> StreamConnection:
 
 
 class Login:
-    """One login on a new connection, which `expected` is told the elements of that are no stanzas.
+    """One login on a new connection, which `wait` is told the elements of that are no stanzas.
 
     `features` are those that the server offered last.
     """
 
-    def __init__(self, connection: StreamConnection, server: Server, expected: Wait) -> None:
+    def __init__(self, connection: StreamConnection, server: Server, wait: Wait) -> None:
         self._connection = connection
         self._server = server
-        self._expected = expected
+        self._wait = wait
         self.features: Element
 
     def open(self) -> None:
@@ -79,9 +79,9 @@ class Login:
             self._start_tls()
             self._open_stream()
 
-    def authenticate(self, who: Credentials, only: str | None) -> None:
+    def authenticate(self, credentials: Credentials, only: str | None) -> None:
         """Let the server know who it is, and open the stream that follows."""
-        self._authenticate(who, only)
+        self._authenticate(credentials, only)
         self._open_stream()
 
     def offers(self, tag: str) -> bool:
@@ -96,7 +96,7 @@ class Login:
                 raise _refused(answer)
             return answer
 
-    def resume(self, state: sm.Acknowledging) -> str | None:
+    def resume(self, state: sm.StreamManagement) -> str | None:
         """Go on with an earlier stream; return how many of our stanzas the server has of it."""
         with Step("xmpp resume") as step:
             answer = self._ask(step, state.resumption(), "answer to <resume/>")
@@ -118,13 +118,13 @@ class Login:
             answer = self._ask(step, STARTTLS, "answer to <starttls/>")
             if answer.tag != _PROCEED_TAG:
                 raise StreamError("policy-violation", "the server refuses STARTTLS")
-            self._shake_hands(step, ())
+            self._handshake(step, ())
 
     def _secure(self) -> None:
         with Step("xmpp tls") as step:
-            self._shake_hands(step, (ALPN,))
+            self._handshake(step, (ALPN,))
 
-    def _shake_hands(self, step: Step, protocols: tuple[str, ...]) -> None:
+    def _handshake(self, step: Step, protocols: tuple[str, ...]) -> None:
         server = self._server
         try:
             shared = context(server.verify, server.cert, protocols)
@@ -133,23 +133,23 @@ class Login:
         self._connection.secure(shared, server.timeout)
         step.took(self._connection.transport.tls_us or 0)
 
-    def _authenticate(self, who: Credentials, only: str | None) -> None:
+    def _authenticate(self, credentials: Credentials, only: str | None) -> None:
         with Step("xmpp auth") as step:
             offered = self.features.find(_MECHANISMS_TAG)
             names = {one.text or "" for one in offered} if offered is not None else set()
-            talk = Conversation(names, who, self._channel(), only)
-            text = f"<auth xmlns='{SASL}' mechanism='{talk.name}'>{talk.first()}</auth>"
+            exchange = SaslClientExchange(names, credentials, self._channel(), only)
+            text = f"<auth xmlns='{SASL}' mechanism='{exchange.name}'>{exchange.first()}</auth>"
             answer = self._ask(step, text.encode(), "answer to <auth/>")
             while answer.tag == _CHALLENGE_TAG:
                 try:
-                    text = f"<response xmlns='{SASL}'>{talk.answer(answer)}</response>"
+                    text = f"<response xmlns='{SASL}'>{exchange.answer(answer)}</response>"
                 except AuthenticationError:
                     self._connection.push(_ABORT)
                     raise
                 answer = self._ask(step, text.encode(), "answer to <response/>")
             if answer.tag != _SUCCESS_TAG:
                 raise _authentication_error(answer)
-            talk.finish(answer)
+            exchange.finish(answer)
 
     def _channel(self) -> Channel:
         transport = self._connection.transport
@@ -159,11 +159,11 @@ class Login:
 
     def _ask(self, step: Step, request: bytes, awaited: str) -> Element:
         """Send `request` and return the element that comes back."""
-        connection, expected = self._connection, self._expected
-        expected.begin()
+        connection, wait = self._connection, self._wait
+        wait.begin()
         connection.push(request)
         sent = connection.transport.sent
-        answer: Element | None = expected.until(self._server.timeout)
+        answer: Element | None = wait.until(self._server.timeout)
         if answer is None:
             raise XmppTimeout(awaited, self._server.timeout)
         step.took(int((connection.transport.arrived - sent) * 1e6))
@@ -189,7 +189,7 @@ def start_session(ask: Callable[[Step, str, str], Element], features: Element) -
             ask(step, "set", f"<session xmlns='{SESSION}'/>")
 
 
-def identity(jid: str, password: str, server: Server) -> Credentials:
+def credentials(jid: str, password: str, server: Server) -> Credentials:
     """Return who logs in. Raises UsageError for what is no JID."""
     name, at, domain = jid.partition("/")[0].rpartition("@")
     if not domain or (at and not name):

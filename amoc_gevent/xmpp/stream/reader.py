@@ -15,7 +15,7 @@ from amoc_gevent.xmpp.stanzas.stanza import escaped
 STANZA_MAX = 1 << 20
 """Bytes that one stanza may have; servers limit theirs to 256 KB."""
 
-_SHARED_MAX = 16
+_SHARED_PARSERS_MAX = 16
 """Kinds of roots whose streams share parsers; a server has one."""
 
 _DECLARATION = re.compile(rb"\s*(?:<\?[^>]*>\s*)*<!")
@@ -26,7 +26,7 @@ _ROOT = re.compile(r"<([^\s?!/>\0]+)")
 Namespaces = tuple[tuple[str, str], ...]
 """What a stream's root declares: prefixes and what they stand for."""
 
-Kind = tuple[str, Namespaces]
+RootKind = tuple[str, Namespaces]
 """What a stream's root is called, and what it declares."""
 
 
@@ -89,7 +89,7 @@ class _Parser:
         return tuple(sorted(declared))
 
 
-class _Shared:
+class _SharedParser:
     """The `parser` of streams whose roots are of one kind, for one that begins a stanza to take.
 
     It gets it back after the stanza; others make one of their own in the meantime.
@@ -113,7 +113,7 @@ class _Shared:
         return made
 
 
-_shared: dict[Kind, _Shared] = {}
+_shared: dict[RootKind, _SharedParser] = {}
 
 
 class Reader:
@@ -137,7 +137,7 @@ class Reader:
         self._limit = limit
         self._pending = 0
         self._parser: _Parser | None = None
-        self._shared: _Shared | None = None
+        self._shared: _SharedParser | None = None
         self._prolog = b""
         self._tokens = TokenBuffer()
         self.header: dict[str, str] | None = None
@@ -190,8 +190,8 @@ class Reader:
         self._prolog = b""
         if name is not None:  # else it is in another encoding, and keeps its parser
             kind = name[1], namespaces
-            if kind not in _shared and len(_shared) < _SHARED_MAX:
-                _shared[kind] = _Shared(*kind)
+            if kind not in _shared and len(_shared) < _SHARED_PARSERS_MAX:
+                _shared[kind] = _SharedParser(*kind)
             self._shared = _shared.get(kind)
         return parser.parse(b"")
 

@@ -12,19 +12,19 @@ from amoc_gevent.transport import TransportError
 from amoc_gevent.transport.errors import NAME_NOT_FOUND
 from amoc_gevent.xmpp.errors import ConnectionFailed
 
-KEEP_SECONDS = 60.0
+CACHE_SECONDS = 60.0
 
-Place = tuple[str, int]
-Records = list[tuple[int, int, Place]]
+Address = tuple[str, int]
+Records = list[tuple[int, int, Address]]
 """Priority, weight and place of each server."""
 
 _Key = tuple[str, bool]
 
-_known: dict[_Key, tuple[float, Records | None]] = {}
-_asking: dict[_Key, Event] = {}
+_cache: dict[_Key, tuple[float, Records | None]] = {}
+_pending: dict[_Key, Event] = {}
 
 
-def places(domain: str, direct: bool, timeout: float) -> list[Place]:
+def addresses(domain: str, direct: bool, timeout: float) -> list[Address]:
     """Return the servers of `domain` in the order to try them; none where DNS names none.
 
     `direct` asks for those of direct TLS. Servers of one priority are shuffled by their weight
@@ -36,26 +36,26 @@ def places(domain: str, direct: bool, timeout: float) -> list[Place]:
         raise ConnectionFailed(
             TransportError(NAME_NOT_FOUND, f"{domain} has no service {_service(direct)} (SRV)")
         )
-    return _shuffled(records)
+    return _ordered(records)
 
 
 def _records(key: _Key, timeout: float) -> Records | None:
     """Return what is known, or ask; users who want the same at once wait for one answer."""
     deadline = clock.monotonic() + timeout
-    while (known := _known.get(key)) is None or known[0] < clock.monotonic():
+    while (known := _cache.get(key)) is None or known[0] < clock.monotonic():
         left = deadline - clock.monotonic()
-        asked = _asking.get(key)
+        asked = _pending.get(key)
         if left <= 0:
             return []
         if asked is not None:
             asked.wait(left)
             continue
-        asked = _asking[key] = Event()
+        asked = _pending[key] = Event()
         try:
             found = _ask(*key, left)
-            _known[key] = (clock.monotonic() + KEEP_SECONDS, found)
+            _cache[key] = (clock.monotonic() + CACHE_SECONDS, found)
         finally:  # who asked may be killed meanwhile; then another one asks
-            del _asking[key]
+            del _pending[key]
             asked.set()
     return known[1]
 
@@ -77,7 +77,7 @@ def _ask(domain: str, direct: bool, timeout: float) -> Records | None:
     ] or None
 
 
-def _shuffled(records: Records) -> list[Place]:
+def _ordered(records: Records) -> list[Address]:
     left = sorted(records, key=lambda record: record[0])
     found = []
     while left:

@@ -59,4 +59,4 @@ def log_in(xmpp_server: XmppServer) -> Iterator[LogIn]:
     yield log_in
     for xmpp in made:
         xmpp.disconnect(send_close=False)
-        xmpp.face_join()
+        xmpp.sleek_join()

@@ -30,7 +30,7 @@ STANZAS = (
 )
 
 
-def begun(name: bytes = b"s") -> Reader:
+def opened(name: bytes = b"s") -> Reader:
     reader = Reader()
     assert reader.feed(ROOT % name) == []
     assert reader.header is not None
@@ -59,7 +59,7 @@ def alone(stanzas: list[bytes]) -> list[str]:
 def test_streams_that_come_in_pieces_all_mixed_up_are_each_what_they_are_alone(
     streams: list[list[bytes]], data: st.DataObject
 ) -> None:
-    readers = [begun(str(number).encode()) for number in range(len(streams))]
+    readers = [opened(str(number).encode()) for number in range(len(streams))]
     rest = [b"".join(stanzas) for stanzas in streams]
     found: list[list[str]] = [[] for _ in streams]
     while any(rest):
@@ -87,14 +87,14 @@ def test_expat_is_never_left_with_a_part_of_a_token(
 
 
 def test_a_stream_between_two_stanzas_has_no_parser_of_its_own() -> None:
-    reader = begun()
+    reader = opened()
     for stanza in STANZAS:
         assert len(reader.feed(stanza)) == (0 if stanza.isspace() else 1)
         assert reader._parser is None, stanza
 
 
 def test_a_stream_that_has_a_part_of_a_tag_has_no_parser_yet_and_loses_none_of_it() -> None:
-    reader = begun()
+    reader = opened()
     assert len(reader.feed(STANZAS[0] + b" \n<message")) == 1
     for piece in (b" ", b" id='", b"1'", b"\n", b"/"):
         assert reader.feed(piece) == []
@@ -116,24 +116,24 @@ def test_a_stream_that_has_a_part_of_a_tag_has_no_parser_yet_and_loses_none_of_i
     ],
 )
 def test_what_one_stream_has_begun_is_not_in_the_way_of_another(rest: bytes) -> None:
-    one, other = begun(b"one"), begun(b"other")
+    one, other = opened(b"one"), opened(b"other")
     assert len(one.feed(STANZAS[0] + rest)) == 1
     assert texts(other.feed(STANZAS[0])) == alone([STANZAS[0]])
 
 
 def test_a_stream_that_breaks_takes_no_other_with_it() -> None:
-    one, other = begun(b"one"), begun(b"other")
+    one, other = opened(b"one"), opened(b"other")
     one.feed(STANZAS[0])
     with pytest.raises(StreamError, match="not-well-formed"):
         one.feed(b"<message></presence>")
     assert texts(other.feed(STANZAS[0])) == alone([STANZAS[0]])
     assert other.feed(END) == []
     assert other.ended
-    assert len(begun(b"third").feed(STANZAS[0])) == 1
+    assert len(opened(b"third").feed(STANZAS[0])) == 1
 
 
 def test_streams_whose_roots_declare_other_names_are_kept_apart() -> None:
-    usual = begun()
+    usual = opened()
     component = Reader()
     component.feed(b"<s:stream xmlns='jabber:component:accept' xmlns:s='urn:s' id='c'>")
     for _ in range(2):
@@ -160,7 +160,7 @@ def test_a_stream_in_another_encoding_is_read_by_a_parser_of_its_own(encoding: s
         for reader, of_it in zip(readers, found, strict=True):
             of_it.extend(texts(reader.feed(piece)))
     assert found == [alone([STANZAS[0]] * 2)] * 2
-    assert texts(begun(b"other").feed(STANZAS[0])) == alone([STANZAS[0]])
+    assert texts(opened(b"other").feed(STANZAS[0])) == alone([STANZAS[0]])
 
 
 def test_a_stanza_that_grows_too_long_is_refused_and_a_sign_of_life_is_none() -> None:

@@ -9,7 +9,7 @@ from gevent.lock import BoundedSemaphore
 from amoc_gevent import metrics, xmpp
 from amoc_gevent.core.measure.deliveries import balances, in_sum
 from amoc_gevent.errors import UsageError
-from amoc_gevent.xmpp import ledger
+from amoc_gevent.xmpp import tracking
 from tests.servers import wait_for
 from tests.xmpp.stream.test_login import where
 from tests.xmpp_servers import XmppServer
@@ -17,7 +17,7 @@ from tests.xmpp_servers import XmppServer
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(ledger, "ledger", ledger.Ledger())
+    monkeypatch.setattr(tracking, "registry", tracking.DeliveryRegistry())
     metrics.recorder.reset()
     yield
     metrics.recorder.reset()
@@ -115,7 +115,7 @@ def test_a_session_that_the_server_has_forgotten_is_a_named_error(
     (one,) = newcomers(xmpp_server, 1)
     with one:
         one.kill()
-        monkeypatch.setattr(one._acks, "id", "nobody-knows-this")
+        monkeypatch.setattr(one._management, "id", "nobody-knows-this")
         with pytest.raises(xmpp.XmppError) as raised:
             one.resume()
         assert raised.value.condition == "item-not-found"

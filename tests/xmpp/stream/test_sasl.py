@@ -16,7 +16,7 @@ from amoc_gevent.errors import UsageError
 from amoc_gevent.transport import context
 from amoc_gevent.xmpp import registration
 from amoc_gevent.xmpp.stream.login import ALPN
-from amoc_gevent.xmpp.stream.sasl import Channel, Conversation, Credentials
+from amoc_gevent.xmpp.stream.sasl import Channel, Credentials, SaslClientExchange
 from tests.certificates import user_certificate
 from tests.servers import Authority
 from tests.xmpp.clients import fresh, where
@@ -169,11 +169,11 @@ def test_names_and_passwords_of_all_letters_get_in(xmpp_server: XmppServer, mech
 
 
 def test_what_is_no_mechanism_is_said_with_what_is() -> None:
-    who = Credentials("user", "password", "localhost")
+    credentials = Credentials("user", "password", "localhost")
     with pytest.raises(UsageError, match=r"sasl='SCRAM' is not known: .*SCRAM-SHA-256"):
-        Conversation({"PLAIN"}, who, Channel(), "SCRAM")
+        SaslClientExchange({"PLAIN"}, credentials, Channel(), "SCRAM")
     with pytest.raises(xmpp.AuthenticationError, match="none fits among ANONYMOUS, EXTERNAL"):
-        Conversation({"ANONYMOUS", "EXTERNAL"}, who, Channel(), None)
+        SaslClientExchange({"ANONYMOUS", "EXTERNAL"}, credentials, Channel(), None)
 
 
 @pytest.mark.parametrize("lie", ["v=", "e="])
@@ -183,11 +183,11 @@ def test_a_server_that_does_not_know_the_password_either_is_found_out(lie: str) 
         made.text = text
         return made
 
-    who = Credentials("user", "password", "localhost")
-    talk = Conversation({"SCRAM-SHA-256"}, who, Channel(), None)
+    credentials = Credentials("user", "password", "localhost")
+    exchange = SaslClientExchange({"SCRAM-SHA-256"}, credentials, Channel(), None)
     there = SaslExchange("SCRAM-SHA-256", lambda _: "password")
-    there.step(talk.answer(element(there.step(talk.first()))))
+    there.step(exchange.answer(element(there.step(exchange.first()))))
     claim = {"v=": b64encode(b"x" * 32).decode(), "e=": "other-error"}[lie]
     with pytest.raises(xmpp.AuthenticationError) as raised:
-        talk.finish(element(b64encode(f"{lie}{claim}".encode()).decode()))
+        exchange.finish(element(b64encode(f"{lie}{claim}".encode()).decode()))
     assert raised.value.condition in {"mutual-authentication-failed", "incorrect-challenge"}

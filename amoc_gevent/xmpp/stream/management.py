@@ -15,35 +15,35 @@ RESUMED_TAG = f"{{{SM}}}resumed"
 FAILED_TAG = f"{{{SM}}}failed"
 FEATURE_TAG = f"{{{SM}}}sm"
 
-ASK_EVERY = 10
+REQUEST_EVERY = 10
 """Stanzas after which the server is asked how many it has."""
 
 _WRAP = 1 << 32
 
 
-class Acknowledging:
+class StreamManagement:
     """One stream's counts, which outlive its connection.
 
     `handled` is how many of the server's stanzas came in, `id` what the stream is resumed by, None
     where the server does not offer that. `unacknowledged` are the stanzas that it may not have.
     """
 
-    __slots__ = ("_acknowledged", "_since_asked", "handled", "id", "unacknowledged")
+    __slots__ = ("_acknowledged", "_since_request", "handled", "id", "unacknowledged")
 
     def __init__(self) -> None:
         self.id: str | None = None
         self.handled = 0
         self.unacknowledged: deque[bytes] = deque()
         self._acknowledged = 0
-        self._since_asked = 0
+        self._since_request = 0
 
     def sent(self, stanza: bytes) -> bytes:
         """Keep a stanza until it is acknowledged; return it with the question for that, if due."""
         self.unacknowledged.append(stanza)
-        self._since_asked += 1
-        if self._since_asked < ASK_EVERY:
+        self._since_request += 1
+        if self._since_request < REQUEST_EVERY:
             return stanza
-        self._since_asked = 0
+        self._since_request = 0
         return stanza + REQUEST
 
     def acknowledge(self, handled: str | None) -> None:
@@ -71,7 +71,7 @@ class Acknowledging:
         name, handled = escaped(self.id or ""), self.handled % _WRAP
         return f"<resume xmlns='{SM}' previd='{name}' h='{handled}'/>".encode()
 
-    def again(self) -> tuple[bytes, ...]:
+    def to_resend(self) -> tuple[bytes, ...]:
         """Return what is to be sent once more after a resumption, in order."""
-        self._since_asked = 0
+        self._since_request = 0
         return tuple(self.unacknowledged)

@@ -68,7 +68,7 @@ class NameServer:
 def naming(monkeypatch: pytest.MonkeyPatch, **records: list[str]) -> Iterator[NameServer]:
     """Have a name server know `plain` and `direct` records, and nothing kept of earlier ones."""
     known = {{"plain": PLAIN, "direct": DIRECT}[kind]: rows for kind, rows in records.items()}
-    monkeypatch.setattr(srv, "_known", {})
+    monkeypatch.setattr(srv, "_cache", {})
     with NameServer(known) as server:
         resolver = dns.resolver.Resolver(configure=False)
         resolver.nameservers, resolver.port = ["127.0.0.1"], server.port
@@ -81,7 +81,7 @@ def test_servers_come_by_priority_and_within_one_by_weight(
 ) -> None:
     rows = ["20 0 5222 last.example.", "10 90 5222 often.example.", "10 9 5223 seldom.example."]
     with naming(monkeypatch, plain=rows) as server:
-        found = [srv.places(DOMAIN, False, 5) for _ in range(300)]
+        found = [srv.addresses(DOMAIN, False, 5) for _ in range(300)]
         assert server.asked == {PLAIN: 1}, "the answer is kept"
     assert all(one[2] == ("last.example", 5222) for one in found)
     first = Counter(one[0][0] for one in found)
@@ -99,9 +99,9 @@ def test_users_who_come_together_wait_for_one_answer_also_if_who_asked_is_killed
         answered.wait(5)
         return [(1, 1, ("there.example", 5222))]
 
-    monkeypatch.setattr(srv, "_known", {})
+    monkeypatch.setattr(srv, "_cache", {})
     monkeypatch.setattr(srv, "_ask", ask)
-    first, *others = [gevent.spawn(srv.places, DOMAIN, False, 5) for _ in range(20)]
+    first, *others = [gevent.spawn(srv.addresses, DOMAIN, False, 5) for _ in range(20)]
     gevent.sleep(0)
     assert len(asked) == 1
     first.kill()
@@ -114,8 +114,8 @@ def test_users_who_come_together_wait_for_one_answer_also_if_who_asked_is_killed
 
 def test_the_service_of_direct_tls_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
     with naming(monkeypatch, direct=["1 1 443 tls.example."]) as server:
-        assert srv.places(DOMAIN, True, 5) == [("tls.example", 443)]
-        assert srv.places(DOMAIN, False, 5) == []
+        assert srv.addresses(DOMAIN, True, 5) == [("tls.example", 443)]
+        assert srv.addresses(DOMAIN, False, 5) == []
         assert server.asked == {PLAIN: 1, DIRECT: 1}
 
 
@@ -154,13 +154,13 @@ def test_a_domain_that_says_it_has_no_xmpp_is_believed(monkeypatch: pytest.Monke
 def test_a_name_server_that_is_silent_costs_a_time_out_and_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(srv, "_known", {})
+    monkeypatch.setattr(srv, "_cache", {})
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         resolver = dns.resolver.Resolver(configure=False)
         resolver.nameservers, resolver.port = ["127.0.0.1"], silent.getsockname()[1]
         monkeypatch.setattr(dns.resolver, "default_resolver", resolver)
-        assert srv.places(DOMAIN, False, 0.1) == []
+        assert srv.addresses(DOMAIN, False, 0.1) == []
 
 
 @pytest.fixture

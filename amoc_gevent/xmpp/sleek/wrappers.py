@@ -9,19 +9,19 @@ from slixmpp.plugins import BasePlugin
 from slixmpp.plugins.xep_0047 import IBBytestream
 
 from amoc_gevent.xmpp.sleek import loop
-from amoc_gevent.xmpp.sleek.names import modern
+from amoc_gevent.xmpp.sleek.names import snake_case
 
-Otherwise = Callable[..., Any]
+Override = Callable[..., Any]
 """Does what a SleekXMPP method does, called with the stream, slixmpp's object and the arguments."""
 
-_OTHERWISE: dict[tuple[str, str], Otherwise] = {}
+_OVERRIDES: dict[tuple[str, str], Override] = {}
 _STEPS = ("next", "error", "cancel")
 
 
-class FacedStream(Protocol):
+class WrappingStream(Protocol):
     """The stream of a face: it calls the script's functions and waits for slixmpp's futures."""
 
-    def face_settle(
+    def sleek_result(
         self,
         future: "asyncio.Future[Any]",
         block: bool = True,
@@ -30,24 +30,24 @@ class FacedStream(Protocol):
     ) -> Any:
         """Return the result of a future, or hand it to a callback."""
 
-    def face_hand_over(self, pointer: Callable[[Any], object], data: Any) -> None:
+    def sleek_call(self, pointer: Callable[[Any], object], data: Any) -> None:
         """Call a function of the script in its greenlet."""
 
 
-def otherwise(kind: str, name: str) -> Callable[[Otherwise], Otherwise]:
+def override(kind: str, name: str) -> Callable[[Override], Override]:
     """Have a function stand for method `name` of a plugin, or of another class, called `kind`.
 
     That is for what slixmpp does in another way than by a future.
     """
 
-    def note(function: Otherwise) -> Otherwise:
-        _OTHERWISE[kind, name] = function
+    def register(function: Override) -> Override:
+        _OVERRIDES[kind, name] = function
         return function
 
-    return note
+    return register
 
 
-class Face:
+class ObjectWrapper:
     """One object of slixmpp: attributes are its own, methods take `block`, `timeout`, `callback`.
 
     A method goes by SleekXMPP's name or by slixmpp's. It returns the result, where slixmpp's gives
@@ -57,38 +57,38 @@ class Face:
 
     __slots__ = ("_kind", "_object", "_stream")
 
-    def __init__(self, stream: FacedStream, faced: Any) -> None:
+    def __init__(self, stream: WrappingStream, wrapped_object: Any) -> None:
         set_own = object.__setattr__
         set_own(self, "_stream", stream)
-        set_own(self, "_object", faced)
-        plugin = isinstance(faced, BasePlugin)
-        set_own(self, "_kind", faced.name if plugin else type(faced).__name__)
+        set_own(self, "_object", wrapped_object)
+        plugin = isinstance(wrapped_object, BasePlugin)
+        set_own(self, "_kind", wrapped_object.name if plugin else type(wrapped_object).__name__)
 
     def __getattr__(self, name: str) -> Any:
-        special = _OTHERWISE.get((self._kind, name))
+        special = _OVERRIDES.get((self._kind, name))
         if special is not None:
             return lambda *args, **options: special(self._stream, self._object, *args, **options)
         found = getattr(self._object, name, None)
         if found is None and not hasattr(self._object, name):
-            found = getattr(self._object, modern(name))
-        return _Method(self._stream, found) if inspect.isroutine(found) else found
+            found = getattr(self._object, snake_case(name))
+        return _MethodWrapper(self._stream, found) if inspect.isroutine(found) else found
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._object, name, value)
 
     def __eq__(self, other: object) -> bool:
-        return bool(self._object == (other._object if isinstance(other, Face) else other))
+        return bool(self._object == (other._object if isinstance(other, ObjectWrapper) else other))
 
     def __hash__(self) -> int:
         return hash(self._object)
 
 
-class _Method:
+class _MethodWrapper:
     """A bound method of slixmpp's."""
 
     __slots__ = ("_method", "_stream")
 
-    def __init__(self, stream: FacedStream, method: Any) -> None:
+    def __init__(self, stream: WrappingStream, method: Any) -> None:
         self._stream = stream
         self._method = method
 
@@ -103,60 +103,60 @@ class _Method:
         options.pop("now", None)
         for argument in (*args, *options.values()):
             if type(argument) is dict:
-                _have_called(self._stream, argument)
+                _wrap_steps(self._stream, argument)
         result = self._method(*args, **options)
         if not inspect.isawaitable(result):
             if callback is not None:
-                self._stream.face_hand_over(callback, result)
-            return shown(self._stream, result)
+                self._stream.sleek_call(callback, result)
+            return wrapped(self._stream, result)
         future = asyncio.ensure_future(result, loop=loop.get())
-        return shown(
-            self._stream, self._stream.face_settle(future, block, callback, timeout_callback)
+        return wrapped(
+            self._stream, self._stream.sleek_result(future, block, callback, timeout_callback)
         )
 
 
-def _have_called(stream: FacedStream, session: dict[str, Any]) -> None:
+def _wrap_steps(stream: WrappingStream, session: dict[str, Any]) -> None:
     """Have the steps of a command's session (XEP-0050) called as handlers are."""
     for step in _STEPS:
         function = session.get(step)
-        if callable(function) and not isinstance(function, _Step):
-            session[step] = _Step(stream, function)
+        if callable(function) and not isinstance(function, _CommandStep):
+            session[step] = _CommandStep(stream, function)
 
 
-class _Step:
+class _CommandStep:
     """A function of the script that slixmpp calls with an IQ and a session."""
 
     __slots__ = ("_function", "_stream")
 
-    def __init__(self, stream: FacedStream, function: Callable[[Any, Any], object]) -> None:
+    def __init__(self, stream: WrappingStream, function: Callable[[Any, Any], object]) -> None:
         self._stream = stream
         self._function = function
 
     def __call__(self, iq: Any, session: Any) -> None:
-        self._stream.face_hand_over(lambda iq: self._function(iq, session), iq)
+        self._stream.sleek_call(lambda iq: self._function(iq, session), iq)
 
 
-def shown(stream: FacedStream, thing: Any) -> Any:
+def wrapped(stream: WrappingStream, thing: Any) -> Any:
     """Return what the script gets for something that slixmpp hands out."""
     if isinstance(thing, IBBytestream):
-        return Face(stream, thing)
+        return ObjectWrapper(stream, thing)
     if hasattr(thing, "__aiter__"):
-        return _one_by_one(stream, aiter(thing))
+        return _iterate(stream, aiter(thing))
     return thing
 
 
-def told(stream: FacedStream, event: str, data: Any) -> Any:
+def event_data(stream: WrappingStream, event: str, data: Any) -> Any:
     """Return what a handler of the script gets for what slixmpp's event brings."""
     if event == "ibb_stream_data":
-        return {"stream": shown(stream, data), "data": data.recv_queue._queue[-1]}  # the newest
-    return shown(stream, data)
+        return {"stream": wrapped(stream, data), "data": data.recv_queue._queue[-1]}  # the newest
+    return wrapped(stream, data)
 
 
-def _one_by_one(stream: FacedStream, items: AsyncIterator[Any]) -> Iterator[Any]:
+def _iterate(stream: WrappingStream, items: AsyncIterator[Any]) -> Iterator[Any]:
     """Go through what slixmpp fetches page by page; each page blocks."""
     while True:
         try:
-            yield stream.face_settle(asyncio.ensure_future(_next(items), loop=loop.get()))
+            yield stream.sleek_result(asyncio.ensure_future(_next(items), loop=loop.get()))
         except StopAsyncIteration:
             return
 
@@ -165,15 +165,15 @@ async def _next(items: AsyncIterator[Any]) -> Any:
     return await anext(items)
 
 
-@otherwise("IBBytestream", "recv")
-@otherwise("IBBytestream", "read")
+@override("IBBytestream", "recv")
+@override("IBBytestream", "read")
 def _read(
-    stream: FacedStream, bytestream: Any, block: bool = True, timeout: float | None = None
+    stream: WrappingStream, bytestream: Any, block: bool = True, timeout: float | None = None
 ) -> bytes:
     """Return what the peer has sent in one piece; block until there is some."""
     if not block:
         data: bytes = bytestream.read()
         return data
     waiting = asyncio.wait_for(bytestream.recv_queue.get(), timeout)
-    sent: bytes = stream.face_settle(asyncio.ensure_future(waiting, loop=loop.get()))
+    sent: bytes = stream.sleek_result(asyncio.ensure_future(waiting, loop=loop.get()))
     return sent
