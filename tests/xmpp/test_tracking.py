@@ -1,4 +1,4 @@
-"""The delivery ledger, against a network that drops, doubles and reorders as a test says."""
+"""Message tracking, with messages that are dropped, duplicated and reordered."""
 
 from collections.abc import Iterator
 from random import Random
@@ -54,7 +54,7 @@ def deliveries() -> int:
 
 
 @given(st.integers(1, 40), st.randoms(use_true_random=False))
-def test_what_happened_to_the_messages_is_what_the_ledger_says(count: int, chance: Random) -> None:
+def test_counts_match_what_happened_to_the_messages(count: int, chance: Random) -> None:
     tracking.registry = DeliveryRegistry()
     metrics.recorder.reset()
     one, two = DeliveryTracker(ONE), DeliveryTracker(TWO)
@@ -79,16 +79,16 @@ def test_what_happened_to_the_messages_is_what_the_ledger_says(count: int, chanc
     assert deliveries() == len(seen)
 
 
-def test_time_to_delivery_is_from_the_send_to_the_arrival_of_the_bytes() -> None:
+def test_time_to_delivery_lasts_from_send_to_arrival_of_the_bytes() -> None:
     one, two = DeliveryTracker(ONE), DeliveryTracker(TWO)
     text = written(one, TWO)
-    at = clock.monotonic() + 3.0  # as if the kernel had had it three seconds later
+    at = clock.monotonic() + 3.0  # as if the kernel had received it three seconds later
     two.read(Stanza.of(fromstring(text), at))
     latency = metrics.recorder.snapshot.operations[tracking.DELIVERY].latency
     assert 2_990_000 < latency.max < 3_010_000
 
 
-def test_a_message_from_a_clock_that_is_ahead_took_no_time() -> None:
+def test_a_message_from_a_clock_that_is_ahead_has_latency_zero() -> None:
     one, two = DeliveryTracker(ONE), DeliveryTracker(TWO)
     two.read(Stanza.of(fromstring(written(one, TWO)), clock.monotonic() - 5))
     assert metrics.recorder.snapshot.operations[tracking.DELIVERY].latency.max == 0
@@ -110,7 +110,7 @@ def test_a_stored_message_is_delivered_but_has_no_time_to_delivery() -> None:
         "<result xmlns='urn:xmpp:mam:2' id='1' queryid='q'>{}</result>",
     ],
 )
-def test_a_copy_is_no_delivery(wrapper: str) -> None:
+def test_a_copy_is_not_a_delivery(wrapper: str) -> None:
     one, two = DeliveryTracker(ONE), DeliveryTracker(TWO)
     inner = f"<forwarded xmlns='urn:xmpp:forward:0'>{written(one, TWO)}</forwarded>"
     reads(two, f"<message xmlns='jabber:client'>{wrapper.format(inner)}</message>")
@@ -118,7 +118,7 @@ def test_a_copy_is_no_delivery(wrapper: str) -> None:
     assert metrics.recorder.snapshot.counters == {tracking.COPIES: 1}
 
 
-def test_a_message_that_comes_back_is_lost_even_when_only_its_id_tells() -> None:
+def test_a_bounced_message_is_lost_even_if_only_its_id_identifies_it() -> None:
     one = DeliveryTracker(ONE)
     written(one, TWO)
     text = written(one, TWO)
@@ -132,14 +132,14 @@ def test_a_message_that_comes_back_is_lost_even_when_only_its_id_tells() -> None
     assert found() == {(ONE, TWO): Balance(2, lost=1, on_the_way=1, bounced=1)}
 
 
-def test_resources_do_not_matter_and_rounds_go_on_counting() -> None:
+def test_counts_ignore_resources_and_continue_across_iterations() -> None:
     reads(DeliveryTracker(TWO), written(DeliveryTracker(ONE), f"{TWO}/phone"))
     reads(DeliveryTracker(TWO), written(DeliveryTracker(ONE), f"{TWO}/desk"))
     reads(DeliveryTracker(TWO), written(DeliveryTracker(ONE), TWO))
     assert found() == {(ONE, TWO): Balance(3, 3)}
 
 
-def test_a_room_is_counted_by_each_occupant_from_the_first_message_that_it_hears() -> None:
+def test_each_occupant_of_a_room_counts_from_the_first_message_received() -> None:
     room = "talk@conference.localhost"
     head = f"from='{room}/one' type='groupchat'"
     one, two, three = (
@@ -180,7 +180,7 @@ def test_the_history_of_a_room_is_a_copy() -> None:
         "<tracked xmlns='urn:amoc:tracking:0' sent='a  1 1'/>",
     ],
 )
-def test_what_nobody_of_ours_wrote_is_left_alone(child: str) -> None:
+def test_foreign_tracking_elements_are_ignored(child: str) -> None:
     reads(DeliveryTracker(TWO), f"<message xmlns='jabber:client' type='chat'>{child}</message>")
     assert [flow.delivered for flow in metrics.recorder.snapshot.flows.values()] in ([], [0])
     assert found() == {}

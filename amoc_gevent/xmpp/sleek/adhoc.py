@@ -1,4 +1,4 @@
-"""Ad-hoc commands (XEP-0050) of a script: the functions that answer them may block."""
+"""Ad-hoc commands (XEP-0050) that a script provides. Their handlers may block."""
 
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,12 @@ def _add_command(
     name: str = "",
     handler: Any = None,
 ) -> None:
-    """Offer a command: `handler(iq, session)` answers its first step, and `session["next"]` on."""
+    """Add a command: `handler(iq, session)` answers its first step, `session["next"]` the next."""
     plugin.add_command(jid, node, name, _coroutine_handler(stream, handler))
 
 
 def _coroutine_handler(stream: "EventHandling", handler: Any) -> Any:
-    """Return what slixmpp awaits, which is called in a greenlet of the stream."""
+    """Return a coroutine function for slixmpp that calls `handler` in a greenlet of the stream."""
     if not callable(handler) or iscoroutinefunction(handler):
         return handler
 

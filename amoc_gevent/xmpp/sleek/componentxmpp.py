@@ -1,6 +1,6 @@
-"""SleekXMPP's ComponentXMPP (XEP-0114), over slixmpp's."""
+"""SleekXMPP's ComponentXMPP (XEP-0114), on top of slixmpp's."""
 
-# slixmpp's signatures are not all typed, and SleekXMPP's are other ones:
+# slixmpp's signatures are partly untyped, and SleekXMPP's differ from them:
 # mypy: disallow-untyped-calls=False, disable-error-code="override"
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from amoc_gevent.xmpp.sleek.callers import called_by_slixmpp
 
 
 class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
-    """A component with SleekXMPP's face."""
+    """A component with SleekXMPP's API."""
 
     def __init__(
         self,
@@ -41,8 +41,8 @@ class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
     def connect(self, *args: Any, **options: Any) -> Any:
         """Connect with SleekXMPP's arguments: host, port, use_ssl, use_tls, reattempt=True.
 
-        The address is the constructor's if none is given. Return whether there is a connection:
-        without `reattempt`, the first failure is the last; with it, this returns when it succeeds.
+        The address defaults to the constructor's. Return whether the stream is connected.
+        With `reattempt` it retries until it succeeds, else it returns after the first failure.
         slixmpp itself gets a future.
         """
         if called_by_slixmpp():

@@ -1,6 +1,6 @@
-"""A stream's connection as SleekXMPP has it: made, kept, recorded and ended, by blocking calls."""
+"""The connection of a stream with SleekXMPP's blocking calls: connect, reconnect, close."""
 
-# slixmpp's signatures are not all typed, and SleekXMPP's are other ones:
+# slixmpp's signatures are partly untyped, and SleekXMPP's differ from them:
 # mypy: disallow-untyped-calls=False, disable-error-code="override"
 
 import asyncio
@@ -25,24 +25,24 @@ from amoc_gevent.xmpp.sleek.handling import EventHandling
 
 RESPONSE_TIMEOUT = 30.0
 CLOSE_TIMEOUT = 4.0
-"""How long (s) the server may take to close its stream too."""
+"""Seconds to wait for the server to close its stream too."""
 
 log = logging.getLogger("sleekxmpp")
 
 default_address: tuple[str, int] | None = None
-"""Where streams connect to that are given no address; None: where DNS says."""
+"""The address for streams that are given none; None: look it up in DNS."""
 
 _open: set["SleekConnection"] = set()
 
 
 def join_all() -> None:
-    """Wait for the end of all streams and their handlers, as an interpreter does for threads."""
+    """Wait until all streams and their handlers end, as the interpreter does for threads."""
     for stream in list(_open):
         stream.sleek_join()
 
 
 class SleekConnection(EventHandling):
-    """The part of a stream that connects and ends."""
+    """The part of a stream that opens and closes its connection."""
 
     response_timeout = RESPONSE_TIMEOUT
     auto_reconnect = True
@@ -52,7 +52,7 @@ class SleekConnection(EventHandling):
     reconnect_max_delay = 600.0
 
     def _sleek_prepare(self) -> None:
-        """Make what slixmpp's constructor already needs."""
+        """Create the attributes that slixmpp's constructor uses."""
         self._loop = loop.get()
         self.__steps = recording.Steps()
         self.__tokens = TokenBuffer()
@@ -65,7 +65,7 @@ class SleekConnection(EventHandling):
         self.sleek_pending: dict[asyncio.Future[Any], slixmpp.Iq] = {}
 
     def _sleek_add_listeners(self) -> None:
-        """Follow what happens; slixmpp's own handlers were there before."""
+        """Listen to slixmpp's events, after slixmpp's own handlers."""
         for name, handler in (
             ("connected", self.__on_connected),
             ("connection_failed", self.__on_connection_failed),
@@ -82,26 +82,26 @@ class SleekConnection(EventHandling):
     def get_ssl_context(self) -> ssl.SSLContext:
         """Return the worker's context for `ca_certs`, `certfile` and `keyfile`.
 
-        As in SleekXMPP, a server's certificate is verified where `ca_certs` is set: to the path of
-        authorities, or True for those of the system. Raises UnusableFile for an unusable file.
+        As in SleekXMPP, the server's certificate is verified only if `ca_certs` is set: to the path
+        of a CA file, or True for the system's. Raises UnusableFile for an unusable file.
         """
         cert = (self.certfile, self.keyfile) if self.certfile and self.keyfile else None
         ca = self.ca_certs
         return tls.context(ca if isinstance(ca, bool) else str(ca) if ca else False, cert)
 
     def init_parser(self) -> None:
-        """Begin to read a stream, for slixmpp."""
+        """Start to parse a stream; called by slixmpp."""
         self.__tokens = TokenBuffer()
         super().init_parser()
 
     def data_received(self, data: bytes) -> None:
-        """Have slixmpp read what is whole, for asyncio: its parser may leave the rest unread."""
+        """Pass whole tokens to slixmpp, whose parser may leave partial ones; called by asyncio."""
         whole = self.__tokens.feed(data)
         if whole:
             super().data_received(whole)
 
     async def start_tls(self) -> bool:
-        """Negotiate TLS, for slixmpp, and record it."""
+        """Negotiate TLS and record it; called by slixmpp."""
         secured = await super().start_tls()
         if secured:
             self.__steps.done(recording.TLS)
@@ -114,9 +114,9 @@ class SleekConnection(EventHandling):
     def _sleek_connect(
         self, address: tuple[Any, ...] | None, reattempt: bool, use_tls: bool, use_ssl: bool
     ) -> bool:
-        """Connect and wait until that is done; return whether it is."""
+        """Connect and wait for the result; return whether the stream is connected."""
         if use_tls or use_ssl:
-            self.get_ssl_context()  # so that it is the caller who hears of an unusable file
+            self.get_ssl_context()  # raises to the caller if a file is unusable
         self.enable_direct_tls = use_ssl
         self.enable_starttls = use_tls and not use_ssl
         self.enable_plaintext = not use_tls and not use_ssl
@@ -130,7 +130,7 @@ class SleekConnection(EventHandling):
         return self.is_connected()
 
     def process(self, block: bool = False, threaded: bool = True) -> None:
-        """Begin to handle events; with `block` (or threaded=False), return when the stream ends.
+        """Start to handle events. With `block` (or threaded=False), return when the stream ends.
 
         Ctrl-C ends the stream.
         """
@@ -145,8 +145,8 @@ class SleekConnection(EventHandling):
     def disconnect(self, *args: Any, **options: Any) -> Any:
         """Close the stream with SleekXMPP's arguments: reconnect=False, wait=None, send_close=True.
 
-        It returns when it is closed. What is still to be sent goes first, unless `wait` is False or
-        `send_close` is. With `reconnect` it connects again. slixmpp itself gets a future.
+        Return when the stream is closed. Queued stanzas are sent first, unless `wait` or
+        `send_close` is False. With `reconnect`, connect again. slixmpp itself gets a future.
         """
         if not called_by_slixmpp():
             return self.__close(*args, **options)
@@ -168,7 +168,7 @@ class SleekConnection(EventHandling):
     def reconnect(self, *args: Any, **options: Any) -> None:
         """Close the stream and connect again to the same address.
 
-        SleekXMPP's arguments (reattempt, wait, send_close) say nothing that is not done anyway.
+        SleekXMPP's arguments (reattempt, wait, send_close) have no effect.
         """
         self.__reconnecting = True
         if called_by_slixmpp():
@@ -183,7 +183,7 @@ class SleekConnection(EventHandling):
         super().abort()
 
     def use_signals(self, signals: Sequence[str] | None = None) -> None:
-        """Disconnect at SIGHUP and SIGTERM, or `signals`; where users run, the worker has them."""
+        """Disconnect on SIGHUP and SIGTERM, or `signals`. A worker handles them itself."""
         try:
             _ = user.id
         except AmocError:
@@ -191,7 +191,7 @@ class SleekConnection(EventHandling):
                 gevent.signal_handler(getattr(signal, name), self.__on_signal)
 
     def sleek_join(self) -> None:
-        """Wait for the end of the stream and of all its handlers."""
+        """Wait until the stream and all its handlers end."""
         self.sleek_handlers.join_threads()
 
     def __on_signal(self) -> None:
@@ -231,7 +231,7 @@ class SleekConnection(EventHandling):
     def __on_disconnected(self, reason: object) -> None:
         self.__steps.login(recording.kind_of(reason) if reason else recording.CUT)
         if self.__reconnecting:
-            self.__reconnecting = False  # slixmpp does it
+            self.__reconnecting = False  # slixmpp reconnects
         elif self.auto_reconnect and not self.__stopping:
             self.__reconnect_delay = min(self.__reconnect_delay * 2 + 1, self.reconnect_max_delay)
             loop.get().call_later(self.__reconnect_delay, self.__reconnect_now)
@@ -243,14 +243,14 @@ class SleekConnection(EventHandling):
             super().connect(*(self.custom_address or (None, None)))
 
     def __finish(self) -> None:
-        """End the greenlets, when they have handled what happened until now."""
+        """End the greenlets once they have handled the events so far."""
         self.__stopping = True
         self.__on_session_end(None)
         loop.get().call_soon(self.__connected.set)
         loop.get().call_soon(self.sleek_handlers.close)
 
     def __discard(self) -> None:
-        """Leave nothing behind: the greenlet of the stream has ended."""
+        """Release everything: the greenlet of the stream has ended."""
         _open.discard(self)
         self.__stopping = True
         self.__on_session_end(None)

@@ -1,6 +1,6 @@
-"""Multi-user chat (XEP-0045) as SleekXMPP has it: what slixmpp does in another way."""
+"""SleekXMPP's methods for multi-user chat (XEP-0045) that differ from slixmpp's."""
 
-# slixmpp's functions are not all typed:
+# slixmpp's functions are partly untyped:
 # mypy: disallow-untyped-calls=False
 
 import asyncio
@@ -33,9 +33,9 @@ def _join(
     pshow: str | None = None,
     pfrom: str | None = None,
 ) -> None:
-    """Join a room; with `wait`, return when the room has let us in or refused.
+    """Join a room. With `wait`, return when the room has accepted or refused the join.
 
-    As in SleekXMPP, a refusal raises nothing: it is logged and recorded.
+    As in SleekXMPP, a refusal raises nothing. It is logged and recorded.
     """
     presence = {"pstatus": pstatus or None, "pshow": pshow or None, "pfrom": pfrom or None}
 
@@ -60,9 +60,9 @@ def _join(
 
 
 async def _unless_refused(stream: "EventHandling", room: str, joined: Any) -> None:
-    """Await `joined`; PresenceError where the room refuses.
+    """Await `joined`. Raises PresenceError if the room refuses.
 
-    slixmpp knows a refusal only if the server repeats the request in it, and Prosody does not.
+    slixmpp recognizes a refusal only if it repeats the request, and Prosody's does not.
     """
     refused: asyncio.Future[None] = loop.get().create_future()
 
@@ -90,7 +90,7 @@ def _set_affiliation(
     affiliation: str = "member",
     ifrom: str | None = None,
 ) -> bool:
-    """Set what somebody is in a room; return whether the room agreed."""
+    """Set an affiliation in a room; return whether the room accepted it."""
     asked = plugin.set_affiliation(
         JID(room), affiliation, jid=jid and JID(jid), nick=nick, ifrom=ifrom
     )
@@ -101,7 +101,7 @@ def _set_affiliation(
 def _configure_room(
     stream: "EventHandling", plugin: Any, room: str, form: Any = None, ifrom: str | None = None
 ) -> bool:
-    """Submit a room's form, that which it offers if none is given; return whether it agreed."""
+    """Submit a room's form, by default the one it offers; return whether it accepted."""
 
     async def configure() -> None:
         config = form if form is not None else await plugin.get_room_config(room, ifrom=ifrom)

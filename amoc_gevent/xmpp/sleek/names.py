@@ -1,4 +1,4 @@
-"""SleekXMPP's older names: each camelCase name means the name_with_underscores that slixmpp has."""
+"""SleekXMPP's older camelCase names, mapped to slixmpp's snake_case names."""
 
 import re
 
@@ -7,5 +7,5 @@ _IRREGULAR = {"getNewId": "new_id", "getId": "new_id", "get_id": "new_id"}
 
 
 def snake_case(name: str) -> str:
-    """Return the name by which slixmpp knows it: joinMUC is join_muc, getRoster get_roster."""
+    """Return slixmpp's name: join_muc for joinMUC, get_roster for getRoster."""
     return _IRREGULAR.get(name) or _CAPITALS.sub(r"_\1", name).lower()

@@ -1,6 +1,6 @@
-"""The root stanzas that a face's stream makes: sent and answered as SleekXMPP's are."""
+"""The root stanzas of a stream, with SleekXMPP's `send` and `reply`."""
 
-# slixmpp's signatures are not all typed, and SleekXMPP's are other ones:
+# slixmpp's signatures are partly untyped, and SleekXMPP's differ from them:
 # mypy: disallow-untyped-calls=False, disable-error-code="override"
 
 import asyncio
@@ -17,20 +17,20 @@ Callback = Callable[[Any], object]
 
 
 class ReplyableStanza(StanzaBase):
-    """A stanza that a script's `reply` turns into its own answer.
+    """A stanza that `reply` turns into its own answer if a script calls it.
 
-    `handed_over` says that a handler of the script has it, so the next one needs a copy.
+    `handed_over` is true once a handler of the script has it, so the next one needs a copy.
     """
 
     handed_over = False
     stream: Any
 
-    def send(self, now: bool = False) -> Any:  # noqa: ARG002  # SleekXMPP's: nothing waits here
+    def send(self, now: bool = False) -> Any:  # noqa: ARG002  # for SleekXMPP: no effect
         """Send it."""
         return super().send()
 
     def become(self, answer: StanzaBase) -> Any:
-        """Become `answer`, as in SleekXMPP, and return this stanza."""
+        """Become `answer`, as in SleekXMPP, and return self."""
         self.__init__(self.stream, answer.xml, recv=True)  # type: ignore[misc]
         return self
 
@@ -39,7 +39,7 @@ class Message(ReplyableStanza, slixmpp.Message):
     """A message that `reply` turns into its own answer."""
 
     def reply(self, body: str | None = None, clear: bool = True) -> Any:
-        """Make this message its own answer, with a body if one is given, and return it."""
+        """Turn this message into its answer, with a body if given, and return it."""
         answer = super().reply(body, clear)
         return answer if called_by_slixmpp() else self.become(answer)
 
@@ -48,7 +48,7 @@ class Presence(ReplyableStanza, slixmpp.Presence):
     """A presence that `reply` turns into its own answer."""
 
     def reply(self, clear: bool = True) -> Any:
-        """Make this presence its own answer, and return it."""
+        """Turn this presence into its answer, and return it."""
         answer = super().reply(clear)
         return answer if called_by_slixmpp() else self.become(answer)
 
@@ -57,18 +57,18 @@ class Iq(ReplyableStanza, slixmpp.Iq):
     """An IQ whose `send` blocks its greenlet and returns the answer."""
 
     def reply(self, clear: bool = True) -> Any:
-        """Make this IQ its own answer, and return it."""
+        """Turn this IQ into its answer, and return it."""
         answer = super().reply(clear)
         return answer if called_by_slixmpp() else self.become(answer)
 
     def send(self, *args: Any, **options: Any) -> Any:
         """Send it with SleekXMPP's arguments: block, timeout, callback, now, timeout_callback.
 
-        Return the answer, or None for what gets none or with block=False. With a `callback` it does
-        not block: that is called with the answer, an error's included, as an event handler is, and
-        `timeout_callback` with this IQ after `timeout` seconds. Else it raises IqError for an
-        error, and IqTimeout after `timeout` seconds (None: those of the stream's
-        `response_timeout`) or when the session has ended. slixmpp itself gets a future.
+        Return the answer, or None with block=False or if there is none. With a `callback` it does
+        not block: the callback gets the answer or the error IQ, like an event handler, and
+        `timeout_callback` gets this IQ after `timeout` seconds. Otherwise it raises IqError for an
+        error, and IqTimeout after `timeout` seconds (None: the stream's `response_timeout`) or
+        when the session ends. slixmpp itself gets a future.
         """
         return (
             self.__send(*args, **options) if called_by_slixmpp() else self.__ask(*args, **options)
@@ -79,7 +79,7 @@ class Iq(ReplyableStanza, slixmpp.Iq):
         block: bool = True,
         timeout: float | None = None,
         callback: Callback | None = None,
-        now: bool = False,  # noqa: ARG002  # SleekXMPP's: nothing waits here
+        now: bool = False,  # noqa: ARG002  # for SleekXMPP: no effect
         timeout_callback: Callback | None = None,
     ) -> Any:
         return self.stream.sleek_result(

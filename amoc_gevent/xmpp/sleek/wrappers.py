@@ -1,4 +1,4 @@
-"""slixmpp's objects as a SleekXMPP script sees them: their methods block and return results."""
+"""Wrappers that give slixmpp's objects SleekXMPP's API: methods block and return results."""
 
 import asyncio
 import inspect
@@ -12,14 +12,14 @@ from amoc_gevent.xmpp.sleek import loop
 from amoc_gevent.xmpp.sleek.names import snake_case
 
 Override = Callable[..., Any]
-"""Does what a SleekXMPP method does, called with the stream, slixmpp's object and the arguments."""
+"""Replaces a SleekXMPP method. It gets the stream, slixmpp's object and the arguments."""
 
 _OVERRIDES: dict[tuple[str, str], Override] = {}
 _STEPS = ("next", "error", "cancel")
 
 
 class WrappingStream(Protocol):
-    """The stream of a face: it calls the script's functions and waits for slixmpp's futures."""
+    """The stream of a wrapper. It calls the script's functions and waits for slixmpp's futures."""
 
     def sleek_result(
         self,
@@ -28,16 +28,16 @@ class WrappingStream(Protocol):
         callback: Callable[[Any], object] | None = None,
         timeout_callback: Callable[[Any], object] | None = None,
     ) -> Any:
-        """Return the result of a future, or hand it to a callback."""
+        """Return the result of a future, or pass it to a callback."""
 
     def sleek_call(self, pointer: Callable[[Any], object], data: Any) -> None:
-        """Call a function of the script in its greenlet."""
+        """Call a function of the script in the stream's greenlet."""
 
 
 def override(kind: str, name: str) -> Callable[[Override], Override]:
-    """Have a function stand for method `name` of a plugin, or of another class, called `kind`.
+    """Register a replacement for method `name` of the plugin or class `kind`.
 
-    That is for what slixmpp does in another way than by a future.
+    Use it where slixmpp's method does not simply return a future.
     """
 
     def register(function: Override) -> Override:
@@ -48,11 +48,11 @@ def override(kind: str, name: str) -> Callable[[Override], Override]:
 
 
 class ObjectWrapper:
-    """One object of slixmpp: attributes are its own, methods take `block`, `timeout`, `callback`.
+    """Wraps an object of slixmpp. Its methods take `block`, `timeout` and `callback`.
 
-    A method goes by SleekXMPP's name or by slixmpp's. It returns the result, where slixmpp's gives
-    a future. With `block=False` it returns at once; with a `callback` too, which is called with the
-    result later, and with the IQ of an error.
+    Methods have SleekXMPP's and slixmpp's names. They return the result where slixmpp returns a
+    future. With `block=False` or a `callback` they return at once. The callback gets the result, or
+    the IQ of an error.
     """
 
     __slots__ = ("_kind", "_object", "_stream")
@@ -84,7 +84,7 @@ class ObjectWrapper:
 
 
 class _MethodWrapper:
-    """A bound method of slixmpp's."""
+    """Wraps a bound method of slixmpp."""
 
     __slots__ = ("_method", "_stream")
 
@@ -116,7 +116,7 @@ class _MethodWrapper:
 
 
 def _wrap_steps(stream: WrappingStream, session: dict[str, Any]) -> None:
-    """Have the steps of a command's session (XEP-0050) called as handlers are."""
+    """Wrap the steps of a command's session (XEP-0050), so that they run like handlers."""
     for step in _STEPS:
         function = session.get(step)
         if callable(function) and not isinstance(function, _CommandStep):
@@ -137,7 +137,7 @@ class _CommandStep:
 
 
 def wrapped(stream: WrappingStream, thing: Any) -> Any:
-    """Return what the script gets for something that slixmpp hands out."""
+    """Return the object that the script gets for an object of slixmpp."""
     if isinstance(thing, IBBytestream):
         return ObjectWrapper(stream, thing)
     if hasattr(thing, "__aiter__"):
@@ -146,14 +146,14 @@ def wrapped(stream: WrappingStream, thing: Any) -> Any:
 
 
 def event_data(stream: WrappingStream, event: str, data: Any) -> Any:
-    """Return what a handler of the script gets for what slixmpp's event brings."""
+    """Return the data that a handler of the script gets for the data of slixmpp's event."""
     if event == "ibb_stream_data":
         return {"stream": wrapped(stream, data), "data": data.recv_queue._queue[-1]}  # the newest
     return wrapped(stream, data)
 
 
 def _iterate(stream: WrappingStream, items: AsyncIterator[Any]) -> Iterator[Any]:
-    """Go through what slixmpp fetches page by page; each page blocks."""
+    """Iterate over items that slixmpp fetches page by page. Fetching a page blocks."""
     while True:
         try:
             yield stream.sleek_result(asyncio.ensure_future(_next(items), loop=loop.get()))
@@ -170,7 +170,7 @@ async def _next(items: AsyncIterator[Any]) -> Any:
 def _read(
     stream: WrappingStream, bytestream: Any, block: bool = True, timeout: float | None = None
 ) -> bytes:
-    """Return what the peer has sent in one piece; block until there is some."""
+    """Return one block of data from the peer; wait until there is one."""
     if not block:
         data: bytes = bytestream.read()
         return data

@@ -14,7 +14,7 @@ _TAGS = {"message": MESSAGE_TAG, "presence": PRESENCE_TAG, "iq": IQ_TAG}
 
 
 def compiled(match: Matching) -> Match:
-    """Return the predicate for `match`: a stanza's name, a child's "{namespace}name", or a function.
+    """Return the predicate for `match`: a name, a child's "{namespace}name", or a function.
 
     Raises UsageError for anything else.
     """

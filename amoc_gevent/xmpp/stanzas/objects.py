@@ -12,7 +12,7 @@ _CLASSES = {IQ_TAG: Iq, MESSAGE_TAG: Message, PRESENCE_TAG: Presence}
 
 
 def stanza_object(element: Element) -> Any:
-    """Return slixmpp's Message, Presence or Iq for `element`. Raises UsageError for other elements."""
+    """Return slixmpp's Message, Presence or Iq for `element`. Raises UsageError for others."""
     stanza_class = _CLASSES.get(element.tag)
     if stanza_class is None:
         raise UsageError(f"{element.tag} is no stanza: message, presence or iq in jabber:client")

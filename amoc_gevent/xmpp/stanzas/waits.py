@@ -35,7 +35,7 @@ class Wait(Timed):
         self.match = match
 
     def until(self, timeout: float) -> Any:
-        """Return the result, or None after `timeout` seconds. Raises an exception passed to `finish`.
+        """Return the result, or None after `timeout` seconds. Raises what `finish` was given.
 
         Do not call it on the hub.
         """
@@ -56,8 +56,8 @@ class Wait(Timed):
     def finish(self, result: Any) -> None:
         """Give the waiting greenlet its result. An exception is raised there.
 
-        If the hub calls this, the greenlet continues at once. If another greenlet does, it continues
-        soon, because nothing would switch back to the caller.
+        If the hub calls this, the greenlet continues at once. If another greenlet does, it
+        continues soon, because nothing would switch back to the caller.
         """
         if self._result is None:
             self._result = result

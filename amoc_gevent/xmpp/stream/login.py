@@ -1,4 +1,4 @@
-"""Getting in: connect, TLS, authentication, binding, session; each step a timed operation."""
+"""Login: connect, TLS, authentication, resource binding and session, each a timed operation."""
 
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
@@ -38,7 +38,7 @@ SESSION_TAG = f"{{{SESSION}}}session"
 
 
 def open_connection(server: Server, domain: str) -> StreamConnection:
-    """Connect to the server, or to the first of those DNS names that answers."""
+    """Connect to the server, or to the first SRV target that accepts the connection."""
     port = server.port or (5223 if server.tls == "direct" else 5222)
     with Step("xmpp connect") as step:
         if server.host is not None:
@@ -59,9 +59,9 @@ def open_connection(server: Server, domain: str) -> StreamConnection:
 
 
 class Login:
-    """One login on a new connection, which `wait` is told the elements of that are no stanzas.
+    """One login on a new connection. `wait` receives the elements that are not stanzas.
 
-    `features` are those that the server offered last.
+    `features` holds the stream features that the server offered last.
     """
 
     def __init__(self, connection: StreamConnection, server: Server, wait: Wait) -> None:
@@ -71,7 +71,7 @@ class Login:
         self.features: Element
 
     def open(self) -> None:
-        """Open the stream, and secure it as the server's `tls` says."""
+        """Open the stream and secure it according to the server's `tls`."""
         if self._server.tls == "direct":
             self._secure()
         self._open_stream()
@@ -80,16 +80,16 @@ class Login:
             self._open_stream()
 
     def authenticate(self, credentials: Credentials, only: str | None) -> None:
-        """Let the server know who it is, and open the stream that follows."""
+        """Authenticate and restart the stream."""
         self._authenticate(credentials, only)
         self._open_stream()
 
     def offers(self, tag: str) -> bool:
-        """Whether the server offers a feature."""
+        """Return whether the server offers a feature."""
         return self.features.find(tag) is not None
 
     def enable(self) -> Element:
-        """Ask for acknowledgements and resumption; return the answer."""
+        """Enable acknowledgements and resumption; return the answer."""
         with Step("xmpp enable") as step:
             answer = self._ask(step, sm.ENABLE, "answer to <enable/>")
             if answer.tag != sm.ENABLED_TAG:
@@ -97,7 +97,7 @@ class Login:
             return answer
 
     def resume(self, state: sm.StreamManagement) -> str | None:
-        """Go on with an earlier stream; return how many of our stanzas the server has of it."""
+        """Resume an earlier stream; return how many stanzas of the client the server has."""
         with Step("xmpp resume") as step:
             answer = self._ask(step, state.resumption(), "answer to <resume/>")
             if answer.tag != sm.RESUMED_TAG:
@@ -108,7 +108,9 @@ class Login:
         with Step("xmpp stream") as step:
             answer = self._ask(step, self._connection.opening(), "stream features")
             if answer.tag != FEATURES_TAG:
-                raise StreamError("unsupported-stanza-type", f"{answer.tag} instead of features")
+                raise StreamError(
+                    "unsupported-stanza-type", f"expected stream features, got {answer.tag}"
+                )
             self.features = answer
 
     def _start_tls(self) -> None:
@@ -128,7 +130,7 @@ class Login:
         server = self._server
         try:
             shared = context(server.verify, server.cert, protocols)
-        except TransportError as error:  # a file that cannot be used
+        except TransportError as error:  # an unusable certificate file
             raise ConnectionFailed(error) from None
         self._connection.secure(shared, server.timeout)
         step.took(self._connection.transport.tls_us or 0)
@@ -158,7 +160,7 @@ class Login:
         return Channel(transport.version, transport.channel_binding())
 
     def _ask(self, step: Step, request: bytes, awaited: str) -> Element:
-        """Send `request` and return the element that comes back."""
+        """Send `request` and return the answering element."""
         connection, wait = self._connection, self._wait
         wait.begin()
         connection.push(request)
@@ -171,7 +173,7 @@ class Login:
 
 
 def bind(ask: Callable[[Step, str, str], Element], resource: str | None) -> str:
-    """Bind a resource (RFC 6120 7); return the full JID that the server gave."""
+    """Bind a resource (RFC 6120 7); return the full JID that the server assigned."""
     wanted = "" if resource is None else f"<resource>{escaped(resource)}</resource>"
     with Step("xmpp bind") as step:
         answer = ask(step, "set", f"<bind xmlns='{BIND}'>{wanted}</bind>")
@@ -182,7 +184,7 @@ def bind(ask: Callable[[Step, str, str], Element], resource: str | None) -> str:
 
 
 def start_session(ask: Callable[[Step, str, str], Element], features: Element) -> None:
-    """Start the session that servers of RFC 3921 want."""
+    """Start a session if the server requires one (RFC 3921)."""
     session = features.find(SESSION_TAG)
     if session is not None and session.find(_OPTIONAL) is None:
         with Step("xmpp session") as step:
@@ -190,7 +192,7 @@ def start_session(ask: Callable[[Step, str, str], Element], features: Element) -
 
 
 def credentials(jid: str, password: str, server: Server) -> Credentials:
-    """Return who logs in. Raises UsageError for what is no JID."""
+    """Return the credentials for a JID. Raises UsageError if it is invalid."""
     name, at, domain = jid.partition("/")[0].rpartition("@")
     if not domain or (at and not name):
         raise UsageError(f"{jid!r} is no JID: name@domain, or the domain for an anonymous user")
@@ -199,7 +201,9 @@ def credentials(jid: str, password: str, server: Server) -> Credentials:
 
 def _authentication_error(answer: Element) -> XmppError:
     if answer.tag != _FAILURE_TAG:
-        return StreamError("unsupported-stanza-type", f"{answer.tag} instead of SASL's")
+        return StreamError(
+            "unsupported-stanza-type", f"expected SASL <success/> or <failure/>, got {answer.tag}"
+        )
     condition, text = "not-authorized", ""
     for child in answer:
         name = child.tag.rpartition("}")[2]

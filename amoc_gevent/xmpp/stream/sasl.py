@@ -1,6 +1,6 @@
-"""SASL: the strongest mechanism that both sides have, computed by slixmpp's classes.
+"""SASL: the strongest mechanism that both sides support, computed by slixmpp's classes.
 
-Its SCRAM iterates its hash in Python; here OpenSSL does that, and once for each password and salt.
+slixmpp's SCRAM iterates the hash in Python. Here OpenSSL does, once for each password and salt.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ SUPPORTED = frozenset(
 )
 _ONE_STEP = frozenset({"PLAIN", "EXTERNAL", "ANONYMOUS"})
 _CHALLENGES_MAX = 4
-"""Challenges that a mechanism has at most; a server that has more never comes to an end."""
+"""Most challenges that a mechanism needs. It limits a server that sends them forever."""
 
 _FAILURES = (sasl.SASLCancelled, sasl.SASLFailed, KeyError, ValueError, IndexError)
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who logs in: `username` is None for an anonymous user."""
+    """The credentials for a login. `username` is None for an anonymous user."""
 
     username: str | None
     password: str
@@ -42,14 +42,14 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """The stream to log in on: its TLS version, "" without TLS, and what is unique to it."""
+    """The stream to log in on: its TLS version ("" without TLS) and channel binding data."""
 
     tls: str = ""
     binding: bytes | None = None
 
 
 class SaslClientExchange:
-    """One authentication: `first` begins it, `answer` goes on with each challenge."""
+    """One authentication: `first` starts it, `answer` responds to each challenge."""
 
     __slots__ = ("_challenges_left", "_mechanism", "name")
 
@@ -61,20 +61,20 @@ class SaslClientExchange:
         self._challenges_left = 0 if self.name in _ONE_STEP else _CHALLENGES_MAX
 
     def first(self) -> str:
-        """Return the initial response in base 64: "=" an empty one, "" where there is none."""
+        """Return the initial response in base 64: "=" if it is empty, "" if there is none."""
         if self.name == "DIGEST-MD5":
             return ""
         return _encoded(self._step(None)) or "="
 
     def answer(self, challenge: Element) -> str:
-        """Return the answer to a challenge. Raises AuthenticationError for one that is wrong."""
+        """Return the response to a challenge. Raises AuthenticationError if it is invalid."""
         self._challenges_left -= 1
         if self._challenges_left < 0:
-            raise AuthenticationError("incorrect-challenge", f"one too many for {self.name}")
+            raise AuthenticationError("incorrect-challenge", f"too many challenges for {self.name}")
         return _encoded(self._step(challenge.text))
 
     def finish(self, success: Element) -> None:
-        """Check what the server says of itself. Raises AuthenticationError if that is wrong."""
+        """Verify the server's proof. Raises AuthenticationError if it is wrong."""
         if success.text and self.name not in _ONE_STEP:
             self._step(success.text)
 
@@ -92,7 +92,7 @@ class SaslClientExchange:
 
 
 def choose(offered: set[str], credentials: Credentials, channel: Channel, only: str | None) -> str:
-    """Return the strongest mechanism of those `offered`, or `only` that one if it is named."""
+    """Return the strongest of the `offered` mechanisms, or `only` if it is given."""
     if only is not None:
         if only not in SUPPORTED:
             known = ", ".join(sorted(SUPPORTED, key=MECH_SEC_SCORES.__getitem__, reverse=True))
@@ -142,7 +142,7 @@ def _mechanism(name: str, offered: set[str], credentials: Credentials, channel: 
         "service-name": credentials.domain.encode(),
     }
     security = {
-        "encrypted": True,  # whether a password may go unencrypted is said by the server's `tls`
+        "encrypted": True,  # the server's `tls` decides whether a password may go unencrypted
         "encrypted_plain": True,
         "tls_version": channel.tls,
         "binding_proposed": any(one.endswith("-PLUS") for one in offered),
@@ -156,13 +156,13 @@ def _mechanism(name: str, offered: set[str], credentials: Credentials, channel: 
 
 @lru_cache(maxsize=10_000)
 def _prepared(text: str) -> bytes:
-    """Return what SASLprep (RFC 4013) makes of a name or a password."""
+    """Apply SASLprep (RFC 4013) to a name or a password."""
     if text.isascii() and text.isprintable():
         return text.encode()
     try:
         return saslprep(text).encode()  # type: ignore[no-any-return]
     except StringPrepError as error:
-        raise UsageError(f"{text!r} is no name or password (SASLprep): {error}") from None
+        raise UsageError(f"{text!r} is not a valid name or password (SASLprep): {error}") from None
 
 
 def _encoded(answer: bytes | None) -> str:

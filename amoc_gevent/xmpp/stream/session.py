@@ -1,4 +1,4 @@
-"""A user's session with a server: how it begins, takes what comes, goes on after a cut, ends."""
+"""A user's session with a server: login, dispatch of received stanzas, resumption and end."""
 
 import secrets
 from types import TracebackType
@@ -25,14 +25,14 @@ from amoc_gevent.xmpp.stream.management import StreamManagement
 from amoc_gevent.xmpp.tracking import DeliveryTracker
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds for which `close` waits for the server to close its side."""
+"""Seconds that `close` waits for the server to close its side."""
 
 _STARTS = (b"<message", b"<presence", b"<iq")
 _INBOX = Inbox()
 
 
 class StreamSession:
-    """What a client's verbs stand on; its documentation is the Client's."""
+    """The base of Client: the session without the methods for scenarios. See Client."""
 
     def __init__(
         self,
@@ -68,24 +68,24 @@ class StreamSession:
 
     @property
     def connected(self) -> bool:
-        """Whether the session is there, as far as is known here; not yet while it is logging in."""
+        """Whether the session is established, as far as known here. False during the login."""
         return self._established
 
     @property
     def resumable(self) -> bool:
-        """Whether `resume` can go on with the session."""
+        """Whether `resume` can resume the session."""
         return self._management is not None and self._management.id is not None
 
     @property
     def unacknowledged(self) -> int:
-        """How many stanzas were sent that the server has not said to have."""
+        """The number of stanzas sent that the server has not acknowledged."""
         return 0 if self._management is None else len(self._management.unacknowledged)
 
     def connect(self, *, presence: bool = True) -> Self:
         """Log in: connect, TLS, authentication, binding; then send initial presence.
 
-        Each step is an operation ("xmpp connect", "xmpp tls", "xmpp auth", ...), bounded by the
-        server's `timeout`; one that fails closes the connection. Raises of the XmppError family.
+        Each step is an operation ("xmpp connect", "xmpp tls", "xmpp auth", ...), limited by the
+        server's `timeout`. A step that fails closes the connection and raises an XmppError.
         """
         self._management = None
         self._dispatcher.watchers = []
@@ -105,17 +105,17 @@ class StreamSession:
         return self
 
     def reach(self) -> Self:
-        """Connect without logging in: a stream, with TLS, on which an account can be registered."""
+        """Connect without logging in: open a stream, with TLS, to register an account."""
         self._management = None
         self._open_stream()
         self._established = True
         return self
 
     def resume(self) -> int:
-        """Connect resent and go on with the session; return how many stanzas were sent once more.
+        """Reconnect and resume the session; return how many stanzas were resent.
 
-        Nothing that either side sent is lost. Raises XmppError where the server has given the
-        session up: then `connect` begins a new one.
+        Nothing that either side sent is lost. Raises XmppError if the server has dropped the
+        session: then `connect` starts a new one.
         """
         if self._management is None or not self.resumable:
             raise UsageError("no session to resume: connect with acknowledge=True first")
@@ -136,7 +136,7 @@ class StreamSession:
         return len(resent)
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Close the stream in order, and wait `timeout` seconds for the server to do so as well."""
+        """Close the stream and wait up to `timeout` seconds for the server to do the same."""
         connection = self._connection
         if connection is None:
             return
@@ -147,12 +147,12 @@ class StreamSession:
             wait.begin()
             wait.until(timeout)
         except XmppError:
-            pass  # that is what was asked for
+            pass  # the stream is closed, as requested
         finally:
             self.kill()
 
     def kill(self) -> None:
-        """Close the connection at once, without goodbye; whoever waits hears of it."""
+        """Close the connection at once, without closing the stream. Waiting calls raise."""
         self._end(Disconnected("closed here"))
 
     def __enter__(self) -> Self:
@@ -170,14 +170,14 @@ class StreamSession:
             self.close()
 
     def readable(self) -> None:
-        """Take what has arrived; the hub calls it."""
+        """Process received data; called on the hub."""
         connection = self._connection
         if connection is None:
             return
         try:
             for element in connection.poll():
                 self._take(element)
-        except BaseException as error:  # the boundary of a connection: its user must hear
+        except BaseException as error:  # the boundary of a connection: the user gets the error
             if connection is self._connection:
                 self._end(error)
             if not isinstance(error, Exception):
@@ -186,11 +186,11 @@ class StreamSession:
             self._end(Disconnected(connection.over))
 
     def _take(self, element: Element) -> None:
-        """Find out whom an element is for."""
+        """Dispatch a received element."""
         connection = self._connection
         tag = element.tag
         if connection is None:
-            return  # whoever got the stanza before this one has closed it
+            return  # a handler of the previous stanza has closed it
         if tag not in STANZA_TAGS:
             self._take_non_stanza(element)
             return
@@ -232,7 +232,7 @@ class StreamSession:
                 self._element_wait.finish(element)
 
     def _log_in(self) -> login.Login:
-        """Connect and authenticate, on a connection that is closed resent if that fails."""
+        """Connect and authenticate. Close the connection on failure."""
         steps = self._open_stream()
         try:
             steps.authenticate(self._credentials, self._sasl)
@@ -242,7 +242,7 @@ class StreamSession:
         return steps
 
     def _open_stream(self) -> login.Login:
-        """Connect and open the stream, on a connection that is closed resent if that fails."""
+        """Connect and open the stream. Close the connection on failure."""
         if self._connection is not None:
             raise UsageError(f"{self.jid} is connected already")
         self._ended = None
@@ -258,7 +258,9 @@ class StreamSession:
 
     def _enable(self, steps: login.Login) -> None:
         if not steps.offers(sm.FEATURE_TAG):
-            raise StreamError("feature-not-implemented", "no stream management (XEP-0198) here")
+            raise StreamError(
+                "feature-not-implemented", "the server offers no stream management (XEP-0198)"
+            )
         steps.enable()
 
     def _get_element_wait(self) -> Wait:
@@ -267,18 +269,18 @@ class StreamSession:
         return self._element_wait
 
     def _take_wait(self) -> Wait:
-        """Return a wait that no greenlet uses; there is one for each that waits at a time."""
+        """Return an unused wait. Each waiting greenlet needs one of its own."""
         wait, self._spare_wait = self._spare_wait, None
         return wait or Wait(self.readable)
 
     def _require_connection(self) -> StreamConnection:
-        """Return the connection. Raises what ended it, if it has ended."""
+        """Return the connection. If it has ended, raise the error that ended it."""
         if self._connection is None:
             raise (self._ended or Disconnected("not connected")).with_traceback(None)
         return self._connection
 
     def _send(self, data: bytes, outgoing: "tracking.Outgoing | None" = None) -> float:
-        """Hand a stanza over; return when that was, in monotonic seconds."""
+        """Send a stanza; return the time of sending in monotonic seconds."""
         connection = self._connection or self._require_connection()
         if self._management is not None and data.startswith(_STARTS):
             self._push_acknowledged(self._management.sent(data))
@@ -298,7 +300,7 @@ class StreamSession:
             self._connection.push(data)
 
     def _push_acknowledged(self, data: bytes) -> None:
-        """Send what a resumption sends resent, so that nothing is lost if that fails now."""
+        """Send a stanza that a resumption would resend: a failure here loses nothing."""
         try:
             self._push(data)
         except Disconnected as error:
@@ -334,14 +336,14 @@ class StreamSession:
         return result
 
     def _end(self, error: BaseException) -> None:
-        """Close the connection, and let everybody who waits for something on it know why."""
+        """Close the connection, and raise `error` in everything that waits on it."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
         self._established = False
         self._ended = error
         if isinstance(error, XmppError):
-            error.__traceback__ = None  # else it would hold this client, and grow with each raise
+            error.__traceback__ = None  # it would keep this client alive, and grow with each raise
         connection.close()
         if self._element_wait is not None:
             self._element_wait.finish(error)

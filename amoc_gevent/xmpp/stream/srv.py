@@ -1,4 +1,4 @@
-"""Where DNS says that a domain's XMPP servers are: SRV records (RFC 6120 3.2, XEP-0368)."""
+"""The addresses of a domain's XMPP servers, from SRV records (RFC 6120 3.2, XEP-0368)."""
 
 import random
 
@@ -16,7 +16,7 @@ CACHE_SECONDS = 60.0
 
 Address = tuple[str, int]
 Records = list[tuple[int, int, Address]]
-"""Priority, weight and place of each server."""
+"""Priority, weight and address of each server."""
 
 _Key = tuple[str, bool]
 
@@ -25,11 +25,11 @@ _pending: dict[_Key, Event] = {}
 
 
 def addresses(domain: str, direct: bool, timeout: float) -> list[Address]:
-    """Return the servers of `domain` in the order to try them; none where DNS names none.
+    """Return the servers of `domain` in the order to try them; an empty list if DNS has none.
 
-    `direct` asks for those of direct TLS. Servers of one priority are shuffled by their weight
-    (RFC 2782), anew for each user; the answer is kept for a minute for all users of a worker.
-    Raises ConnectionFailed where DNS says that the domain has no such service.
+    `direct` selects direct TLS. Servers of equal priority are shuffled by weight (RFC 2782) for
+    each user. The answer is cached for a minute for all users of a worker. Raises ConnectionFailed
+    if DNS states that the domain has no such service.
     """
     records = _records((domain, direct), timeout)
     if records is None:
@@ -40,7 +40,7 @@ def addresses(domain: str, direct: bool, timeout: float) -> list[Address]:
 
 
 def _records(key: _Key, timeout: float) -> Records | None:
-    """Return what is known, or ask; users who want the same at once wait for one answer."""
+    """Return cached records, or query DNS. Concurrent users wait for the same answer."""
     deadline = clock.monotonic() + timeout
     while (known := _cache.get(key)) is None or known[0] < clock.monotonic():
         left = deadline - clock.monotonic()
@@ -54,7 +54,7 @@ def _records(key: _Key, timeout: float) -> Records | None:
         try:
             found = _ask(*key, left)
             _cache[key] = (clock.monotonic() + CACHE_SECONDS, found)
-        finally:  # who asked may be killed meanwhile; then another one asks
+        finally:  # if this user is killed meanwhile, another one asks
             del _pending[key]
             asked.set()
     return known[1]
@@ -65,11 +65,11 @@ def _service(direct: bool) -> str:
 
 
 def _ask(domain: str, direct: bool, timeout: float) -> Records | None:
-    """Ask DNS; None where it says decidedly that there is no such service (RFC 6120 3.2.1)."""
+    """Query DNS. Return None if it states that there is no such service (RFC 6120 3.2.1)."""
     try:
         answer = dns.resolver.resolve(f"{_service(direct)}.{domain}", "SRV", lifetime=timeout)
     except dns.exception.DNSException:
-        return []  # no records, or nobody to ask: the domain's own address is what is left
+        return []  # no records or no resolver: fall back to the domain's own address
     return [
         (one.priority, one.weight, (one.target.to_text(omit_final_dot=True), one.port))
         for one in answer

@@ -1,4 +1,4 @@
-"""A server whose bytes come in pieces: slixmpp's parser is given whole tokens as well."""
+"""A server that sends in pieces: slixmpp's parser gets whole tokens only."""
 
 from typing import Any
 from xml.etree import ElementTree
