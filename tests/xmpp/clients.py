@@ -50,7 +50,7 @@ class Newcomer(xmpp.Client):
 
 @contextmanager
 def newcomers(server: XmppServer, count: int, **options) -> Iterator[list[Newcomer]]:
-    """Yield logged-in clients of new accounts, with metrics reset; remove the accounts at the end."""
+    """Yield logged-in clients of new accounts, with metrics reset; then remove the accounts."""
     clients = []
     for _ in range(count):
         jid, password = f"{fresh('newcomer')}@{server.domain}", secrets.token_hex(8)

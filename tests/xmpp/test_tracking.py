@@ -26,7 +26,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def written(tracker: DeliveryTracker, to: str, *, beside: str = "", head: str = "") -> str:
-    """A message of `tracker`' user, counted as sent."""
+    """Return a message from the tracker's user, counted as sent."""
     room = "groupchat" in head
     outgoing = tracker.to(to, room=room)
     id_, child = outgoing.next()

@@ -67,7 +67,7 @@ from amoc_gevent.xmpp import sleek
 
 port = settings.declare("port", 0, "the server")
 relay = settings.declare("relay", 0, "the relay that drops the roster request")
-first = settings.declare("first", 0, "the user that waits; the next one answers, the third one talks")
+first = settings.declare("first", 0, "the user that waits; the next one answers, the third talks")
 waiting, there = AsyncResult(), AsyncResult()
 
 
