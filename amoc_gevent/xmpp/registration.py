@@ -35,7 +35,7 @@ def register(
     "conflict" if the account exists, "not-allowed" or "service-unavailable" if the server does
     not allow registration, "not-acceptable" if a field is missing.
     """
-    client = Client(jid, password, server).reach()
+    client = Client(jid, password, server).open_stream()
     try:
         name, _, domain = client.bare.rpartition("@")
         form = client.iq(f"{_QUERY}/>", to=domain, name="register form")

@@ -80,7 +80,7 @@ def test_a_client_that_only_opened_a_stream_can_close_it_and_log_in(
     xmpp_server: XmppServer,
 ) -> None:
     client = xmpp.Client(xmpp_server.jid(1), xmpp_server.password(1), where(xmpp_server))
-    assert client.reach().connected
+    assert client.open_stream().connected
     client.close()
     assert client.connect().jid.startswith(f"{xmpp_server.jid(1)}/")
     client.close()

@@ -104,10 +104,10 @@ class StreamSession:
         self._established = self._connection is not None
         return self
 
-    def reach(self) -> Self:
+    def open_stream(self) -> Self:
         """Connect without logging in: open a stream, with TLS, to register an account."""
         self._management = None
-        self._open_stream()
+        self._connect_stream()
         self._established = True
         return self
 
@@ -233,7 +233,7 @@ class StreamSession:
 
     def _log_in(self) -> login.Login:
         """Connect and authenticate. Close the connection on failure."""
-        steps = self._open_stream()
+        steps = self._connect_stream()
         try:
             steps.authenticate(self._credentials, self._sasl)
         except BaseException:
@@ -241,7 +241,7 @@ class StreamSession:
             raise
         return steps
 
-    def _open_stream(self) -> login.Login:
+    def _connect_stream(self) -> login.Login:
         """Connect and open the stream. Close the connection on failure."""
         if self._connection is not None:
             raise UsageError(f"{self.jid} is connected already")
