@@ -1,4 +1,4 @@
-"""XMPP for scenarios: `Client`, fast and tracked; `sleek`, SleekXMPP's face over slixmpp."""
+"""XMPP for scenarios: `Client`, fast and with message tracking; `sleek`, SleekXMPP's API."""
 
 from amoc_gevent.xmpp import accounts, carbons, fanout, mam, muc, pubsub, registration, roster
 from amoc_gevent.xmpp.client import Client

@@ -1,4 +1,4 @@
-"""Whom a scenario's users log in as, and where: settings that XMPP scenarios have in common."""
+"""The settings for server and accounts that all XMPP scenarios share."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -10,9 +10,9 @@ from amoc_gevent.xmpp.server import MODES, Server
 
 
 def declare(user: str = "user_{id}") -> "Accounts":
-    """Declare the settings, at the top level of a scenario, and return what they say.
+    """Declare the settings and return the accounts. Call it at the top level of a scenario.
 
-    `user` is the template of names where nobody sets another one.
+    `user` is the default template for account names.
 
     >>> accounts = xmpp.accounts.declare()
     >>> def start(user_id):
@@ -22,18 +22,18 @@ def declare(user: str = "user_{id}") -> "Accounts":
 
 
 class Accounts:
-    """The server and the accounts that the settings name; read them inside a callback."""
+    """The server and accounts from the settings. Use it inside a callback only."""
 
     def __init__(self, user: str) -> None:
         self._host = settings.declare(
-            "host", "127.0.0.1", "the XMPP server; empty: the one that DNS names for the domain"
+            "host", "127.0.0.1", "the XMPP server; empty: look the domain up in DNS"
         )
         self._port = settings.declare("port", 0, "its port; 0: 5222, or 5223 for direct TLS")
         self._tls: settings.Setting[Any] = settings.declare(
             "tls", "starttls", "how to secure the stream", verify=MODES
         )
         self._verify = settings.declare(
-            "verify", "yes", "verify its certificate: yes, no, or the file of the authorities"
+            "verify", "yes", "verify its certificate: yes, no, or a file of CA certificates"
         )
         self._domain = settings.declare("domain", "localhost", "the domain of the accounts")
         self._user = settings.declare("user", user, "the name of an account", verify=is_template)
@@ -44,22 +44,24 @@ class Accounts:
         self._cert = settings.declare(
             "cert",
             "",
-            "the file of its client certificate and key, for SASL EXTERNAL; empty: none",
+            "the file with its client certificate and key, for SASL EXTERNAL; empty: none",
             verify=is_template,
         )
         self._source = settings.declare(
-            "source_address", "", "our addresses, by comma, taken in turn; empty: the system's"
+            "source_address",
+            "",
+            "local addresses, comma-separated, used in turn; empty: the system's",
         )
         self._timeout = settings.declare(
             "timeout",
             "30s",
-            "how long a step of a login or a request may take",
+            "timeout for each login step and each request",
             type=settings.duration,
         )
 
     @cached_property
     def server(self) -> Server:
-        """Where to connect to, and how: one object for all users of a worker."""
+        """The server to connect to. All users of a worker share this object."""
         verify = {"yes": True, "no": False}.get(self._verify.value, self._verify.value)
         sources = tuple(one.strip() for one in self._source.value.split(",") if one.strip())
         return Server(
@@ -80,7 +82,7 @@ class Accounts:
         return self._password.value.format(id=user_id)
 
     def client(self, user_id: int, **options: Any) -> Client:
-        """Return a client for a user, not connected; `options` are the Client's."""
+        """Return an unconnected client for a user. `options` are passed to Client."""
         given = {"sasl": self._sasl.value or None, **options}
         server = self.server
         if self._cert.value:
@@ -89,9 +91,9 @@ class Accounts:
 
 
 def is_template(text: str) -> tuple[bool, str]:
-    """Verify a setting that is a name for each number, such as "user_{id}"."""
+    """Verify a template for names, such as "user_{id}"."""
     try:
         text.format(id=1)
     except (KeyError, IndexError, ValueError):
-        return False, "{id} stands for the user's number, and is all that may stand in braces"
+        return False, "{id} stands for the user's number; no other name may stand in braces"
     return True, text

@@ -1,4 +1,4 @@
-"""Carbons (XEP-0280): copies of what a user's other devices receive and send.
+"""Carbons (XEP-0280): copies of the messages that a user's other devices send and receive.
 
 >>> xmpp.carbons.enable(client)
 >>> copy = xmpp.carbons.unwrap(client, client.wait_for(xmpp.carbons.copies(client), timeout=5))
@@ -15,7 +15,7 @@ from amoc_gevent.xmpp.stanzas.stanza import Stanza
 
 Direction = Literal["sent", "received"]
 PRIVATE = f"<private xmlns='{CARBONS}'/><no-copy xmlns='urn:xmpp:hints'/>"
-"""For `extra=` of a message of which no copies are to be made (XEP-0280 9, XEP-0334)."""
+"""Pass it as `extra=` to exclude a message from copying (XEP-0280 9, XEP-0334)."""
 
 _TAGS: dict[str, Direction] = {
     f"{{{CARBONS}}}sent": "sent",
@@ -26,26 +26,26 @@ _PATH = f"{{{FORWARD}}}forwarded/{MESSAGE_TAG}"
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What another device of the user has "sent" or "received"."""
+    """A message that another device of the user has "sent" or "received"."""
 
     direction: Direction
     message: Stanza
 
 
 def enable(client: Client, *, timeout: float | None = None) -> None:
-    """Have copies sent to this session; the operation is "carbons enable"."""
+    """Enable copies for this session. The operation is "carbons enable"."""
     client.iq(f"<enable xmlns='{CARBONS}'/>", type="set", timeout=timeout, name="carbons enable")
 
 
 def disable(client: Client, *, timeout: float | None = None) -> None:
-    """Have them sent no longer; the operation is "carbons disable"."""
+    """Disable copies for this session. The operation is "carbons disable"."""
     client.iq(f"<disable xmlns='{CARBONS}'/>", type="set", timeout=timeout, name="carbons disable")
 
 
 def unwrap(client: Client, stanza: Stanza) -> Copy | None:
-    """Return the copy in a message; None where there is none, or not from one's own account.
+    """Return the copy in a message, or None.
 
-    Anybody could send what looks like one (XEP-0280 11).
+    A copy that does not come from the user's own account is forged, and ignored (XEP-0280 11).
     """
     if stanza.tag != MESSAGE_TAG or stanza.sender not in {None, client.bare}:
         return None
@@ -59,5 +59,5 @@ def unwrap(client: Client, stanza: Stanza) -> Copy | None:
 
 
 def copies(client: Client) -> Callable[[Stanza], bool]:
-    """Return a match for `wait_for` and `on`: copies for this client."""
+    """Return a match for copies, for `wait_for` and `on`."""
     return lambda stanza: unwrap(client, stanza) is not None

@@ -1,4 +1,4 @@
-"""A user's XMPP client: blocking calls in its greenlet, stanzas that arrive by themselves."""
+"""A user's XMPP client: calls block its greenlet; the hub receives stanzas in the background."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +20,10 @@ from amoc_gevent.xmpp.stream.session import StreamSession
 class Client(StreamSession):
     """One user's session with a server.
 
-    `jid` is "name@domain", with "/resource" where one is wished for, or a domain alone for an
-    anonymous user. `sasl` names the mechanism to take instead of the strongest offered. `inbox`
-    says how many stanzas are kept that nobody has asked for yet. With `acknowledge`, stanzas are
-    acknowledged and the stream can be resumed (XEP-0198). Errors are of the XmppError family.
+    `jid` is "name@domain", optionally with "/resource", or only a domain for an anonymous user.
+    `sasl` names the mechanism to use instead of the strongest offered. `inbox` limits how many
+    unclaimed stanzas are kept. With `acknowledge`, stanzas are acknowledged and the stream can be
+    resumed (XEP-0198). All errors are subclasses of XmppError.
 
     >>> with xmpp.Client("user_1@localhost", "password_1", xmpp.Server("127.0.0.1")) as client:
     ...     client.send_message("user_2@localhost", "hello")
@@ -31,10 +31,10 @@ class Client(StreamSession):
     """
 
     def send(self, item: Any) -> None:
-        """Send a stanza: str, bytes, an Element, or one of slixmpp's stanzas.
+        """Send a stanza: str, bytes, an Element, or a slixmpp stanza.
 
-        It returns as soon as the stanza is handed over. Raises Disconnected, and then the stanza
-        was not taken; XmppTimeout when a lot is to be sent and the server takes nothing.
+        Return as soon as the stanza is handed over. Raises Disconnected if the stanza was not
+        taken, XmppTimeout if the send buffer is full and the server reads nothing.
         """
         self._send(serialised(item))
 
@@ -47,7 +47,7 @@ class Client(StreamSession):
         id: str | None = None,  # noqa: A002
         extra: str = "",
     ) -> None:
-        """Send a message; `extra` is XML that goes beside the body."""
+        """Send a message. `extra` is XML to add beside the body."""
         name = self.new_id() if id is None else escaped(id)
         self._send(
             f"<message to='{escaped(to)}' type='{type}' id='{name}'>"
@@ -63,7 +63,7 @@ class Client(StreamSession):
         status: str | None = None,
         extra: str = "",
     ) -> None:
-        """Send presence; `extra` is XML that goes into it."""
+        """Send presence. `extra` is XML to add to it."""
         text = "<presence"
         text += "" if to is None else f" to='{escaped(to)}'"
         text += ">" if type is None else f" type='{type}'>"
@@ -79,14 +79,14 @@ class Client(StreamSession):
         type: str = "chat",  # noqa: A002
         extra: str = "",
     ) -> int:
-        """Send a message that the ledger follows to its receiver; return its number.
+        """Send a message whose delivery is tracked; return its sequence number.
 
-        The receiving client records the operation "xmpp message delivery" when it comes, and what
-        is lost, doubled or out of order between this user and `to`, a user or a room.
+        `to` is a user or a room. The receiving client records the operation "xmpp message
+        delivery", and which messages of this user are lost, duplicated or out of order.
         """
-        if self._books is None:
+        if self._tracker is None:
             raise Disconnected("not connected")
-        outgoing = self._books.to(to, room=type == "groupchat")
+        outgoing = self._tracker.to(to, room=type == "groupchat")
         id, child = outgoing.next()  # noqa: A001
         self._send(
             f"<message to='{escaped(to)}' type='{type}' id='{id}'>"
@@ -96,22 +96,22 @@ class Client(StreamSession):
         return outgoing.number
 
     def settle(self, seconds: float) -> None:
-        """Listen for what is on the way, as the last thing in a session with tracking.
+        """Wait for tracked messages in transit. Call it at the end of a session.
 
-        It returns when no tracked message has come for so many seconds, or after ten times as many.
-        What this user sent before and nobody has received by the end of the run is lost then, not
-        on the way any longer.
+        Return when no tracked message has arrived for `seconds`, or after ten times `seconds`.
+        Messages that this user sent before and that nobody has received by the end of the run
+        then count as lost, not as on the way.
         """
-        books = self._books
-        if books is None:
+        tracker = self._tracker
+        if tracker is None:
             gevent.sleep(seconds)
             return
         now = clock.monotonic()
-        books.heard_at, last = now, now + 10 * seconds
-        while (left := min(books.heard_at + seconds, last) - now) > 0:
+        tracker.heard_at, last = now, now + 10 * seconds
+        while (left := min(tracker.heard_at + seconds, last) - now) > 0:
             gevent.sleep(left)
             now = clock.monotonic()
-        books.settle()
+        tracker.settle()
 
     def iq(
         self,
@@ -124,9 +124,9 @@ class Client(StreamSession):
     ) -> Stanza:
         """Send a request and return its result.
 
-        `payload` is what goes into the iq: str, bytes or an Element. `timeout` (seconds) is the
-        server's by default. It is an operation, named "iq TYPE NAMESPACE" unless `name` says
-        otherwise. Raises XmppError with condition, type and text; XmppTimeout; Disconnected.
+        `payload` is the content of the iq: str, bytes or an Element. `timeout` (seconds) defaults
+        to the server's. The operation is `name`, by default "iq TYPE NAMESPACE". Raises XmppError
+        with condition, type and text; XmppTimeout; Disconnected.
         """
         text = tostring(payload, "unicode") if isinstance(payload, Element) else payload
         if isinstance(text, bytes):
@@ -135,30 +135,32 @@ class Client(StreamSession):
             return self._ask(step, type, text, to, timeout)
 
     def new_id(self) -> str:
-        """Return an id that no stanza of this client has."""
+        """Return an id that this client has not used yet."""
         self._ids = number = self._ids + 1
         return f"{self._prefix}{number}"
 
     def exchange(
         self, item: Any, match: Matching, *, name: str, timeout: float | None = None
     ) -> Stanza:
-        """Send a stanza and return the first that matches from then on; no handler gets that one.
+        """Send a stanza and return the next one that matches. Handlers do not get that one.
 
-        For requests whose answer is no iq, such as the presence that joins a room. It is the
-        operation `name`, from sending to arrival. Raises XmppError where what matches is of type
-        "error"; XmppTimeout; Disconnected.
+        Use it for requests whose answer is not an iq, such as the presence that joins a room. The
+        operation `name` lasts from sending to arrival. Raises XmppError if the matching stanza has
+        type "error"; XmppTimeout; Disconnected.
         """
         with Step(name) as step:
-            return self.exchanged(step, item, compiled(match), timeout)
+            return self.exchange_in(step, item, compiled(match), timeout)
 
-    def exchanged(self, step: Step, item: Any, test: Match, timeout: float | None = None) -> Stanza:
-        """Do so as a part of an operation, `step`."""
+    def exchange_in(
+        self, step: Step, item: Any, test: Match, timeout: float | None = None
+    ) -> Stanza:
+        """Do the same as `exchange`, within the operation `step`."""
         seconds = self.server.timeout if timeout is None else timeout
-        wait = self._borrow()
+        wait = self._take_wait()
         wait.begin()
         over = False
 
-        def taken(stanza: Stanza) -> bool:
+        def intercept(stanza: Stanza) -> bool:
             nonlocal over
             if over or not test(stanza):
                 return False
@@ -166,16 +168,16 @@ class Client(StreamSession):
             wait.finish(stanza)
             return True
 
-        desk = self._desk
-        desk.takers.append(taken)
-        desk.waits.append(wait)  # which hears of the connection's end
+        dispatcher = self._dispatcher
+        dispatcher.interceptors.append(intercept)
+        dispatcher.waits.append(wait)  # so that the end of the connection ends it
         try:
             sent = self._send(serialised(item))
             answer: Stanza | None = wait.until(seconds)
         finally:
-            desk.takers.remove(taken)
-            desk.waits.remove(wait)
-            self._wait = wait
+            dispatcher.interceptors.remove(intercept)
+            dispatcher.waits.remove(wait)
+            self._spare_wait = wait
         if answer is None:
             raise XmppTimeout(f"answer to {step.name}", seconds)
         step.took(int((answer.received_at - sent) * 1e6))
@@ -185,78 +187,81 @@ class Client(StreamSession):
 
     @contextmanager
     def collecting(self, match: Matching) -> Iterator[list[Stanza]]:
-        """Collect what matches in a list while the block runs; no handler and no inbox gets it.
+        """Collect matching stanzas in a list while the block runs.
 
-        For requests whose answer is several stanzas, such as a page of an archive.
+        Handlers and the inbox do not get them. Use it for requests that are answered by several
+        stanzas, such as a page of an archive.
         """
         test = compiled(match)
         found: list[Stanza] = []
 
-        def taken(stanza: Stanza) -> bool:
+        def intercept(stanza: Stanza) -> bool:
             if not test(stanza):
                 return False
             found.append(stanza)
             return True
 
-        self._desk.takers.append(taken)
+        self._dispatcher.interceptors.append(intercept)
         try:
             yield found
         finally:
-            self._desk.takers.remove(taken)
+            self._dispatcher.interceptors.remove(intercept)
 
     def watch(self, watcher: Handler) -> None:
-        """Call `watcher(stanza)` on the hub with all that comes in this session; it may not block.
+        """Call `watcher(stanza)` on the hub for each stanza of this session. It must not block.
 
-        It sees iq requests, messages and presence, before whoever gets them.
+        It sees iq requests, messages and presence before they are dispatched.
         """
-        self._desk.watchers = [*self._desk.watchers, watcher]
+        self._dispatcher.watchers = [*self._dispatcher.watchers, watcher]
 
     def unwatch(self, watcher: Handler) -> None:
-        """Do so no longer."""
-        self._desk.watchers = [other for other in self._desk.watchers if other != watcher]
+        """Stop calling `watcher`."""
+        self._dispatcher.watchers = [
+            other for other in self._dispatcher.watchers if other != watcher
+        ]
 
     def ping(self, to: str | None = None, timeout: float | None = None) -> None:
-        """Ask the server, or `to`, for a sign of life (XEP-0199)."""
+        """Ping the server, or `to` (XEP-0199)."""
         self.iq("<ping xmlns='urn:xmpp:ping'/>", to=to, timeout=timeout, name="xmpp ping")
 
     def wait_for(self, match: Matching, timeout: float | None = None) -> Stanza:
-        """Return the next stanza that matches, from the inbox or as it comes.
+        """Return the next stanza that matches, from the inbox or when it arrives.
 
-        `match` is "message", "presence" or "iq", the "{namespace}name" of a child, or a function of
-        the stanza that says so. `timeout` (seconds) is the server's by default. Raises XmppTimeout,
+        `match` is "message", "presence" or "iq", the "{namespace}name" of a child, or a predicate
+        on the stanza. `timeout` (seconds) defaults to the server's. Raises XmppTimeout,
         Disconnected.
         """
         test = compiled(match)
-        desk = self._desk
-        if desk.inbox.stanzas:
-            found = desk.inbox.take(test)
+        dispatcher = self._dispatcher
+        if dispatcher.inbox.stanzas:
+            found = dispatcher.inbox.take(test)
             if found is not None:
                 return found
         if self._connection is None:
-            self._live()
+            self._require_connection()
         seconds = self.server.timeout if timeout is None else timeout
-        wait = self._borrow()
+        wait = self._take_wait()
         wait.begin(test)
-        desk.waits.append(wait)
+        dispatcher.waits.append(wait)
         try:
             stanza: Stanza | None = wait.until(seconds)
         finally:
-            desk.waits.remove(wait)
-            self._wait = wait
+            dispatcher.waits.remove(wait)
+            self._spare_wait = wait
         if stanza is None:
             raise XmppTimeout(match if isinstance(match, str) else "matching stanza", seconds)
         return stanza
 
     def on(self, match: Matching, handler: Handler) -> None:
-        """Have `handler(stanza)` called, in a greenlet of the user, with each stanza that matches.
+        """Call `handler(stanza)` in a greenlet of the user for each stanza that matches.
 
-        Handlers come before `wait_for`; they run one after the other, in the order of the stanzas,
-        and an exception in one is the user's.
+        Handlers take precedence over `wait_for`. They run one after the other, in the order of the
+        stanzas. An exception in a handler counts as the user's own.
         """
-        self._desk.on(compiled(match), handler)
+        self._dispatcher.on(compiled(match), handler)
 
     def stanza(self, element: Element) -> Any:
-        """Return slixmpp's object for a stanza, with its interfaces for what that contains."""
+        """Return the slixmpp object for a stanza, with slixmpp's interfaces to its content."""
         from amoc_gevent.xmpp.stanzas.objects import stanza_object  # noqa: PLC0415  # slow to import
 
         return stanza_object(element)

@@ -1,6 +1,6 @@
-"""What one user tells many: numbered and timed, so that each who hears it knows what it missed.
+"""Stanzas from one user to many: numbered and timed, so that each receiver knows its losses.
 
-Messages to one user or a room have the ledger; this is for presence, events of PubSub and the like.
+Use it for presence, PubSub events and the like. Messages to a user or a room have `send_tracked`.
 
 >>> source, ear = xmpp.fanout.Source(), xmpp.fanout.Ear("presence delivery", "presences lost")
 >>> client.on("presence", ear.hear)
@@ -16,13 +16,13 @@ from amoc_gevent.xmpp.stanzas.stanza import Stanza
 
 NAMESPACE = "urn:amoc:fanout:0"
 GAP_MAX = 1_000_000
-"""What may be missing at once; a number beyond that is nobody's."""
+"""Longest gap in a source's sequence numbers. A number beyond it is not from this run."""
 
 _TAG = f"{{{NAMESPACE}}}told"
 
 
 class Source:
-    """One user's series; `number` is how often `next` was called."""
+    """One user's sequence. `number` is how often `next` was called."""
 
     __slots__ = ("_key", "number")
 
@@ -31,19 +31,18 @@ class Source:
         self.number = 0
 
     def next(self) -> str:
-        """Return what goes into the next stanza, which is sent now: a child element as XML."""
+        """Return the child element for the next stanza as XML, with the current time."""
         self.number += 1
         at = clock.cluster_ns()
         return f"<told xmlns='{NAMESPACE}' by='{self._key}' n='{self.number}' at='{at}'/>"
 
 
 class Ear:
-    """What one user hears of all sources.
+    """What one user receives from all sources.
 
-    The first of each source is where it begins to listen, and may be an old one: a server tells
-    the present state to whoever comes. Each later one is the operation `operation`, from sending to
-    the arrival of its bytes; what is left out before it is counted as `lost`. One that is told
-    again is not counted.
+    The first stanza of each source only sets the start, because it may be old: a server sends the
+    current state to each newcomer. Each later one is recorded as `operation`, from sending to the
+    arrival of its bytes. Gaps before it are counted as `lost`. Repeated ones are not counted.
     """
 
     __slots__ = ("_highest", "_lost", "_operation")
@@ -54,7 +53,7 @@ class Ear:
         self._highest: dict[str, int] = {}
 
     def hear(self, stanza: Stanza) -> bool:
-        """Look for a source's news in a stanza, at any depth; whether there was a new one."""
+        """Record the numbered elements in a stanza, at any depth. Return whether one was new."""
         found = [self._told(told, stanza.received_at) for told in stanza.iter(_TAG)]
         return any(found)
 
@@ -62,7 +61,7 @@ class Ear:
         try:
             number, at = int(told.get("n", "")), int(told.get("at", ""))
         except ValueError:
-            return False  # nobody of ours wrote that
+            return False  # not written by this module
         key = told.get("by", "")
         highest = self._highest.setdefault(key, number)
         if number <= highest:

@@ -1,4 +1,4 @@
-"""Archives (MAM, XEP-0313): pages of a user's or a room's messages, one request for each.
+"""Archives (MAM, XEP-0313): the messages of a user or a room, page by page.
 
 >>> for archived in xmpp.mam.messages(client, with_="user_2@localhost", page=50):
 ...     print(archived.stamp, archived.message.body)
@@ -11,13 +11,13 @@ from xml.etree.ElementTree import Element
 
 from amoc_gevent.errors import UsageError
 from amoc_gevent.xmpp.client import Client
-from amoc_gevent.xmpp.ledger import bare
 from amoc_gevent.xmpp.names import DELAY, FORWARD, MAM, MESSAGE_TAG, RSM
 from amoc_gevent.xmpp.stanzas import forms
 from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
+from amoc_gevent.xmpp.tracking import bare
 
 PAGE = 50
-"""Messages that one request asks for; servers send 50 to 250 at most."""
+"""Messages per request. Servers send at most 50 to 250."""
 
 _RESULT_TAG = f"{{{MAM}}}result"
 _FIN_TAG = f"{{{MAM}}}fin"
@@ -28,7 +28,7 @@ _SET = f"{{{RSM}}}set"
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """A message of an archive: its id there, when it was stored (UTC, XEP-0082), and itself."""
+    """An archived message with its archive id and the time it was stored (UTC, XEP-0082)."""
 
     id: str
     stamp: str
@@ -37,10 +37,10 @@ class Archived:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one request brought, oldest first.
+    """The messages of one request, oldest first.
 
-    `first` and `last` are the ids between which it lies, `count` is how many there are in all,
-    None where the server does not say, `complete` is whether nothing follows in this direction.
+    `first` and `last` are the archive ids of the first and last message. `count` is the total, or
+    None if the server does not tell. `complete` is true if nothing follows in this direction.
     """
 
     messages: tuple[Archived, ...]
@@ -52,9 +52,9 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which messages: of a room, `of` (else the user's own archive), `with_` whom, from when on.
+    """Selects messages: from the room `of` (default: the user's archive), `with_` a JID, by time.
 
-    `start` and `end` are included: datetimes with a zone, or texts as XEP-0082 has them.
+    `start` and `end` are inclusive: datetimes with a time zone, or XEP-0082 strings.
     """
 
     of: str | None = None
@@ -73,7 +73,7 @@ class Filter:
 
     @property
     def form(self) -> str:
-        """The filter as a form; empty where there is nothing to filter."""
+        """The filter as a form; empty if nothing is filtered."""
         return self._form
 
 
@@ -86,10 +86,10 @@ def page(
     before: str | None = None,
     timeout: float | None = None,
 ) -> Page:
-    """Return the messages after the id `after`, or those before the id `before`.
+    """Return the page after the id `after`, or before the id `before`.
 
-    before="" is the last page. The operation is "mam page", from the request to the arrival of its
-    last answer. Raises XmppError, "item-not-found" for an id that the archive does not have.
+    before="" is the last page. The operation "mam page" lasts from the request to the arrival of
+    its final answer. Raises XmppError "item-not-found" if the archive does not have the id.
     """
     chosen = which or Filter()
     key = client.new_id()
@@ -104,7 +104,7 @@ def page(
         return (
             any(one.tag == _RESULT_TAG and one.get("queryid") == key for one in stanza)
             and bare(stanza.sender or client.bare) == source
-        )  # nobody else may say so (XEP-0313 8)
+        )  # only the archive itself may send results (XEP-0313 8)
 
     with client.collecting(result) as found:
         answer = client.iq(
@@ -126,7 +126,7 @@ def pages(
     newest_first: bool = False,
     timeout: float | None = None,
 ) -> Iterator[Page]:
-    """Ask for page after page, from the oldest on or from the newest back, until there is none."""
+    """Yield all pages, from the oldest forwards or from the newest backwards."""
     after: str | None = None
     before: str | None = "" if newest_first else None
     while True:
@@ -151,7 +151,7 @@ def messages(
     page: int = PAGE,
     timeout: float | None = None,
 ) -> Iterator[Archived]:
-    """Return the archived messages that a Filter would name, oldest first, page by page."""
+    """Yield the archived messages that a Filter selects, oldest first, fetched page by page."""
     which = Filter(of=of, with_=with_, start=start, end=end)
     for one in pages(client, which, size=page, timeout=timeout):
         yield from one.messages
@@ -172,7 +172,7 @@ def _page(found: list[Archived], answer: Element) -> Page:
 
 
 def _archived(stanza: Stanza) -> Archived:
-    """Return what a server's message carries."""
+    """Return the archived message in a result."""
     for result in stanza.iter(_RESULT_TAG):
         forwarded = result.find(_FORWARDED)
         inner = None if forwarded is None else forwarded.find(MESSAGE_TAG)
@@ -185,5 +185,5 @@ def _archived(stanza: Stanza) -> Archived:
 
 def _stamp(moment: datetime) -> str:
     if moment.tzinfo is None:
-        raise UsageError(f"{moment!r} has no time zone, which an archive needs to know")
+        raise UsageError(f"{moment!r} has no time zone: give the datetime a tzinfo")
     return moment.isoformat()

@@ -1,4 +1,4 @@
-"""Rooms (MUC, XEP-0045): join, create, configure, talk, leave; each a timed operation.
+"""Rooms (MUC, XEP-0045): join, create, configure, talk and leave, as timed operations.
 
 >>> room = xmpp.muc.join(client, "tea@conference.localhost", "ann")
 >>> room.say("hello")
@@ -28,7 +28,7 @@ from amoc_gevent.xmpp.stanzas import forms
 from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
 
 LOCKED_PAUSE = 0.05
-"""Seconds between two attempts to enter a room that its owner has not opened yet."""
+"""Seconds between attempts to enter a room that its owner has not unlocked yet."""
 
 _STATUS_TAG = f"{{{MUC_USER}}}x/{{{MUC_USER}}}status"
 _SELF, _CREATED = "110", "201"
@@ -39,18 +39,20 @@ Config = Mapping[str, forms.Value]
 
 
 class Room:
-    """A room that a client is in: `jid` is the room's, `nick` the one it gave.
+    """A room that a client has joined. `nick` is the nick that the room assigned.
 
-    `occupants` are the nicks of all who are in it, one's own among them, as the room tells; `new`
-    is true for who made the room, `inside` until one has left or was sent out. What is said comes
-    to the inbox, handlers and `wait_for`, as messages always do.
+    `occupants` holds the nicks of all occupants, the user's own included, as reported by the room.
+    `new` is true if this client created the room, `inside` until it leaves or is removed. Messages
+    in the room reach the inbox, handlers and `wait_for` like any other.
     """
 
     __slots__ = ("_client", "_prefix", "inside", "jid", "new", "nick", "occupants")
 
     def __init__(self, client: Client, jid: str, nick: str) -> None:
         if not nick or "@" not in jid or "/" in jid:
-            raise UsageError(f"room {jid!r}, nick {nick!r}: a room is name@service, a nick a word")
+            raise UsageError(
+                f"room {jid!r}, nick {nick!r}: a room is name@service, a nick is not empty"
+            )
         self._client = client
         self.jid = jid.lower()
         self._prefix = f"{self.jid}/"
@@ -60,7 +62,7 @@ class Room:
         self.inside = False
 
     def said(self, stanza: Stanza) -> bool:
-        """Match what is said in the room, its subject apart; for `wait_for` and `on`."""
+        """Match messages in the room, except its subject; for `wait_for` and `on`."""
         return (
             stanza.tag == MESSAGE_TAG
             and stanza.type == "groupchat"
@@ -69,16 +71,17 @@ class Room:
         )
 
     def send(self, body: str, *, tracked: bool = False, extra: str = "") -> None:
-        """Say something and go on; if `tracked`, the ledger follows it to each occupant."""
+        """Send a message and return. If `tracked`, its delivery to each occupant is tracked."""
         if tracked:
             self._client.send_tracked(self.jid, body, type="groupchat", extra=extra)
         else:
             self._client.send_message(self.jid, body, type="groupchat", extra=extra)
 
     def say(self, body: str, *, timeout: float | None = None) -> Stanza:
-        """Say something; return one's own copy of it, which the room sends to all.
+        """Send a message; return the copy that the room sends back.
 
-        The operation is "muc message". Raises XmppError, "not-acceptable" for who is not inside.
+        The operation is "muc message". Raises XmppError, "not-acceptable" if the user is not in
+        the room.
         """
         key = self._client.new_id()
 
@@ -96,22 +99,22 @@ class Room:
         return self._client.exchange(message, heard, name="muc message", timeout=timeout)
 
     def configure(self, config: Config | None = None, *, timeout: float | None = None) -> None:
-        """Set what `config` says of a room of one's own; None takes all as it is (and opens it)."""
+        """Configure the user's own room. None accepts the defaults (and unlocks the room)."""
         form = forms.submission() if config is None else forms.submission(MUC_CONFIG, config)
-        self._own(form, "set", "muc configure", timeout)
+        self._owner_request(form, "set", "muc configure", timeout)
 
     def configuration(self, *, timeout: float | None = None) -> dict[str, list[str]]:
-        """Return the configuration of a room of one's own: the values of each field."""
-        return forms.filled(self._own("", "get", "muc configuration", timeout))
+        """Return the configuration of the user's own room: the values of each field."""
+        return forms.filled(self._owner_request("", "get", "muc configuration", timeout))
 
     def destroy(self, reason: str = "", *, timeout: float | None = None) -> None:
-        """End a room of one's own; all in it are told."""
+        """Destroy the user's own room. The server notifies all occupants."""
         text = f"<reason>{escaped(reason)}</reason>" if reason else ""
-        self._own(f"<destroy>{text}</destroy>", "set", "muc destroy", timeout)
-        self._left()
+        self._owner_request(f"<destroy>{text}</destroy>", "set", "muc destroy", timeout)
+        self._mark_left()
 
     def leave(self, *, timeout: float | None = None) -> None:
-        """Leave; return when the room says so. The operation is "muc leave"."""
+        """Leave the room; return when the room confirms it. The operation is "muc leave"."""
         own = self._prefix + self.nick
 
         def left(stanza: Stanza) -> bool:
@@ -120,15 +123,15 @@ class Room:
 
         request = f"<presence to='{escaped(own)}' type='unavailable'/>"
         self._client.exchange(request, left, name="muc leave", timeout=timeout)
-        self._left()
+        self._mark_left()
 
-    def _own(self, content: str, kind: str, name: str, timeout: float | None) -> Stanza:
-        """Ask the room for what it does for its owner alone."""
+    def _owner_request(self, content: str, kind: str, name: str, timeout: float | None) -> Stanza:
+        """Send a request that only the owner of the room may send."""
         query = f"<query xmlns='{MUC_OWNER}'>{content}</query>"
         return self._client.iq(query, to=self.jid, type=kind, timeout=timeout, name=name)
 
     def _enter(self, name: str, password: str | None, history: int, timeout: float | None) -> None:
-        """Get in, as the operation `name`; a room that is not open yet is tried again."""
+        """Enter, as the operation `name`. Retry while the room is locked."""
         client = self._client
         secret = "" if password is None else f"<password>{escaped(password)}</password>"
         request = (
@@ -137,13 +140,13 @@ class Room:
         )
         seconds = client.server.timeout if timeout is None else timeout
         deadline = clock.monotonic() + seconds
-        client.watch(self._see)
+        client.watch(self._on_presence)
         try:
             with Step(name) as step:
                 while True:
                     try:
                         left = deadline - clock.monotonic()
-                        answer = client.exchanged(step, request, self._ours, left)
+                        answer = client.exchange_in(step, request, self._is_join_answer, left)
                         break
                     except XmppError as error:
                         late = clock.monotonic() + LOCKED_PAUSE > deadline
@@ -151,21 +154,21 @@ class Room:
                             raise
                         gevent.sleep(LOCKED_PAUSE)
         except BaseException:
-            self._left()
+            self._mark_left()
             raise
         self.nick = (answer.sender or "").removeprefix(self._prefix)
         self.new = _CREATED in _statuses(answer)
 
-    def _ours(self, stanza: Stanza) -> bool:
-        """Match the answer to a join: one's own presence, or an error."""
+    def _is_join_answer(self, stanza: Stanza) -> bool:
+        """Match the answer to a join: the user's own presence, or an error."""
         return (
             stanza.tag == PRESENCE_TAG
             and (stanza.sender or "").partition("/")[0] == self.jid
             and (stanza.type == "error" or _SELF in _statuses(stanza))
         )
 
-    def _see(self, stanza: Stanza) -> None:
-        """Note who comes and goes; the hub calls it."""
+    def _on_presence(self, stanza: Stanza) -> None:
+        """Update the occupants; called on the hub."""
         if stanza.tag != PRESENCE_TAG or not (stanza.sender or "").startswith(self._prefix):
             return
         nick = (stanza.sender or "").removeprefix(self._prefix)
@@ -175,12 +178,12 @@ class Room:
         elif stanza.type == "unavailable":
             self.occupants.discard(nick)
             if nick == self.nick:
-                self._left()
+                self._mark_left()
 
-    def _left(self) -> None:
+    def _mark_left(self) -> None:
         self.inside = False
         self.occupants.clear()
-        self._client.unwatch(self._see)
+        self._client.unwatch(self._on_presence)
 
 
 def join(
@@ -192,13 +195,13 @@ def join(
     history: int = 0,
     timeout: float | None = None,
 ) -> Room:
-    """Enter a room, which is made where there is none; return when one's own presence came.
+    """Enter a room and create it if needed; return when the user's own presence arrives.
 
-    `history` is how many earlier messages the room is to send. The operation is "muc join". For
-    who makes the room, "muc configure" follows, which opens it: before that nobody else gets in,
-    so a join is tried again until then (XEP-0045 10.1). Raises XmppError: "not-authorized" without
-    the right password, "conflict" for a nick that is taken, "forbidden" for who is banned,
-    "registration-required" in a room for members.
+    `history` is how many earlier messages to request. The operation is "muc join". If this call
+    creates the room, "muc configure" follows and unlocks it. Until then nobody else can enter, so
+    others retry their join (XEP-0045 10.1). Raises XmppError: "not-authorized" without the right
+    password, "conflict" if the nick is taken, "forbidden" if the user is banned,
+    "registration-required" in a members-only room.
     """
     joined = Room(client, room, nick)
     joined._enter("muc join", password, history, timeout)
@@ -215,20 +218,20 @@ def create(
     *,
     timeout: float | None = None,
 ) -> Room:
-    """Make a room, as its owner, and enter it; without `config` it is as the server has it.
+    """Create a room as its owner and enter it. Without `config` it has the server's defaults.
 
-    The operations are "muc create" and "muc configure". Raises XmppError "conflict" where there is
-    such a room already (whose occupants see this one come and go).
+    The operations are "muc create" and "muc configure". Raises XmppError "conflict" if the room
+    exists (its occupants then see the user enter and leave).
     """
     made = Room(client, room, nick)
     made._enter("muc create", None, 0, timeout)
     if not made.new:
         made.leave(timeout=timeout)
-        raise XmppError("conflict", text=f"{made.jid} is there already")
+        raise XmppError("conflict", text=f"{made.jid} exists already")
     made.configure(config, timeout=timeout)
     return made
 
 
 def _statuses(presence: Element) -> set[str]:
-    """Return the status codes that a room's presence carries."""
+    """Return the status codes in a room's presence."""
     return {status.get("code", "") for status in presence.iterfind(_STATUS_TAG)}

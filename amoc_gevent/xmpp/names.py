@@ -1,4 +1,4 @@
-"""Namespaces, and the tags of what a stream carries, as ElementTree writes them."""
+"""XML namespaces, and the tags of stream elements in ElementTree's notation."""
 
 CLIENT = "jabber:client"
 STREAM = "http://etherx.jabber.org/streams"

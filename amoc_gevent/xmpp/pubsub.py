@@ -1,8 +1,8 @@
 """PubSub (XEP-0060) and PEP (XEP-0163): nodes, subscriptions, items and their events.
 
-`service` is the JID of a service, or the bare JID of a user for what that user publishes (PEP);
-None is PEP of one's own. Events are messages: `event(service, node)` matches them for `wait_for`
-and `on`, `items_of` and `retracted_from` read them.
+`service` is the JID of a service, or the bare JID of a user for that user's PEP nodes. None is the
+client's own PEP. Events are messages: `event(service, node)` matches them for `wait_for` and `on`,
+`items_of` and `retracted_from` read them.
 
 >>> xmpp.pubsub.publish(client, "pubsub.localhost", "news", "<entry xmlns='urn:news'/>")
 >>> event = client.wait_for(xmpp.pubsub.event("pubsub.localhost", "news"), timeout=5)
@@ -31,7 +31,7 @@ from amoc_gevent.xmpp.stanzas import forms
 from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
 
 PAUSE = 0.05
-"""Seconds between two attempts to make a node."""
+"""Seconds between attempts to create a node."""
 
 _EVENT_TAG = f"{{{PUBSUB_EVENT}}}event"
 _EVENT_ITEM_TAG = f"{{{PUBSUB_EVENT}}}item"
@@ -45,7 +45,7 @@ Options = Mapping[str, forms.Value]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What was published: its id, its payload, and who published it where the service says so."""
+    """A published item: id, payload, and publisher if the service names it."""
 
     id: str
     payload: Element | None
@@ -60,7 +60,7 @@ def create(
     *,
     timeout: float | None = None,
 ) -> None:
-    """Make a node. Raises XmppError "conflict" where there is one, "forbidden" for who may not."""
+    """Create a node. Raises XmppError: "conflict" if it exists, "forbidden" if not permitted."""
     _ask(client, service, "set", _creation(node, config), "pubsub create", timeout)
 
 
@@ -72,11 +72,11 @@ def ensure(
     *,
     timeout: float | None = None,
 ) -> bool:
-    """Make a node unless there is one, which is no error then; whether it was made.
+    """Create a node unless it exists. Return whether it was created.
 
-    Several may do so at the same time. Servers have passing errors then (ejabberd: "Database
-    failure"); those of the type "wait" are tried again until `timeout`, in the one operation
-    "pubsub create".
+    Several users may do so at once. Servers then return transient errors (ejabberd: "Database
+    failure"). Errors of type "wait" are retried until `timeout`, within one operation "pubsub
+    create".
     """
     query = f"<pubsub xmlns='{PUBSUB}'>{_creation(node, config)}</pubsub>"
     deadline = clock.monotonic() + (client.server.timeout if timeout is None else timeout)
@@ -97,7 +97,7 @@ def ensure(
 
 
 def delete(client: Client, service: str | None, node: str, *, timeout: float | None = None) -> None:
-    """Delete a node of one's own with all its items; its subscribers are told."""
+    """Delete the user's own node with all its items. Its subscribers are notified."""
     text = f"<delete node='{escaped(node)}'/>"
     _ask(client, service, "set", text, "pubsub delete", timeout, PUBSUB_OWNER)
 
@@ -105,7 +105,7 @@ def delete(client: Client, service: str | None, node: str, *, timeout: float | N
 def subscribe(
     client: Client, service: str | None, node: str, *, timeout: float | None = None
 ) -> str:
-    """Subscribe (one's bare JID) to a node; return the state, "subscribed" or "pending"."""
+    """Subscribe the bare JID to a node; return the state, "subscribed" or "pending"."""
     text = f"<subscribe node='{escaped(node)}' jid='{escaped(client.bare)}'/>"
     answer = _ask(client, service, "set", text, "pubsub subscribe", timeout)
     found = next(answer.iter(_SUBSCRIPTION_TAG), None)
@@ -115,7 +115,7 @@ def subscribe(
 def unsubscribe(
     client: Client, service: str | None, node: str, *, timeout: float | None = None
 ) -> None:
-    """End a subscription of one's bare JID. Raises XmppError where there is none."""
+    """Unsubscribe the bare JID from a node. Raises XmppError if it is not subscribed."""
     text = f"<unsubscribe node='{escaped(node)}' jid='{escaped(client.bare)}'/>"
     _ask(client, service, "set", text, "pubsub unsubscribe", timeout)
 
@@ -130,10 +130,10 @@ def publish(
     options: Options | None = None,
     timeout: float | None = None,
 ) -> str:
-    """Publish an item; return its id, which is the service's choice unless `id` names it.
+    """Publish an item; return its id. The service chooses the id unless `id` is given.
 
-    `options` are what the node must be configured like, or be made like (PEP). The answer comes
-    when the service has the item, which may be before or after its events.
+    `options` is the configuration that the node must have, or is created with (PEP). The answer
+    arrives when the service has the item, which may be before or after its events.
     """
     text = tostring(payload, "unicode") if isinstance(payload, Element) else payload
     named = "" if id is None else f" id='{escaped(id)}'"
@@ -148,7 +148,7 @@ def publish(
 def retract(
     client: Client, service: str | None, node: str, item: str, *, timeout: float | None = None
 ) -> None:
-    """Take back the item with the id `item`; subscribers are told. Raises "item-not-found"."""
+    """Retract the item with id `item`; subscribers are notified. Raises "item-not-found"."""
     text = f"<retract node='{escaped(node)}' notify='1'><item id='{escaped(item)}'/></retract>"
     _ask(client, service, "set", text, "pubsub retract", timeout)
 
@@ -162,9 +162,9 @@ def items(
     newest: int | None = None,
     timeout: float | None = None,
 ) -> list[Item]:
-    """Return a node's items: those of `ids`, the `newest` so many, or all that the service gives.
+    """Return a node's items: those with `ids`, the `newest` N, or all that the service returns.
 
-    Raises XmppError "item-not-found" where there is no such node.
+    Raises XmppError "item-not-found" if the node does not exist.
     """
     most = "" if newest is None else f" max_items='{newest}'"
     wanted = "".join(f"<item id='{escaped(one)}'/>" for one in ids)
@@ -174,9 +174,9 @@ def items(
 
 
 def event(service: str | None, node: str) -> Callable[[Stanza], bool]:
-    """Return a match for `wait_for` and `on`: what a service says of a node.
+    """Return a match for the events of a node, for `wait_for` and `on`.
 
-    With None it matches such news of the node from anywhere, one's own PEP included.
+    With None it matches events of that node from any service, the client's own PEP included.
     """
 
     def matches(stanza: Stanza) -> bool:
@@ -189,12 +189,12 @@ def event(service: str | None, node: str) -> Callable[[Stanza], bool]:
 
 
 def items_of(message: Element) -> list[Item]:
-    """Return the items that an event brings; their payload is None where the node leaves it out."""
+    """Return the items in an event. The payload is None if the node does not send payloads."""
     return [_item(found) for found in message.iter(_EVENT_ITEM_TAG)]
 
 
 def retracted_from(message: Element) -> list[str]:
-    """Return the ids of the items that an event says are gone."""
+    """Return the ids of the items that an event retracts."""
     return [found.get("id", "") for found in message.iter(_EVENT_RETRACT_TAG)]
 
 

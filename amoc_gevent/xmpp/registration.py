@@ -1,4 +1,4 @@
-"""Accounts made in-band (XEP-0077): register one, change its password, take it back.
+"""In-band registration (XEP-0077): register an account, change its password, remove it.
 
 >>> xmpp.registration.register("new_1@localhost", "secret", xmpp.Server("127.0.0.1"))
 >>> with xmpp.Client("new_1@localhost", "secret", xmpp.Server("127.0.0.1")) as client:
@@ -18,7 +18,7 @@ from amoc_gevent.xmpp.stanzas.stanza import escaped
 
 _QUERY_TAG = f"{{{REGISTER}}}query"
 _QUERY = f"<query xmlns='{REGISTER}'"
-_GOODBYE = frozenset({"not-authorized", "conflict", "stream closed"})
+_EXPECTED_CLOSES = frozenset({"not-authorized", "conflict", "stream closed"})
 
 
 def register(
@@ -28,20 +28,20 @@ def register(
     *,
     fields: Mapping[str, str] | None = None,
 ) -> None:
-    """Make the account `jid`, on a connection of its own that is closed again.
+    """Register the account `jid` on a temporary connection.
 
-    `fields` are what else the server wants to know, such as {"email": "a@localhost"}. The
-    operations are those of a connection and "register form", "register account". Raises XmppError:
-    "conflict" where there is such an account, "not-allowed" or "service-unavailable" where
-    registration is not for everybody, "not-acceptable" where something is missing.
+    `fields` holds further fields that the server requires, such as {"email": "a@localhost"}. The
+    operations are those of a connection, "register form" and "register account". Raises XmppError:
+    "conflict" if the account exists, "not-allowed" or "service-unavailable" if the server does
+    not allow registration, "not-acceptable" if a field is missing.
     """
-    client = Client(jid, password, server).reach()
+    client = Client(jid, password, server).open_stream()
     try:
         name, _, domain = client.bare.rpartition("@")
         form = client.iq(f"{_QUERY}/>", to=domain, name="register form")
         values = {"username": name, "password": password, **(fields or {})}
         client.iq(
-            f"{_QUERY}>{_answered(form, values)}</query>",
+            f"{_QUERY}>{_form_reply(form, values)}</query>",
             to=domain,
             type="set",
             name="register account",
@@ -51,7 +51,7 @@ def register(
 
 
 def change_password(client: Client, password: str, *, timeout: float | None = None) -> None:
-    """Give the client's account another password; the session goes on."""
+    """Change the password of the client's account. The session continues."""
     name, _, domain = client.bare.rpartition("@")
     text = f"<username>{escaped(name)}</username><password>{escaped(password)}</password>"
     client.iq(
@@ -64,22 +64,22 @@ def change_password(client: Client, password: str, *, timeout: float | None = No
 
 
 def unregister(client: Client, *, timeout: float | None = None) -> None:
-    """Take back the client's account, with all that the server keeps for it; this ends the session.
+    """Remove the client's account and all its data from the server. This ends the session.
 
     The operation is "register remove". Some servers answer, others close the stream at once
-    (XEP-0077 3.2): either is a success.
+    (XEP-0077 3.2). Both count as success.
     """
     with Step("register remove") as step:
         try:
             client._ask(step, "set", f"{_QUERY}><remove/></query>", timeout=timeout)
         except Disconnected as error:
-            if isinstance(error, StreamError) and error.condition not in _GOODBYE:
+            if isinstance(error, StreamError) and error.condition not in _EXPECTED_CLOSES:
                 raise
     client.kill()
 
 
-def _answered(answer: Element, values: Mapping[str, str]) -> str:
-    """Return the content of what is sent for the form in `answer`."""
+def _form_reply(answer: Element, values: Mapping[str, str]) -> str:
+    """Return the XML that fills in the form in `answer`."""
     query = answer.find(_QUERY_TAG)
     form = None if query is None else query.find(forms.FORM_TAG)
     plain = "".join(f"<{name}>{escaped(text)}</{name}>" for name, text in values.items())

@@ -1,4 +1,4 @@
-"""Rosters (RFC 6121 2 and 3): whom a user knows, kept true by the server's pushes.
+"""Rosters (RFC 6121 2 and 3): a user's contacts, updated by the server's pushes.
 
 >>> contacts = xmpp.roster.fetch(client)
 >>> xmpp.roster.put(client, "user_2@localhost", name="Two", groups=["friends"])
@@ -15,22 +15,22 @@ from gevent.event import Event
 from amoc_gevent import clock
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.errors import Disconnected, XmppTimeout
-from amoc_gevent.xmpp.ledger import bare
 from amoc_gevent.xmpp.names import PRESENCE_TAG, ROSTER
 from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
 from amoc_gevent.xmpp.stream.answers import is_roster_push
+from amoc_gevent.xmpp.tracking import bare
 
 _QUERY_TAG = f"{{{ROSTER}}}query"
 _ITEM_TAG = f"{{{ROSTER}}}item"
 _GROUP_TAG = f"{{{ROSTER}}}group"
-_LOOK_S = 0.25
+_CHECK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """One entry: `subscription` is "none", "to", "from" or "both" (whose presence goes where).
+    """A roster entry. `subscription` is "none", "to", "from" or "both" (RFC 6121 2.1.2.5).
 
-    `pending` is whether we have asked and the contact has not answered.
+    `pending` is true while a subscription request awaits the contact's answer.
     """
 
     jid: str
@@ -41,10 +41,9 @@ class Contact:
 
 
 class Roster(Mapping[str, Contact]):
-    """A client's contacts by bare JID, as they are now; `fetch` returns it.
+    """A client's current contacts by bare JID, a read-only mapping. `fetch` returns it.
 
-    It is read like a dict. The pushes of the server keep it true while the session lasts, that of
-    a resumed one included.
+    The server's pushes update it while the session lasts, also after a resumption.
     """
 
     def __init__(self, client: Client) -> None:
@@ -62,9 +61,9 @@ class Roster(Mapping[str, Contact]):
         return len(self._contacts)
 
     def wait(self, test: Callable[["Roster"], object], timeout: float | None = None) -> None:
-        """Wait until `test(roster)` is true; one that misses a contact (KeyError) is not, yet.
+        """Wait until `test(roster)` is true. A KeyError for a missing contact counts as false.
 
-        Raises XmppTimeout after `timeout` seconds (by default the server's), Disconnected.
+        Raises XmppTimeout after `timeout` seconds (default: the server's), Disconnected.
         """
         seconds = self._client.server.timeout if timeout is None else timeout
         deadline = clock.monotonic() + seconds
@@ -75,7 +74,7 @@ class Roster(Mapping[str, Contact]):
             if left <= 0:
                 raise XmppTimeout("change of the roster", seconds)
             self._changed.clear()
-            self._changed.wait(min(left, _LOOK_S))
+            self._changed.wait(min(left, _CHECK_SECONDS))
 
     def _holds(self, test: Callable[["Roster"], object]) -> bool:
         try:
@@ -83,8 +82,8 @@ class Roster(Mapping[str, Contact]):
         except KeyError:
             return False
 
-    def _see(self, stanza: Stanza) -> None:
-        """Take a push, from our own account only (RFC 6121 2.1.6); the hub calls it."""
+    def _on_push(self, stanza: Stanza) -> None:
+        """Apply a push from the user's own account only (RFC 6121 2.1.6); called on the hub."""
         if is_roster_push(stanza, self._client.bare):
             self._take(stanza)
 
@@ -99,16 +98,16 @@ class Roster(Mapping[str, Contact]):
 
 
 def fetch(client: Client, *, timeout: float | None = None) -> Roster:
-    """Ask for the roster; from then on the server tells of each change to it.
+    """Fetch the roster. From then on the server pushes each change.
 
     The operation is "roster get".
     """
     roster = Roster(client)
-    client.watch(roster._see)
+    client.watch(roster._on_push)
     try:
         roster._take(client.iq(f"<query xmlns='{ROSTER}'/>", timeout=timeout, name="roster get"))
     except BaseException:
-        client.unwatch(roster._see)
+        client.unwatch(roster._on_push)
         raise
     return roster
 
@@ -121,7 +120,7 @@ def put(
     groups: Iterable[str] = (),
     timeout: float | None = None,
 ) -> None:
-    """Add a contact, or change name and groups of one; the operation is "roster set"."""
+    """Add a contact, or change its name and groups. The operation is "roster set"."""
     called = f" name='{escaped(name)}'" if name else ""
     inside = "".join(f"<group>{escaped(group)}</group>" for group in groups)
     item = f"<item jid='{escaped(bare(jid))}'{called}>{inside}</item>"
@@ -129,36 +128,37 @@ def put(
 
 
 def remove(client: Client, jid: str, *, timeout: float | None = None) -> None:
-    """Remove a contact, with the subscriptions both ways; the operation is "roster remove".
+    """Remove a contact and the subscriptions in both directions.
 
-    Raises XmppError "item-not-found" where there is none, as far as the server minds.
+    The operation is "roster remove". Some servers raise XmppError "item-not-found" for an unknown
+    contact.
     """
     item = f"<item jid='{escaped(bare(jid))}' subscription='remove'/>"
     _set(client, item, "roster remove", timeout)
 
 
 def subscribe(client: Client, jid: str) -> None:
-    """Ask to see a contact's presence, who has to `approve` it."""
+    """Request a subscription to a contact's presence. The contact has to `approve` it."""
     client.send_presence(bare(jid), type="subscribe")
 
 
 def approve(client: Client, jid: str) -> None:
-    """Let a contact who has asked see one's own presence; for `client.on(roster.asks, ...)`."""
+    """Approve a contact's subscription request; for `client.on(roster.asks, ...)`."""
     client.send_presence(bare(jid), type="subscribed")
 
 
 def refuse(client: Client, jid: str) -> None:
-    """Let a contact not see one's own presence, or no longer."""
+    """Refuse a contact's subscription request, or cancel the subscription."""
     client.send_presence(bare(jid), type="unsubscribed")
 
 
 def unsubscribe(client: Client, jid: str) -> None:
-    """Ask to see a contact's presence no longer."""
+    """Unsubscribe from a contact's presence."""
     client.send_presence(bare(jid), type="unsubscribe")
 
 
 def asks(stanza: Stanza) -> bool:
-    """Match who asks to see one's presence; for `wait_for` and `on`."""
+    """Match subscription requests; for `wait_for` and `on`."""
     return stanza.tag == PRESENCE_TAG and stanza.type == "subscribe"
 
 

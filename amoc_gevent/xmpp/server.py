@@ -1,4 +1,4 @@
-"""Where clients connect to, and how: what all users of a scenario have in common."""
+"""The server that all users of a scenario connect to, and how."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,14 +16,13 @@ TIMEOUT = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where to connect to, and how.
+    """A server and how to connect to it.
 
-    `host` is by default the one that DNS names for the JID's domain (SRV, RFC 6120 3.2), `port`
-    5222, or 5223 for direct TLS. `tls` is "starttls", "direct" or "none"; `verify` is True, False
-    or the path of authorities; `cert` the path of a client certificate, or those of certificate
-    and key, which SASL EXTERNAL logs in with. `source_address` is our address, or several that are
-    taken in turn. `timeout` (seconds) bounds each step of a login and each request; `stanza_max`
-    (bytes) what a stanza may have.
+    `host` defaults to the SRV records of the JID's domain (RFC 6120 3.2), `port` to 5222, or 5223
+    for direct TLS. `tls` is "starttls", "direct" or "none". `verify` is True, False or the path of
+    a CA file. `cert` is the path of a client certificate, or the paths of certificate and key, for
+    SASL EXTERNAL. `source_address` is the local address, or several to use in turn. `timeout`
+    (seconds) limits each login step and each request, `stanza_max` (bytes) the size of a stanza.
     """
 
     host: str | None = None
@@ -43,7 +42,7 @@ class Server:
             raise UsageError(f"timeout={self.timeout!r}: seconds, more than 0")
 
     def source(self) -> str | None:
-        """Return the address to connect from: one of several, each in its turn."""
+        """Return the local address to connect from, the next one if there are several."""
         if self.source_address is None or isinstance(self.source_address, str):
             return self.source_address
         return self.source_address[next(self._taken) % len(self.source_address)]

@@ -1,4 +1,4 @@
-"""Clients of the real servers, as tests want them: verified, logged in, closed at the end."""
+"""Clients of the real servers for tests: TLS verified, logged in, closed at the end."""
 
 import secrets
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _numbers = count(1)
 
 
 def where(server: XmppServer, tls: str = "none", **options) -> xmpp.Server:
-    """How to connect to `server`, whose certificate is verified."""
+    """Return how to connect to `server`, with its certificate verified."""
     port = server.tls_port if tls == "direct" else server.port
     return xmpp.Server(
         "127.0.0.1", port, tls=tls, **{"verify": str(server.ca), "timeout": 10.0, **options}
@@ -21,14 +21,14 @@ def where(server: XmppServer, tls: str = "none", **options) -> xmpp.Server:
 
 
 def client(server: XmppServer, number: int, resource: str = "", **options) -> xmpp.Client:
-    """A client of one of the server's accounts; it is not connected yet."""
+    """Return an unconnected client for one of the server's accounts."""
     jid = server.jid(number) + (f"/{resource}" if resource else "")
     return xmpp.Client(jid, server.password(number), where(server), sasl="PLAIN", **options)
 
 
 @contextmanager
 def online(server: XmppServer, *numbers: int) -> Iterator[list[xmpp.Client]]:
-    """Clients of these accounts, logged in while the block runs."""
+    """Yield clients of these accounts, logged in while the block runs."""
     clients = [client(server, number) for number in numbers]
     try:
         yield [one.connect() for one in clients]
@@ -38,19 +38,19 @@ def online(server: XmppServer, *numbers: int) -> Iterator[list[xmpp.Client]]:
 
 
 def fresh(word: str) -> str:
-    """A name that no test has used at a server yet, not even one of an earlier run."""
+    """Return a name that no test has used on a server, not even in an earlier run."""
     return f"{word}-{next(_numbers)}-{secrets.token_hex(2)}"
 
 
 class Newcomer(xmpp.Client):
-    """A client of an account of its own, which knows its password."""
+    """A client with its own account, and the password of that account."""
 
     password = ""
 
 
 @contextmanager
 def newcomers(server: XmppServer, count: int, **options) -> Iterator[list[Newcomer]]:
-    """Clients of accounts that nobody else uses, logged in and without figures; then removed."""
+    """Yield logged-in clients of new accounts, with metrics reset; then remove the accounts."""
     clients = []
     for _ in range(count):
         jid, password = f"{fresh('newcomer')}@{server.domain}", secrets.token_hex(8)
@@ -70,9 +70,9 @@ def newcomers(server: XmppServer, count: int, **options) -> Iterator[list[Newcom
 
 
 def registered(server: XmppServer, count: int) -> str:
-    """Make the accounts 1 to `count` of a name of their own; return its template.
+    """Register accounts 1 to `count` under a new name; return its template.
 
-    Their passwords are as scenarios have them by default.
+    The passwords are the default of scenarios.
     """
     template = f"{fresh('made')}-{{id}}"
     for number in range(1, count + 1):

@@ -1,4 +1,4 @@
-"""What the tests of the XMPP client have in common."""
+"""Fixtures for the tests of the XMPP client."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from amoc_gevent import metrics
 
 
 @pytest.fixture(autouse=True)
-def _fresh_figures() -> Iterator[None]:
+def _reset_metrics() -> Iterator[None]:
     metrics.recorder.reset()
     yield
     metrics.recorder.reset()

@@ -1,4 +1,4 @@
-"""Carbons at Prosody and ejabberd: what one device sends and receives, the other one knows."""
+"""Carbons on Prosody and ejabberd: each device gets copies of the other's messages."""
 
 import pytest
 
@@ -9,11 +9,13 @@ from tests.xmpp_servers import XmppServer
 
 
 def device(client: xmpp.Client) -> xmpp.Client:
-    """Another device of the same user, logged in."""
+    """Log in another device of the same user."""
     return xmpp.Client(client.bare, client.password, client.server, sasl="PLAIN").connect()
 
 
-def test_each_device_hears_what_the_other_sends_and_receives(xmpp_server: XmppServer) -> None:
+def test_each_device_gets_copies_of_what_the_other_sends_and_receives(
+    xmpp_server: XmppServer,
+) -> None:
     with newcomers(xmpp_server, 2) as (desk, friend):
         phone = device(desk)
         for one in (desk, phone):
@@ -36,7 +38,7 @@ def test_each_device_hears_what_the_other_sends_and_receives(xmpp_server: XmppSe
     assert (enabled.count, enabled.errors) == (2, 0)
 
 
-def test_there_are_no_copies_before_they_are_asked_for_after_they_are_not_nor_of_private_messages(
+def test_only_enabled_sessions_get_copies_and_never_of_private_messages(
     xmpp_server: XmppServer,
 ) -> None:
     with newcomers(xmpp_server, 2) as (desk, friend):
@@ -58,7 +60,7 @@ def test_there_are_no_copies_before_they_are_asked_for_after_they_are_not_nor_of
         phone.close()
 
 
-def test_a_copy_that_somebody_else_made_up_is_none(xmpp_server: XmppServer) -> None:
+def test_a_forged_copy_is_ignored(xmpp_server: XmppServer) -> None:
     forged = (
         "<received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>"
         "<message xmlns='jabber:client' from='boss@localhost'><body>pay</body></message>"
@@ -72,7 +74,7 @@ def test_a_copy_that_somebody_else_made_up_is_none(xmpp_server: XmppServer) -> N
         assert carbons.unwrap(victim, got) is None
 
 
-def test_copies_of_tracked_messages_are_no_deliveries(xmpp_server: XmppServer) -> None:
+def test_copies_of_tracked_messages_are_not_deliveries(xmpp_server: XmppServer) -> None:
     with newcomers(xmpp_server, 2) as (desk, friend):
         phone = device(desk)
         carbons.enable(phone)

@@ -1,4 +1,4 @@
-"""The client's verbs, held against Prosody, ejabberd and servers that follow a script."""
+"""The client's methods, against Prosody, ejabberd and scripted servers."""
 
 from xml.etree.ElementTree import Element, SubElement
 
@@ -13,23 +13,23 @@ from tests.rounds import as_user
 from tests.servers import wait_for
 from tests.transport.scripted import Scripted, stays_silent
 from tests.xmpp.clients import newcomers, online
-from tests.xmpp.talking import LOGIN, client, says
+from tests.xmpp.scripted_server import LOGIN, client, says
 from tests.xmpp_servers import XmppServer
 
 INFO = "http://jabber.org/protocol/disco#info"
 
 
 def messages(count: int) -> str:
-    """So many messages, one after the other."""
+    """Return `count` messages, one after the other."""
     return "".join(f"<message><body>{number}</body></message>" for number in range(count))
 
 
 def bodies(one: xmpp.Client, count: int) -> list[str | None]:
-    """The bodies of the next messages."""
+    """Return the bodies of the next messages."""
     return [one.wait_for("message", 5).body for _ in range(count)]
 
 
-def test_all_that_can_be_sent_arrives_as_it_is(xmpp_server: XmppServer) -> None:
+def test_every_kind_of_stanza_can_be_sent(xmpp_server: XmppServer) -> None:
     with online(xmpp_server, 1, 2) as (one, two):
         element = Element("{jabber:client}message", to=two.jid)
         SubElement(element, "{jabber:client}body").text = "an <element>"
@@ -48,7 +48,7 @@ def test_all_that_can_be_sent_arrives_as_it_is(xmpp_server: XmppServer) -> None:
             one.send(7)
 
 
-def test_a_stanza_becomes_slixmpps_only_when_that_is_asked_for(xmpp_server: XmppServer) -> None:
+def test_a_stanza_becomes_a_slixmpp_object_on_request(xmpp_server: XmppServer) -> None:
     with online(xmpp_server, 1, 2) as (one, two):
         one.send_message(two.jid, "hello", id="x&y")
         made = two.stanza(two.wait_for("message", 5))
@@ -84,7 +84,7 @@ def test_requests_are_answered_while_the_user_sleeps(
             assert (raised.value.condition, raised.value.type) == (condition, "cancel")
 
 
-def test_a_request_without_content_is_a_bad_one() -> None:
+def test_a_request_without_content_is_answered_with_bad_request() -> None:
     heard: list[bytes] = []
 
     def asks(sock) -> None:
@@ -116,7 +116,7 @@ def test_a_handler_of_requests_answers_them_itself(xmpp_server: XmppServer) -> N
             one.iq("<q xmlns='urn:other'/>", to=two.jid)
 
 
-def test_what_is_waited_for_is_chosen_by_name_child_or_function(xmpp_server: XmppServer) -> None:
+def test_wait_for_matches_by_name_child_or_function(xmpp_server: XmppServer) -> None:
     with online(xmpp_server, 1, 2) as (one, two):
         one.send_message(two.jid, "plain")
         one.send_message(two.jid, "special", extra="<x xmlns='urn:x'/>")
@@ -131,14 +131,14 @@ def test_what_is_waited_for_is_chosen_by_name_child_or_function(xmpp_server: Xmp
             two.wait_for("massage", 5)
 
 
-def test_waiting_in_vain_ends_in_time(xmpp_server: XmppServer) -> None:
+def test_wait_for_times_out(xmpp_server: XmppServer) -> None:
     with online(xmpp_server, 1) as (one,):
         with pytest.raises(xmpp.XmppTimeout, match=r"time-out: no message within 0\.02 s"):
             one.wait_for("message", 0.02)
         one.ping()
 
 
-def test_a_stanza_knows_when_the_kernel_had_it_not_when_it_was_read(
+def test_a_stanza_has_the_kernels_arrival_time(
     xmpp_server: XmppServer,
 ) -> None:
     with online(xmpp_server, 1, 2) as (one, two):
@@ -196,7 +196,9 @@ def test_an_exception_in_a_handler_is_the_users() -> None:
         (xmpp.Inbox(0), [], 0),
     ],
 )
-def test_an_inbox_keeps_what_its_rule_says(rule: xmpp.Inbox, kept: list[str], dropped: int) -> None:
+def test_an_inbox_keeps_stanzas_by_its_rule(
+    rule: xmpp.Inbox, kept: list[str], dropped: int
+) -> None:
     with Scripted(says(LOGIN, after=messages(10))) as server:
         one = xmpp.Client("user_1@localhost", "p", client(server.port).server, inbox=rule)
         one.connect(presence=False)
@@ -209,24 +211,24 @@ def test_an_inbox_keeps_what_its_rule_says(rule: xmpp.Inbox, kept: list[str], dr
     assert metrics.recorder.snapshot.counters.get("xmpp stanzas dropped", 0) == dropped
 
 
-def test_an_inbox_that_is_to_disconnect_does_so_when_it_is_full() -> None:
+def test_a_full_inbox_disconnects_if_configured() -> None:
     with Scripted(says(LOGIN, after=messages(4))) as server:
         rule = xmpp.Inbox(3, "disconnect")
         one = xmpp.Client("user_1@localhost", "p", client(server.port).server, inbox=rule)
         one.connect(presence=False)
         wait_for(lambda: not one.connected, what="the end of the connection")
-        assert bodies(one, 3) == ["0", "1", "2"], "what it has can still be read"
+        assert bodies(one, 3) == ["0", "1", "2"], "kept stanzas can still be read"
         with pytest.raises(xmpp.Disconnected, match="inbox overflow"):
             one.wait_for("message", 5)
 
 
 @pytest.mark.parametrize("wrong", [{"size": -1}, {"overflow": "explode"}])
-def test_an_inbox_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+def test_invalid_inbox_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         xmpp.Inbox(**wrong)
 
 
-def test_a_user_who_is_killed_leaves_without_goodbye_and_one_who_closes_says_it(
+def test_close_ends_the_stream_and_kill_does_not(
     xmpp_server: XmppServer,
 ) -> None:
     said: list[bytes] = []
@@ -241,19 +243,19 @@ def test_a_user_who_is_killed_leaves_without_goodbye_and_one_who_closes_says_it(
 
 
 @pytest.mark.parametrize("wrong", ["", "@localhost", "user@", "a@b@"])
-def test_what_is_no_jid_is_refused_at_once(wrong: str) -> None:
+def test_an_invalid_jid_is_refused_at_once(wrong: str) -> None:
     with pytest.raises(UsageError, match="is no JID"):
         xmpp.Client(wrong, "p")
 
 
-def test_a_client_that_is_connected_cannot_be_so_again(xmpp_server: XmppServer) -> None:
+def test_a_connected_client_cannot_connect_again(xmpp_server: XmppServer) -> None:
     with online(xmpp_server, 1) as (one,):
         with pytest.raises(UsageError, match="is connected already"):
             one.connect()
         one.ping()
 
 
-def test_a_message_to_who_is_away_is_delivered_late_and_its_time_is_not_counted(
+def test_a_stored_message_is_delivered_late_without_a_delivery_time(
     ejabberd: XmppServer,
 ) -> None:
     with newcomers(ejabberd, 2) as (one, two):

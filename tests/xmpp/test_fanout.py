@@ -1,4 +1,4 @@
-"""What one user tells many: listeners count from the first that they hear, and miss nothing."""
+"""Fan-out: each receiver counts from the first stanza it hears."""
 
 from xml.etree.ElementTree import fromstring
 
@@ -8,13 +8,13 @@ from amoc_gevent.xmpp.stanzas.stanza import Stanza
 
 
 def heard(ear: Ear, told: str) -> bool:
-    """Whether there is news in a presence with this child."""
+    """Return whether a presence with this child holds a new number."""
     text = f"<presence xmlns='jabber:client'><show>away</show>{told}</presence>"
     return ear.hear(Stanza.of(fromstring(text), clock.monotonic()))
 
 
 def figures() -> tuple[int, int]:
-    """How many deliveries were timed, and how many are missing."""
+    """Return how many deliveries were timed and how many are missing."""
     taken = metrics.recorder.take()
     operation = taken.operations.get("delivery")
     return (0 if operation is None else operation.count), taken.counters.get("lost", 0)
@@ -28,7 +28,7 @@ def test_all_but_the_first_of_each_source_are_timed_and_gaps_are_lost() -> None:
     assert figures() == (4, 2)
 
 
-def test_what_is_told_again_or_was_overtaken_counts_once() -> None:
+def test_repeated_and_overtaken_stanzas_count_once() -> None:
     ear, source = Ear("delivery", "lost"), Source()
     told = [source.next() for _ in range(4)]
     assert [heard(ear, told[n]) for n in (0, 1, 1, 0, 3, 2)] == [
@@ -37,13 +37,13 @@ def test_what_is_told_again_or_was_overtaken_counts_once() -> None:
     assert figures() == (2, 1)
 
 
-def test_several_in_one_stanza_count_each() -> None:
+def test_each_of_several_elements_in_one_stanza_counts() -> None:
     ear, source = Ear("delivery", "lost"), Source()
     assert heard(ear, source.next() + "<x>" + source.next() + "</x>" + source.next())
     assert figures() == (2, 0)
 
 
-def test_what_nobody_of_ours_wrote_is_not_counted() -> None:
+def test_foreign_elements_are_not_counted() -> None:
     ear = Ear("delivery", "lost")
     for wrong in ("", "<told xmlns='urn:amoc:fanout:0' n='x' at='1'/>", "<told n='1' at='1'/>"):
         assert not heard(ear, wrong)
@@ -53,7 +53,7 @@ def test_what_nobody_of_ours_wrote_is_not_counted() -> None:
     assert figures() == (1, 0)
 
 
-def test_what_comes_from_another_machine_is_timed_by_the_masters_clock() -> None:
+def test_stanzas_from_another_machine_are_timed_by_the_masters_clock() -> None:
     metrics.recorder.take()
     ear, source = Ear("delivery", "lost"), Source()
     assert not heard(ear, source.next())

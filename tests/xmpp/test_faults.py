@@ -1,4 +1,4 @@
-"""Every fault of a server: the operation and the kind it is counted under, once; nothing leaks."""
+"""Server faults: each is counted once, under its operation and kind, and nothing leaks."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from tests.leaks import connections_to, counting_from_now, nothing_leaks
 from tests.servers import Authority, wait_for
 from tests.transport.scripted import Scripted, refused_port, resets, stays_silent
 from tests.xmpp.clients import newcomers, where
-from tests.xmpp.talking import ENDS, HEADER, LOGIN, STEPS, client, passes_on, says
+from tests.xmpp.scripted_server import ENDS, HEADER, LOGIN, STEPS, client, passes_on, says
 from tests.xmpp_servers import XmppServer
 
 SHORT = 0.3
@@ -26,7 +26,7 @@ ERROR = (
 
 
 def errors() -> dict[str, dict[str, int]]:
-    """The operations that failed, with how often and as what."""
+    """Return the failed operations with their error counts by kind."""
     operations = metrics.recorder.take().operations
     return {name: o.error_groups for name, o in operations.items() if o.errors}
 
@@ -34,9 +34,9 @@ def errors() -> dict[str, dict[str, int]]:
 def fails(
     one: xmpp.Client, operation: str, kind: str, act: Callable[[], object] | None = None
 ) -> xmpp.XmppError:
-    """Connect, or `act`: it must fail as this kind of error of this operation, and nothing else.
+    """Connect, or call `act`; assert that exactly this operation fails with this kind.
 
-    The client's connection must be gone then, though the client is still there.
+    The connection must be closed then, while the client still exists.
     """
     with pytest.raises(xmpp.XmppError) as raised, gevent.Timeout(20):
         (act or one.connect)()
@@ -50,7 +50,7 @@ def fails(
 
 @pytest.fixture(autouse=True)
 def _leaks(request: pytest.FixtureRequest, refused: int) -> Iterator[None]:
-    """Each test gives back all that it took, its servers included; the shared ones are there."""
+    """Assert that each test releases everything. Shared servers are started before."""
     for lasting in {"xmpp_server", "ca"} & set(request.fixturenames):
         request.getfixturevalue(lasting)
     with nothing_leaks():
@@ -59,9 +59,9 @@ def _leaks(request: pytest.FixtureRequest, refused: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def refused() -> Iterator[int]:
-    """A port on which nobody listens.
+    """Yield a port on which nobody listens.
 
-    By it, the process takes what it keeps for good: the resolver's threads, a stamping socket.
+    It also creates what the process keeps: the resolver's threads and a timestamping socket.
     """
     port = refused_port()
     for one in (client(port), unknown_host()):
@@ -73,7 +73,7 @@ def refused() -> Iterator[int]:
 
 
 def unknown_host() -> xmpp.Client:
-    """A client of a server whose name nobody knows."""
+    """Return a client for a host name that does not exist."""
     return xmpp.Client("user_1@localhost", "p", xmpp.Server("no-such-host.invalid", timeout=10))
 
 
@@ -92,7 +92,7 @@ def test_a_user_who_does_not_exist(xmpp_server: XmppServer) -> None:
 def test_a_mechanism_that_the_server_does_not_have(xmpp_server: XmppServer) -> None:
     one = xmpp.Client(xmpp_server.jid(1), "any", where(xmpp_server), sasl="EXTERNAL")
     error = fails(one, "xmpp auth", "authentication: no-mechanism")
-    assert "SCRAM-SHA-1" in str(error), "the ones that it has are named"
+    assert "SCRAM-SHA-1" in str(error), "the error names the offered ones"
 
 
 def test_an_unknown_host() -> None:
@@ -110,7 +110,7 @@ def test_a_port_on_which_nobody_listens(refused: int) -> None:
 
 @pytest.fixture
 def expired(ca: Authority) -> Iterator[DemoServer]:
-    """A server whose certificate has expired yesterday."""
+    """A server whose certificate expired yesterday."""
     yesterday = datetime.fromtimestamp(clock.wall(), UTC) - timedelta(days=1)
     context = ca.server_context()
     ca.ca.issue_cert("localhost", not_after=yesterday).configure_cert(context)
@@ -126,7 +126,7 @@ def misnamed(ca: Authority) -> Iterator[DemoServer]:
 
 
 def secured(server: DemoServer, tls: str, verify: object) -> xmpp.Client:
-    """A client that wants TLS."""
+    """Return a client that uses TLS."""
     host, port = server.address
     there = xmpp.Server(host, port, tls=tls, verify=verify, timeout=10)
     return xmpp.Client("user_1@localhost", "password_1", there)
@@ -146,7 +146,7 @@ def test_a_wrong_certificate(
     server = request.getfixturevalue(which)
     fails(secured(server, tls, str(ca.file)), "xmpp tls", kind)
     assert server.counts["logins"] == 0
-    with secured(server, tls, False) as one:  # by word, it is not looked at
+    with secured(server, tls, False) as one:  # without verification
         one.ping()
 
 
@@ -158,9 +158,7 @@ def test_a_certificate_of_an_unknown_authority(xmpp_server: XmppServer, tls: str
 
 
 @pytest.mark.parametrize("option", ["verify", "cert"])
-def test_a_certificate_file_that_is_not_there_or_none(
-    ca: Authority, option: str, tmp_path: Path
-) -> None:
+def test_a_missing_or_broken_certificate_file(ca: Authority, option: str, tmp_path: Path) -> None:
     broken = tmp_path / "broken.pem"
     broken.write_text("no certificate")
     with DemoServer(context=ca.server_context()) as server:
@@ -181,7 +179,7 @@ def test_a_server_without_starttls() -> None:
 
 @pytest.mark.parametrize("step", range(len(LOGIN)))
 @pytest.mark.parametrize("end", ENDS)
-def test_a_server_that_is_gone_in_a_step_of_the_login(step: int, end: str) -> None:
+def test_a_server_that_fails_in_a_step_of_the_login(step: int, end: str) -> None:
     with Scripted(says(LOGIN[:step], ENDS[end])) as server:
         one = client(server.port, SHORT if end == "silence" else 10.0)
         fails(one, STEPS[step], KINDS[end])
@@ -225,11 +223,11 @@ WRONG = {
     "10 MB of elements": ("<a>" + "<b/>" * 2_500_000, "stream error: policy-violation"),
     "10 MB of attribute": ("<a b='" + "x" * 10_000_000, "stream error: policy-violation"),
 }
-"""What a server says instead of the features that are due, and what that is."""
+"""Data sent instead of the expected stream features, and the resulting kind of error."""
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_is_said_instead_of_features(what: str) -> None:
+def test_invalid_data_instead_of_features(what: str) -> None:
     said, kind = WRONG[what]
 
     def answers(sock: object) -> None:
@@ -244,25 +242,25 @@ def test_what_is_said_instead_of_features(what: str) -> None:
         assert str(error) == "system-shutdown: good night"
 
 
-# Mere text between stanzas breaks nothing; it is no answer either.
+# Text between stanzas breaks nothing, and it is not an answer.
 @pytest.mark.parametrize("what", [what for what in WRONG if what != "no XML"])
-def test_what_is_said_instead_of_an_answer_to_a_request(what: str) -> None:
+def test_invalid_data_instead_of_an_answer_to_a_request(what: str) -> None:
     said, kind = WRONG[what]
     with Scripted(says(LOGIN, then=lambda sock: speaks(sock, said))) as server:
         one = client(server.port).connect(presence=False)
         fails(one, "iq get urn:a", kind, lambda: one.iq("<a xmlns='urn:a'/>"))
         with pytest.raises(xmpp.XmppError) as raised:
             one.send_message("user_2@localhost", "too late")
-        assert raised.value.kind == kind, "it is still known what has ended it"
+        assert raised.value.kind == kind, "the error that ended the connection is kept"
 
 
 def speaks(sock: object, text: str) -> None:
-    """Say something, and stay."""
+    """Send text and keep the connection open."""
     sock.sendall(text.encode(errors="surrogateescape"))
     stays_silent(sock)
 
 
-def test_a_document_type_is_refused_before_its_entities_are_more_than_they_look() -> None:
+def test_a_document_type_is_refused_before_its_entities_expand() -> None:
     bomb = "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;'>]>"
     for piece in (0, 1):
         start = HEADER.replace("<stream:stream", f"{bomb}<stream:stream")
@@ -277,7 +275,7 @@ def test_a_document_type_is_refused_before_its_entities_are_more_than_they_look(
         "<iq type='result' id='unasked'/><success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>",
     ],
 )
-def test_a_stanza_before_its_time_disturbs_no_login(answer: str) -> None:
+def test_an_early_stanza_does_not_disturb_the_login(answer: str) -> None:
     script = (LOGIN[0], answer, *LOGIN[2:])
     with Scripted(says(script)) as server:
         one = client(server.port).connect()
@@ -316,18 +314,18 @@ def test_a_stanza_before_its_time_disturbs_no_login(answer: str) -> None:
         (4, "<iq type='error' id='{id}'/>", "undefined-condition"),
     ],
 )
-def test_an_answer_that_is_not_the_one_that_is_due(step: int, answer: str, kind: str) -> None:
+def test_an_unexpected_answer(step: int, answer: str, kind: str) -> None:
     with Scripted(says((*LOGIN[:step], answer))) as server:
         fails(client(server.port), STEPS[step], kind)
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])
-def test_a_server_that_goes_while_a_user_waits_sends_and_asks(end: str) -> None:
+def test_a_server_that_disconnects_while_a_user_waits_sends_and_asks(end: str) -> None:
     gone = gevent.event.Event()
 
     def leaves(sock: object) -> None:
         gone.wait()
-        sock.recv(65536)  # else the kernel would break it off, as nobody has read that
+        sock.recv(65536)  # unread data would make the kernel reset the connection
         ENDS[end](sock)
 
     with Scripted(says(LOGIN, leaves, after=" ")) as server:
@@ -346,7 +344,7 @@ def test_a_server_that_goes_while_a_user_waits_sends_and_asks(end: str) -> None:
     assert errors() == {"iq get urn:a": {KINDS[end]: 1}, "presence": {KINDS[end]: 1}}
 
 
-def test_a_server_that_takes_nothing_ends_a_send_in_time() -> None:
+def test_a_send_times_out_if_the_server_reads_nothing() -> None:
     with Scripted(says(LOGIN, after=" ")) as server:
         one = client(server.port, SHORT).connect(presence=False)
         with pytest.raises(xmpp.XmppTimeout, match="no room to send"):
@@ -354,7 +352,7 @@ def test_a_server_that_takes_nothing_ends_a_send_in_time() -> None:
         one.kill()
 
 
-def test_a_server_that_never_says_goodbye_is_left_in_time() -> None:
+def test_close_times_out_if_the_server_does_not_close() -> None:
     with Scripted(says(LOGIN, after=" ")) as server:
         one = client(server.port).connect(presence=False)
         with gevent.Timeout(10):
@@ -365,13 +363,13 @@ def test_a_server_that_never_says_goodbye_is_left_in_time() -> None:
 
 
 def send_much(one: xmpp.Client) -> None:
-    """Send stanzas of 10 MB, then listen."""
+    """Send stanzas of 10 MB, then wait for a message."""
     for _ in range(20):
         one.send_message("user_2@localhost", "x" * 10_000_000)
     one.wait_for("message", 10)
 
 
-def test_a_stanza_of_10_mb_is_taken_where_that_is_allowed() -> None:
+def test_a_stanza_of_10_mb_is_accepted_if_allowed() -> None:
     body = "x" * 10_000_000
     message = f"<message from='a@localhost'><body>{body}</body></message>"
     with Scripted(says(LOGIN, after=message)) as server:
@@ -380,7 +378,7 @@ def test_a_stanza_of_10_mb_is_taken_where_that_is_allowed() -> None:
         one.kill()
 
 
-def test_stanzas_split_at_every_byte_are_what_they_were() -> None:
+def test_stanzas_split_at_every_byte_arrive_intact() -> None:
     messages = (
         "<message from='a@localhost' id='ü'><body>schön &amp; 'gut'</body></message> \n"
         "<message/><message><body>&#x1F426;🐦</body><x xmlns='urn:x' a=\">\"/></message>"
@@ -426,7 +424,7 @@ def test_a_real_server_that_is_sent_10_mb_ends_the_stream(xmpp_server: XmppServe
         assert not one.connected
 
 
-def test_a_real_server_that_is_sent_no_xml_ends_the_stream(xmpp_server: XmppServer) -> None:
+def test_a_real_server_that_is_sent_invalid_xml_ends_the_stream(xmpp_server: XmppServer) -> None:
     with newcomers(xmpp_server, 1) as (one,):
         one.send("<message><body>this & that</message>")
         with pytest.raises(xmpp.StreamError) as raised:

@@ -1,4 +1,4 @@
-"""Archives of users and rooms at Prosody and ejabberd: all that was said, page by page."""
+"""Archives of users and rooms on Prosody and ejabberd: all messages, page by page."""
 
 from datetime import UTC, datetime
 
@@ -15,12 +15,12 @@ TEXTS = [f"number {n}" for n in range(7)]
 
 
 def bodies(found) -> list[str | None]:
-    """The texts of archived messages."""
+    """Return the texts of archived messages."""
     return [one.message.body for one in found]
 
 
 def converse(one: xmpp.Client, two: xmpp.Client) -> None:
-    """Have `one` write TEXTS to `two`, of whom neither has written before."""
+    """Send TEXTS from `one` to `two`, whose archives are empty."""
     for text in TEXTS:
         one.send_message(two.bare, text)
     for client in (one, two):
@@ -45,7 +45,7 @@ def test_a_conversation_is_in_the_archives_of_both_in_pages(
     assert (page.count, page.errors) == (4, 0)
 
 
-def test_all_pages_together_are_the_archive_whatever_their_size(xmpp_server: XmppServer) -> None:
+def test_all_pages_together_are_the_archive_for_any_page_size(xmpp_server: XmppServer) -> None:
     with online(xmpp_server, *xmpp_server.take(2)) as pair:
         converse(*pair)
         ids = [[one.id for one in mam.messages(pair[0], page=size)] for size in (1, 3, 7, 50)]
@@ -59,7 +59,7 @@ def test_all_pages_together_are_the_archive_whatever_their_size(xmpp_server: Xmp
         assert back[::-1] == ids[0]
 
 
-def test_the_filters_choose_by_time_and_by_whom(xmpp_server: XmppServer) -> None:
+def test_filters_select_by_time_and_jid(xmpp_server: XmppServer) -> None:
     with online(xmpp_server, *xmpp_server.take(2)) as (one, two):
         converse(one, two)
         everything = list(mam.messages(one))
@@ -77,7 +77,7 @@ def test_the_filters_choose_by_time_and_by_whom(xmpp_server: XmppServer) -> None
         assert everything[0].message.sender == one.jid
 
 
-def test_a_room_keeps_what_was_said_there(xmpp_server: XmppServer) -> None:
+def test_a_room_archives_its_messages(xmpp_server: XmppServer) -> None:
     place = f"{fresh('archive')}@{xmpp_server.muc}"
     with online(xmpp_server, 1, 2) as (one, two):
         room = muc.join(one, place, "ann")
@@ -89,10 +89,10 @@ def test_a_room_keeps_what_was_said_there(xmpp_server: XmppServer) -> None:
         assert {one.message.sender for one in said if one.message.body} == {f"{place}/ann"}
 
 
-def test_a_page_after_an_unknown_message_is_an_error_of_that_name(xmpp_server: XmppServer) -> None:
+def test_a_page_after_an_unknown_id_is_an_error(xmpp_server: XmppServer) -> None:
     with online(xmpp_server, *xmpp_server.take(2)) as (one, two):
         converse(one, two)
-        if xmpp_server.name == "ejabberd":  # its ids are times, and any time will do
+        if xmpp_server.name == "ejabberd":  # its ids are timestamps, and it accepts any
             assert bodies(mam.page(one, after="1").messages) == TEXTS
             return
         with pytest.raises(xmpp.XmppError) as raised:
@@ -101,7 +101,7 @@ def test_a_page_after_an_unknown_message_is_an_error_of_that_name(xmpp_server: X
     assert metrics.recorder.take().operations["mam page"].errors == 1
 
 
-def test_who_is_not_let_in_cannot_read_a_rooms_archive(xmpp_server: XmppServer) -> None:
+def test_a_non_member_cannot_read_the_archive_of_a_room(xmpp_server: XmppServer) -> None:
     place = f"{fresh('archive')}@{xmpp_server.muc}"
     with online(xmpp_server, 1, 2) as (one, two):
         muc.create(one, place, "ann", {"muc#roomconfig_membersonly": True}).say("secret")
@@ -110,7 +110,7 @@ def test_who_is_not_let_in_cannot_read_a_rooms_archive(xmpp_server: XmppServer) 
         assert raised.value.condition in {"forbidden", "not-allowed"}
 
 
-def test_a_handler_of_messages_sees_no_archived_ones(xmpp_server: XmppServer) -> None:
+def test_a_message_handler_gets_no_archived_messages(xmpp_server: XmppServer) -> None:
     seen = []
     with online(xmpp_server, *xmpp_server.take(2)) as (one, two):
         converse(one, two)

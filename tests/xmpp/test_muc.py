@@ -1,4 +1,4 @@
-"""Rooms at Prosody and ejabberd: who gets in, who hears what, what the room says of itself."""
+"""Rooms on Prosody and ejabberd: access, messages, occupants and configuration."""
 
 import gevent
 import pytest
@@ -15,7 +15,7 @@ PROTECTED = {"muc#roomconfig_passwordprotectedroom": True, "muc#roomconfig_rooms
 
 @pytest.fixture
 def place(xmpp_server: XmppServer) -> str:
-    """The JID of a room that is not there yet."""
+    """Return the JID of a room that does not exist yet."""
     return f"{fresh('room')}@{xmpp_server.muc}"
 
 
@@ -44,7 +44,7 @@ def test_two_users_meet_in_a_room_and_hear_each_other(xmpp_server: XmppServer, p
     }
 
 
-def test_a_handler_for_all_presence_does_not_keep_a_user_out(
+def test_a_handler_for_all_presence_does_not_break_a_join(
     xmpp_server: XmppServer, place: str
 ) -> None:
     seen: list[str | None] = []
@@ -69,7 +69,7 @@ def test_a_tracked_message_is_delivered_once_to_each_occupant(
     assert (counters["messages sent"], counters["messages delivered"]) == (3, 3)
 
 
-def test_a_room_is_made_with_its_configuration_and_its_password_is_asked_for(
+def test_a_room_is_created_with_its_configuration_and_requires_its_password(
     xmpp_server: XmppServer, place: str
 ) -> None:
     with online(xmpp_server, 1, 2) as (one, two):
@@ -92,16 +92,16 @@ def test_a_nick_that_is_taken_is_a_conflict(xmpp_server: XmppServer, place: str)
             muc.join(two, place, "ann")
 
 
-def test_a_room_that_is_there_cannot_be_created_again(xmpp_server: XmppServer, place: str) -> None:
+def test_an_existing_room_cannot_be_created_again(xmpp_server: XmppServer, place: str) -> None:
     with online(xmpp_server, 1, 2) as (one, two):
         made = muc.create(one, place, "ann")
-        with pytest.raises(xmpp.XmppError, match=f"conflict: {place} is there already"):
+        with pytest.raises(xmpp.XmppError, match=f"conflict: {place} exists already"):
             muc.create(two, place, "bob")
-        made.say("alone again")  # what came before it has been seen
+        made.say("alone again")  # all earlier stanzas have been processed
         assert made.occupants == {"ann"}
 
 
-def test_only_members_enter_a_room_for_members(xmpp_server: XmppServer, place: str) -> None:
+def test_only_members_enter_a_members_only_room(xmpp_server: XmppServer, place: str) -> None:
     with online(xmpp_server, 1, 2) as (one, two):
         muc.create(one, place, "ann", {"muc#roomconfig_membersonly": True})
         with pytest.raises(xmpp.XmppError) as raised:
@@ -109,7 +109,7 @@ def test_only_members_enter_a_room_for_members(xmpp_server: XmppServer, place: s
         assert raised.value.condition == "registration-required"
 
 
-def test_who_has_left_cannot_speak_and_who_owns_nothing_cannot_configure(
+def test_only_occupants_can_speak_and_only_owners_can_configure(
     xmpp_server: XmppServer, place: str
 ) -> None:
     with online(xmpp_server, 1, 2) as (one, two):
@@ -124,7 +124,7 @@ def test_who_has_left_cannot_speak_and_who_owns_nothing_cannot_configure(
         assert raised.value.condition == "not-acceptable"
 
 
-def test_history_comes_only_when_it_is_asked_for(xmpp_server: XmppServer, place: str) -> None:
+def test_history_arrives_only_if_requested(xmpp_server: XmppServer, place: str) -> None:
     with online(xmpp_server, 1, 2, 3) as (one, two, three):
         made = muc.create(one, place, "ann")
         for text in ("first", "second"):
@@ -137,7 +137,7 @@ def test_history_comes_only_when_it_is_asked_for(xmpp_server: XmppServer, place:
 
 
 def _has_ended(client: xmpp.Client, room: str) -> bool:
-    """Ask the room itself: while it ends, ejabberd drops what is sent to it, listed or not."""
+    """Query the room itself: while a room ends, ejabberd drops stanzas to it, listed or not."""
     try:
         client.iq("<query xmlns='http://jabber.org/protocol/disco#info'/>", to=room, timeout=1)
     except xmpp.XmppTimeout:
@@ -147,7 +147,7 @@ def _has_ended(client: xmpp.Client, room: str) -> bool:
     return False
 
 
-def test_a_room_that_its_owner_ends_is_gone(xmpp_server: XmppServer, place: str) -> None:
+def test_a_destroyed_room_is_gone(xmpp_server: XmppServer, place: str) -> None:
     with online(xmpp_server, 1, 2) as (one, two):
         made = muc.create(one, place, "ann")
         room = muc.join(two, place, "bob")
@@ -158,20 +158,18 @@ def test_a_room_that_its_owner_ends_is_gone(xmpp_server: XmppServer, place: str)
         assert muc.create(two, place, "bob").new
 
 
-def test_who_comes_before_the_owner_has_opened_the_room_waits(
-    xmpp_server: XmppServer, place: str
-) -> None:
+def test_a_join_waits_until_the_owner_unlocks_the_room(xmpp_server: XmppServer, place: str) -> None:
     with online(xmpp_server, 1, 2) as (one, two):
         made = muc.Room(one, place, "ann")
         made._enter("muc create", None, 0, None)
         joining = gevent.spawn(muc.join, two, place, "bob")
-        two.ping()  # its answer comes after that to the first attempt
+        two.ping()  # its answer follows the answer to the first attempt
         made.configure()
         assert joining.get(timeout=5).occupants == {"ann", "bob"}
     assert metrics.recorder.take().operations["muc join"].errors == 0
 
 
 @pytest.mark.parametrize(("where", "nick"), [("room", "ann"), ("a@b/c", "ann"), ("a@b", "")])
-def test_what_is_no_room_is_said_at_once(where: str, nick: str) -> None:
+def test_an_invalid_room_is_refused_at_once(where: str, nick: str) -> None:
     with pytest.raises(UsageError, match="name@service"):
         muc.join(xmpp.Client("user_1@localhost"), where, nick)

@@ -1,4 +1,4 @@
-"""PubSub and PEP at Prosody and ejabberd: what is published reaches whom it should, and stays."""
+"""PubSub and PEP on Prosody and ejabberd: items reach their subscribers and are stored."""
 
 from xml.etree.ElementTree import Element
 
@@ -7,23 +7,23 @@ import pytest
 from amoc_gevent import metrics, xmpp
 from amoc_gevent.xmpp import pubsub
 from tests.transport.scripted import Scripted
-from tests.xmpp import talking
+from tests.xmpp import scripted_server
 from tests.xmpp.clients import fresh, online
-from tests.xmpp.talking import LOGIN, says
+from tests.xmpp.scripted_server import LOGIN, says
 from tests.xmpp_servers import XmppServer
 
 
 def entry(text: str) -> str:
-    """A payload."""
+    """Return a payload."""
     return f"<entry xmlns='urn:example:news'>{text}</entry>"
 
 
 def texts(items: list[pubsub.Item]) -> list[tuple[str, str | None]]:
-    """The items as ids and the text of their payload."""
+    """Return the ids of the items and the texts of their payloads."""
     return [(i.id, None if i.payload is None else i.payload.text) for i in items]
 
 
-def test_what_is_published_comes_to_the_subscribers_and_stays(xmpp_server: XmppServer) -> None:
+def test_published_items_reach_subscribers_and_are_stored(xmpp_server: XmppServer) -> None:
     service, node = xmpp_server.pubsub, fresh("news")
     with online(xmpp_server, 1, 2) as (one, two):
         pubsub.create(one, service, node, {"pubsub#max_items": 10, "pubsub#persist_items": True})
@@ -48,7 +48,7 @@ def test_what_is_published_comes_to_the_subscribers_and_stays(xmpp_server: XmppS
     }
 
 
-def test_an_element_can_be_published_and_taken_back(xmpp_server: XmppServer) -> None:
+def test_an_element_can_be_published_and_retracted(xmpp_server: XmppServer) -> None:
     service, node = xmpp_server.pubsub, fresh("news")
     payload = Element("{urn:example:news}entry")
     payload.text = "<&>"
@@ -64,7 +64,7 @@ def test_an_element_can_be_published_and_taken_back(xmpp_server: XmppServer) -> 
         assert pubsub.items(one, service, node) == []
 
 
-def test_who_unsubscribes_hears_no_more(xmpp_server: XmppServer) -> None:
+def test_an_unsubscribed_user_gets_no_events(xmpp_server: XmppServer) -> None:
     service, node = xmpp_server.pubsub, fresh("news")
     with online(xmpp_server, 1, 2, 3) as (one, two, three):
         pubsub.create(one, service, node)
@@ -81,7 +81,7 @@ def test_who_unsubscribes_hears_no_more(xmpp_server: XmppServer) -> None:
         assert raised.value.condition == "unexpected-request"
 
 
-def test_what_goes_wrong_is_named(xmpp_server: XmppServer) -> None:
+def test_errors_have_their_condition(xmpp_server: XmppServer) -> None:
     service, node = xmpp_server.pubsub, fresh("news")
     with online(xmpp_server, 1, 2) as (one, two):
         with pytest.raises(xmpp.XmppError) as raised:
@@ -99,7 +99,7 @@ def test_what_goes_wrong_is_named(xmpp_server: XmppServer) -> None:
     assert (created.count, created.errors) == (2, 1)
 
 
-def test_a_user_publishes_for_another_by_its_own_name(xmpp_server: XmppServer) -> None:
+def test_a_user_publishes_on_its_own_pep_node(xmpp_server: XmppServer) -> None:
     node = fresh("urn:example:mood")
     public = {"pubsub#access_model": "open"}
     with online(xmpp_server, 1, 2) as (one, two):
@@ -120,13 +120,13 @@ def test_a_user_publishes_for_another_by_its_own_name(xmpp_server: XmppServer) -
         pubsub.delete(one, None, node)
 
 
-def test_a_node_is_ensured_once_and_that_it_is_there_is_no_error(xmpp_server: XmppServer) -> None:
+def test_ensure_creates_a_node_once_and_accepts_an_existing_one(xmpp_server: XmppServer) -> None:
     service, node = xmpp_server.pubsub, fresh("news")
     with online(xmpp_server, 1, 2) as (one, two):
         assert pubsub.ensure(one, service, node)
         assert not pubsub.ensure(two, service, node)
         with pytest.raises(xmpp.XmppError) as raised:
-            pubsub.ensure(two, one.bare, node)  # in whose name only one itself may
+            pubsub.ensure(two, one.bare, node)  # only the owner may create PEP nodes
         assert raised.value.condition == "forbidden"
     created = metrics.recorder.take().operations["pubsub create"]
     assert (created.count, created.errors) == (3, 1)
@@ -141,18 +141,18 @@ MADE = "<iq type='result' id='{id}'/>"
 
 
 @pytest.mark.parametrize(("last", "is_new"), [(MADE, True), (CONFLICT, False)])
-def test_a_passing_error_while_a_node_is_ensured_is_tried_again(last: str, is_new: bool) -> None:
+def test_ensure_retries_after_a_transient_error(last: str, is_new: bool) -> None:
     with Scripted(says((*LOGIN, NODE_BUSY, NODE_BUSY, last))) as server:
-        one = talking.client(server.port).connect(presence=False)
+        one = scripted_server.client(server.port).connect(presence=False)
         assert pubsub.ensure(one, "pubsub.localhost", "node") is is_new
         one.kill()
     created = metrics.recorder.take().operations["pubsub create"]
     assert (created.count, created.errors) == (1, 0)
 
 
-def test_an_error_that_does_not_pass_is_raised_in_time() -> None:
+def test_ensure_raises_a_persistent_error_at_its_timeout() -> None:
     with Scripted(says((*LOGIN, *[NODE_BUSY] * 20))) as server:
-        one = talking.client(server.port).connect(presence=False)
+        one = scripted_server.client(server.port).connect(presence=False)
         with pytest.raises(xmpp.XmppError, match="internal-server-error"):
             pubsub.ensure(one, "pubsub.localhost", "node", timeout=0.2)
         one.kill()
@@ -160,8 +160,8 @@ def test_an_error_that_does_not_pass_is_raised_in_time() -> None:
     assert created.error_groups == {"internal-server-error": 1}
 
 
-def test_a_connection_that_is_gone_ends_the_attempts() -> None:
-    with Scripted(says((*LOGIN, NODE_BUSY), then=talking.closes)) as server:
-        one = talking.client(server.port).connect(presence=False)
+def test_ensure_stops_when_the_connection_is_lost() -> None:
+    with Scripted(says((*LOGIN, NODE_BUSY), then=scripted_server.closes)) as server:
+        one = scripted_server.client(server.port).connect(presence=False)
         with pytest.raises(xmpp.Disconnected):
             pubsub.ensure(one, "pubsub.localhost", "node")

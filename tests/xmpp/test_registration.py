@@ -1,4 +1,4 @@
-"""Accounts made in-band at Prosody and ejabberd, proven by who can log in afterwards."""
+"""In-band registration on Prosody and ejabberd, verified by logging in."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.xmpp_servers import XmppServer
 
 
 def gets_in(server: XmppServer, jid: str, password: str) -> bool:
-    """Whether the server lets somebody in."""
+    """Return whether the server accepts a login."""
     client = xmpp.Client(jid, password, where(server), sasl="PLAIN")
     try:
         client.connect()
@@ -22,12 +22,12 @@ def gets_in(server: XmppServer, jid: str, password: str) -> bool:
 
 @pytest.fixture
 def jid(xmpp_server: XmppServer) -> str:
-    """Whom the server does not know yet."""
+    """Return a JID that the server does not know yet."""
     return f"{fresh('newcomer')}@{xmpp_server.domain}"
 
 
 @pytest.mark.parametrize("tls", ["none", "starttls", "direct"])
-def test_an_account_is_made_used_given_another_password_and_taken_back(
+def test_an_account_is_registered_used_given_a_new_password_and_removed(
     xmpp_server: XmppServer, jid: str, tls: str
 ) -> None:
     there = where(xmpp_server, tls)
@@ -54,7 +54,7 @@ def test_an_account_is_made_used_given_another_password_and_taken_back(
     }
 
 
-def test_a_name_that_is_taken_is_a_conflict(xmpp_server: XmppServer) -> None:
+def test_a_taken_name_is_a_conflict(xmpp_server: XmppServer) -> None:
     with pytest.raises(xmpp.XmppError) as raised:
         registration.register(xmpp_server.jid(1), "mine now", where(xmpp_server))
     assert raised.value.condition == "conflict"
@@ -63,24 +63,24 @@ def test_a_name_that_is_taken_is_a_conflict(xmpp_server: XmppServer) -> None:
     assert (account.count, account.errors) == (1, 1)
 
 
-def test_an_account_without_a_name_is_refused(xmpp_server: XmppServer, jid: str) -> None:
+def test_an_account_without_a_password_is_refused(xmpp_server: XmppServer, jid: str) -> None:
     with pytest.raises(xmpp.XmppError) as raised:
         registration.register(jid, "", where(xmpp_server))
     assert raised.value.condition in {"not-acceptable", "not-allowed", "bad-request"}
 
 
-def test_a_domain_without_registration_says_so(xmpp_server: XmppServer) -> None:
+def test_a_domain_without_registration_refuses(xmpp_server: XmppServer) -> None:
     with pytest.raises(xmpp.XmppError) as raised:
         registration.register(f"newcomer@{xmpp_server.anonymous}", "secret", where(xmpp_server))
     assert raised.value.condition in {"service-unavailable", "not-allowed", "forbidden"}
     assert not isinstance(raised.value, xmpp.XmppTimeout)
 
 
-def test_a_stream_that_is_only_reached_can_be_closed_and_then_logged_in_on(
+def test_a_client_that_only_opened_a_stream_can_close_it_and_log_in(
     xmpp_server: XmppServer,
 ) -> None:
     client = xmpp.Client(xmpp_server.jid(1), xmpp_server.password(1), where(xmpp_server))
-    assert client.reach().connected
+    assert client.open_stream().connected
     client.close()
     assert client.connect().jid.startswith(f"{xmpp_server.jid(1)}/")
     client.close()

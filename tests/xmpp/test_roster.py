@@ -1,4 +1,4 @@
-"""Rosters at Prosody and ejabberd: read, changed, and kept true by the servers' pushes."""
+"""Rosters on Prosody and ejabberd: fetched, changed and updated by pushes."""
 
 import gevent
 import pytest
@@ -11,7 +11,7 @@ from tests.xmpp.clients import newcomers
 from tests.xmpp_servers import XmppServer
 
 
-def test_a_contact_is_put_changed_and_removed_and_each_device_hears_of_it(
+def test_each_device_sees_a_contact_added_changed_and_removed(
     xmpp_server: XmppServer,
 ) -> None:
     with newcomers(xmpp_server, 1) as (desk,):
@@ -39,7 +39,7 @@ def test_a_contact_is_put_changed_and_removed_and_each_device_hears_of_it(
     } == {"roster get": (3, 0), "roster set": (2, 0), "roster remove": (1, 0)}
 
 
-def test_a_subscription_is_asked_for_approved_and_ended(xmpp_server: XmppServer) -> None:
+def test_a_subscription_is_requested_approved_and_ended(xmpp_server: XmppServer) -> None:
     with newcomers(xmpp_server, 2) as (one, two):
         here, there = roster.fetch(one), roster.fetch(two)
         roster.subscribe(one, two.jid)
@@ -60,7 +60,7 @@ def test_a_subscription_is_asked_for_approved_and_ended(xmpp_server: XmppServer)
         there.wait(lambda known: one.bare not in known or known[one.bare].subscription == "none", 5)
 
 
-def test_who_is_refused_is_subscribed_to_nothing(xmpp_server: XmppServer) -> None:
+def test_a_refused_request_leaves_no_subscription(xmpp_server: XmppServer) -> None:
     with newcomers(xmpp_server, 2) as (one, two):
         here = roster.fetch(one)
         roster.subscribe(one, two.bare)
@@ -70,7 +70,7 @@ def test_who_is_refused_is_subscribed_to_nothing(xmpp_server: XmppServer) -> Non
         assert here[two.bare].subscription == "none"
 
 
-def test_a_push_is_answered_and_one_from_a_stranger_is_neither_believed_nor_obeyed(
+def test_a_push_from_a_stranger_is_rejected(
     xmpp_server: XmppServer,
 ) -> None:
     item = "<item jid='spy@localhost' subscription='both'/>"
@@ -84,7 +84,7 @@ def test_a_push_is_answered_and_one_from_a_stranger_is_neither_believed_nor_obey
         assert dict(known) == {}
 
 
-def test_waiting_for_what_does_not_come_ends_in_time_and_with_the_connection(
+def test_wait_ends_at_its_timeout_and_with_the_connection(
     xmpp_server: XmppServer,
 ) -> None:
     with newcomers(xmpp_server, 1) as (one,):

@@ -1,4 +1,4 @@
-"""How long a user listens at the end of its session for what is on the way."""
+"""`settle`: how long a user waits for messages in transit at the end of its session."""
 
 import gevent
 
@@ -10,7 +10,7 @@ from tests.xmpp_servers import XmppServer
 QUIET = 0.2
 
 
-def test_a_user_listens_until_nothing_has_come_for_so_long(prosody: XmppServer) -> None:
+def test_settle_returns_after_a_quiet_period(prosody: XmppServer) -> None:
     with online(prosody, *prosody.take(2)) as (one, two):
         began = clock.monotonic()
         settling = gevent.spawn(two.settle, QUIET)
@@ -21,7 +21,7 @@ def test_a_user_listens_until_nothing_has_come_for_so_long(prosody: XmppServer) 
         assert clock.monotonic() - arrived >= QUIET
 
 
-def test_a_user_whom_others_never_leave_alone_leaves_all_the_same(prosody: XmppServer) -> None:
+def test_settle_returns_even_if_messages_never_stop(prosody: XmppServer) -> None:
     with online(prosody, *prosody.take(2)) as (one, two):
         settling = gevent.spawn(two.settle, QUIET / 10)
 

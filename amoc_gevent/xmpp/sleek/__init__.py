@@ -1,9 +1,11 @@
-"""SleekXMPP's face over slixmpp: its scripts run unmodified, each blocking call in its greenlet.
+"""SleekXMPP's API on top of slixmpp. Its scripts run unmodified; calls block their greenlet only.
+
+In a scenario, use
 
     from amoc_gevent.xmpp import sleek as sleekxmpp
 
-In a scenario; `python -m amoc_gevent.xmpp.sleek script.py ARGS` runs a script that imports
-sleekxmpp itself. What is not here is slixmpp's own, under the same names.
+`python -m amoc_gevent.xmpp.sleek script.py ARGS` runs a script that imports sleekxmpp itself.
+Names that are not defined here are slixmpp's own.
 """
 
 import importlib
@@ -69,7 +71,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Find slixmpp's own submodules: sleekxmpp.exceptions, sleekxmpp.plugins, ..."""
+    """Return a submodule of slixmpp: sleekxmpp.exceptions, sleekxmpp.plugins, ..."""
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

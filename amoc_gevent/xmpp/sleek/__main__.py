@@ -4,7 +4,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import builtins  # noqa: E402  # what comes below must find the standard library patched
+import builtins  # noqa: E402  # the imports below need the patched standard library
 import runpy  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -19,9 +19,9 @@ USAGE = "usage: python -m amoc_gevent.xmpp.sleek [--server HOST:PORT] script.py 
 
 
 def main() -> None:
-    """Run the script that the first argument names; wait for its streams, as for its threads.
+    """Run the script named by the first argument; wait for its streams to end.
 
-    With `--server`, streams for which the script names no address connect there.
+    With `--server`, streams without an address of their own connect there.
     """
     arguments = sys.argv[1:]
     if arguments[:1] == ["--server"]:
@@ -47,7 +47,7 @@ _read = builtins.input
 
 
 def _input(prompt: object = "") -> str:
-    """Read a line as `input` does, in a thread: the script's streams go on meanwhile."""
+    """Read a line like `input`, in a thread, so that the script's streams keep running."""
     line: str = gevent.get_hub().threadpool.apply(_read, (prompt,))
     return line
 

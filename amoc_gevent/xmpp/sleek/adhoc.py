@@ -1,39 +1,39 @@
-"""Ad-hoc commands (XEP-0050) of a script: the functions that answer them may block."""
+"""Ad-hoc commands (XEP-0050) that a script provides. Their handlers may block."""
 
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
-from amoc_gevent.xmpp.sleek.faces import otherwise
+from amoc_gevent.xmpp.sleek.wrappers import override
 
 if TYPE_CHECKING:
-    from amoc_gevent.xmpp.sleek.handling import Handling
+    from amoc_gevent.xmpp.sleek.handling import EventHandling
 
 STEPS = ("next", "cancel")
 
 
-@otherwise("xep_0050", "add_command")
+@override("xep_0050", "add_command")
 def _add_command(
-    stream: "Handling",
+    stream: "EventHandling",
     plugin: Any,
     jid: Any = None,
     node: str | None = None,
     name: str = "",
     handler: Any = None,
 ) -> None:
-    """Offer a command: `handler(iq, session)` answers its first step, and `session["next"]` on."""
-    plugin.add_command(jid, node, name, _answering(stream, handler))
+    """Add a command: `handler(iq, session)` answers its first step, `session["next"]` the next."""
+    plugin.add_command(jid, node, name, _coroutine_handler(stream, handler))
 
 
-def _answering(stream: "Handling", handler: Any) -> Any:
-    """Return what slixmpp awaits, which is called in a greenlet of the stream."""
+def _coroutine_handler(stream: "EventHandling", handler: Any) -> Any:
+    """Return a coroutine function for slixmpp that calls `handler` in a greenlet of the stream."""
     if not callable(handler) or iscoroutinefunction(handler):
         return handler
 
     async def answer(payload: Any, session: Any) -> Any:
-        answered = await stream.face_answer_of(handler, payload, session)
+        answered = await stream.sleek_call_for_result(handler, payload, session)
         if isinstance(answered, dict):
             for step in STEPS:
-                answered[step] = _answering(stream, answered.get(step))
+                answered[step] = _coroutine_handler(stream, answered.get(step))
         return answered
 
     return answer

@@ -1,6 +1,6 @@
-"""What SleekXMPP's clients and components have in common, over slixmpp's."""
+"""The common base of SleekXMPP's clients and components, on top of slixmpp's."""
 
-# slixmpp's signatures are not all typed, and SleekXMPP's are other ones:
+# slixmpp's signatures are partly untyped, and SleekXMPP's differ from them:
 # mypy: disallow-untyped-calls=False, disable-error-code="override"
 
 from typing import Any
@@ -10,20 +10,20 @@ from slixmpp.plugins import PluginManager
 from slixmpp.xmlstream import StanzaBase
 
 from amoc_gevent.xmpp.sleek import recording, stanza
-from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
+from amoc_gevent.xmpp.sleek.callers import called_by_slixmpp
 from amoc_gevent.xmpp.sleek.connection import SleekConnection, log
-from amoc_gevent.xmpp.sleek.names import modern
+from amoc_gevent.xmpp.sleek.names import snake_case
 from amoc_gevent.xmpp.sleek.plugins import Plugins
 
 
 class BaseXMPP(SleekConnection):
-    """A stream with SleekXMPP's face: blocking calls, handlers in greenlets.
+    """A stream with SleekXMPP's API: calls block, handlers run in greenlets.
 
-    slixmpp's own code finds its own methods under the same names.
+    slixmpp's own code gets slixmpp's behaviour from the same methods.
     """
 
-    def _face_settle_in(self) -> None:
-        """Take over from slixmpp's constructor."""
+    def _sleek_finish_init(self) -> None:
+        """Replace slixmpp's stanza classes and add event listeners, after its constructor."""
         for ours, theirs in (
             (stanza.Message, slixmpp.Message),
             (stanza.Iq, slixmpp.Iq),
@@ -31,31 +31,31 @@ class BaseXMPP(SleekConnection):
         ):
             self.remove_stanza(theirs)
             self.register_stanza(ours)
-        self._face_listen()
+        self._sleek_add_listeners()
 
     def __getattr__(self, name: str) -> Any:
-        """Find what has a camelCase name under its present one."""
-        renamed = modern(name)
+        """Resolve a camelCase name to slixmpp's name."""
+        renamed = snake_case(name)
         if renamed == name or name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self, renamed)
 
     def __getitem__(self, name: str) -> Any:
-        """Return a plugin, or False where it is not registered."""
+        """Return a plugin, or False if it is not registered."""
         if name in self.__manager:
-            return self.__manager[name] if slixmpp_asks() else self.__plugins[name]
+            return self.__manager[name] if called_by_slixmpp() else self.__plugins[name]
         log.warning("Plugin %r is not loaded.", name)
         return False
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a plugin, or `default` where it is not registered."""
-        plugins = self.__manager if slixmpp_asks() else self.__plugins
+        """Return a plugin, or `default` if it is not registered."""
+        plugins = self.__manager if called_by_slixmpp() else self.__plugins
         return plugins.get(key, default)
 
     @property
     def plugin(self) -> Any:
         """The plugins by name."""
-        return self.__manager if slixmpp_asks() else self.__plugins
+        return self.__manager if called_by_slixmpp() else self.__plugins
 
     @plugin.setter
     def plugin(self, manager: PluginManager) -> None:
@@ -79,16 +79,16 @@ class BaseXMPP(SleekConnection):
         return made
 
     def send(self, data: Any, *args: Any, use_filters: bool = True, **_: object) -> None:
-        """Send a stanza, or text; SleekXMPP's `mask`, `timeout` and `now` mean nothing any more."""
-        if args and slixmpp_asks():
+        """Send a stanza or text. SleekXMPP's `mask`, `timeout` and `now` have no effect."""
+        if args and called_by_slixmpp():
             use_filters = args[0]
-        if isinstance(data, stanza.Turning):
+        if isinstance(data, stanza.ReplyableStanza):
             recording.count(recording.SENT)
         super().send(data, use_filters)
 
     def recv_stanza(self, received: StanzaBase) -> None:
-        """Count a stanza that has come in, and let slixmpp find its handlers."""
-        if isinstance(received, stanza.Turning):
+        """Count a received stanza and let slixmpp dispatch it."""
+        if isinstance(received, stanza.ReplyableStanza):
             recording.count(recording.RECEIVED)
         super().recv_stanza(received)
 

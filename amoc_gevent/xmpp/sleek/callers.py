@@ -1,7 +1,8 @@
-"""Who calls: a script, which finds SleekXMPP's methods, or slixmpp's own code, which finds its own.
+"""Tells whether a method was called by a script or by slixmpp's own code.
 
-The methods that both have under one name are few (send, reply, connect, ...), and their caller's
-module tells which is meant. So a script's own plugins and stanza classes have the face too.
+SleekXMPP and slixmpp share a few method names (send, reply, connect, ...). The caller's module
+decides which behaviour applies, so a script's own plugins and stanza classes get SleekXMPP's API
+too.
 """
 
 import sys
@@ -9,7 +10,7 @@ import sys
 _OWN = ("slixmpp", "asyncio")
 
 
-def slixmpp_asks() -> bool:
-    """Say whether what asks was called by slixmpp, or by asyncio on its behalf."""
+def called_by_slixmpp() -> bool:
+    """Return whether the calling method was called by slixmpp, or by asyncio on its behalf."""
     module: str = sys._getframe(2).f_globals.get("__name__", "")
     return module.startswith(_OWN)

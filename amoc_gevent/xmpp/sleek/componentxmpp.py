@@ -1,6 +1,6 @@
-"""SleekXMPP's ComponentXMPP (XEP-0114), over slixmpp's."""
+"""SleekXMPP's ComponentXMPP (XEP-0114), on top of slixmpp's."""
 
-# slixmpp's signatures are not all typed, and SleekXMPP's are other ones:
+# slixmpp's signatures are partly untyped, and SleekXMPP's differ from them:
 # mypy: disallow-untyped-calls=False, disable-error-code="override"
 
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ from typing import Any
 import slixmpp
 
 from amoc_gevent.xmpp.sleek.basexmpp import BaseXMPP
-from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
+from amoc_gevent.xmpp.sleek.callers import called_by_slixmpp
 
 
 class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
-    """A component with SleekXMPP's face."""
+    """A component with SleekXMPP's API."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
         plugin_whitelist: Sequence[str] = (),
         use_jc_ns: bool = False,
     ) -> None:
-        self._face_prepare()
+        self._sleek_prepare()
         slixmpp.ComponentXMPP.__init__(
             self,
             jid,
@@ -36,16 +36,16 @@ class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
             list(plugin_whitelist),
             use_jc_ns,
         )
-        self._face_settle_in()
+        self._sleek_finish_init()
 
     def connect(self, *args: Any, **options: Any) -> Any:
         """Connect with SleekXMPP's arguments: host, port, use_ssl, use_tls, reattempt=True.
 
-        The address is the constructor's if none is given. Return whether there is a connection:
-        without `reattempt`, the first failure is the last; with it, this returns when it succeeds.
+        The address defaults to the constructor's. Return whether the stream is connected.
+        With `reattempt` it retries until it succeeds, else it returns after the first failure.
         slixmpp itself gets a future.
         """
-        if slixmpp_asks():
+        if called_by_slixmpp():
             return slixmpp.ComponentXMPP.connect(self, *args, **options)
         return self.__dial(*args, **options)
 
@@ -59,4 +59,4 @@ class ComponentXMPP(BaseXMPP, slixmpp.ComponentXMPP):
     ) -> bool:
         if isinstance(host, tuple):
             host, port = host
-        return self._face_link((host, port), reattempt, use_tls, use_ssl)
+        return self._sleek_connect((host, port), reattempt, use_tls, use_ssl)

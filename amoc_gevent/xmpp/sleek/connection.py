@@ -1,6 +1,6 @@
-"""A stream's connection as SleekXMPP has it: made, kept, recorded and ended, by blocking calls."""
+"""The connection of a stream with SleekXMPP's blocking calls: connect, reconnect, close."""
 
-# slixmpp's signatures are not all typed, and SleekXMPP's are other ones:
+# slixmpp's signatures are partly untyped, and SleekXMPP's differ from them:
 # mypy: disallow-untyped-calls=False, disable-error-code="override"
 
 import asyncio
@@ -19,30 +19,30 @@ from amoc_gevent.core.xml_tokens import TokenBuffer
 from amoc_gevent.errors import AmocError
 from amoc_gevent.transport import tls
 from amoc_gevent.xmpp.sleek import loop, recording
-from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
+from amoc_gevent.xmpp.sleek.callers import called_by_slixmpp
 from amoc_gevent.xmpp.sleek.events import HandlerQueue
-from amoc_gevent.xmpp.sleek.handling import Handling
+from amoc_gevent.xmpp.sleek.handling import EventHandling
 
 RESPONSE_TIMEOUT = 30.0
-GOODBYE = 4.0
-"""How long (s) the server may take to close its stream too."""
+CLOSE_TIMEOUT = 4.0
+"""Seconds to wait for the server to close its stream too."""
 
 log = logging.getLogger("sleekxmpp")
 
 default_address: tuple[str, int] | None = None
-"""Where streams connect to that are given no address; None: where DNS says."""
+"""The address for streams that are given none; None: look it up in DNS."""
 
 _open: set["SleekConnection"] = set()
 
 
 def join_all() -> None:
-    """Wait for the end of all streams and their handlers, as an interpreter does for threads."""
+    """Wait until all streams and their handlers end, as the interpreter does for threads."""
     for stream in list(_open):
-        stream.face_join()
+        stream.sleek_join()
 
 
-class SleekConnection(Handling):
-    """The part of a stream that connects and ends."""
+class SleekConnection(EventHandling):
+    """The part of a stream that opens and closes its connection."""
 
     response_timeout = RESPONSE_TIMEOUT
     auto_reconnect = True
@@ -51,21 +51,21 @@ class SleekConnection(Handling):
     keyfile: str | None = None
     reconnect_max_delay = 600.0
 
-    def _face_prepare(self) -> None:
-        """Make what slixmpp's constructor already needs."""
+    def _sleek_prepare(self) -> None:
+        """Create the attributes that slixmpp's constructor uses."""
         self._loop = loop.get()
         self.__steps = recording.Steps()
         self.__tokens = TokenBuffer()
-        self.face_events = HandlerQueue(self.__cut)
+        self.sleek_handlers = HandlerQueue(self.__discard)
         self.__connected = Event()
         self.session_started_event = Event()
         self.__reattempt = True
         self.__reconnect_delay = 0.0
         self.__stopping = self.__reconnecting = False
-        self.face_unanswered: dict[asyncio.Future[Any], slixmpp.Iq] = {}
+        self.sleek_pending: dict[asyncio.Future[Any], slixmpp.Iq] = {}
 
-    def _face_listen(self) -> None:
-        """Follow what happens; slixmpp's own handlers were there before."""
+    def _sleek_add_listeners(self) -> None:
+        """Listen to slixmpp's events, after slixmpp's own handlers."""
         for name, handler in (
             ("connected", self.__on_connected),
             ("connection_failed", self.__on_connection_failed),
@@ -82,26 +82,26 @@ class SleekConnection(Handling):
     def get_ssl_context(self) -> ssl.SSLContext:
         """Return the worker's context for `ca_certs`, `certfile` and `keyfile`.
 
-        As in SleekXMPP, a server's certificate is verified where `ca_certs` is set: to the path of
-        authorities, or True for those of the system. Raises UnusableFile for an unusable file.
+        As in SleekXMPP, the server's certificate is verified only if `ca_certs` is set: to the path
+        of a CA file, or True for the system's. Raises UnusableFile for an unusable file.
         """
         cert = (self.certfile, self.keyfile) if self.certfile and self.keyfile else None
         ca = self.ca_certs
         return tls.context(ca if isinstance(ca, bool) else str(ca) if ca else False, cert)
 
     def init_parser(self) -> None:
-        """Begin to read a stream, for slixmpp."""
+        """Start to parse a stream; called by slixmpp."""
         self.__tokens = TokenBuffer()
         super().init_parser()
 
     def data_received(self, data: bytes) -> None:
-        """Have slixmpp read what is whole, for asyncio: its parser may leave the rest unread."""
+        """Pass whole tokens to slixmpp, whose parser may leave partial ones; called by asyncio."""
         whole = self.__tokens.feed(data)
         if whole:
             super().data_received(whole)
 
     async def start_tls(self) -> bool:
-        """Negotiate TLS, for slixmpp, and record it."""
+        """Negotiate TLS and record it; called by slixmpp."""
         secured = await super().start_tls()
         if secured:
             self.__steps.done(recording.TLS)
@@ -111,49 +111,49 @@ class SleekConnection(Handling):
         self.__steps.begin()
         return await super()._attempt_connection(*args)
 
-    def _face_link(
+    def _sleek_connect(
         self, address: tuple[Any, ...] | None, reattempt: bool, use_tls: bool, use_ssl: bool
     ) -> bool:
-        """Connect and wait until that is done; return whether it is."""
+        """Connect and wait for the result; return whether the stream is connected."""
         if use_tls or use_ssl:
-            self.get_ssl_context()  # so that it is the caller who hears of an unusable file
+            self.get_ssl_context()  # raises to the caller if a file is unusable
         self.enable_direct_tls = use_ssl
         self.enable_starttls = use_tls and not use_ssl
         self.enable_plaintext = not use_tls and not use_ssl
         self.__reattempt = reattempt
         self.__stopping = self.__reconnecting = False
         self.__connected.clear()
-        self.face_events.open()
+        self.sleek_handlers.open()
         _open.add(self)
         super().connect(*(address or default_address or (None, None)))
         self.__connected.wait()
         return self.is_connected()
 
     def process(self, block: bool = False, threaded: bool = True) -> None:
-        """Begin to handle events; with `block` (or threaded=False), return when the stream ends.
+        """Start to handle events. With `block` (or threaded=False), return when the stream ends.
 
         Ctrl-C ends the stream.
         """
-        self.face_events.begin()
+        self.sleek_handlers.begin()
         if block or not threaded:
             try:
-                self.face_events.join()
+                self.sleek_handlers.join()
             except KeyboardInterrupt:
                 self.event("killed")
-                self.__leave()
+                self.__close()
 
     def disconnect(self, *args: Any, **options: Any) -> Any:
         """Close the stream with SleekXMPP's arguments: reconnect=False, wait=None, send_close=True.
 
-        It returns when it is closed. What is still to be sent goes first, unless `wait` is False or
-        `send_close` is. With `reconnect` it connects again. slixmpp itself gets a future.
+        Return when the stream is closed. Queued stanzas are sent first, unless `wait` or
+        `send_close` is False. With `reconnect`, connect again. slixmpp itself gets a future.
         """
-        if not slixmpp_asks():
-            return self.__leave(*args, **options)
+        if not called_by_slixmpp():
+            return self.__close(*args, **options)
         self.__stopping = not self.__reconnecting
         return super().disconnect(*args, **options)
 
-    def __leave(
+    def __close(
         self, reconnect: bool = False, wait: bool | None = None, send_close: bool = True
     ) -> None:
         if reconnect:
@@ -161,42 +161,42 @@ class SleekConnection(Handling):
             return
         self.__stopping = True
         closed = super().disconnect(
-            GOODBYE if send_close else 0.0, ignore_send_queue=wait is False or not send_close
+            CLOSE_TIMEOUT if send_close else 0.0, ignore_send_queue=wait is False or not send_close
         )
         loop.wait(closed)
 
     def reconnect(self, *args: Any, **options: Any) -> None:
         """Close the stream and connect again to the same address.
 
-        SleekXMPP's arguments (reattempt, wait, send_close) say nothing that is not done anyway.
+        SleekXMPP's arguments (reattempt, wait, send_close) have no effect.
         """
         self.__reconnecting = True
-        if slixmpp_asks():
+        if called_by_slixmpp():
             super().reconnect(*args, **options)
         else:
-            super().reconnect(GOODBYE)
+            super().reconnect(CLOSE_TIMEOUT)
 
     def abort(self) -> None:
         """End the connection at once."""
-        if not slixmpp_asks():
+        if not called_by_slixmpp():
             self.__stopping = True
         super().abort()
 
     def use_signals(self, signals: Sequence[str] | None = None) -> None:
-        """Disconnect at SIGHUP and SIGTERM, or `signals`; where users run, the worker has them."""
+        """Disconnect on SIGHUP and SIGTERM, or `signals`. A worker handles them itself."""
         try:
             _ = user.id
         except AmocError:
             for name in signals or ("SIGHUP", "SIGTERM"):
                 gevent.signal_handler(getattr(signal, name), self.__on_signal)
 
-    def face_join(self) -> None:
-        """Wait for the end of the stream and of all its handlers."""
-        self.face_events.join_threads()
+    def sleek_join(self) -> None:
+        """Wait until the stream and all its handlers end."""
+        self.sleek_handlers.join_threads()
 
     def __on_signal(self) -> None:
         self.event("killed")
-        self.__leave()
+        self.__close()
 
     def __on_connected(self, _: object) -> None:
         self.__steps.done(recording.CONNECT)
@@ -224,33 +224,33 @@ class SleekConnection(Handling):
 
     def __on_session_end(self, _: object) -> None:
         self.session_started_event.clear()
-        for future, iq in self.face_unanswered.items():
+        for future, iq in self.sleek_pending.items():
             if not future.done():
                 future.set_exception(recording.SessionEnded(iq))
 
     def __on_disconnected(self, reason: object) -> None:
         self.__steps.login(recording.kind_of(reason) if reason else recording.CUT)
         if self.__reconnecting:
-            self.__reconnecting = False  # slixmpp does it
+            self.__reconnecting = False  # slixmpp reconnects
         elif self.auto_reconnect and not self.__stopping:
             self.__reconnect_delay = min(self.__reconnect_delay * 2 + 1, self.reconnect_max_delay)
-            loop.get().call_later(self.__reconnect_delay, self.__again)
+            loop.get().call_later(self.__reconnect_delay, self.__reconnect_now)
         else:
             self.__finish()
 
-    def __again(self) -> None:
+    def __reconnect_now(self) -> None:
         if not self.__stopping:
             super().connect(*(self.custom_address or (None, None)))
 
     def __finish(self) -> None:
-        """End the greenlets, when they have handled what happened until now."""
+        """End the greenlets once they have handled the events so far."""
         self.__stopping = True
         self.__on_session_end(None)
         loop.get().call_soon(self.__connected.set)
-        loop.get().call_soon(self.face_events.close)
+        loop.get().call_soon(self.sleek_handlers.close)
 
-    def __cut(self) -> None:
-        """Leave nothing behind: the greenlet of the stream has ended."""
+    def __discard(self) -> None:
+        """Release everything: the greenlet of the stream has ended."""
         _open.discard(self)
         self.__stopping = True
         self.__on_session_end(None)

@@ -1,6 +1,7 @@
-"""The greenlets of one stream: one runs its event handlers in turn, threaded ones run beside it.
+"""The greenlets of one stream: one runs its event handlers in turn, each threaded one has its own.
 
-They belong to the user that made the stream, end with its round, and take the connection along.
+They belong to the user that created the stream and end with its iteration, as does the
+connection.
 """
 
 from __future__ import annotations  # gevent.Greenlet takes a subscript in its stubs only
@@ -18,13 +19,13 @@ Work = Callable[[], None]
 
 
 class HandlerQueue:
-    """Takes work from the loop and does it in greenlets, from `begin` on.
+    """Runs work from the asyncio loop in greenlets, starting at `begin`.
 
-    What comes before that waits, as SleekXMPP's events do for `process`.
+    Earlier work waits, as SleekXMPP's events wait for `process`.
     """
 
     def __init__(self, ended: Callable[[], None]) -> None:
-        """Do nothing yet; call `ended` when the stream's greenlet ends, whatever ended it."""
+        """Prepare the queue. `ended` is called when the stream's greenlet ends for any reason."""
         self._ended = ended
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._begun = Event()
@@ -35,7 +36,7 @@ class HandlerQueue:
         self._threads: set[gevent.Greenlet[..., object]] = set()
 
     def open(self) -> None:
-        """Have a greenlet, of the user that asks if it is one."""
+        """Start the greenlet, as one of the calling user if there is one."""
         if not self._over.is_set():
             return
         self._over.clear()
@@ -45,31 +46,31 @@ class HandlerQueue:
         self._runner = self._start(self._run)
 
     def begin(self) -> None:
-        """Do what has come so far, and from now on all at once."""
+        """Run the queued work, and all further work as it comes."""
         self._begun.set()
 
     def put(self, work: Work) -> None:
-        """Have `work` done after all that is there already."""
+        """Run `work` after the queued work."""
         self._queue.put(work)
 
     def thread(self, work: Work) -> None:
-        """Have `work` done in a greenlet of its own."""
+        """Run `work` in a greenlet of its own."""
         if self._begun.is_set():
             self._spawn(work)
         else:
             self._queue.put(lambda: self._spawn(work))
 
     def close(self) -> None:
-        """End when all that is there has been done."""
+        """End after the queued work."""
         self._queue.put(None)
         self._begun.set()
 
     def join(self) -> None:
-        """Wait until all has been done that came before `close`."""
+        """Wait until all work from before `close` is done."""
         self._over.wait()
 
     def join_threads(self) -> None:
-        """Wait for the end of the threaded handlers too."""
+        """Wait for the threaded handlers too."""
         if self._runner is not None:
             self._runner.join()
 

@@ -1,6 +1,6 @@
-"""How a script's functions are called, each in a greenlet, and how its calls wait for slixmpp."""
+"""Runs a script's handlers in greenlets, and lets its calls wait for slixmpp's futures."""
 
-# slixmpp's signatures are not all typed, and SleekXMPP's are other ones:
+# slixmpp's signatures are partly untyped, and SleekXMPP's differ from them:
 # mypy: disallow-untyped-calls=False, disable-error-code="override"
 
 import asyncio
@@ -19,29 +19,29 @@ from slixmpp.xmlstream.matcher import MatchXMLMask
 from amoc_gevent import user
 from amoc_gevent.errors import AmocError
 from amoc_gevent.xmpp.sleek import loop, recording, stanza
-from amoc_gevent.xmpp.sleek.callers import slixmpp_asks
+from amoc_gevent.xmpp.sleek.callers import called_by_slixmpp
 from amoc_gevent.xmpp.sleek.events import HandlerQueue
-from amoc_gevent.xmpp.sleek.faces import told
+from amoc_gevent.xmpp.sleek.wrappers import event_data
 
 Pointer = Callable[[Any], object]
 
 
-class Handling(slixmpp.BaseXMPP):
-    """The part of a stream that calls handlers and lets callers wait."""
+class EventHandling(slixmpp.BaseXMPP):
+    """The part of a stream that runs handlers and waits for results."""
 
-    face_events: HandlerQueue
-    __waited_for: "list[asyncio.Future[None]] | None" = None
+    sleek_handlers: HandlerQueue
+    __event_futures: "list[asyncio.Future[None]] | None" = None
 
-    def face_settle(
+    def sleek_result(
         self,
         future: "asyncio.Future[Any]",
         block: bool = True,
         callback: Pointer | None = None,
         timeout_callback: Pointer | None = None,
     ) -> Any:
-        """Return the result of a future, or have it told to a callback, or to nobody.
+        """Return the result of a future, pass it to a callback, or drop it if not `block`.
 
-        The callback gets the IQ of an error too; `timeout_callback` the IQ that got no answer.
+        The callback also gets the IQ of an error, `timeout_callback` the IQ without an answer.
         """
         if callback is None and block:
             return loop.wait(future)
@@ -50,10 +50,10 @@ class Handling(slixmpp.BaseXMPP):
             error = None if done.cancelled() else done.exception()
             if isinstance(error, IqTimeout):
                 if timeout_callback is not None:
-                    self.face_hand_over(timeout_callback, error.iq)
+                    self.sleek_call(timeout_callback, error.iq)
             elif callback is not None and not done.cancelled():
                 answer = error.iq if isinstance(error, IqError) else None
-                self.face_hand_over(callback, answer if error is not None else done.result())
+                self.sleek_call(callback, answer if error is not None else done.result())
 
         future.add_done_callback(tell)
         return None
@@ -61,18 +61,20 @@ class Handling(slixmpp.BaseXMPP):
     def add_event_handler(
         self, name: str, pointer: Pointer, threaded: bool = False, disposable: bool = False
     ) -> None:
-        """Have `pointer(data)` called at each event `name`, in turn with the other handlers.
+        """Call `pointer(data)` for each event `name`, in turn with the other handlers.
 
-        A `threaded` one has a greenlet of its own each time; a `disposable` one is called once.
+        A `threaded` handler gets a new greenlet each time. A `disposable` one is called once.
         """
-        if slixmpp_asks():
-            super().add_event_handler(name, pointer, disposable or threaded)  # in its own order
+        if called_by_slixmpp():
+            super().add_event_handler(
+                name, pointer, disposable or threaded
+            )  # in slixmpp's own argument order
         else:
             super().add_event_handler(name, _Handler(self, name, pointer, threaded), disposable)
 
     def register_handler(self, handler: BaseHandler, before: Any = None, after: Any = None) -> None:
-        """Have a handler look at each stanza; it is called as an event handler is."""
-        if not slixmpp_asks():
+        """Register a stanza handler. It is called like an event handler."""
+        if not called_by_slixmpp():
             if isinstance(handler, Waiter):
                 waiting = handler.wait
                 handler.wait = lambda timeout=None: loop.wait(waiting(timeout))  # type: ignore
@@ -83,7 +85,7 @@ class Handling(slixmpp.BaseXMPP):
     def add_handler(
         self, mask: str, pointer: Pointer, name: str | None = None, disposable: bool = False
     ) -> None:
-        """Have `pointer(xml)` called with each element that is like the XML of `mask`."""
+        """Call `pointer(xml)` for each element that matches the XML in `mask`."""
         matcher = MatchXMLMask(mask, self.default_ns)
         name = name or f"add_handler_{self.new_id()}"
         self.register_handler(XMLCallback(name, matcher, pointer, once=disposable))
@@ -97,37 +99,37 @@ class Handling(slixmpp.BaseXMPP):
         kwargs: dict[str, Any] | None = None,
         repeat: bool = False,
     ) -> None:
-        """Have `callback` called after `seconds`, or every so often, in turn with the handlers."""
+        """Call `callback` after `seconds`, or repeatedly, in turn with the handlers."""
         args, kwargs = args or (), kwargs or {}
-        if not slixmpp_asks():
+        if not called_by_slixmpp():
             called = callback
 
             def callback(*args: Any, **kwargs: Any) -> None:
-                self.face_hand_over(lambda _: called(*args, **kwargs), None)
+                self.sleek_call(lambda _: called(*args, **kwargs), None)
 
         super().schedule(name, seconds, callback, args, kwargs, repeat)  # type: ignore[arg-type]
 
     def event(self, name: str, data: Any = None, direct: bool = False) -> None:  # noqa: ARG002
-        """Trigger an event; there is no queue that it could pass by if it is `direct`."""
+        """Trigger an event. `direct` has no effect, because there is no queue to bypass."""
         super().event(name, {} if data is None else data)
 
     async def event_async(self, name: str, data: Any = None) -> None:
-        """Trigger an event for slixmpp, which goes on when all handlers of the script are done."""
+        """Trigger an event for slixmpp and wait for all handlers of the script."""
         handled: list[asyncio.Future[None]] = []
-        self.__waited_for = handled
+        self.__event_futures = handled
         try:
             self.event(name, data)
         finally:
-            self.__waited_for = None
+            self.__event_futures = None
         if handled:
             await asyncio.wait(handled)
 
-    def face_hand_over(self, pointer: Pointer, data: Any, threaded: bool = False) -> None:
-        """Have a function of the script called in its greenlet."""
+    def sleek_call(self, pointer: Pointer, data: Any, threaded: bool = False) -> None:
+        """Call a function of the script in the stream's greenlet."""
         done: asyncio.Future[None] | None = None
-        if self.__waited_for is not None:
+        if self.__event_futures is not None:
             done = loop.get().create_future()
-            self.__waited_for.append(done)
+            self.__event_futures.append(done)
 
         def work() -> None:
             try:
@@ -138,10 +140,12 @@ class Handling(slixmpp.BaseXMPP):
                 if done is not None and not done.done():
                     done.set_result(None)
 
-        (self.face_events.thread if threaded else self.face_events.put)(work)
+        (self.sleek_handlers.thread if threaded else self.sleek_handlers.put)(work)
 
-    def face_answer_of(self, function: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":
-        """Have a function of the script called in a greenlet; its answer is the future's result."""
+    def sleek_call_for_result(
+        self, function: Callable[..., Any], *args: Any
+    ) -> "asyncio.Future[Any]":
+        """Call a function of the script in a new greenlet; return a future for its result."""
         future: asyncio.Future[Any] = loop.get().create_future()
 
         def work() -> None:
@@ -155,41 +159,41 @@ class Handling(slixmpp.BaseXMPP):
                 if not future.done():
                     future.set_result(answer)
 
-        self.face_events.thread(work)
+        self.sleek_handlers.thread(work)
         return future
 
     def __handler_failed(self, error: Exception, data: Any) -> None:
-        """Do what SleekXMPP does: log it, and answer a stanza with an error."""
+        """Log the error and answer a stanza with an error, like SleekXMPP."""
         getattr(data, "exception", self.exception)(error)
         if not isinstance(data, StanzaBase) or not _deliberate(error):
             self.__count(error)
 
     def __count(self, error: Exception) -> None:
-        """Let the user have the error as its own; a script of its own has it in the log."""
+        """Count the error and raise it as the user's own. Outside a worker it is only logged."""
         recording.handler_errors.add()
         with suppress(AmocError):
             user.spawn(_fail, error)
 
 
 class _Handler:
-    """A function of the script among slixmpp's handlers; it is equal to the function."""
+    """Wraps a function of the script as a slixmpp handler. It compares equal to the function."""
 
     __slots__ = ("name", "pointer", "stream", "threaded")
 
-    def __init__(self, stream: Handling, name: str, pointer: Pointer, threaded: bool) -> None:
+    def __init__(self, stream: EventHandling, name: str, pointer: Pointer, threaded: bool) -> None:
         self.stream = stream
         self.name = name
         self.pointer = pointer
         self.threaded = threaded
 
     def __call__(self, data: Any) -> None:
-        if isinstance(data, stanza.Turning):
-            if data.handed_over:  # each may turn it into its own answer
+        if isinstance(data, stanza.ReplyableStanza):
+            if data.handed_over:  # each handler may turn it into an answer
                 data = copy.copy(data)
             data.handed_over = True
         else:
-            data = told(self.stream, self.name, data)
-        self.stream.face_hand_over(self.pointer, data, self.threaded)
+            data = event_data(self.stream, self.name, data)
+        self.stream.sleek_call(self.pointer, data, self.threaded)
 
     def __eq__(self, other: object) -> bool:
         return other is self or other == self.pointer
@@ -199,10 +203,10 @@ class _Handler:
 
 
 def _deliberate(error: Exception) -> bool:
-    """Say whether a handler raised it to answer with an error, not for want of an answer."""
+    """Return whether a handler raised it deliberately, as an error answer to a stanza."""
     return isinstance(error, XMPPError) and not isinstance(error, IqError | IqTimeout)
 
 
 def _fail(error: Exception) -> None:
-    """Raise in a helper what a handler raised: so it is the user's own error."""
+    """Raise a handler's error in a greenlet of the user, so that it counts as the user's."""
     raise error

@@ -1,10 +1,10 @@
-"""The worker's one asyncio loop: a greenlet on gevent's hub, and how other greenlets wait for it.
+"""The worker's asyncio loop, run by a greenlet on gevent's hub.
 
-The loop's file descriptors are in an epoll set of their own, and that set is one descriptor which
-the hub watches: the loop's greenlet sleeps in the hub until something is ready, a timer is due or
-another greenlet has given it work. Nobody polls, locks or writes to a pipe.
+The loop's file descriptors are in an epoll set of their own, and the hub watches the descriptor of
+that set. The loop's greenlet sleeps in the hub until a descriptor is ready, a timer is due or
+another greenlet schedules work. There is no polling, locking or self-pipe.
 
-slixmpp runs on the loop's greenlet, and awaits; everybody else waits in a greenlet of his own.
+slixmpp runs on the loop's greenlet and awaits. All other code waits in its own greenlet.
 """
 
 import asyncio
@@ -26,14 +26,16 @@ from amoc_gevent.errors import AmocError
 
 T = TypeVar("T")
 
-_epoll = monkey.get_original("select", "epoll")  # gevent takes it out of select: polling it blocks
+_epoll = monkey.get_original(
+    "select", "epoll"
+)  # gevent removes it from select, because polling it blocks
 
-TURNS = 8
-"""So many turns of a busy loop may pass before the other greenlets have one."""
+TURNS_MAX = 8
+"""Turns of a busy loop before the other greenlets get one."""
 
 
 class HubSelector(selectors.BaseSelector):
-    """What the loop waits with: an epoll set in gevent's hub, for one greenlet."""
+    """The loop's selector: an epoll set that gevent's hub watches, for one greenlet."""
 
     def __init__(self) -> None:
         self._hub = gevent.get_hub()
@@ -47,7 +49,7 @@ class HubSelector(selectors.BaseSelector):
         self._watcher.start(self.wake)
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        """Begin to watch a descriptor for EVENT_READ and EVENT_WRITE."""
+        """Start to watch a descriptor for EVENT_READ and EVENT_WRITE."""
         fd = _descriptor(fileobj)
         if fd in self._keys:
             raise KeyError(f"descriptor {fd} is already registered")
@@ -56,14 +58,14 @@ class HubSelector(selectors.BaseSelector):
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        """End to watch a descriptor; one that is closed already has left the set by itself."""
+        """Stop watching a descriptor. The kernel has already removed a closed one."""
         key = self._keys.pop(_descriptor(fileobj))
         with suppress(OSError):
             self._epoll.unregister(key.fd)
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        """Change what is watched for, and the data."""
+        """Change the watched events and the data."""
         fd = _descriptor(fileobj)
         known = self._keys[fd]
         if events != known.events:
@@ -72,18 +74,18 @@ class HubSelector(selectors.BaseSelector):
         return key
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        """Return what is registered; KeyError where nothing is."""
+        """Return the key of a descriptor. Raises KeyError if it is not registered."""
         return self._keys[_descriptor(fileobj)]
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """Return all that is registered, by descriptor."""
+        """Return all keys by descriptor."""
         return self._keys
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return what is ready, after `timeout` seconds at most (None: no end); the hub goes on."""
+        """Return the ready keys, after at most `timeout` seconds (None: no limit)."""
         if timeout is None or timeout > 0:
             self._sleep(timeout)
-        elif self._turns >= TURNS:
+        elif self._turns >= TURNS_MAX:
             self._turns = 0
             self._hub.loop.run_callback(getcurrent().switch)
             self._hub.switch()
@@ -93,13 +95,13 @@ class HubSelector(selectors.BaseSelector):
         return [(self._keys[fd], _events(mask)) for fd, mask in ready if fd in self._keys]
 
     def wake(self) -> None:
-        """End the sleep, if there is one: the loop has got work."""
+        """Wake the loop's greenlet if it sleeps, because the loop has work."""
         if self._sleeper is not None:
             self._hub.loop.run_callback(self._sleeper.switch)
             self._sleeper = None
 
     def close(self) -> None:
-        """Leave the hub."""
+        """Close the watcher, the timer and the epoll set."""
         self._watcher.close()
         if self._timer is not None:
             self._timer.close()
@@ -114,9 +116,9 @@ class HubSelector(selectors.BaseSelector):
         self._hub.switch()
 
     def _set_timer(self, timeout: float) -> None:
-        """Have a timer that is due after `timeout` seconds or before: one too early costs a turn.
+        """Ensure a timer that is due within `timeout` seconds. One that is too early costs a turn.
 
-        So the loop's distant timers, which nearly always are the next ones, cost nothing each time.
+        Reusing a pending timer makes the loop's distant timers, nearly always the next ones, free.
         """
         now = clock.monotonic()
         if self._timer is not None:
@@ -138,12 +140,12 @@ def _mask(events: int) -> int:
 
 
 def _events(mask: int) -> int:
-    """Turn a mask of epoll into events; an error is both, as in the standard library."""
+    """Turn an epoll mask into events. An error means both, as in the standard library."""
     return (selectors.EVENT_READ if mask & ~4 else 0) | (selectors.EVENT_WRITE if mask & ~1 else 0)
 
 
 class HubLoop(asyncio.SelectorEventLoop):
-    """asyncio's own loop, which takes work from every greenlet of its thread."""
+    """asyncio's loop, extended to accept work from every greenlet of its thread."""
 
     def __init__(self) -> None:
         self._hub_selector = HubSelector()
@@ -152,7 +154,7 @@ class HubLoop(asyncio.SelectorEventLoop):
     def call_soon(  # type: ignore[override]  # the arguments pass through
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
-        """Call soon, as asyncio does, and see that the loop is awake for it."""
+        """Schedule a callback like asyncio, and wake the loop."""
         handle = super().call_soon(callback, *args, context=context)
         self._hub_selector.wake()
         return handle
@@ -164,7 +166,7 @@ class HubLoop(asyncio.SelectorEventLoop):
         *args: Any,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Call at a time of the loop, as asyncio does; the loop may have to wake earlier now."""
+        """Schedule a callback at a time like asyncio; wake the loop to reset its timer."""
         handle = super().call_at(when, callback, *args, context=context)
         self._hub_selector.wake()
         return handle
@@ -189,7 +191,7 @@ def _look_up(
             found.set_result(result)
 
 
-class _Worker:
+class _State:
     """The loop of this process, and the greenlet that runs it."""
 
     loop: HubLoop | None = None
@@ -197,14 +199,14 @@ class _Worker:
 
 
 def get() -> HubLoop:
-    """Return the loop of this process, which runs from now on."""
-    if _Worker.loop is None:
-        _Worker.loop = HubLoop()
+    """Return the loop of this process. Start it if it does not run yet."""
+    if _State.loop is None:
+        _State.loop = HubLoop()
         hub = gevent.get_hub()
-        _Worker.runner = greenlet(_run, parent=hub)  # nobody's child: it outlives every user
-        hub.loop.run_callback(_Worker.runner.switch, _Worker.loop)
+        _State.runner = greenlet(_run, parent=hub)  # a child of the hub: it outlives every user
+        hub.loop.run_callback(_State.runner.switch, _State.loop)
         gevent.sleep(0)
-    return _Worker.loop
+    return _State.loop
 
 
 def _run(loop: HubLoop) -> None:
@@ -213,16 +215,16 @@ def _run(loop: HubLoop) -> None:
     except BaseException:  # noqa: BLE001  # the boundary of the loop: the hub must outlive it
         gevent.get_hub().handle_error(loop, *sys.exc_info())
     finally:
-        _Worker.loop = _Worker.runner = None
+        _State.loop = _State.runner = None
 
 
 def wait(awaitable: Awaitable[T]) -> T:
     """Block this greenlet until a coroutine or future is done; return its result or raise.
 
-    Whatever else ends the wait (a gevent.Timeout, the end of the user) cancels it. Raises AmocError
+    Any other end of the wait (a gevent.Timeout, the end of the user) cancels it. Raises AmocError
     on the loop's own greenlet, which must not wait for itself.
     """
-    if getcurrent() is _Worker.runner:
+    if getcurrent() is _State.runner:
         asyncio.ensure_future(awaitable).cancel()
         raise AmocError("slixmpp called this function on its loop, where nothing may block")
     future = asyncio.ensure_future(awaitable, loop=get())

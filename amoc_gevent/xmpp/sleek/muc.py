@@ -1,6 +1,6 @@
-"""Multi-user chat (XEP-0045) as SleekXMPP has it: what slixmpp does in another way."""
+"""SleekXMPP's methods for multi-user chat (XEP-0045) that differ from slixmpp's."""
 
-# slixmpp's functions are not all typed:
+# slixmpp's functions are partly untyped:
 # mypy: disallow-untyped-calls=False
 
 import asyncio
@@ -12,15 +12,15 @@ from slixmpp.exceptions import IqError, IqTimeout, PresenceError
 
 from amoc_gevent import metrics
 from amoc_gevent.xmpp.sleek import loop, recording
-from amoc_gevent.xmpp.sleek.faces import otherwise
+from amoc_gevent.xmpp.sleek.wrappers import override
 
 if TYPE_CHECKING:
-    from amoc_gevent.xmpp.sleek.handling import Handling
+    from amoc_gevent.xmpp.sleek.handling import EventHandling
 
 log = logging.getLogger("sleekxmpp.plugins.xep_0045")
 
 
-@otherwise("xep_0045", "joinMUC")
+@override("xep_0045", "joinMUC")
 def _join(
     stream: Any,
     plugin: Any,
@@ -33,9 +33,9 @@ def _join(
     pshow: str | None = None,
     pfrom: str | None = None,
 ) -> None:
-    """Join a room; with `wait`, return when the room has let us in or refused.
+    """Join a room. With `wait`, return when the room has accepted or refused the join.
 
-    As in SleekXMPP, a refusal raises nothing: it is logged and recorded.
+    As in SleekXMPP, a refusal raises nothing. It is logged and recorded.
     """
     presence = {"pstatus": pstatus or None, "pshow": pshow or None, "pfrom": pfrom or None}
 
@@ -56,13 +56,13 @@ def _join(
                 joining.fail(kind)
                 log.warning("Could not join %s: %s", room, kind)
 
-    stream.face_settle(asyncio.ensure_future(join(), loop=loop.get()), wait)
+    stream.sleek_result(asyncio.ensure_future(join(), loop=loop.get()), wait)
 
 
-async def _unless_refused(stream: "Handling", room: str, joined: Any) -> None:
-    """Await `joined`; PresenceError where the room refuses.
+async def _unless_refused(stream: "EventHandling", room: str, joined: Any) -> None:
+    """Await `joined`. Raises PresenceError if the room refuses.
 
-    slixmpp knows a refusal only if the server repeats the request in it, and Prosody does not.
+    slixmpp recognizes a refusal only if it repeats the request, and Prosody's does not.
     """
     refused: asyncio.Future[None] = loop.get().create_future()
 
@@ -80,9 +80,9 @@ async def _unless_refused(stream: "Handling", room: str, joined: Any) -> None:
         one.result()
 
 
-@otherwise("xep_0045", "setAffiliation")
+@override("xep_0045", "setAffiliation")
 def _set_affiliation(
-    stream: "Handling",
+    stream: "EventHandling",
     plugin: Any,
     room: str,
     jid: str | None = None,
@@ -90,18 +90,18 @@ def _set_affiliation(
     affiliation: str = "member",
     ifrom: str | None = None,
 ) -> bool:
-    """Set what somebody is in a room; return whether the room agreed."""
+    """Set an affiliation in a room; return whether the room accepted it."""
     asked = plugin.set_affiliation(
         JID(room), affiliation, jid=jid and JID(jid), nick=nick, ifrom=ifrom
     )
     return _agreed(stream, asked)
 
 
-@otherwise("xep_0045", "configureRoom")
+@override("xep_0045", "configureRoom")
 def _configure_room(
-    stream: "Handling", plugin: Any, room: str, form: Any = None, ifrom: str | None = None
+    stream: "EventHandling", plugin: Any, room: str, form: Any = None, ifrom: str | None = None
 ) -> bool:
-    """Submit a room's form, that which it offers if none is given; return whether it agreed."""
+    """Submit a room's form, by default the one it offers; return whether it accepted."""
 
     async def configure() -> None:
         config = form if form is not None else await plugin.get_room_config(room, ifrom=ifrom)
@@ -111,9 +111,9 @@ def _configure_room(
     return _agreed(stream, configure())
 
 
-def _agreed(stream: "Handling", asked: Any) -> bool:
+def _agreed(stream: "EventHandling", asked: Any) -> bool:
     try:
-        stream.face_settle(asyncio.ensure_future(asked, loop=loop.get()))
+        stream.sleek_result(asyncio.ensure_future(asked, loop=loop.get()))
     except (IqError, IqTimeout):
         return False
     return True

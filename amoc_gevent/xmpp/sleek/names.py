@@ -1,11 +1,11 @@
-"""SleekXMPP's older names: each camelCase name means the name_with_underscores that slixmpp has."""
+"""SleekXMPP's older camelCase names, mapped to slixmpp's snake_case names."""
 
 import re
 
-_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z]+)")
-_OTHERS = {"getNewId": "new_id", "getId": "new_id", "get_id": "new_id"}
+_CAPITALS = re.compile(r"(?<=[a-z0-9])([A-Z]+)")
+_IRREGULAR = {"getNewId": "new_id", "getId": "new_id", "get_id": "new_id"}
 
 
-def modern(name: str) -> str:
-    """Return the name by which slixmpp knows it: joinMUC is join_muc, getRoster get_roster."""
-    return _OTHERS.get(name) or _HUMP.sub(r"_\1", name).lower()
+def snake_case(name: str) -> str:
+    """Return slixmpp's name: join_muc for joinMUC, get_roster for getRoster."""
+    return _IRREGULAR.get(name) or _CAPITALS.sub(r"_\1", name).lower()

@@ -1,32 +1,32 @@
-"""The plugins of a stream by name, each with its face on."""
+"""The plugins of a stream by name, each wrapped in SleekXMPP's API."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from slixmpp.plugins import PluginManager
 
-from amoc_gevent.xmpp.sleek import adhoc, muc  # noqa: F401  # they say what is done otherwise
-from amoc_gevent.xmpp.sleek.faces import Face
+from amoc_gevent.xmpp.sleek import adhoc, muc  # noqa: F401  # they register overrides
+from amoc_gevent.xmpp.sleek.wrappers import ObjectWrapper
 
 if TYPE_CHECKING:
-    from amoc_gevent.xmpp.sleek.handling import Handling
+    from amoc_gevent.xmpp.sleek.handling import EventHandling
 
 
 class Plugins:
-    """What a script finds as `xmpp.plugin`; the plugin manager of slixmpp is behind it."""
+    """The mapping `xmpp.plugin` of a script, on top of slixmpp's plugin manager."""
 
-    def __init__(self, stream: "Handling", manager: PluginManager) -> None:
+    def __init__(self, stream: "EventHandling", manager: PluginManager) -> None:
         self._stream = stream
         self._manager = manager
-        self._faces: dict[str, Face] = {}
+        self._wrappers: dict[str, ObjectWrapper] = {}
 
-    def __getitem__(self, name: str) -> Face:
-        """Return the plugin; slixmpp's PluginNotFound where it is not registered."""
+    def __getitem__(self, name: str) -> ObjectWrapper:
+        """Return the plugin. Raises slixmpp's PluginNotFound if it is not registered."""
         found = self._manager[name]
-        face = self._faces.get(name)
-        if face is None or face != found:
-            face = self._faces[name] = Face(self._stream, found)
-        return face
+        wrapper = self._wrappers.get(name)
+        if wrapper is None or wrapper != found:
+            wrapper = self._wrappers[name] = ObjectWrapper(self._stream, found)
+        return wrapper
 
     def __contains__(self, name: object) -> bool:
         return name in self._manager
@@ -41,5 +41,5 @@ class Plugins:
         return getattr(self._manager, name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return the plugin, or `default` where it is not registered."""
+        """Return the plugin, or `default` if it is not registered."""
         return self[name] if name in self._manager else default

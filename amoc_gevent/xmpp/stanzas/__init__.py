@@ -1,1 +1,1 @@
-"""Stanzas: made, matched, dispatched, waited for."""
+"""Stanzas: building, matching, dispatching and waiting for them."""

@@ -1,52 +1,52 @@
-"""Who gets a stanza that came in: whoever asked, collects, handles or waits; else the inbox."""
+"""Dispatches received stanzas to interceptors, handlers and waiting greenlets."""
 
 from collections import deque
 from collections.abc import Callable
 
 from amoc_gevent import user
-from amoc_gevent.xmpp.stanzas.inbox import Inbox, Queue
+from amoc_gevent.xmpp.stanzas.inbox import Inbox, InboxQueue
 from amoc_gevent.xmpp.stanzas.stanza import Stanza
 from amoc_gevent.xmpp.stanzas.waits import Match, Wait
 
 Handler = Callable[[Stanza], object]
 
 
-class Desk:
-    """Hands a client's stanzas out, on the hub.
+class StanzaDispatcher:
+    """Dispatches a client's stanzas, on the hub.
 
-    `watchers` see all, and take nothing. `takers` are asked first, while a request goes on whose
-    answer is more than an iq's result.
-    Handlers may block: they run in a greenlet of the user, one stanza after the other.
+    `watchers` see every stanza and consume none. `interceptors` come first: they take the answers
+    to requests that are answered by more than an iq result. Handlers may block: they run in a
+    greenlet of the user, one stanza after the other.
     """
 
-    __slots__ = ("_handlers", "_todo", "inbox", "pending", "takers", "waits", "watchers")
+    __slots__ = ("_handlers", "_runner", "inbox", "interceptors", "pending", "waits", "watchers")
 
     def __init__(self, inbox: Inbox) -> None:
-        self.inbox = Queue(inbox)
+        self.inbox = InboxQueue(inbox)
         self.pending: dict[str, Wait] = {}
         self.watchers: list[Handler] = []
-        self.takers: list[Match] = []
+        self.interceptors: list[Match] = []
         self.waits: list[Wait] = []
         self._handlers: list[tuple[Match, Handler]] = []
-        self._todo: _Handling | None = None
+        self._runner: _HandlerRunner | None = None
 
     def on(self, match: Match, handler: Handler) -> None:
-        """Have `handler` called with each stanza that matches; the first one that does gets it."""
-        if self._todo is None:
-            self._todo = _Handling()
+        """Call `handler` with each stanza that matches. The first matching handler gets it."""
+        if self._runner is None:
+            self._runner = _HandlerRunner()
         self._handlers.append((match, handler))
 
     def offer(self, stanza: Stanza) -> bool:
-        """Give the stanza to a taker, a handler or a wait; false when none wants it."""
+        """Give the stanza to an interceptor, a handler or a wait. Return False if none wants it."""
         for watch in self.watchers:
             watch(stanza)
-        for taken in self.takers:
-            if taken(stanza):
+        for intercept in self.interceptors:
+            if intercept(stanza):
                 return True
-        if self._todo is not None:
+        if self._runner is not None:
             for match, handler in self._handlers:
                 if match(stanza):
-                    self._todo.add(handler, stanza)
+                    self._runner.add(handler, stanza)
                     return True
         for wait in self.waits:
             wanted = wait.match
@@ -57,13 +57,13 @@ class Desk:
         return False
 
     def fail(self, error: BaseException) -> None:
-        """Let all who wait hear of the end of the connection."""
+        """Raise `error` in all waiting greenlets."""
         for wait in [*self.waits, *self.pending.values()]:
             wait.finish(error)
 
 
-class _Handling:
-    """Calls handlers in a greenlet of the user that registered the first of them."""
+class _HandlerRunner:
+    """Runs handlers in a greenlet of the user that registered the first of them."""
 
     __slots__ = ("_spawn", "_stanzas", "_working")
 
@@ -79,7 +79,7 @@ class _Handling:
             self._spawn(self._work)
 
     def _work(self) -> None:
-        """Call handlers until there is nothing left for them; an exception is the user's own."""
+        """Call handlers until the queue is empty. An exception counts as the user's own."""
         try:
             while self._stanzas:
                 handler, stanza = self._stanzas.popleft()

@@ -1,4 +1,4 @@
-"""Data forms (XEP-0004): what is filled in and sent, what a form that came in says."""
+"""Data forms (XEP-0004): build submissions and read received forms."""
 
 from collections.abc import Iterable, Mapping
 from xml.etree.ElementTree import Element
@@ -11,11 +11,11 @@ _FIELD_TAG = f"{{{DATA}}}field"
 _VALUE_TAG = f"{{{DATA}}}value"
 
 Value = str | bool | int | Iterable[str]
-"""What a field is set to; several values for a list."""
+"""The value of a field; several values for a list."""
 
 
 def submission(form_type: str | None = None, values: Mapping[str, Value] | None = None) -> str:
-    """Return a form, filled in, as XML; `form_type` names the fields' meaning (XEP-0068)."""
+    """Return a submitted form as XML. `form_type` is its FORM_TYPE (XEP-0068)."""
     fields = "" if form_type is None else _field("FORM_TYPE", (form_type,), " type='hidden'")
     for name, value in (values or {}).items():
         fields += _field(name, _texts(value))

@@ -1,4 +1,4 @@
-"""What came in and nobody has asked for yet: a bounded queue."""
+"""A bounded queue of received stanzas that nobody has asked for yet."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ DROPPED = "xmpp stanzas dropped"
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """How many stanzas wait to be asked for, and what happens to what is beyond.
+    """How many unclaimed stanzas to keep, and what to do when there are more.
 
-    What is dropped is counted as "xmpp stanzas dropped"; "disconnect" ends the connection instead.
-    A `size` of 0 is for users who want to hear of nothing that they did not ask for.
+    Dropped stanzas are counted as "xmpp stanzas dropped". "disconnect" ends the connection instead.
+    A `size` of 0 discards all unclaimed stanzas.
     """
 
     size: int = 100
@@ -32,33 +32,33 @@ class Inbox:
             raise UsageError(f"overflow={self.overflow!r}: choose one of {', '.join(OVERFLOWS)}")
 
 
-class Queue:
-    """The `stanzas` in one client's inbox, in the order in which they came."""
+class InboxQueue:
+    """The `stanzas` in one client's inbox, in order of arrival."""
 
-    __slots__ = ("_rule", "stanzas")
+    __slots__ = ("_settings", "stanzas")
 
-    def __init__(self, rule: Inbox) -> None:
-        self._rule = rule
+    def __init__(self, settings: Inbox) -> None:
+        self._settings = settings
         self.stanzas: deque[Stanza] | None = None  # most clients never need one
 
     def put(self, stanza: Stanza) -> bool:
-        """Keep a stanza; false when the rule is to disconnect instead."""
-        if not self._rule.size:
+        """Keep a stanza. Return False if the connection must end instead."""
+        if not self._settings.size:
             return True
         if self.stanzas is None:
             self.stanzas = deque()
-        if len(self.stanzas) >= self._rule.size:
-            if self._rule.overflow == "disconnect":
+        if len(self.stanzas) >= self._settings.size:
+            if self._settings.overflow == "disconnect":
                 return False
             count(DROPPED)
-            if self._rule.overflow == "drop-newest":
+            if self._settings.overflow == "drop-newest":
                 return True
             self.stanzas.popleft()
         self.stanzas.append(stanza)
         return True
 
     def take(self, match: Match) -> Stanza | None:
-        """Return the first stanza that matches, and forget it."""
+        """Remove and return the first stanza that matches."""
         stanzas = self.stanzas
         if stanzas is not None:
             for stanza in stanzas:

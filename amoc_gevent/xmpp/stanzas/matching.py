@@ -1,4 +1,4 @@
-"""Which stanzas a scenario asks for: by name, by a child's tag, or by a function of its own."""
+"""Matches for stanzas: a name, the tag of a child, or a function of the scenario."""
 
 from collections.abc import Callable
 from functools import cache
@@ -14,7 +14,7 @@ _TAGS = {"message": MESSAGE_TAG, "presence": PRESENCE_TAG, "iq": IQ_TAG}
 
 
 def compiled(match: Matching) -> Match:
-    """Return the test for `match`: a stanza's name, a child's "{namespace}name", or a function.
+    """Return the predicate for `match`: a name, a child's "{namespace}name", or a function.
 
     Raises UsageError for anything else.
     """

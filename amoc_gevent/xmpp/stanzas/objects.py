@@ -1,4 +1,4 @@
-"""slixmpp's stanza objects, for scenarios that want its interfaces for what a stanza contains."""
+"""slixmpp's stanza objects, for scenarios that use slixmpp's interfaces."""
 
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -12,8 +12,8 @@ _CLASSES = {IQ_TAG: Iq, MESSAGE_TAG: Message, PRESENCE_TAG: Presence}
 
 
 def stanza_object(element: Element) -> Any:
-    """Return slixmpp's Message, Presence or Iq over `element`. Raises UsageError for others."""
-    made = _CLASSES.get(element.tag)
-    if made is None:
+    """Return slixmpp's Message, Presence or Iq for `element`. Raises UsageError for others."""
+    stanza_class = _CLASSES.get(element.tag)
+    if stanza_class is None:
         raise UsageError(f"{element.tag} is no stanza: message, presence or iq in jabber:client")
-    return made(stream=None, xml=element)
+    return stanza_class(stream=None, xml=element)

@@ -1,4 +1,4 @@
-"""What comes in and goes out: stanzas as ElementTree elements with the time they arrived."""
+"""Stanzas as ElementTree elements with their time of arrival."""
 
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -12,10 +12,10 @@ _LOCAL = f"{{{CLIENT}}}"
 
 
 class Stanza(Element):
-    """A message, presence or iq that came in: an Element that knows when.
+    """A received message, presence or iq: an Element with its time of arrival.
 
-    `received_at` is when the kernel had its bytes, in seconds of the monotonic clock, which is
-    that of `time.monotonic()`. Stanzas that were read together carry the time of the last.
+    `received_at` is when the kernel received its bytes, in seconds of `time.monotonic()`. Stanzas
+    that were read together carry the time of the last.
     """
 
     __slots__ = ("received_at",)
@@ -24,7 +24,7 @@ class Stanza(Element):
 
     @classmethod
     def of(cls, element: Element, received_at: float) -> "Stanza":
-        """Return the parsed `element` as a stanza; its children are taken over."""
+        """Return the parsed `element` as a stanza that shares its children."""
         made = cls(element.tag, element.attrib)
         made.extend(element)
         made.received_at = received_at
@@ -32,27 +32,27 @@ class Stanza(Element):
 
     @property
     def name(self) -> str:
-        """Which it is: "message", "presence" or "iq"."""
+        """The name: "message", "presence" or "iq"."""
         return self.tag.removeprefix(_LOCAL)
 
     @property
     def id(self) -> str | None:
-        """The id that the sender gave it."""
+        """The id that the sender chose."""
         return self.get("id")
 
     @property
     def type(self) -> str | None:
-        """Such as "chat", "unavailable" or "result"."""
+        """The type, such as "chat", "unavailable" or "result"."""
         return self.get("type")
 
     @property
     def sender(self) -> str | None:
-        """Who it is from, a JID; None for the server of one's own."""
+        """The JID of the sender; None if it is the user's own server."""
         return self.get("from")
 
     @property
     def to(self) -> str | None:
-        """Whom it is for."""
+        """The JID of the recipient."""
         return self.get("to")
 
     @property
@@ -65,7 +65,7 @@ def error_of(stanza: Element) -> XmppError:
     """Return the error that a stanza of type "error" carries."""
     error = stanza.find(ERROR_TAG)
     if error is None:
-        return XmppError("undefined-condition", text="an error stanza without an error")
+        return XmppError("undefined-condition", text="the error stanza has no error element")
     condition = text = ""
     for child in error:
         if child.tag == _TEXT_TAG:
@@ -76,12 +76,12 @@ def error_of(stanza: Element) -> XmppError:
 
 
 def serialised(item: Any) -> bytes:
-    """Return `item` as the bytes to send: str, bytes, an Element or one of slixmpp's stanzas."""
+    """Return `item` as the bytes to send: str, bytes, an Element or a slixmpp stanza."""
     if isinstance(item, bytes):
         return item
     if isinstance(item, str):
         return item.encode()
-    from slixmpp.xmlstream import tostring  # noqa: PLC0415  # takes long, and few scenarios need it
+    from slixmpp.xmlstream import tostring  # noqa: PLC0415  # slow to import, and few scenarios need it
 
     element = item if isinstance(item, Element) else getattr(item, "xml", None)
     if not isinstance(element, Element):
@@ -92,7 +92,7 @@ def serialised(item: Any) -> bytes:
 
 
 def escaped(text: str) -> str:
-    """Return `text` as it may stand in an element or an attribute in double or single quotes."""
+    """Escape `text` for an element, or an attribute in double or single quotes."""
     if "&" in text:
         text = text.replace("&", "&amp;")
     if "<" in text:

@@ -1,4 +1,4 @@
-"""A greenlet's wait for a stanza, ended by the hub, by the worker's one timer or by an error."""
+"""A greenlet's wait for a stanza, ended by the hub, the worker's timer or an error."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,31 +13,31 @@ Match = Callable[[Any], bool]
 
 
 class Wait(Timed):
-    """One greenlet's wait, used again and again; `match` says for which stanza.
+    """One greenlet's wait, reusable. `match` selects the stanza.
 
-    `look` is called before a time-out counts: what has arrived while the process was busy did not
-    come too late.
+    `poll` is called before a timeout takes effect: a stanza that arrived while the process was
+    busy is not late.
     """
 
-    __slots__ = ("_greenlet", "_hub", "_look", "_result", "match")
+    __slots__ = ("_greenlet", "_hub", "_poll", "_result", "match")
 
-    def __init__(self, look: Callable[[], object]) -> None:
+    def __init__(self, poll: Callable[[], object]) -> None:
         super().__init__()
         self._hub: Any = get_hub()
         self._greenlet: greenlet | None = None
-        self._look = look
+        self._poll = poll
         self._result: Any = None
         self.match: Match | None = None
 
     def begin(self, match: Match | None = None) -> None:
-        """Take results from now on, those that come before `until` included."""
+        """Accept results from now on, including those before `until` is called."""
         self._result = None
         self.match = match
 
     def until(self, timeout: float) -> Any:
-        """Return what came, None after `timeout` seconds. Raises what `finish` was given to raise.
+        """Return the result, or None after `timeout` seconds. Raises what `finish` was given.
 
-        It must not wait on the hub itself.
+        Do not call it on the hub.
         """
         if self._result is None:
             self.arm(clock.monotonic() + timeout)
@@ -54,10 +54,10 @@ class Wait(Timed):
         return result
 
     def finish(self, result: Any) -> None:
-        """Give the waiting greenlet its result, which is raised if it is an exception.
+        """Give the waiting greenlet its result. An exception is raised there.
 
-        It goes on at once when the hub calls this. When another greenlet does, it goes on soon, for
-        that one has not finished, and nothing would bring it back.
+        If the hub calls this, the greenlet continues at once. If another greenlet does, it
+        continues soon, because nothing would switch back to the caller.
         """
         if self._result is None:
             self._result = result
@@ -71,15 +71,15 @@ class Wait(Timed):
                 self._hub.loop.run_callback(self._wake)
 
     def _wake(self) -> None:
-        """Let the greenlet go on, if it is still for this that it waits."""
+        """Switch to the greenlet if it still waits for this result."""
         waiting = self._greenlet
         if waiting is not None and self._result is not None:
             self._greenlet = None
             waiting.switch()
 
     def expire(self) -> None:
-        """End the wait, unless what it is for has arrived in the meantime."""
-        self._look()
+        """End the wait, unless the result has arrived in the meantime."""
+        self._poll()
         if self._greenlet is not None and self.deadline <= clock.monotonic():
             self.expired = True
             self._greenlet.switch()

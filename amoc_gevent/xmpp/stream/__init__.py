@@ -1,1 +1,1 @@
-"""One XMPP stream: opened, logged in, read, acknowledged, resumed."""
+"""One XMPP stream: connection, login, parsing, acknowledgement and resumption."""

@@ -1,4 +1,4 @@
-"""What a client answers by itself: pings, disco, roster pushes, and IQs that nobody knows."""
+"""Automatic answers of a client to pings, disco#info, roster pushes and unknown requests."""
 
 from amoc_gevent.xmpp.names import DISCO_INFO, IQ_TAG, PING, ROSTER, STANZAS
 from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
@@ -18,7 +18,7 @@ _ROSTER_TAG = f"{{{ROSTER}}}query"
 
 
 def answer(request: Stanza, own: str) -> bytes:
-    """Return the answer to an iq of type get or set; `own` is the client's bare JID."""
+    """Return the answer to an iq of type get or set. `own` is the client's bare JID."""
     payload = _NO_PAYLOAD if not len(request) else _UNKNOWN
     kind = "error"
     if request.type == "get" and len(request) and request[0].tag in _KNOWN:
@@ -30,7 +30,7 @@ def answer(request: Stanza, own: str) -> bytes:
 
 
 def is_roster_push(request: Stanza, own: str) -> bool:
-    """Whether an iq is the server's news of the roster of `own`; others may not send such."""
+    """Return whether an iq is a roster push for `own`. Pushes from anybody else are ignored."""
     return (
         request.tag == IQ_TAG
         and request.type == "set"

@@ -1,4 +1,4 @@
-"""One XMPP stream over one connection: opened, restarted, secured, read on the hub, written to."""
+"""One XMPP stream over one connection: open, restart, secure, read and write."""
 
 import ssl
 from collections.abc import Callable
@@ -30,9 +30,9 @@ from amoc_gevent.xmpp.stanzas.stanza import escaped
 from amoc_gevent.xmpp.stream.reader import Reader
 
 KEPT_MAX = 1 << 16
-"""Bytes that may wait to be sent before whoever sends more has to wait as well."""
+"""Unsent bytes above which a sender has to wait."""
 
-_KEPT_LOOK_S = 0.005
+_DRAIN_CHECK_SECONDS = 0.005
 
 Observer = Callable[[str, bytes], None]
 
@@ -40,17 +40,16 @@ _observer: Observer | None = None
 
 
 def observe(callback: Observer | None) -> None:
-    """Call `callback` with ">" and all that is sent, "<" and all that comes in; None ends it."""
-    global _observer  # noqa: PLW0603  # one test of a module's variable is what it costs when off
+    """Call `callback` with ">" and all data sent, "<" and all data received. None stops it."""
+    global _observer  # noqa: PLW0603  # when off, it costs one test of a module variable
     _observer = callback
 
 
 class StreamConnection:
-    """A connection and the XML stream on it; `domain` is whom the stream is with.
+    """A connection and the XML stream on it. `domain` is the server's domain.
 
-    `follow` has a method of `owner` called, on the hub, when elements come in; the owner is
-    referred to weakly, so that a client nobody holds any longer is collected, and its socket with
-    it.
+    `follow` calls a method of `owner` on the hub when data arrives. The reference to the owner is
+    weak, so an abandoned client is collected together with its socket.
     """
 
     __slots__ = ("_owner", "_reader", "_stanza_max", "domain", "over", "transport")
@@ -69,12 +68,12 @@ class StreamConnection:
 
     @property
     def stream_id(self) -> str | None:
-        """The id that the server gave the stream."""
+        """The stream id from the server."""
         header = self._reader.header
         return None if header is None else header.get("id")
 
     def opening(self) -> bytes:
-        """Return what opens a stream (RFC 6120 4.7), and expect another one from the server."""
+        """Return a stream header (RFC 6120 4.7), and expect a new one from the server."""
         self._reader = Reader(self._stanza_max)
         return (
             f"<?xml version='1.0'?><stream:stream to='{escaped(self.domain)}' xml:lang='en' "
@@ -82,12 +81,12 @@ class StreamConnection:
         ).encode()
 
     def follow(self, owner: Any) -> None:
-        """Have `owner.readable()` called on the hub whenever there is something to `poll`."""
+        """Call `owner.readable()` on the hub whenever there is something to `poll`."""
         self._owner = ref(owner)
         self.transport.follow(_readable, self._owner)
 
     def secure(self, context: ssl.SSLContext, timeout: float) -> None:
-        """Agree on TLS with a peer that must have a certificate for the domain (RFC 6120 13.7)."""
+        """Negotiate TLS. The peer's certificate must be valid for the domain (RFC 6120 13.7)."""
         self.transport.unfollow()
         try:
             self.transport = upgrade(self.transport, context, self.domain, timeout)
@@ -98,10 +97,10 @@ class StreamConnection:
         self.transport.follow(_readable, self._owner)
 
     def poll(self) -> list[Element]:
-        """Return the elements that have arrived; it never waits.
+        """Return the elements that have arrived, without waiting.
 
-        `over` names why no more will come, once that is so. Raises Disconnected when the connection
-        is broken, StreamError for what is no XML.
+        `over` is set to the reason once no more will come. Raises Disconnected if the connection
+        is broken, StreamError for invalid XML.
         """
         transport = self.transport
         try:
@@ -121,7 +120,7 @@ class StreamConnection:
         return found
 
     def push(self, data: bytes) -> None:
-        """Send `data` without waiting. Raises Disconnected when that is impossible."""
+        """Send `data` without waiting. Raises Disconnected if the connection is gone."""
         if _observer is not None:
             _observer(">", data)
         try:
@@ -130,12 +129,12 @@ class StreamConnection:
             raise Disconnected(error.kind) from None
 
     def drain(self, timeout: float) -> None:
-        """Wait while a lot is still to be sent. Raises XmppTimeout when it does not become less."""
+        """Wait while more than KEPT_MAX bytes are unsent. Raises XmppTimeout after `timeout`."""
         deadline = clock.monotonic() + timeout
         while len(self.transport.kept) > KEPT_MAX and not self.transport.closed:
             if clock.monotonic() > deadline:
                 raise XmppTimeout("room to send", timeout)
-            gevent.sleep(_KEPT_LOOK_S)
+            gevent.sleep(_DRAIN_CHECK_SECONDS)
 
     def close(self) -> None:
         """Close the connection at once."""
@@ -143,14 +142,14 @@ class StreamConnection:
 
 
 def _readable(owner: Callable[[], Any]) -> None:
-    """Call the client of a connection that is readable, if there still is one."""
+    """Call the owner of a readable connection, if it still exists."""
     found = owner()
     if found is not None:
         found.readable()
 
 
 def stream_error(element: Element) -> XmppError:
-    """Return what a stream error that came in says."""
+    """Return the exception for a received stream error."""
     condition, text = "undefined-condition", ""
     for child in element:
         namespace, _, name = child.tag.rpartition("}")

@@ -1,4 +1,4 @@
-"""Getting in: connect, TLS, authentication, binding, session; each step a timed operation."""
+"""Login: connect, TLS, authentication, resource binding and session, each a timed operation."""
 
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
@@ -18,10 +18,10 @@ from amoc_gevent.xmpp.recording import Step
 from amoc_gevent.xmpp.server import Server
 from amoc_gevent.xmpp.stanzas.stanza import escaped
 from amoc_gevent.xmpp.stanzas.waits import Wait
-from amoc_gevent.xmpp.stream import acknowledging as sm
+from amoc_gevent.xmpp.stream import management as sm
 from amoc_gevent.xmpp.stream.connection import StreamConnection
-from amoc_gevent.xmpp.stream.sasl import Channel, Conversation, Credentials
-from amoc_gevent.xmpp.stream.srv import places
+from amoc_gevent.xmpp.stream.sasl import Channel, Credentials, SaslClientExchange
+from amoc_gevent.xmpp.stream.srv import addresses
 
 ALPN = "xmpp-client"
 STARTTLS = f"<starttls xmlns='{TLS}'/>".encode()
@@ -38,13 +38,13 @@ SESSION_TAG = f"{{{SESSION}}}session"
 
 
 def open_connection(server: Server, domain: str) -> StreamConnection:
-    """Connect to the server, or to the first of those DNS names that answers."""
+    """Connect to the server, or to the first SRV target that accepts the connection."""
     port = server.port or (5223 if server.tls == "direct" else 5222)
     with Step("xmpp connect") as step:
         if server.host is not None:
             found = [(server.host, port)]
         else:
-            found = places(domain, server.tls == "direct", server.timeout) or [(domain, port)]
+            found = addresses(domain, server.tls == "direct", server.timeout) or [(domain, port)]
         for number, (host, at) in enumerate(found, 1):
             peer = Peer(host, at, source=server.source())
             try:
@@ -59,19 +59,19 @@ def open_connection(server: Server, domain: str) -> StreamConnection:
 
 
 class Login:
-    """One login on a new connection, which `expected` is told the elements of that are no stanzas.
+    """One login on a new connection. `wait` receives the elements that are not stanzas.
 
-    `features` are those that the server offered last.
+    `features` holds the stream features that the server offered last.
     """
 
-    def __init__(self, connection: StreamConnection, server: Server, expected: Wait) -> None:
+    def __init__(self, connection: StreamConnection, server: Server, wait: Wait) -> None:
         self._connection = connection
         self._server = server
-        self._expected = expected
+        self._wait = wait
         self.features: Element
 
     def open(self) -> None:
-        """Open the stream, and secure it as the server's `tls` says."""
+        """Open the stream and secure it according to the server's `tls`."""
         if self._server.tls == "direct":
             self._secure()
         self._open_stream()
@@ -79,25 +79,25 @@ class Login:
             self._start_tls()
             self._open_stream()
 
-    def authenticate(self, who: Credentials, only: str | None) -> None:
-        """Let the server know who it is, and open the stream that follows."""
-        self._authenticate(who, only)
+    def authenticate(self, credentials: Credentials, only: str | None) -> None:
+        """Authenticate and restart the stream."""
+        self._authenticate(credentials, only)
         self._open_stream()
 
     def offers(self, tag: str) -> bool:
-        """Whether the server offers a feature."""
+        """Return whether the server offers a feature."""
         return self.features.find(tag) is not None
 
     def enable(self) -> Element:
-        """Ask for acknowledgements and resumption; return the answer."""
+        """Enable acknowledgements and resumption; return the answer."""
         with Step("xmpp enable") as step:
             answer = self._ask(step, sm.ENABLE, "answer to <enable/>")
             if answer.tag != sm.ENABLED_TAG:
                 raise _refused(answer)
             return answer
 
-    def resume(self, state: sm.Acknowledging) -> str | None:
-        """Go on with an earlier stream; return how many of our stanzas the server has of it."""
+    def resume(self, state: sm.StreamManagement) -> str | None:
+        """Resume an earlier stream; return how many stanzas of the client the server has."""
         with Step("xmpp resume") as step:
             answer = self._ask(step, state.resumption(), "answer to <resume/>")
             if answer.tag != sm.RESUMED_TAG:
@@ -108,7 +108,9 @@ class Login:
         with Step("xmpp stream") as step:
             answer = self._ask(step, self._connection.opening(), "stream features")
             if answer.tag != FEATURES_TAG:
-                raise StreamError("unsupported-stanza-type", f"{answer.tag} instead of features")
+                raise StreamError(
+                    "unsupported-stanza-type", f"expected stream features, got {answer.tag}"
+                )
             self.features = answer
 
     def _start_tls(self) -> None:
@@ -118,38 +120,38 @@ class Login:
             answer = self._ask(step, STARTTLS, "answer to <starttls/>")
             if answer.tag != _PROCEED_TAG:
                 raise StreamError("policy-violation", "the server refuses STARTTLS")
-            self._shake_hands(step, ())
+            self._handshake(step, ())
 
     def _secure(self) -> None:
         with Step("xmpp tls") as step:
-            self._shake_hands(step, (ALPN,))
+            self._handshake(step, (ALPN,))
 
-    def _shake_hands(self, step: Step, protocols: tuple[str, ...]) -> None:
+    def _handshake(self, step: Step, protocols: tuple[str, ...]) -> None:
         server = self._server
         try:
             shared = context(server.verify, server.cert, protocols)
-        except TransportError as error:  # a file that cannot be used
+        except TransportError as error:  # an unusable certificate file
             raise ConnectionFailed(error) from None
         self._connection.secure(shared, server.timeout)
         step.took(self._connection.transport.tls_us or 0)
 
-    def _authenticate(self, who: Credentials, only: str | None) -> None:
+    def _authenticate(self, credentials: Credentials, only: str | None) -> None:
         with Step("xmpp auth") as step:
             offered = self.features.find(_MECHANISMS_TAG)
             names = {one.text or "" for one in offered} if offered is not None else set()
-            talk = Conversation(names, who, self._channel(), only)
-            text = f"<auth xmlns='{SASL}' mechanism='{talk.name}'>{talk.first()}</auth>"
+            exchange = SaslClientExchange(names, credentials, self._channel(), only)
+            text = f"<auth xmlns='{SASL}' mechanism='{exchange.name}'>{exchange.first()}</auth>"
             answer = self._ask(step, text.encode(), "answer to <auth/>")
             while answer.tag == _CHALLENGE_TAG:
                 try:
-                    text = f"<response xmlns='{SASL}'>{talk.answer(answer)}</response>"
+                    text = f"<response xmlns='{SASL}'>{exchange.answer(answer)}</response>"
                 except AuthenticationError:
                     self._connection.push(_ABORT)
                     raise
                 answer = self._ask(step, text.encode(), "answer to <response/>")
             if answer.tag != _SUCCESS_TAG:
                 raise _authentication_error(answer)
-            talk.finish(answer)
+            exchange.finish(answer)
 
     def _channel(self) -> Channel:
         transport = self._connection.transport
@@ -158,12 +160,12 @@ class Login:
         return Channel(transport.version, transport.channel_binding())
 
     def _ask(self, step: Step, request: bytes, awaited: str) -> Element:
-        """Send `request` and return the element that comes back."""
-        connection, expected = self._connection, self._expected
-        expected.begin()
+        """Send `request` and return the answering element."""
+        connection, wait = self._connection, self._wait
+        wait.begin()
         connection.push(request)
         sent = connection.transport.sent
-        answer: Element | None = expected.until(self._server.timeout)
+        answer: Element | None = wait.until(self._server.timeout)
         if answer is None:
             raise XmppTimeout(awaited, self._server.timeout)
         step.took(int((connection.transport.arrived - sent) * 1e6))
@@ -171,7 +173,7 @@ class Login:
 
 
 def bind(ask: Callable[[Step, str, str], Element], resource: str | None) -> str:
-    """Bind a resource (RFC 6120 7); return the full JID that the server gave."""
+    """Bind a resource (RFC 6120 7); return the full JID that the server assigned."""
     wanted = "" if resource is None else f"<resource>{escaped(resource)}</resource>"
     with Step("xmpp bind") as step:
         answer = ask(step, "set", f"<bind xmlns='{BIND}'>{wanted}</bind>")
@@ -182,15 +184,15 @@ def bind(ask: Callable[[Step, str, str], Element], resource: str | None) -> str:
 
 
 def start_session(ask: Callable[[Step, str, str], Element], features: Element) -> None:
-    """Start the session that servers of RFC 3921 want."""
+    """Start a session if the server requires one (RFC 3921)."""
     session = features.find(SESSION_TAG)
     if session is not None and session.find(_OPTIONAL) is None:
         with Step("xmpp session") as step:
             ask(step, "set", f"<session xmlns='{SESSION}'/>")
 
 
-def identity(jid: str, password: str, server: Server) -> Credentials:
-    """Return who logs in. Raises UsageError for what is no JID."""
+def credentials(jid: str, password: str, server: Server) -> Credentials:
+    """Return the credentials for a JID. Raises UsageError if it is invalid."""
     name, at, domain = jid.partition("/")[0].rpartition("@")
     if not domain or (at and not name):
         raise UsageError(f"{jid!r} is no JID: name@domain, or the domain for an anonymous user")
@@ -199,7 +201,9 @@ def identity(jid: str, password: str, server: Server) -> Credentials:
 
 def _authentication_error(answer: Element) -> XmppError:
     if answer.tag != _FAILURE_TAG:
-        return StreamError("unsupported-stanza-type", f"{answer.tag} instead of SASL's")
+        return StreamError(
+            "unsupported-stanza-type", f"expected SASL <success/> or <failure/>, got {answer.tag}"
+        )
     condition, text = "not-authorized", ""
     for child in answer:
         name = child.tag.rpartition("}")[2]

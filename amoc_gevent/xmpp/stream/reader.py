@@ -1,7 +1,7 @@
-"""From bytes to the elements of one stream, by the standard library's C parser.
+"""Parses the bytes of one stream into elements, with the standard library's C parser.
 
-A parser and what it has learnt of names are some kilobytes that each stanza touches, so streams
-that stand between two stanzas have none: they share one, which stays in the processor's cache.
+A parser and its name tables take some kilobytes, and each stanza touches them. So streams between
+two stanzas hold no parser: they share one, which stays in the processor's cache.
 """
 
 import re
@@ -13,29 +13,29 @@ from amoc_gevent.xmpp.errors import StreamError
 from amoc_gevent.xmpp.stanzas.stanza import escaped
 
 STANZA_MAX = 1 << 20
-"""Bytes that one stanza may have; servers limit theirs to 256 KB."""
+"""Largest stanza in bytes. Servers limit theirs to 256 KB."""
 
-_SHARED_MAX = 16
-"""Kinds of roots whose streams share parsers; a server has one."""
+_SHARED_PARSERS_MAX = 16
+"""Most kinds of root elements whose streams share parsers. A server has one kind."""
 
 _DECLARATION = re.compile(rb"\s*(?:<\?[^>]*>\s*)*<!")
-"""What RFC 6120 11.1 forbids before a stream begins: entities, and how they are declared."""
+"""Declarations before the stream header, which RFC 6120 11.1 forbids: DTDs and entities."""
 
 _ROOT = re.compile(r"<([^\s?!/>\0]+)")
 
 Namespaces = tuple[tuple[str, str], ...]
-"""What a stream's root declares: prefixes and what they stand for."""
+"""The namespaces that a stream's root declares: prefixes and URIs."""
 
-Kind = tuple[str, Namespaces]
-"""What a stream's root is called, and what it declares."""
+RootKind = tuple[str, Namespaces]
+"""The name of a stream's root and the namespaces that it declares."""
 
 
 class _Parser:
-    """The C parser with what it has found: `ends` as elements end, below a `root` once that came.
+    """The C parser and its results: `ends` lists the ends of elements, `root` is the stream's root.
 
-    What XMLPullParser does, without its wrappers: the queue is a list, and once the root is known,
-    only the ends of elements are told. What it read last ended `between` two stanzas, or the root
-    is `over`.
+    It does what XMLPullParser does, without the wrappers: the queue is a list, and once the root is
+    known, the parser reports only the ends of elements. `between` is true if the last input ended
+    between two stanzas, `over` if the root has ended.
     """
 
     __slots__ = ("_feed", "_parser", "between", "ends", "over", "root")
@@ -50,9 +50,9 @@ class _Parser:
         self._feed = parser.feed
 
     def parse(self, whole: bytes) -> list[Element]:
-        """Return what whole tokens complete below the root. Raises StreamError for what is no XML.
+        """Parse whole tokens; return the children of the root that they complete.
 
-        Before the root is known, that waits in the queue.
+        Before the root is known, events stay in the queue. Raises StreamError for invalid XML.
         """
         try:
             self._feed(whole)
@@ -77,7 +77,7 @@ class _Parser:
         return found
 
     def begin(self) -> Namespaces:
-        """Take the root, if it came, and return what it declares."""
+        """Take the root from the queue, if it came; return the namespaces it declares."""
         declared = []
         for event, what in self.ends:
             if event == "start":
@@ -89,10 +89,11 @@ class _Parser:
         return tuple(sorted(declared))
 
 
-class _Shared:
-    """The `parser` of streams whose roots are of one kind, for one that begins a stanza to take.
+class _SharedParser:
+    """The `parser` that streams with one kind of root share.
 
-    It gets it back after the stanza; others make one of their own in the meantime.
+    A stream takes it at the start of a stanza and returns it afterwards. Meanwhile other streams
+    create parsers of their own.
     """
 
     __slots__ = ("_root", "parser")
@@ -103,7 +104,7 @@ class _Shared:
         self.parser: _Parser | None = None
 
     def take(self) -> _Parser:
-        """Return it, or a new one that has read such a root."""
+        """Return the shared parser, or a new one that has read the same kind of root."""
         found, self.parser = self.parser, None
         if found is not None:
             return found
@@ -113,13 +114,14 @@ class _Shared:
         return made
 
 
-_shared: dict[Kind, _Shared] = {}
+_shared: dict[RootKind, _SharedParser] = {}
 
 
 class Reader:
-    """Parses one XML stream: `feed` returns what stands below its root as it becomes complete.
+    """Parses one XML stream: `feed` returns the children of the root as they become complete.
 
-    `header` has the attributes of the root, None before it came; `ended` is true after its end.
+    `header` holds the attributes of the root, None before it arrives. `ended` is true after its
+    end.
     """
 
     __slots__ = (
@@ -137,17 +139,17 @@ class Reader:
         self._limit = limit
         self._pending = 0
         self._parser: _Parser | None = None
-        self._shared: _Shared | None = None
+        self._shared: _SharedParser | None = None
         self._prolog = b""
         self._tokens = TokenBuffer()
         self.header: dict[str, str] | None = None
         self.ended = False
 
     def feed(self, data: bytes) -> list[Element]:
-        """Return the elements that `data` completes. Raises StreamError for what is no XML."""
+        """Return the elements that `data` completes. Raises StreamError for invalid XML."""
         tokens = self._tokens
         if self._parser is None and not tokens.size and data.isspace():
-            return []  # a sign of life
+            return []  # whitespace keepalive
         whole = tokens.feed(data)
         if not whole:
             self._count(len(data))
@@ -173,10 +175,10 @@ class Reader:
         return found
 
     def _begin(self, parser: _Parser, whole: bytes) -> list[Element]:
-        """Look for the root, and for whom to share a parser with that has read such a one.
+        """Find the root, and share a parser with streams that have the same kind of root.
 
-        Return what is complete below it. No document type may be declared before it, by which a few
-        bytes could become many.
+        Return the complete elements below it. Raises StreamError for a document type declaration,
+        because its entities could expand a few bytes into many.
         """
         self._prolog += whole
         if _DECLARATION.match(self._prolog):
@@ -188,10 +190,10 @@ class Reader:
         self.header = parser.root.attrib
         name = _ROOT.search(self._prolog.decode(errors="replace"))
         self._prolog = b""
-        if name is not None:  # else it is in another encoding, and keeps its parser
+        if name is not None:  # else the encoding is not UTF-8: keep this parser
             kind = name[1], namespaces
-            if kind not in _shared and len(_shared) < _SHARED_MAX:
-                _shared[kind] = _Shared(*kind)
+            if kind not in _shared and len(_shared) < _SHARED_PARSERS_MAX:
+                _shared[kind] = _SharedParser(*kind)
             self._shared = _shared.get(kind)
         return parser.parse(b"")
 

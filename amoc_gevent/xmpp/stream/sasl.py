@@ -1,6 +1,6 @@
-"""SASL: the strongest mechanism that both sides have, computed by slixmpp's classes.
+"""SASL: the strongest mechanism that both sides support, computed by slixmpp's classes.
 
-Its SCRAM iterates its hash in Python; here OpenSSL does that, and once for each password and salt.
+slixmpp's SCRAM iterates the hash in Python. Here OpenSSL does, once for each password and salt.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ SUPPORTED = frozenset(
 )
 _ONE_STEP = frozenset({"PLAIN", "EXTERNAL", "ANONYMOUS"})
 _CHALLENGES_MAX = 4
-"""Challenges that a mechanism has at most; a server that has more never comes to an end."""
+"""Most challenges that a mechanism needs. It limits a server that sends them forever."""
 
 _FAILURES = (sasl.SASLCancelled, sasl.SASLFailed, KeyError, ValueError, IndexError)
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who logs in: `username` is None for an anonymous user."""
+    """The credentials for a login. `username` is None for an anonymous user."""
 
     username: str | None
     password: str
@@ -42,39 +42,39 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """The stream to log in on: its TLS version, "" without TLS, and what is unique to it."""
+    """The stream to log in on: its TLS version ("" without TLS) and channel binding data."""
 
     tls: str = ""
     binding: bytes | None = None
 
 
-class Conversation:
-    """One authentication: `first` begins it, `answer` goes on with each challenge."""
+class SaslClientExchange:
+    """One authentication: `first` starts it, `answer` responds to each challenge."""
 
-    __slots__ = ("_left", "_mechanism", "name")
+    __slots__ = ("_challenges_left", "_mechanism", "name")
 
     def __init__(
-        self, offered: set[str], who: Credentials, channel: Channel, only: str | None
+        self, offered: set[str], credentials: Credentials, channel: Channel, only: str | None
     ) -> None:
-        self.name = choose(offered, who, channel, only)
-        self._mechanism = _made(self.name, offered, who, channel)
-        self._left = 0 if self.name in _ONE_STEP else _CHALLENGES_MAX
+        self.name = choose(offered, credentials, channel, only)
+        self._mechanism = _mechanism(self.name, offered, credentials, channel)
+        self._challenges_left = 0 if self.name in _ONE_STEP else _CHALLENGES_MAX
 
     def first(self) -> str:
-        """Return the initial response in base 64: "=" an empty one, "" where there is none."""
+        """Return the initial response in base 64: "=" if it is empty, "" if there is none."""
         if self.name == "DIGEST-MD5":
             return ""
         return _encoded(self._step(None)) or "="
 
     def answer(self, challenge: Element) -> str:
-        """Return the answer to a challenge. Raises AuthenticationError for one that is wrong."""
-        self._left -= 1
-        if self._left < 0:
-            raise AuthenticationError("incorrect-challenge", f"one too many for {self.name}")
+        """Return the response to a challenge. Raises AuthenticationError if it is invalid."""
+        self._challenges_left -= 1
+        if self._challenges_left < 0:
+            raise AuthenticationError("incorrect-challenge", f"too many challenges for {self.name}")
         return _encoded(self._step(challenge.text))
 
     def finish(self, success: Element) -> None:
-        """Check what the server says of itself. Raises AuthenticationError if that is wrong."""
+        """Verify the server's proof. Raises AuthenticationError if it is wrong."""
         if success.text and self.name not in _ONE_STEP:
             self._step(success.text)
 
@@ -91,8 +91,8 @@ class Conversation:
         return answer
 
 
-def choose(offered: set[str], who: Credentials, channel: Channel, only: str | None) -> str:
-    """Return the strongest mechanism of those `offered`, or `only` that one if it is named."""
+def choose(offered: set[str], credentials: Credentials, channel: Channel, only: str | None) -> str:
+    """Return the strongest of the `offered` mechanisms, or `only` if it is given."""
     if only is not None:
         if only not in SUPPORTED:
             known = ", ".join(sorted(SUPPORTED, key=MECH_SEC_SCORES.__getitem__, reverse=True))
@@ -102,7 +102,7 @@ def choose(offered: set[str], who: Credentials, channel: Channel, only: str | No
                 "no-mechanism", f"{only} is not among {', '.join(sorted(offered)) or 'none'}"
             )
         return only
-    possible = [name for name in offered & SUPPORTED if _fits(name, who, channel)]
+    possible = [name for name in offered & SUPPORTED if _usable(name, credentials, channel)]
     if not possible:
         raise AuthenticationError(
             "no-mechanism", f"none fits among {', '.join(sorted(offered)) or 'none'}"
@@ -110,11 +110,11 @@ def choose(offered: set[str], who: Credentials, channel: Channel, only: str | No
     return max(possible, key=MECH_SEC_SCORES.__getitem__)
 
 
-def _fits(name: str, who: Credentials, channel: Channel) -> bool:
-    if who.username is None:
+def _usable(name: str, credentials: Credentials, channel: Channel) -> bool:
+    if credentials.username is None:
         return name == "ANONYMOUS"
     if name == "EXTERNAL":
-        return who.certificate
+        return credentials.certificate
     if name.endswith("-PLUS"):
         return channel.binding is not None
     return name != "ANONYMOUS"
@@ -122,47 +122,47 @@ def _fits(name: str, who: Credentials, channel: Channel) -> bool:
 
 class _Scram(SCRAM):
     def Hi(self, text: Any, salt: bytes, iterations: int) -> bytes:  # noqa: N802  # RFC 5802's name
-        return _stretched(self.hash_name, bytes(text), salt, iterations)
+        return _salted_password(self.hash_name, bytes(text), salt, iterations)
 
 
 @lru_cache(maxsize=100_000)
-def _stretched(algorithm: str, password: bytes, salt: bytes, iterations: int) -> bytes:
+def _salted_password(algorithm: str, password: bytes, salt: bytes, iterations: int) -> bytes:
     return hashlib.pbkdf2_hmac(algorithm, password, salt, iterations)
 
 
-def _made(name: str, offered: set[str], who: Credentials, channel: Channel) -> Any:
-    credentials = {
-        "username": _prepared(who.username or ""),
-        "password": _prepared(who.password),
+def _mechanism(name: str, offered: set[str], credentials: Credentials, channel: Channel) -> Any:
+    fields = {
+        "username": _prepared(credentials.username or ""),
+        "password": _prepared(credentials.password),
         "authzid": b"",
         "channel_binding": channel.binding if name.endswith("-PLUS") else b"",
-        "realm": who.domain.encode(),
+        "realm": credentials.domain.encode(),
         "service": b"xmpp",
-        "host": who.domain.encode(),
-        "service-name": who.domain.encode(),
+        "host": credentials.domain.encode(),
+        "service-name": credentials.domain.encode(),
     }
     security = {
-        "encrypted": True,  # whether a password may go unencrypted is said by the server's `tls`
+        "encrypted": True,  # the server's `tls` decides whether a password may go unencrypted
         "encrypted_plain": True,
         "tls_version": channel.tls,
         "binding_proposed": any(one.endswith("-PLUS") for one in offered),
     }
-    made = _Scram if name.startswith("SCRAM-") else MECHANISMS[name]
+    mechanism = _Scram if name.startswith("SCRAM-") else MECHANISMS[name]
     try:
-        return made(name, credentials, security)
+        return mechanism(name, fields, security)
     except sasl.SASLCancelled as error:
         raise AuthenticationError("no-mechanism", f"{name}: {error.message}") from None
 
 
 @lru_cache(maxsize=10_000)
 def _prepared(text: str) -> bytes:
-    """Return what SASLprep (RFC 4013) makes of a name or a password."""
+    """Apply SASLprep (RFC 4013) to a name or a password."""
     if text.isascii() and text.isprintable():
         return text.encode()
     try:
         return saslprep(text).encode()  # type: ignore[no-any-return]
     except StringPrepError as error:
-        raise UsageError(f"{text!r} is no name or password (SASLprep): {error}") from None
+        raise UsageError(f"{text!r} is not a valid name or password (SASLprep): {error}") from None
 
 
 def _encoded(answer: bytes | None) -> str:

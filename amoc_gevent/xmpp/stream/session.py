@@ -1,4 +1,4 @@
-"""A user's session with a server: how it begins, takes what comes, goes on after a cut, ends."""
+"""A user's session with a server: login, dispatch of received stanzas, resumption and end."""
 
 import secrets
 from types import TracebackType
@@ -8,31 +8,31 @@ from xml.etree.ElementTree import Element
 from gevent import GreenletExit
 
 from amoc_gevent.errors import UsageError
-from amoc_gevent.xmpp import ledger
+from amoc_gevent.xmpp import tracking
 from amoc_gevent.xmpp.errors import Disconnected, StreamError, XmppError, XmppTimeout
-from amoc_gevent.xmpp.ledger import Books
 from amoc_gevent.xmpp.names import IQ_TAG, MESSAGE_TAG, STANZA_TAGS, STREAM_ERROR_TAG
 from amoc_gevent.xmpp.recording import RECEIVED, SENT, Step, count
 from amoc_gevent.xmpp.server import Server
-from amoc_gevent.xmpp.stanzas.dispatcher import Desk
+from amoc_gevent.xmpp.stanzas.dispatcher import StanzaDispatcher
 from amoc_gevent.xmpp.stanzas.inbox import Inbox
 from amoc_gevent.xmpp.stanzas.stanza import Stanza, error_of, escaped
 from amoc_gevent.xmpp.stanzas.waits import Wait
-from amoc_gevent.xmpp.stream import acknowledging as sm
 from amoc_gevent.xmpp.stream import login
-from amoc_gevent.xmpp.stream.acknowledging import Acknowledging
+from amoc_gevent.xmpp.stream import management as sm
 from amoc_gevent.xmpp.stream.answers import answer
 from amoc_gevent.xmpp.stream.connection import StreamConnection, stream_error
+from amoc_gevent.xmpp.stream.management import StreamManagement
+from amoc_gevent.xmpp.tracking import DeliveryTracker
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds for which `close` waits for the server to close its side."""
+"""Seconds that `close` waits for the server to close its side."""
 
 _STARTS = (b"<message", b"<presence", b"<iq")
 _INBOX = Inbox()
 
 
 class StreamSession:
-    """What a client's verbs stand on; its documentation is the Client's."""
+    """The base of Client: the session without the methods for scenarios. See Client."""
 
     def __init__(
         self,
@@ -45,54 +45,54 @@ class StreamSession:
         acknowledge: bool = False,
     ) -> None:
         self.server = server or Server()
-        self._who = login.identity(jid, password, self.server)
+        self._credentials = login.credentials(jid, password, self.server)
         self.jid = jid
         self._resource = jid.partition("/")[2] or None
         self._sasl = sasl
         self._acknowledge = acknowledge
-        self._acks: Acknowledging | None = None
+        self._management: StreamManagement | None = None
         self._connection: StreamConnection | None = None
         self._established = False
         self._ended: BaseException | None = None
-        self._desk = Desk(inbox or _INBOX)
-        self._wait: Wait | None = None
-        self._expected: Wait | None = None
-        self._books: Books | None = None
+        self._dispatcher = StanzaDispatcher(inbox or _INBOX)
+        self._spare_wait: Wait | None = None
+        self._element_wait: Wait | None = None
+        self._tracker: DeliveryTracker | None = None
         self._ids = 0
         self._prefix = secrets.token_hex(3)
 
     @property
     def bare(self) -> str:
         """The JID without its resource."""
-        return ledger.bare(self.jid)
+        return tracking.bare(self.jid)
 
     @property
     def connected(self) -> bool:
-        """Whether the session is there, as far as is known here; not yet while it is logging in."""
+        """Whether the session is established, as far as known here. False during the login."""
         return self._established
 
     @property
     def resumable(self) -> bool:
-        """Whether `resume` can go on with the session."""
-        return self._acks is not None and self._acks.id is not None
+        """Whether `resume` can resume the session."""
+        return self._management is not None and self._management.id is not None
 
     @property
     def unacknowledged(self) -> int:
-        """How many stanzas were sent that the server has not said to have."""
-        return 0 if self._acks is None else len(self._acks.unacknowledged)
+        """The number of stanzas sent that the server has not acknowledged."""
+        return 0 if self._management is None else len(self._management.unacknowledged)
 
     def connect(self, *, presence: bool = True) -> Self:
         """Log in: connect, TLS, authentication, binding; then send initial presence.
 
-        Each step is an operation ("xmpp connect", "xmpp tls", "xmpp auth", ...), bounded by the
-        server's `timeout`; one that fails closes the connection. Raises of the XmppError family.
+        Each step is an operation ("xmpp connect", "xmpp tls", "xmpp auth", ...), limited by the
+        server's `timeout`. A step that fails closes the connection and raises an XmppError.
         """
-        self._acks = None
-        self._desk.watchers = []
+        self._management = None
+        self._dispatcher.watchers = []
         steps = self._log_in()
         try:
             self.jid = login.bind(self._ask, self._resource)
-            self._books = Books(self.bare)
+            self._tracker = DeliveryTracker(self.bare)
             login.start_session(self._ask, steps.features)
             if self._acknowledge:
                 self._enable(steps)
@@ -104,55 +104,55 @@ class StreamSession:
         self._established = self._connection is not None
         return self
 
-    def reach(self) -> Self:
-        """Connect without logging in: a stream, with TLS, on which an account can be registered."""
-        self._acks = None
-        self._reach()
+    def open_stream(self) -> Self:
+        """Connect without logging in: open a stream, with TLS, to register an account."""
+        self._management = None
+        self._connect_stream()
         self._established = True
         return self
 
     def resume(self) -> int:
-        """Connect again and go on with the session; return how many stanzas were sent once more.
+        """Reconnect and resume the session; return how many stanzas were resent.
 
-        Nothing that either side sent is lost. Raises XmppError where the server has given the
-        session up: then `connect` begins a new one.
+        Nothing that either side sent is lost. Raises XmppError if the server has dropped the
+        session: then `connect` starts a new one.
         """
-        if self._acks is None or not self.resumable:
+        if self._management is None or not self.resumable:
             raise UsageError("no session to resume: connect with acknowledge=True first")
-        acks = self._acks
+        management = self._management
         self.kill()
         steps = self._log_in()
         try:
-            acks.acknowledge(steps.resume(acks))
-            again = acks.again()
-            connection = self._live()
-            for stanza in again:
+            management.acknowledge(steps.resume(management))
+            resent = management.to_resend()
+            connection = self._require_connection()
+            for stanza in resent:
                 connection.push(stanza)
             connection.drain(self.server.timeout)
         except BaseException:
             self.kill()
             raise
         self._established = self._connection is not None
-        return len(again)
+        return len(resent)
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Close the stream in order, and wait `timeout` seconds for the server to do so as well."""
+        """Close the stream and wait up to `timeout` seconds for the server to do the same."""
         connection = self._connection
         if connection is None:
             return
-        self._acks = None
+        self._management = None
         try:
             connection.push(b"</stream:stream>")
-            expected = self._expecting()
-            expected.begin()
-            expected.until(timeout)
+            wait = self._get_element_wait()
+            wait.begin()
+            wait.until(timeout)
         except XmppError:
-            pass  # that is what was asked for
+            pass  # the stream is closed, as requested
         finally:
             self.kill()
 
     def kill(self) -> None:
-        """Close the connection at once, without goodbye; whoever waits hears of it."""
+        """Close the connection at once, without closing the stream. Waiting calls raise."""
         self._end(Disconnected("closed here"))
 
     def __enter__(self) -> Self:
@@ -170,14 +170,14 @@ class StreamSession:
             self.close()
 
     def readable(self) -> None:
-        """Take what has arrived; the hub calls it."""
+        """Process received data; called on the hub."""
         connection = self._connection
         if connection is None:
             return
         try:
             for element in connection.poll():
                 self._take(element)
-        except BaseException as error:  # the boundary of a connection: its user must hear
+        except BaseException as error:  # the boundary of a connection: the user gets the error
             if connection is self._connection:
                 self._end(error)
             if not isinstance(error, Exception):
@@ -186,70 +186,70 @@ class StreamSession:
             self._end(Disconnected(connection.over))
 
     def _take(self, element: Element) -> None:
-        """Find out whom an element is for."""
+        """Dispatch a received element."""
         connection = self._connection
         tag = element.tag
         if connection is None:
-            return  # whoever got the stanza before this one has closed it
+            return  # a handler of the previous stanza has closed it
         if tag not in STANZA_TAGS:
-            self._take_other(element)
+            self._take_non_stanza(element)
             return
         count(RECEIVED)
-        if self._acks is not None:
-            self._acks.handled += 1
+        if self._management is not None:
+            self._management.handled += 1
         stanza = Stanza(tag, element.attrib)
         stanza.extend(element)
         stanza.received_at = connection.transport.arrived
         kind = stanza.get("type")
         if tag == IQ_TAG and kind in {"result", "error"}:
-            asked = self._desk.pending.get(stanza.get("id", ""))
+            asked = self._dispatcher.pending.get(stanza.get("id", ""))
             if asked is not None:
                 asked.finish(stanza)
             return
-        if tag == MESSAGE_TAG and self._books is not None:
-            self._books.read(stanza)
-        if self._desk.offer(stanza):
+        if tag == MESSAGE_TAG and self._tracker is not None:
+            self._tracker.read(stanza)
+        if self._dispatcher.offer(stanza):
             return
         if tag == IQ_TAG:
             self._push(answer(stanza, self.bare))
-        elif not self._desk.inbox.put(stanza):
+        elif not self._dispatcher.inbox.put(stanza):
             raise Disconnected("inbox overflow")
 
-    def _take_other(self, element: Element) -> None:
-        acks = self._acks
+    def _take_non_stanza(self, element: Element) -> None:
+        management = self._management
         tag = element.tag
-        if tag == sm.REQUEST_TAG and acks is not None:
-            self._push(acks.answer())
-        elif tag == sm.ANSWER_TAG and acks is not None:
-            acks.acknowledge(element.get("h"))
+        if tag == sm.REQUEST_TAG and management is not None:
+            self._push(management.answer())
+        elif tag == sm.ANSWER_TAG and management is not None:
+            management.acknowledge(element.get("h"))
         else:
             if tag == sm.ENABLED_TAG:
-                self._acks = made = Acknowledging()
+                self._management = made = StreamManagement()
                 made.id = element.get("id") if element.get("resume") in {"true", "1"} else None
             if tag == STREAM_ERROR_TAG:
                 raise stream_error(element)
-            if self._expected is not None:
-                self._expected.finish(element)
+            if self._element_wait is not None:
+                self._element_wait.finish(element)
 
     def _log_in(self) -> login.Login:
-        """Connect and authenticate, on a connection that is closed again if that fails."""
-        steps = self._reach()
+        """Connect and authenticate. Close the connection on failure."""
+        steps = self._connect_stream()
         try:
-            steps.authenticate(self._who, self._sasl)
+            steps.authenticate(self._credentials, self._sasl)
         except BaseException:
             self.kill()
             raise
         return steps
 
-    def _reach(self) -> login.Login:
-        """Connect and open the stream, on a connection that is closed again if that fails."""
+    def _connect_stream(self) -> login.Login:
+        """Connect and open the stream. Close the connection on failure."""
         if self._connection is not None:
             raise UsageError(f"{self.jid} is connected already")
         self._ended = None
-        connection = self._connection = login.open_connection(self.server, self._who.domain)
+        connection = self._connection = login.open_connection(self.server, self._credentials.domain)
         connection.follow(self)
         try:
-            steps = login.Login(connection, self.server, self._expecting())
+            steps = login.Login(connection, self.server, self._get_element_wait())
             steps.open()
         except BaseException:
             self.kill()
@@ -258,30 +258,32 @@ class StreamSession:
 
     def _enable(self, steps: login.Login) -> None:
         if not steps.offers(sm.FEATURE_TAG):
-            raise StreamError("feature-not-implemented", "no stream management (XEP-0198) here")
+            raise StreamError(
+                "feature-not-implemented", "the server offers no stream management (XEP-0198)"
+            )
         steps.enable()
 
-    def _expecting(self) -> Wait:
-        if self._expected is None:
-            self._expected = Wait(self.readable)
-        return self._expected
+    def _get_element_wait(self) -> Wait:
+        if self._element_wait is None:
+            self._element_wait = Wait(self.readable)
+        return self._element_wait
 
-    def _borrow(self) -> Wait:
-        """Return a wait that no greenlet uses; there is one for each that waits at a time."""
-        wait, self._wait = self._wait, None
+    def _take_wait(self) -> Wait:
+        """Return an unused wait. Each waiting greenlet needs one of its own."""
+        wait, self._spare_wait = self._spare_wait, None
         return wait or Wait(self.readable)
 
-    def _live(self) -> StreamConnection:
-        """Return the connection. Raises what ended it, if it has ended."""
+    def _require_connection(self) -> StreamConnection:
+        """Return the connection. If it has ended, raise the error that ended it."""
         if self._connection is None:
             raise (self._ended or Disconnected("not connected")).with_traceback(None)
         return self._connection
 
-    def _send(self, data: bytes, outgoing: "ledger.Outgoing | None" = None) -> float:
-        """Hand a stanza over; return when that was, in monotonic seconds."""
-        connection = self._connection or self._live()
-        if self._acks is not None and data.startswith(_STARTS):
-            self._push_kept(self._acks.sent(data))
+    def _send(self, data: bytes, outgoing: "tracking.Outgoing | None" = None) -> float:
+        """Send a stanza; return the time of sending in monotonic seconds."""
+        connection = self._connection or self._require_connection()
+        if self._management is not None and data.startswith(_STARTS):
+            self._push_acknowledged(self._management.sent(data))
         else:
             connection.push(data)
         transport = connection.transport
@@ -297,8 +299,8 @@ class StreamSession:
         if self._connection is not None:
             self._connection.push(data)
 
-    def _push_kept(self, data: bytes) -> None:
-        """Send what a resumption sends again, so that nothing is lost if that fails now."""
+    def _push_acknowledged(self, data: bytes) -> None:
+        """Send a stanza that a resumption would resend: a failure here loses nothing."""
         try:
             self._push(data)
         except Disconnected as error:
@@ -316,16 +318,16 @@ class StreamSession:
         self._ids = number = self._ids + 1
         key = f"{self._prefix}{number}"
         seconds = self.server.timeout if timeout is None else timeout
-        wait = self._borrow()
+        wait = self._take_wait()
         wait.begin()
-        self._desk.pending[key] = wait
+        self._dispatcher.pending[key] = wait
         addressed = "" if to is None else f" to='{escaped(to)}'"
         try:
             sent = self._send(f"<iq type='{kind}' id='{key}'{addressed}>{payload}</iq>".encode())
             result: Stanza | None = wait.until(seconds)
         finally:
-            del self._desk.pending[key]
-            self._wait = wait
+            del self._dispatcher.pending[key]
+            self._spare_wait = wait
         if result is None:
             raise XmppTimeout(f"answer from {to or 'the server'}", seconds)
         step.took(int((result.received_at - sent) * 1e6))
@@ -334,15 +336,15 @@ class StreamSession:
         return result
 
     def _end(self, error: BaseException) -> None:
-        """Close the connection, and let everybody who waits for something on it know why."""
+        """Close the connection, and raise `error` in everything that waits on it."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
         self._established = False
         self._ended = error
         if isinstance(error, XmppError):
-            error.__traceback__ = None  # else it would hold this client, and grow with each raise
+            error.__traceback__ = None  # it would keep this client alive, and grow with each raise
         connection.close()
-        if self._expected is not None:
-            self._expected.finish(error)
-        self._desk.fail(error)
+        if self._element_wait is not None:
+            self._element_wait.finish(error)
+        self._dispatcher.fail(error)

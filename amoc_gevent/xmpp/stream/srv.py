@@ -1,4 +1,4 @@
-"""Where DNS says that a domain's XMPP servers are: SRV records (RFC 6120 3.2, XEP-0368)."""
+"""The addresses of a domain's XMPP servers, from SRV records (RFC 6120 3.2, XEP-0368)."""
 
 import random
 
@@ -12,50 +12,50 @@ from amoc_gevent.transport import TransportError
 from amoc_gevent.transport.errors import NAME_NOT_FOUND
 from amoc_gevent.xmpp.errors import ConnectionFailed
 
-KEEP_SECONDS = 60.0
+CACHE_SECONDS = 60.0
 
-Place = tuple[str, int]
-Records = list[tuple[int, int, Place]]
-"""Priority, weight and place of each server."""
+Address = tuple[str, int]
+Records = list[tuple[int, int, Address]]
+"""Priority, weight and address of each server."""
 
 _Key = tuple[str, bool]
 
-_known: dict[_Key, tuple[float, Records | None]] = {}
-_asking: dict[_Key, Event] = {}
+_cache: dict[_Key, tuple[float, Records | None]] = {}
+_pending: dict[_Key, Event] = {}
 
 
-def places(domain: str, direct: bool, timeout: float) -> list[Place]:
-    """Return the servers of `domain` in the order to try them; none where DNS names none.
+def addresses(domain: str, direct: bool, timeout: float) -> list[Address]:
+    """Return the servers of `domain` in the order to try them; an empty list if DNS has none.
 
-    `direct` asks for those of direct TLS. Servers of one priority are shuffled by their weight
-    (RFC 2782), anew for each user; the answer is kept for a minute for all users of a worker.
-    Raises ConnectionFailed where DNS says that the domain has no such service.
+    `direct` selects direct TLS. Servers of equal priority are shuffled by weight (RFC 2782) for
+    each user. The answer is cached for a minute for all users of a worker. Raises ConnectionFailed
+    if DNS states that the domain has no such service.
     """
     records = _records((domain, direct), timeout)
     if records is None:
         raise ConnectionFailed(
             TransportError(NAME_NOT_FOUND, f"{domain} has no service {_service(direct)} (SRV)")
         )
-    return _shuffled(records)
+    return _ordered(records)
 
 
 def _records(key: _Key, timeout: float) -> Records | None:
-    """Return what is known, or ask; users who want the same at once wait for one answer."""
+    """Return cached records, or query DNS. Concurrent users wait for the same answer."""
     deadline = clock.monotonic() + timeout
-    while (known := _known.get(key)) is None or known[0] < clock.monotonic():
+    while (known := _cache.get(key)) is None or known[0] < clock.monotonic():
         left = deadline - clock.monotonic()
-        asked = _asking.get(key)
+        asked = _pending.get(key)
         if left <= 0:
             return []
         if asked is not None:
             asked.wait(left)
             continue
-        asked = _asking[key] = Event()
+        asked = _pending[key] = Event()
         try:
             found = _ask(*key, left)
-            _known[key] = (clock.monotonic() + KEEP_SECONDS, found)
-        finally:  # who asked may be killed meanwhile; then another one asks
-            del _asking[key]
+            _cache[key] = (clock.monotonic() + CACHE_SECONDS, found)
+        finally:  # if this user is killed meanwhile, another one asks
+            del _pending[key]
             asked.set()
     return known[1]
 
@@ -65,11 +65,11 @@ def _service(direct: bool) -> str:
 
 
 def _ask(domain: str, direct: bool, timeout: float) -> Records | None:
-    """Ask DNS; None where it says decidedly that there is no such service (RFC 6120 3.2.1)."""
+    """Query DNS. Return None if it states that there is no such service (RFC 6120 3.2.1)."""
     try:
         answer = dns.resolver.resolve(f"{_service(direct)}.{domain}", "SRV", lifetime=timeout)
     except dns.exception.DNSException:
-        return []  # no records, or nobody to ask: the domain's own address is what is left
+        return []  # no records or no resolver: fall back to the domain's own address
     return [
         (one.priority, one.weight, (one.target.to_text(omit_final_dot=True), one.port))
         for one in answer
@@ -77,7 +77,7 @@ def _ask(domain: str, direct: bool, timeout: float) -> Records | None:
     ] or None
 
 
-def _shuffled(records: Records) -> list[Place]:
+def _ordered(records: Records) -> list[Address]:
     left = sorted(records, key=lambda record: record[0])
     found = []
     while left:

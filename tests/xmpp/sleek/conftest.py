@@ -1,4 +1,4 @@
-"""What the tests of the face share: clients that are logged in, scripts, a clean recorder."""
+"""Fixtures for the tests of xmpp.sleek: logged-in clients, scripts and a clean recorder."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,7 +39,7 @@ def scripts(xmpp_server: XmppServer, tmp_path: Path) -> Iterator[Scripts]:
 
 @pytest.fixture
 def log_in(xmpp_server: XmppServer) -> Iterator[LogIn]:
-    """Log user `number` in, with presence sent; plugins and options of `connect` may be given."""
+    """Log in user `number` and send presence, with plugins and options of `connect`."""
     made: list[Any] = []
 
     def log_in(number: int, *plugins: str, resource: str = "test", **options: Any) -> Any:
@@ -59,4 +59,4 @@ def log_in(xmpp_server: XmppServer) -> Iterator[LogIn]:
     yield log_in
     for xmpp in made:
         xmpp.disconnect(send_close=False)
-        xmpp.face_join()
+        xmpp.sleek_join()

@@ -1,4 +1,4 @@
-"""Scripts as processes, and a relay that keeps back what the test names."""
+"""Scripts as processes, and a relay that drops selected data."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ SCRIPTS = Path(__file__).parent / "scripts"
 
 
 class Scripts:
-    """Starts SleekXMPP scripts by the command line, against one server."""
+    """Starts SleekXMPP scripts from the command line, against one server."""
 
     def __init__(self, server: XmppServer, directory: Path) -> None:
         self.server = server
@@ -27,7 +27,7 @@ class Scripts:
         self._talking: subprocess.Popen[bytes] | None = None
 
     def start(self, script: str | Path, *arguments: object, number: int | None = None) -> Process:
-        """Start a script as user `number`, with the resource `script`, and do not wait for it."""
+        """Start a script as user `number` with resource `script`, without waiting for it."""
         who = [] if number is None else ["-j", self.full(number), "-p", f"password_{number}"]
         return self.launch(
             "--server", f"127.0.0.1:{self.server.port}", SCRIPTS / script, *who, *arguments
@@ -54,7 +54,7 @@ class Scripts:
         return process
 
     def run(self, script: str | Path, *arguments: object, number: int | None = None) -> str:
-        """Run a script to its good end; return all that it printed."""
+        """Run a script, assert that it succeeds, and return its output."""
         process = self.start(script, *arguments, number=number)
         assert process.wait() == 0, process.said()
         return process.said()
@@ -70,9 +70,9 @@ class Scripts:
 
 
 class Relay:
-    """Hands on everything between clients and a server but what contains `kept` from a client.
+    """Relays between clients and a server, but drops client data that contains `kept`.
 
-    `held` counts the pieces kept back. The connection has to be a plain one.
+    `held` counts the dropped pieces. The connection must not use TLS.
     """
 
     def __init__(self, port: int, kept: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A server whose bytes come in pieces: slixmpp's parser is given whole tokens as well."""
+"""A server that sends in pieces: slixmpp's parser gets whole tokens only."""
 
 from typing import Any
 from xml.etree import ElementTree
@@ -10,7 +10,7 @@ from amoc_gevent.xmpp import sleek as sleekxmpp
 from tests.expat import Watch
 from tests.servers import wait_for
 from tests.transport.scripted import Scripted
-from tests.xmpp.talking import passes_on
+from tests.xmpp.scripted_server import passes_on
 
 
 @pytest.mark.parametrize("size", [1, 7])
@@ -42,6 +42,6 @@ def test_a_login_and_a_message_in_pieces(monkeypatch: pytest.MonkeyPatch, size: 
             wait_for(lambda: bodies, what="the message")
         finally:
             one.disconnect()
-            one.face_join()
+            one.sleek_join()
     assert bodies == ["schön > 1"]
     assert unread == []

@@ -1,4 +1,4 @@
-"""The face in a worker: `amoc run` from the shell, against real servers, counted on both sides."""
+"""xmpp.sleek in a worker: `amoc run` against real servers, counted on both sides."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +14,13 @@ from tests.xmpp_servers import XmppServer
 
 @pytest.fixture
 def amoc(tmp_path: Path) -> Iterator[Amoc]:
-    """The command line, in a directory of the test's own."""
+    """The command line, in a directory of its own."""
     with Amoc(tmp_path) as found:
         yield found
 
 
 def archived(server: XmppServer, number: int, others: int) -> int:
-    """How many messages with user `others` the server has in the archive of user `number`."""
+    """Return how many messages with user `others` are in the archive of user `number`."""
 
     def archivist() -> Any:
         xmpp = client(server.jid(number), server.password(number))
@@ -35,7 +35,7 @@ def archived(server: XmppServer, number: int, others: int) -> int:
     return visit(archivist, server.port, ask)
 
 
-def test_the_shipped_scenario_counts_what_the_server_does(
+def test_the_shipped_scenario_counts_the_same_as_the_server(
     amoc: Amoc, xmpp_server: XmppServer
 ) -> None:
     users, messages = xmpp_server.take(6), 3
@@ -66,8 +66,8 @@ from amoc_gevent import metrics, settings
 from amoc_gevent.xmpp import sleek
 
 port = settings.declare("port", 0, "the server")
-relay = settings.declare("relay", 0, "what keeps back the request for the roster")
-first = settings.declare("first", 0, "the user who waits; the next answers, the one after talks")
+relay = settings.declare("relay", 0, "the relay that drops the roster request")
+first = settings.declare("first", 0, "the user that waits; the next one answers, the third talks")
 waiting, there = AsyncResult(), AsyncResult()
 
 
@@ -120,7 +120,7 @@ def talks(user_id):
 """
 
 
-def test_a_user_that_waits_for_a_silent_server_keeps_nobody_from_chatting(
+def test_a_user_waiting_for_a_silent_server_does_not_block_others(
     amoc: Amoc, xmpp_server: XmppServer
 ) -> None:
     path, users = amoc.scenario(TOGETHER), xmpp_server.take(3)

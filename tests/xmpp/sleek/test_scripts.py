@@ -14,7 +14,7 @@ from tests.xmpp_servers import XmppServer
 PRESENT = r"RECV: <presence .*"
 
 
-def test_an_echo_bot_answers_what_the_send_script_says(scripts: Scripts) -> None:
+def test_an_echo_bot_answers_the_send_script(scripts: Scripts) -> None:
     echo = scripts.start("echo_client.py", "-d", number=1)
     echo.expect(PRESENT)
     said = scripts.run("send_client.py", "-t", scripts.full(1), "-m", "hello", number=2)
@@ -69,7 +69,7 @@ def test_bots_greet_each_other_in_a_room(scripts: Scripts, log_in: LogIn) -> Non
     second.expect(r"RECV: <message .*<body>Hello, \w+ second</body>")
 
 
-def test_the_pubsub_client_goes_through_the_life_of_a_node(scripts: Scripts) -> None:
+def test_the_pubsub_client_creates_uses_and_deletes_a_node(scripts: Scripts) -> None:
     def does(*arguments: str) -> str:
         return scripts.run("pubsub_client.py", scripts.server.pubsub, *arguments, number=1)
 
@@ -96,14 +96,14 @@ def test_a_component_echoes(scripts: Scripts) -> None:
     echo.expect(rf"SEND: <message .*from=.any@{server.component}.*Thanks for sending\nhello<")
 
 
-def test_a_command_is_offered_and_gone_through(scripts: Scripts) -> None:
+def test_a_command_is_provided_and_run(scripts: Scripts) -> None:
     provider = scripts.start("adhoc_provider.py", "-d", number=1)
     provider.expect(PRESENT)
     user = scripts.start("adhoc_user.py", "-o", scripts.full(1), "-g", "Good day", number=2)
     user.expect("Good day, World!")
 
 
-def test_stanzas_of_the_scripts_own_go_there_and_back(scripts: Scripts) -> None:
+def test_custom_stanzas_are_sent_and_answered(scripts: Scripts) -> None:
     provider = scripts.start("custom_stanza_provider.py", "-d", number=1)
     provider.expect(PRESENT)
     scripts.run("custom_stanza_user.py", "-o", scripts.full(1), number=2)
@@ -133,9 +133,7 @@ bot.disconnect()
 """
 
 
-def test_a_stream_goes_on_while_its_script_reads_its_input(
-    scripts: Scripts, tmp_path: Path
-) -> None:
+def test_a_stream_runs_while_its_script_reads_input(scripts: Scripts, tmp_path: Path) -> None:
     (tmp_path / "reads.py").write_text(READS)
     pipe = scripts.talk(tmp_path / "reads.py")
     with gevent.Timeout(20):
@@ -154,7 +152,7 @@ def test_a_stream_goes_on_while_its_script_reads_its_input(
         (("missing.py",), "there is no script missing.py"),
     ],
 )
-def test_what_cannot_be_run_is_said_in_one_line(
+def test_invalid_arguments_are_reported_in_one_line(
     prosody: XmppServer, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     scripts = Scripts(prosody, tmp_path)

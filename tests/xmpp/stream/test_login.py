@@ -1,4 +1,4 @@
-"""Getting in to Prosody and ejabberd: every kind of connection, every mechanism."""
+"""Login to Prosody and ejabberd with each kind of connection and each mechanism."""
 
 import gevent
 import pytest
@@ -17,7 +17,7 @@ def _fresh():
 
 
 def where(server: XmppServer, tls: str = "starttls", **options) -> xmpp.Server:
-    """How to connect to `server`, whose certificate is verified."""
+    """Return how to connect to `server`, with its certificate verified."""
     port = server.tls_port if tls == "direct" else server.port
     return xmpp.Server("127.0.0.1", port, tls=tls, **{"verify": str(server.ca), **options})
 
@@ -40,9 +40,7 @@ def test_two_users_talk(xmpp_server: XmppServer, tls: str) -> None:
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "DIGEST-MD5"])
-def test_each_mechanism_that_the_server_has_lets_a_user_in(
-    xmpp_server: XmppServer, mechanism: str
-) -> None:
+def test_each_offered_mechanism_logs_in(xmpp_server: XmppServer, mechanism: str) -> None:
     client = xmpp.Client(
         xmpp_server.jid(1), xmpp_server.password(1), where(xmpp_server), sasl=mechanism
     )
@@ -62,7 +60,7 @@ def test_a_client_is_not_connected_before_it_is_logged_in() -> None:
         client = xmpp.Client("user_1@localhost", "password_1", xmpp.Server("127.0.0.1", port))
         connecting = gevent.spawn(client.connect)
         server = socket.socket(fileno=listener.detach()).accept()[0]
-        assert server.recv(1024).startswith(b"<?xml")  # it waits for the stream to open
+        assert server.recv(1024).startswith(b"<?xml")  # the client waits for the stream header
         assert not client.connected
         client.kill()
         with pytest.raises(xmpp.Disconnected, match="closed here"):

@@ -1,4 +1,4 @@
-"""The parser that streams share: whatever one of them does, none takes what is another's."""
+"""The shared parser: no stream affects the elements of another."""
 
 from xml.etree.ElementTree import fromstring, tostring
 
@@ -30,7 +30,7 @@ STANZAS = (
 )
 
 
-def begun(name: bytes = b"s") -> Reader:
+def opened(name: bytes = b"s") -> Reader:
     reader = Reader()
     assert reader.feed(ROOT % name) == []
     assert reader.header is not None
@@ -39,7 +39,7 @@ def begun(name: bytes = b"s") -> Reader:
 
 
 def feed(reader: Reader, pieces: list[bytes]) -> list[object]:
-    """Return all that comes out of these pieces."""
+    """Return all elements from these pieces."""
     return [element for piece in pieces for element in reader.feed(piece)]
 
 
@@ -48,7 +48,7 @@ def texts(elements: list[object]) -> list[str]:
 
 
 def alone(stanzas: list[bytes]) -> list[str]:
-    """What a document of its own, read at once, has in it."""
+    """Return the elements of one document with these stanzas, parsed at once."""
     found = list(fromstring(ROOT % b"alone" + b"".join(stanzas) + END))
     for element in found:
         element.tail = None
@@ -56,10 +56,10 @@ def alone(stanzas: list[bytes]) -> list[str]:
 
 
 @given(st.lists(st.lists(st.sampled_from(STANZAS), max_size=6), min_size=2, max_size=4), st.data())
-def test_streams_that_come_in_pieces_all_mixed_up_are_each_what_they_are_alone(
+def test_interleaved_streams_yield_the_same_elements_as_each_alone(
     streams: list[list[bytes]], data: st.DataObject
 ) -> None:
-    readers = [begun(str(number).encode()) for number in range(len(streams))]
+    readers = [opened(str(number).encode()) for number in range(len(streams))]
     rest = [b"".join(stanzas) for stanzas in streams]
     found: list[list[str]] = [[] for _ in streams]
     while any(rest):
@@ -74,9 +74,7 @@ def test_streams_that_come_in_pieces_all_mixed_up_are_each_what_they_are_alone(
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
-def test_expat_is_never_left_with_a_part_of_a_token(
-    monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
+def test_expat_never_holds_a_partial_token(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(reader_module, "XMLParser", WatchedParser)
     monkeypatch.setattr(reader_module, "_shared", {})
     data = ROOT % b"s" + b"".join(STANZAS) + END
@@ -86,15 +84,15 @@ def test_expat_is_never_left_with_a_part_of_a_token(
     assert texts(found) == alone(list(STANZAS))
 
 
-def test_a_stream_between_two_stanzas_has_no_parser_of_its_own() -> None:
-    reader = begun()
+def test_a_stream_between_two_stanzas_holds_no_parser() -> None:
+    reader = opened()
     for stanza in STANZAS:
         assert len(reader.feed(stanza)) == (0 if stanza.isspace() else 1)
         assert reader._parser is None, stanza
 
 
-def test_a_stream_that_has_a_part_of_a_tag_has_no_parser_yet_and_loses_none_of_it() -> None:
-    reader = begun()
+def test_a_partial_tag_needs_no_parser_and_is_not_lost() -> None:
+    reader = opened()
     assert len(reader.feed(STANZAS[0] + b" \n<message")) == 1
     for piece in (b" ", b" id='", b"1'", b"\n", b"/"):
         assert reader.feed(piece) == []
@@ -115,25 +113,25 @@ def test_a_stream_that_has_a_part_of_a_tag_has_no_parser_yet_and_loses_none_of_i
         b"<",
     ],
 )
-def test_what_one_stream_has_begun_is_not_in_the_way_of_another(rest: bytes) -> None:
-    one, other = begun(b"one"), begun(b"other")
+def test_an_unfinished_stanza_does_not_affect_another_stream(rest: bytes) -> None:
+    one, other = opened(b"one"), opened(b"other")
     assert len(one.feed(STANZAS[0] + rest)) == 1
     assert texts(other.feed(STANZAS[0])) == alone([STANZAS[0]])
 
 
-def test_a_stream_that_breaks_takes_no_other_with_it() -> None:
-    one, other = begun(b"one"), begun(b"other")
+def test_a_broken_stream_does_not_affect_others() -> None:
+    one, other = opened(b"one"), opened(b"other")
     one.feed(STANZAS[0])
     with pytest.raises(StreamError, match="not-well-formed"):
         one.feed(b"<message></presence>")
     assert texts(other.feed(STANZAS[0])) == alone([STANZAS[0]])
     assert other.feed(END) == []
     assert other.ended
-    assert len(begun(b"third").feed(STANZAS[0])) == 1
+    assert len(opened(b"third").feed(STANZAS[0])) == 1
 
 
-def test_streams_whose_roots_declare_other_names_are_kept_apart() -> None:
-    usual = begun()
+def test_streams_with_different_namespaces_do_not_share_a_parser() -> None:
+    usual = opened()
     component = Reader()
     component.feed(b"<s:stream xmlns='jabber:component:accept' xmlns:s='urn:s' id='c'>")
     for _ in range(2):
@@ -150,7 +148,7 @@ def test_streams_whose_roots_declare_other_names_are_kept_apart() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_a_stream_in_another_encoding_is_read_by_a_parser_of_its_own(encoding: str) -> None:
+def test_a_stream_in_another_encoding_has_its_own_parser(encoding: str) -> None:
     start, stanza = (
         text.decode().encode(encoding) for text in (ROOT % b"s" + STANZAS[0], STANZAS[0])
     )
@@ -160,10 +158,10 @@ def test_a_stream_in_another_encoding_is_read_by_a_parser_of_its_own(encoding: s
         for reader, of_it in zip(readers, found, strict=True):
             of_it.extend(texts(reader.feed(piece)))
     assert found == [alone([STANZAS[0]] * 2)] * 2
-    assert texts(begun(b"other").feed(STANZAS[0])) == alone([STANZAS[0]])
+    assert texts(opened(b"other").feed(STANZAS[0])) == alone([STANZAS[0]])
 
 
-def test_a_stanza_that_grows_too_long_is_refused_and_a_sign_of_life_is_none() -> None:
+def test_an_oversized_stanza_is_refused_and_keepalives_do_not_count() -> None:
     reader = Reader(limit=1000)
     reader.feed(ROOT % b"s")
     for _ in range(2):
@@ -177,7 +175,7 @@ def test_a_stanza_that_grows_too_long_is_refused_and_a_sign_of_life_is_none() ->
 
 
 @pytest.mark.parametrize("begin", [b"<message", b"<message id='", b"<message>", b"<![CDATA[", b"x"])
-def test_what_is_held_back_of_a_stanza_is_bounded_as_well(begin: bytes) -> None:
+def test_a_partial_token_counts_towards_the_limit(begin: bytes) -> None:
     reader = Reader(limit=1000)
     reader.feed(ROOT % b"s" + STANZAS[0])
     reader.feed(begin)
@@ -185,7 +183,7 @@ def test_what_is_held_back_of_a_stanza_is_bounded_as_well(begin: bytes) -> None:
         feed(reader, [b"xy"] * 1000)
 
 
-def test_stanzas_of_which_none_ends_a_piece_are_each_bounded_alone() -> None:
+def test_the_limit_applies_to_each_stanza_wherever_pieces_end() -> None:
     stanza = b"<message><body>" + b"x" * 80 + b"</body></message>"
     for place in range(len(stanza)):
         reader = Reader(limit=1000)

@@ -1,4 +1,4 @@
-"""Stream management (XEP-0198) with Prosody and ejabberd: acknowledged, cut, resumed."""
+"""Stream management (XEP-0198) on Prosody and ejabberd: acknowledgement and resumption."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from gevent.lock import BoundedSemaphore
 from amoc_gevent import metrics, xmpp
 from amoc_gevent.core.measure.deliveries import balances, in_sum
 from amoc_gevent.errors import UsageError
-from amoc_gevent.xmpp import ledger
+from amoc_gevent.xmpp import tracking
 from tests.servers import wait_for
 from tests.xmpp.stream.test_login import where
 from tests.xmpp_servers import XmppServer
@@ -17,25 +17,25 @@ from tests.xmpp_servers import XmppServer
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(ledger, "ledger", ledger.Ledger())
+    monkeypatch.setattr(tracking, "registry", tracking.DeliveryRegistry())
     metrics.recorder.reset()
     yield
     metrics.recorder.reset()
 
 
 def client(server: XmppServer, number: int, **options: object) -> xmpp.Client:
-    """A client that acknowledges, not connected."""
+    """Return an unconnected client with stream management."""
     return xmpp.Client(
         server.jid(number), server.password(number), where(server), acknowledge=True, **options
     )
 
 
 def newcomers(server: XmppServer, count: int) -> Iterator[xmpp.Client]:
-    """Clients of accounts that nobody has used, so that nothing waits for them."""
+    """Return clients of unused accounts, which have no stored messages."""
     return (client(server, number) for number in server.take(count))
 
 
-def test_what_was_sent_while_the_receiver_was_cut_off_comes_with_its_resumption(
+def test_messages_sent_while_the_receiver_is_cut_off_arrive_on_resumption(
     xmpp_server: XmppServer,
 ) -> None:
     one, two = newcomers(xmpp_server, 2)
@@ -46,7 +46,7 @@ def test_what_was_sent_while_the_receiver_was_cut_off_comes_with_its_resumption(
         two.kill()
         for number in range(5):
             one.send_message(jid, str(number))
-        one.ping()  # so they are at the server
+        one.ping()  # the server has them now
         two.resume()
         assert two.jid == jid
         assert [two.wait_for("message", 10).body for _ in range(5)] == list("01234")
@@ -58,7 +58,7 @@ def test_what_was_sent_while_the_receiver_was_cut_off_comes_with_its_resumption(
     assert operations["xmpp bind"].count == 2, "a resumed session is bound already"
 
 
-def test_what_the_server_had_not_acknowledged_is_sent_again_and_comes_once(
+def test_unacknowledged_messages_are_resent_and_arrive_once(
     xmpp_server: XmppServer,
 ) -> None:
     one, two = newcomers(xmpp_server, 2)
@@ -68,7 +68,7 @@ def test_what_the_server_had_not_acknowledged_is_sent_again_and_comes_once(
         for number in range(3):
             one.send_tracked(two.jid, str(number))
         one.kill()
-        assert one.resume() <= 5  # presence and messages that it may not know of
+        assert one.resume() <= 5  # presence and messages that it may not have
         assert [two.wait_for("message", 10).body for _ in range(3)] == list("012")
         one.send_tracked(two.jid, "last")
         assert two.wait_for("message", 10).body == "last"
@@ -77,7 +77,7 @@ def test_what_the_server_had_not_acknowledged_is_sent_again_and_comes_once(
     assert (total.sent, total.delivered, total.duplicated) == (5, 5, 0)
 
 
-def test_sending_into_a_cut_connection_takes_the_stanza_or_says_that_it_did_not(
+def test_a_send_on_a_cut_connection_raises_if_the_stanza_is_not_taken(
     xmpp_server: XmppServer,
 ) -> None:
     one, two = newcomers(xmpp_server, 2)
@@ -92,7 +92,7 @@ def test_sending_into_a_cut_connection_takes_the_stanza_or_says_that_it_did_not(
     assert in_sum(pairs.values()).sent == 1
 
 
-def test_the_server_acknowledges_so_little_is_kept(xmpp_server: XmppServer) -> None:
+def test_acknowledgements_keep_the_number_of_kept_stanzas_small(xmpp_server: XmppServer) -> None:
     (one,) = newcomers(xmpp_server, 1)
     with one:
         for number in range(100):
@@ -100,7 +100,7 @@ def test_the_server_acknowledges_so_little_is_kept(xmpp_server: XmppServer) -> N
         wait_for(lambda: gevent.sleep(0.01) or one.unacknowledged < 10, what="acknowledgements")
 
 
-def test_a_session_that_was_closed_is_no_longer_there_to_resume(xmpp_server: XmppServer) -> None:
+def test_a_closed_session_cannot_be_resumed(xmpp_server: XmppServer) -> None:
     (one,) = newcomers(xmpp_server, 1)
     one.connect()
     one.close()
@@ -109,13 +109,13 @@ def test_a_session_that_was_closed_is_no_longer_there_to_resume(xmpp_server: Xmp
         one.resume()
 
 
-def test_a_session_that_the_server_has_forgotten_is_a_named_error(
+def test_resuming_a_session_unknown_to_the_server_is_a_named_error(
     xmpp_server: XmppServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (one,) = newcomers(xmpp_server, 1)
     with one:
         one.kill()
-        monkeypatch.setattr(one._acks, "id", "nobody-knows-this")
+        monkeypatch.setattr(one._management, "id", "nobody-knows-this")
         with pytest.raises(xmpp.XmppError) as raised:
             one.resume()
         assert raised.value.condition == "item-not-found"
@@ -129,16 +129,16 @@ def test_a_session_that_the_server_has_forgotten_is_a_named_error(
 def resume(
     server: XmppServer, me: xmpp.Client, other: xmpp.Client, quiet: BoundedSemaphore
 ) -> None:
-    """Cut the connection, and go on with the session.
+    """Cut the connection and resume the session.
 
-    ejabberd 23.01 loses what is routed to a session in the moment in which that is handed over to
-    the new connection: there the other writes until then, and again after it.
+    ejabberd 23.01 loses stanzas routed to a session while it is handed over to the new connection.
+    There the other user pauses during the handover.
     """
     if server.name == "prosody":
         me.kill()
         me.resume()
         return
-    me.ping()  # with the answer, what was written before has been routed
+    me.ping()  # its answer shows that earlier messages have been routed
     me.kill()
     gevent.sleep(0.05)
     with quiet:
@@ -175,7 +175,7 @@ def test_30_percent_of_200_connections_are_cut_in_mid_chat_and_nothing_is_lost(
 
     def all_there() -> bool:
         gevent.sleep(0.05)
-        return total().delivered == total().sent  # one that was overtaken counts as lost till then
+        return total().delivered == total().sent  # until then an overtaken message counts as lost
 
     wait_for(all_there, 30, "the last messages")
     assert len(cut) == 60

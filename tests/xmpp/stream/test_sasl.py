@@ -1,4 +1,4 @@
-"""Each SASL mechanism with each server that has it; the strongest is taken, and proof demanded."""
+"""SASL: each mechanism on each server, choice of the strongest, proof from the server."""
 
 import re
 import ssl
@@ -16,7 +16,7 @@ from amoc_gevent.errors import UsageError
 from amoc_gevent.transport import context
 from amoc_gevent.xmpp import registration
 from amoc_gevent.xmpp.stream.login import ALPN
-from amoc_gevent.xmpp.stream.sasl import Channel, Conversation, Credentials
+from amoc_gevent.xmpp.stream.sasl import Channel, Credentials, SaslClientExchange
 from tests.certificates import user_certificate
 from tests.servers import Authority
 from tests.xmpp.clients import fresh, where
@@ -27,7 +27,7 @@ SECURE = ["starttls", "direct"]
 
 @pytest.fixture
 def taken() -> Iterator[list[str]]:
-    """The mechanisms that clients took."""
+    """Yield the mechanisms that clients used."""
     names: list[str] = []
 
     def look(direction: str, data: bytes) -> None:
@@ -41,7 +41,7 @@ def taken() -> Iterator[list[str]]:
 
 @pytest.fixture
 def tls_1_2(xmpp_server: XmppServer) -> Iterator[None]:
-    """TLS 1.2, which has what ties a login to its stream (tls-unique); Python's 1.3 has not."""
+    """Use TLS 1.2, which has channel binding (tls-unique). Python's TLS 1.3 has none."""
     contexts = [context(str(xmpp_server.ca), None, protocols) for protocols in ((), (ALPN,))]
     for one in contexts:
         one.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -51,7 +51,7 @@ def tls_1_2(xmpp_server: XmppServer) -> Iterator[None]:
 
 
 def gets_in(server: XmppServer, tls: str = "none", sasl: str | None = None) -> None:
-    """Log in, and be served."""
+    """Log in and ping the server."""
     there = where(server, tls)
     with xmpp.Client(server.jid(1), server.password(1), there, sasl=sasl) as client:
         client.ping()
@@ -59,7 +59,7 @@ def gets_in(server: XmppServer, tls: str = "none", sasl: str | None = None) -> N
 
 
 @pytest.mark.parametrize("tls", ["none", *SECURE])
-def test_the_strongest_that_a_server_offers_is_taken(
+def test_the_strongest_offered_mechanism_is_used(
     xmpp_server: XmppServer, taken: list[str], tls: str
 ) -> None:
     gets_in(xmpp_server, tls)
@@ -69,7 +69,7 @@ def test_the_strongest_that_a_server_offers_is_taken(
 
 @pytest.mark.usefixtures("tls_1_2")
 @pytest.mark.parametrize("tls", SECURE)
-def test_a_login_is_tied_to_its_stream_where_that_can_be(
+def test_channel_binding_is_used_if_available(
     xmpp_server: XmppServer, taken: list[str], tls: str
 ) -> None:
     gets_in(xmpp_server, tls)
@@ -80,7 +80,7 @@ def test_a_login_is_tied_to_its_stream_where_that_can_be(
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-1", "SCRAM-SHA-256", "PLAIN", "DIGEST-MD5"])
 @pytest.mark.parametrize("tls", ["none", "direct"])
-def test_the_one_that_is_asked_for_is_taken(
+def test_the_requested_mechanism_is_used(
     xmpp_server: XmppServer, taken: list[str], mechanism: str, tls: str
 ) -> None:
     if (mechanism, xmpp_server.name) == ("DIGEST-MD5", "prosody"):  # it no longer has it
@@ -92,7 +92,7 @@ def test_the_one_that_is_asked_for_is_taken(
 
 
 @pytest.mark.parametrize("tls", ["none", *SECURE])
-def test_anybody_enters_an_anonymous_domain(
+def test_anonymous_users_log_in_to_an_anonymous_domain(
     xmpp_server: XmppServer, taken: list[str], tls: str
 ) -> None:
     there = where(xmpp_server, tls)
@@ -108,11 +108,11 @@ def test_anybody_enters_an_anonymous_domain(
 
 
 def by_certificate(server: XmppServer, file: Path) -> xmpp.Server:
-    """How to connect with a client certificate."""
+    """Return how to connect with a client certificate."""
     return replace(where(server, "direct", cert=str(file)), port=server.certificate_port)
 
 
-def test_a_certificate_lets_its_user_in_without_a_password(
+def test_a_certificate_logs_in_without_a_password(
     ejabberd: XmppServer, ca: Authority, taken: list[str], tmp_path: Path
 ) -> None:
     file = user_certificate(ca, ejabberd.jid(7), tmp_path / "user.pem")
@@ -121,7 +121,7 @@ def test_a_certificate_lets_its_user_in_without_a_password(
         client.ping()
         assert client.bare == ejabberd.jid(7)
     other = xmpp.Client(ejabberd.jid(8), server=there, sasl="EXTERNAL")
-    with other:  # who it is says the certificate, not the client
+    with other:  # the certificate names the user, not the client
         assert other.bare == ejabberd.jid(7)
     assert taken == ["EXTERNAL"] * 2
 
@@ -148,7 +148,7 @@ def test_the_settings_name_a_certificate_for_each_user(
             assert client.bare == ejabberd.jid(number)
 
 
-def test_a_certificate_of_a_strange_authority_lets_nobody_in(
+def test_a_certificate_of_an_unknown_authority_is_refused(
     ejabberd: XmppServer, tmp_path: Path
 ) -> None:
     file = user_certificate(Authority(tmp_path), ejabberd.jid(7), tmp_path / "user.pem")
@@ -158,7 +158,9 @@ def test_a_certificate_of_a_strange_authority_lets_nobody_in(
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"])
-def test_names_and_passwords_of_all_letters_get_in(xmpp_server: XmppServer, mechanism: str) -> None:
+def test_names_and_passwords_with_any_characters_log_in(
+    xmpp_server: XmppServer, mechanism: str
+) -> None:
     jid = f"{fresh('jürgen')}@{xmpp_server.domain}"
     password = 'pÄß, 密碼 = <&">'
     registration.register(jid, password, where(xmpp_server))
@@ -168,26 +170,26 @@ def test_names_and_passwords_of_all_letters_get_in(xmpp_server: XmppServer, mech
         registration.unregister(client)
 
 
-def test_what_is_no_mechanism_is_said_with_what_is() -> None:
-    who = Credentials("user", "password", "localhost")
+def test_an_unknown_mechanism_is_refused_with_a_list_of_known_ones() -> None:
+    credentials = Credentials("user", "password", "localhost")
     with pytest.raises(UsageError, match=r"sasl='SCRAM' is not known: .*SCRAM-SHA-256"):
-        Conversation({"PLAIN"}, who, Channel(), "SCRAM")
+        SaslClientExchange({"PLAIN"}, credentials, Channel(), "SCRAM")
     with pytest.raises(xmpp.AuthenticationError, match="none fits among ANONYMOUS, EXTERNAL"):
-        Conversation({"ANONYMOUS", "EXTERNAL"}, who, Channel(), None)
+        SaslClientExchange({"ANONYMOUS", "EXTERNAL"}, credentials, Channel(), None)
 
 
 @pytest.mark.parametrize("lie", ["v=", "e="])
-def test_a_server_that_does_not_know_the_password_either_is_found_out(lie: str) -> None:
+def test_a_server_that_cannot_prove_the_password_is_refused(lie: str) -> None:
     def element(text: str) -> Element:
         made = Element("x")
         made.text = text
         return made
 
-    who = Credentials("user", "password", "localhost")
-    talk = Conversation({"SCRAM-SHA-256"}, who, Channel(), None)
+    credentials = Credentials("user", "password", "localhost")
+    exchange = SaslClientExchange({"SCRAM-SHA-256"}, credentials, Channel(), None)
     there = SaslExchange("SCRAM-SHA-256", lambda _: "password")
-    there.step(talk.answer(element(there.step(talk.first()))))
+    there.step(exchange.answer(element(there.step(exchange.first()))))
     claim = {"v=": b64encode(b"x" * 32).decode(), "e=": "other-error"}[lie]
     with pytest.raises(xmpp.AuthenticationError) as raised:
-        talk.finish(element(b64encode(f"{lie}{claim}".encode()).decode()))
+        exchange.finish(element(b64encode(f"{lie}{claim}".encode()).decode()))
     assert raised.value.condition in {"mutual-authentication-failed", "incorrect-challenge"}

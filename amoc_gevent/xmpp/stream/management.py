@@ -1,4 +1,4 @@
-"""Stream management (XEP-0198): what the other side has, and what is sent again on resumption."""
+"""Stream management (XEP-0198): acknowledgements, and the stanzas to resend on resumption."""
 
 from collections import deque
 
@@ -15,43 +15,43 @@ RESUMED_TAG = f"{{{SM}}}resumed"
 FAILED_TAG = f"{{{SM}}}failed"
 FEATURE_TAG = f"{{{SM}}}sm"
 
-ASK_EVERY = 10
-"""Stanzas after which the server is asked how many it has."""
+REQUEST_EVERY = 10
+"""Request an acknowledgement after this many stanzas."""
 
 _WRAP = 1 << 32
 
 
-class Acknowledging:
-    """One stream's counts, which outlive its connection.
+class StreamManagement:
+    """The state of one stream. It outlives the connection.
 
-    `handled` is how many of the server's stanzas came in, `id` what the stream is resumed by, None
-    where the server does not offer that. `unacknowledged` are the stanzas that it may not have.
+    `handled` is the number of stanzas received. `id` resumes the stream; it is None if the server
+    does not offer resumption. `unacknowledged` holds the stanzas that the server may not have.
     """
 
-    __slots__ = ("_acknowledged", "_since_asked", "handled", "id", "unacknowledged")
+    __slots__ = ("_acknowledged", "_since_request", "handled", "id", "unacknowledged")
 
     def __init__(self) -> None:
         self.id: str | None = None
         self.handled = 0
         self.unacknowledged: deque[bytes] = deque()
         self._acknowledged = 0
-        self._since_asked = 0
+        self._since_request = 0
 
     def sent(self, stanza: bytes) -> bytes:
-        """Keep a stanza until it is acknowledged; return it with the question for that, if due."""
+        """Keep a stanza until it is acknowledged; return it, with an <r/> if one is due."""
         self.unacknowledged.append(stanza)
-        self._since_asked += 1
-        if self._since_asked < ASK_EVERY:
+        self._since_request += 1
+        if self._since_request < REQUEST_EVERY:
             return stanza
-        self._since_asked = 0
+        self._since_request = 0
         return stanza + REQUEST
 
     def acknowledge(self, handled: str | None) -> None:
-        """Forget the stanzas that the server says it has. Raises StreamError for nonsense."""
+        """Drop the acknowledged stanzas. Raises StreamError for an invalid count."""
         try:
             new = (int(handled or "") - self._acknowledged) % _WRAP
         except ValueError:
-            raise StreamError("undefined-condition", f"h='{handled}' is no number") from None
+            raise StreamError("undefined-condition", f"h='{handled}' is not a number") from None
         if new > len(self.unacknowledged):
             raise StreamError(
                 "undefined-condition",
@@ -63,15 +63,15 @@ class Acknowledging:
         self._acknowledged = (self._acknowledged + new) % _WRAP
 
     def answer(self) -> bytes:
-        """Return how many stanzas we have, as the server asked for it."""
+        """Return the <a/> with the number of stanzas received."""
         return f"<a xmlns='{SM}' h='{self.handled % _WRAP}'/>".encode()
 
     def resumption(self) -> bytes:
-        """Return the request to go on with the stream."""
+        """Return the request to resume the stream."""
         name, handled = escaped(self.id or ""), self.handled % _WRAP
         return f"<resume xmlns='{SM}' previd='{name}' h='{handled}'/>".encode()
 
-    def again(self) -> tuple[bytes, ...]:
-        """Return what is to be sent once more after a resumption, in order."""
-        self._since_asked = 0
+    def to_resend(self) -> tuple[bytes, ...]:
+        """Return the stanzas to resend after a resumption, in order."""
+        self._since_request = 0
         return tuple(self.unacknowledged)

@@ -1,4 +1,4 @@
-"""Where clients connect to, and from: DNS's servers in their order, our addresses in turn."""
+"""Target addresses from SRV records, and the use of local addresses in turn."""
 
 import socket
 from collections import Counter
@@ -26,7 +26,7 @@ PLAIN, DIRECT = f"_xmpp-client._tcp.{DOMAIN}.", f"_xmpps-client._tcp.{DOMAIN}."
 
 
 class NameServer:
-    """A DNS server on loopback, in a thread: the resolver may block this one."""
+    """A DNS server on loopback, in a thread because the resolver may block this one."""
 
     def __init__(self, records: Mapping[str, list[str]]) -> None:
         self._records = records
@@ -66,9 +66,9 @@ class NameServer:
 
 @contextmanager
 def naming(monkeypatch: pytest.MonkeyPatch, **records: list[str]) -> Iterator[NameServer]:
-    """Have a name server know `plain` and `direct` records, and nothing kept of earlier ones."""
+    """Run a name server with `plain` and `direct` records, and an empty cache."""
     known = {{"plain": PLAIN, "direct": DIRECT}[kind]: rows for kind, rows in records.items()}
-    monkeypatch.setattr(srv, "_known", {})
+    monkeypatch.setattr(srv, "_cache", {})
     with NameServer(known) as server:
         resolver = dns.resolver.Resolver(configure=False)
         resolver.nameservers, resolver.port = ["127.0.0.1"], server.port
@@ -76,12 +76,12 @@ def naming(monkeypatch: pytest.MonkeyPatch, **records: list[str]) -> Iterator[Na
         yield server
 
 
-def test_servers_come_by_priority_and_within_one_by_weight(
+def test_servers_are_ordered_by_priority_then_weight(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = ["20 0 5222 last.example.", "10 90 5222 often.example.", "10 9 5223 seldom.example."]
     with naming(monkeypatch, plain=rows) as server:
-        found = [srv.places(DOMAIN, False, 5) for _ in range(300)]
+        found = [srv.addresses(DOMAIN, False, 5) for _ in range(300)]
         assert server.asked == {PLAIN: 1}, "the answer is kept"
     assert all(one[2] == ("last.example", 5222) for one in found)
     first = Counter(one[0][0] for one in found)
@@ -89,7 +89,7 @@ def test_servers_come_by_priority_and_within_one_by_weight(
     assert first["often.example"] > 3 * first["seldom.example"]
 
 
-def test_users_who_come_together_wait_for_one_answer_also_if_who_asked_is_killed(
+def test_concurrent_users_share_one_query_even_if_the_first_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answered, asked = Event(), []
@@ -99,9 +99,9 @@ def test_users_who_come_together_wait_for_one_answer_also_if_who_asked_is_killed
         answered.wait(5)
         return [(1, 1, ("there.example", 5222))]
 
-    monkeypatch.setattr(srv, "_known", {})
+    monkeypatch.setattr(srv, "_cache", {})
     monkeypatch.setattr(srv, "_ask", ask)
-    first, *others = [gevent.spawn(srv.places, DOMAIN, False, 5) for _ in range(20)]
+    first, *others = [gevent.spawn(srv.addresses, DOMAIN, False, 5) for _ in range(20)]
     gevent.sleep(0)
     assert len(asked) == 1
     first.kill()
@@ -112,14 +112,14 @@ def test_users_who_come_together_wait_for_one_answer_also_if_who_asked_is_killed
     assert len(asked) == 2
 
 
-def test_the_service_of_direct_tls_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_direct_tls_has_its_own_service(monkeypatch: pytest.MonkeyPatch) -> None:
     with naming(monkeypatch, direct=["1 1 443 tls.example."]) as server:
-        assert srv.places(DOMAIN, True, 5) == [("tls.example", 443)]
-        assert srv.places(DOMAIN, False, 5) == []
+        assert srv.addresses(DOMAIN, True, 5) == [("tls.example", 443)]
+        assert srv.addresses(DOMAIN, False, 5) == []
         assert server.asked == {PLAIN: 1, DIRECT: 1}
 
 
-def test_users_get_in_where_dns_says_and_past_a_server_that_is_down(
+def test_users_connect_to_srv_targets_and_skip_a_server_that_is_down(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with DemoServer(domain=DOMAIN) as target:
@@ -135,14 +135,14 @@ def test_users_get_in_where_dns_says_and_past_a_server_that_is_down(
     assert (connected.count, connected.errors) == (1, 0)
 
 
-def test_without_records_it_is_the_domain_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_records_the_domain_itself_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with DemoServer(domain="localhost") as target, naming(monkeypatch):
         there = xmpp.Server(port=target.address[1], tls="none", timeout=10)
         with xmpp.Client("user_1@localhost", "password_1", there) as client:
             client.ping()
 
 
-def test_a_domain_that_says_it_has_no_xmpp_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_domain_without_xmpp_service_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with naming(monkeypatch, plain=["0 0 0 ."]):
         client = xmpp.Client(f"user_1@{DOMAIN}", "p", xmpp.Server(tls="none", timeout=5))
         with pytest.raises(xmpp.ConnectionFailed) as raised:
@@ -151,16 +151,16 @@ def test_a_domain_that_says_it_has_no_xmpp_is_believed(monkeypatch: pytest.Monke
     assert f"{DOMAIN} has no service _xmpp-client._tcp (SRV)" in str(raised.value)
 
 
-def test_a_name_server_that_is_silent_costs_a_time_out_and_no_more(
+def test_a_silent_name_server_costs_only_a_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(srv, "_known", {})
+    monkeypatch.setattr(srv, "_cache", {})
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         resolver = dns.resolver.Resolver(configure=False)
         resolver.nameservers, resolver.port = ["127.0.0.1"], silent.getsockname()[1]
         monkeypatch.setattr(dns.resolver, "default_resolver", resolver)
-        assert srv.places(DOMAIN, False, 0.1) == []
+        assert srv.addresses(DOMAIN, False, 0.1) == []
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def _reset() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_reset")
-def test_the_addresses_of_the_settings_are_taken_in_turn() -> None:
+def test_source_addresses_are_used_in_turn() -> None:
     settings.registry.reset()
     accounts = xmpp.accounts.declare()
     with DemoServer() as target:
@@ -185,7 +185,7 @@ def test_the_addresses_of_the_settings_are_taken_in_turn() -> None:
     assert ours == {"127.0.0.2": 3, "127.0.0.3": 3}
 
 
-def test_an_address_that_is_not_ours_is_a_named_error() -> None:
+def test_a_foreign_source_address_is_a_named_error() -> None:
     with DemoServer() as target:
         there = xmpp.Server(*target.address, tls="none", source_address="192.0.2.1")
         with pytest.raises(xmpp.ConnectionFailed) as raised:
@@ -194,6 +194,6 @@ def test_an_address_that_is_not_ours_is_a_named_error() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"tls": "ssl"}, {"timeout": 0}])
-def test_a_server_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+def test_invalid_server_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         xmpp.Server("127.0.0.1", **wrong)

@@ -1,9 +1,9 @@
-"""The delivery ledger of this process: who wrote how often to whom, and what of it arrived.
+"""Message tracking: how many messages each user sent to each other user, and which arrived.
 
-A tracked message carries its sender, its number and when it was sent in a child element (in one
-attribute of it: each that the receiver parses costs as much as a line of text). What this process
-knows goes into the second's snapshot, pair by pair; the master brings senders and receivers
-of all workers together.
+A tracked message carries its sender, sequence number and send time in a child element. They share
+one attribute, because each attribute costs the receiver as much as a line of text to parse. The
+counts of each pair go into the snapshot of the current second. The master combines the senders and
+receivers of all workers.
 """
 
 import secrets
@@ -21,17 +21,17 @@ DELIVERY = "xmpp message delivery"
 COPIES = "xmpp tracked copies"
 
 GAP_MAX = 1_000_000
-"""Messages that may be missing of a pair; a number beyond that is nobody's."""
+"""Longest gap in a pair's sequence numbers. A number beyond it is not from this run."""
 
 _TAG = f"{{{NAMESPACE}}}tracked"
 _DELAY_TAG = f"{{{DELAY}}}delay"
 _SENT = "sent"
-"""The attribute: sender, epoch, number and time (ns of the master's clock), with spaces between."""
+"""The attribute: sender, epoch, number and time (ns of the master's clock), space-separated."""
 
 _COPY_TAGS = frozenset({f"{{{CARBONS}}}received", f"{{{CARBONS}}}sent", f"{{{MAM}}}result"})
 
 EPOCH: Final = secrets.token_hex(4)
-"""Tells the messages of this process from those of one that it replaced, or of another run."""
+"""Distinguishes the messages of this process from those of its predecessor or of another run."""
 
 
 def bare(jid: str) -> str:
@@ -39,8 +39,8 @@ def bare(jid: str) -> str:
     return jid.partition("/")[0]
 
 
-class _Counted:
-    """What is counted of a pair, in the snapshot of the second that it is."""
+class _PairCounter:
+    """The counts of one pair, in the snapshot of the current second."""
 
     __slots__ = ("_found", "_key", "_takes")
 
@@ -50,7 +50,7 @@ class _Counted:
         self._found: Flow
 
     def flow(self) -> Flow:
-        """Return where to count now."""
+        """Return the counts in the current snapshot."""
         recorder = metrics.recorder
         if self._takes != recorder.takes:
             self._takes = recorder.takes
@@ -62,10 +62,10 @@ class _Counted:
         return self._found
 
 
-class Outgoing(_Counted):
-    """What one user wrote to another, or to a room: `number` is that of the last message.
+class Outgoing(_PairCounter):
+    """Messages from one user to another user or a room. `number` is that of the last message.
 
-    How many a room hands on only its occupants know, so there they do the counting.
+    Only the occupants of a room know how many messages it forwards, so they count them.
     """
 
     __slots__ = ("_child", "_room", "number")
@@ -77,35 +77,35 @@ class Outgoing(_Counted):
         self._child = f"<tracked xmlns='{NAMESPACE}' {_SENT}='{escaped(sender)} {EPOCH} "
 
     def next(self) -> tuple[str, str]:
-        """Return the id and the child element of the next message, which is sent now.
+        """Return the id and the child element of the next message, with the current time.
 
-        By the id it is known should it come back; not all servers send back the rest.
+        The id identifies a bounced message, because not all servers return the child element.
         """
         number = self.number + 1
         return f"{EPOCH}.{number}", f"{self._child}{number} {clock.cluster_ns()}'/>"
 
     def sent(self) -> None:
-        """Count one message more."""
+        """Count a sent message."""
         self.number += 1
         if not self._room:
             self.flow().sent += 1
 
     def settle(self) -> None:
-        """Note that all was waited for: what has not arrived is lost."""
+        """Record that the sender has waited. Messages that have not arrived are lost."""
         if not self._room:
             flow = self.flow()
             flow.settled = max(flow.settled, self.number)
 
     def bounced(self) -> None:
-        """Count a message that came back."""
+        """Count a message that was returned as an error."""
         if not self._room:
             self.flow().bounced += 1
 
 
-class Incoming(_Counted):
-    """What one user has of another's messages, by number.
+class Incoming(_PairCounter):
+    """The messages that one user received from another, by number.
 
-    In a room they are counted from the first that came: with `before` it, so many had been sent.
+    In a room, counting starts at the first message received. `before` messages preceded it.
     """
 
     __slots__ = ("_before", "_highest", "_missing", "_room")
@@ -118,7 +118,7 @@ class Incoming(_Counted):
         self._missing: set[int] | None = None
 
     def arrived(self, number: int, *, delayed: bool) -> bool:
-        """Count a message; whether it came for the first time."""
+        """Count a message. Return whether it is new."""
         number -= self._before
         highest = self._highest
         flow = self.flow()
@@ -147,33 +147,33 @@ class Incoming(_Counted):
 
 
 Source = str | tuple[str, str]
-"""Whose messages: sender and epoch with a space between, and the room where they came by one."""
+"""A message source: "sender epoch", with the room if the messages came through one."""
 
 
-class Ledger:
-    """What a worker's users sent and received; it outlives their connections and rounds."""
+class DeliveryRegistry:
+    """What the users of a worker sent and received. It outlives connections and iterations."""
 
     def __init__(self) -> None:
         self._outgoing: dict[str, dict[str, Outgoing]] = {}
         self._incoming: dict[str, dict[Source, Incoming]] = {}
 
     def outgoing(self, sender: str) -> dict[str, Outgoing]:
-        """Return what `sender` (a bare JID) wrote, by recipient."""
+        """Return the outgoing messages of `sender` (a bare JID) by recipient."""
         return self._outgoing.setdefault(sender, {})
 
     def incoming(self, receiver: str) -> dict[Source, Incoming]:
-        """Return what `receiver` (a bare JID) has."""
+        """Return the incoming messages of `receiver` (a bare JID) by source."""
         return self._incoming.setdefault(receiver, {})
 
 
-ledger = Ledger()
-"""The ledger of this process."""
+registry = DeliveryRegistry()
+"""The registry of this process."""
 
 
-class Books:
-    """One user's part of the ledger, which its client keeps; `user` is its bare JID.
+class DeliveryTracker:
+    """Tracks the messages of one user. `user` is the bare JID.
 
-    `heard_at` is when the last tracked message came in, in monotonic seconds.
+    `heard_at` is the arrival time of the last tracked message, in monotonic seconds.
     """
 
     __slots__ = ("_incoming", "_outgoing", "heard_at", "user")
@@ -181,11 +181,11 @@ class Books:
     def __init__(self, user: str) -> None:
         self.user = user
         self.heard_at = 0.0
-        self._outgoing = ledger.outgoing(user)
-        self._incoming = ledger.incoming(user)
+        self._outgoing = registry.outgoing(user)
+        self._incoming = registry.incoming(user)
 
     def to(self, recipient: str, *, room: bool) -> Outgoing:
-        """Return what the user wrote to `recipient`, whose resource does not matter."""
+        """Return the messages from the user to `recipient`, whatever its resource."""
         found = self._outgoing.get(recipient)
         if found is None:
             name = bare(recipient)
@@ -194,12 +194,12 @@ class Books:
         return found
 
     def settle(self) -> None:
-        """Note that all that the user has sent was waited for."""
+        """Record that the user has waited for everything it sent."""
         for outgoing in self._outgoing.values():
             outgoing.settle()
 
     def read(self, message: Stanza) -> None:
-        """Look for tracking in a message that came in, and count it."""
+        """Count a received message if it is tracked."""
         tracked = None
         delayed = False
         for element in message:
@@ -229,7 +229,7 @@ class Books:
             source, counted, sent = tracked.get(_SENT, "").rsplit(" ", 2)
             number, at = int(counted), int(sent)
         except ValueError:
-            return  # nobody of ours wrote that
+            return  # not written by this module
         if number < 1:
             return
         if room and delayed:

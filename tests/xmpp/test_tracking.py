@@ -1,4 +1,4 @@
-"""The delivery ledger, against a network that drops, doubles and reorders as a test says."""
+"""Message tracking, with messages that are dropped, duplicated and reordered."""
 
 from collections.abc import Iterator
 from random import Random
@@ -10,36 +10,36 @@ from hypothesis import strategies as st
 
 from amoc_gevent import clock, metrics
 from amoc_gevent.core.measure.deliveries import Balance, balances
-from amoc_gevent.xmpp import ledger
-from amoc_gevent.xmpp.ledger import Books, Ledger
+from amoc_gevent.xmpp import tracking
 from amoc_gevent.xmpp.stanzas.stanza import Stanza
+from amoc_gevent.xmpp.tracking import DeliveryRegistry, DeliveryTracker
 
 ONE, TWO = "user_1@localhost", "user_2@localhost"
 
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(ledger, "ledger", Ledger())
+    monkeypatch.setattr(tracking, "registry", DeliveryRegistry())
     metrics.recorder.reset()
     yield
     metrics.recorder.reset()
 
 
-def written(books: Books, to: str, *, beside: str = "", head: str = "") -> str:
-    """A message of `books`' user, counted as sent."""
+def written(tracker: DeliveryTracker, to: str, *, beside: str = "", head: str = "") -> str:
+    """Return a message from the tracker's user, counted as sent."""
     room = "groupchat" in head
-    outgoing = books.to(to, room=room)
+    outgoing = tracker.to(to, room=room)
     id_, child = outgoing.next()
     outgoing.sent()
-    head = head or f"from='{books.user}/phone' type='chat'"
+    head = head or f"from='{tracker.user}/phone' type='chat'"
     return (
         f"<message xmlns='jabber:client' to='{to}' id='{id_}' {head}><body>hi</body>{child}{beside}"
         "</message>"
     )
 
 
-def reads(books: Books, text: str) -> None:
-    books.read(Stanza.of(fromstring(text), clock.monotonic()))
+def reads(tracker: DeliveryTracker, text: str) -> None:
+    tracker.read(Stanza.of(fromstring(text), clock.monotonic()))
 
 
 def found() -> dict[tuple[str, str], Balance]:
@@ -49,15 +49,15 @@ def found() -> dict[tuple[str, str], Balance]:
 
 
 def deliveries() -> int:
-    operation = metrics.recorder.snapshot.operations.get(ledger.DELIVERY)
+    operation = metrics.recorder.snapshot.operations.get(tracking.DELIVERY)
     return operation.count if operation else 0
 
 
 @given(st.integers(1, 40), st.randoms(use_true_random=False))
-def test_what_happened_to_the_messages_is_what_the_ledger_says(count: int, chance: Random) -> None:
-    ledger.ledger = Ledger()
+def test_counts_match_what_happened_to_the_messages(count: int, chance: Random) -> None:
+    tracking.registry = DeliveryRegistry()
     metrics.recorder.reset()
-    one, two = Books(ONE), Books(TWO)
+    one, two = DeliveryTracker(ONE), DeliveryTracker(TWO)
     sent = [(number, written(one, TWO)) for number in range(1, count + 1)]
     kept = [item for item in sent if chance.random() > 0.2]
     arriving = [*kept, *(item for item in kept if chance.random() < 0.2)]
@@ -79,23 +79,23 @@ def test_what_happened_to_the_messages_is_what_the_ledger_says(count: int, chanc
     assert deliveries() == len(seen)
 
 
-def test_time_to_delivery_is_from_the_send_to_the_arrival_of_the_bytes() -> None:
-    one, two = Books(ONE), Books(TWO)
+def test_time_to_delivery_lasts_from_send_to_arrival_of_the_bytes() -> None:
+    one, two = DeliveryTracker(ONE), DeliveryTracker(TWO)
     text = written(one, TWO)
-    at = clock.monotonic() + 3.0  # as if the kernel had had it three seconds later
+    at = clock.monotonic() + 3.0  # as if the kernel had received it three seconds later
     two.read(Stanza.of(fromstring(text), at))
-    latency = metrics.recorder.snapshot.operations[ledger.DELIVERY].latency
+    latency = metrics.recorder.snapshot.operations[tracking.DELIVERY].latency
     assert 2_990_000 < latency.max < 3_010_000
 
 
-def test_a_message_from_a_clock_that_is_ahead_took_no_time() -> None:
-    one, two = Books(ONE), Books(TWO)
+def test_a_message_from_a_clock_that_is_ahead_has_latency_zero() -> None:
+    one, two = DeliveryTracker(ONE), DeliveryTracker(TWO)
     two.read(Stanza.of(fromstring(written(one, TWO)), clock.monotonic() - 5))
-    assert metrics.recorder.snapshot.operations[ledger.DELIVERY].latency.max == 0
+    assert metrics.recorder.snapshot.operations[tracking.DELIVERY].latency.max == 0
 
 
 def test_a_stored_message_is_delivered_but_has_no_time_to_delivery() -> None:
-    one, two = Books(ONE), Books(TWO)
+    one, two = DeliveryTracker(ONE), DeliveryTracker(TWO)
     delay = "<delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/>"
     reads(two, written(one, TWO, beside=delay))
     assert found() == {(ONE, TWO): Balance(1, 1, delayed=1)}
@@ -110,16 +110,16 @@ def test_a_stored_message_is_delivered_but_has_no_time_to_delivery() -> None:
         "<result xmlns='urn:xmpp:mam:2' id='1' queryid='q'>{}</result>",
     ],
 )
-def test_a_copy_is_no_delivery(wrapper: str) -> None:
-    one, two = Books(ONE), Books(TWO)
+def test_a_copy_is_not_a_delivery(wrapper: str) -> None:
+    one, two = DeliveryTracker(ONE), DeliveryTracker(TWO)
     inner = f"<forwarded xmlns='urn:xmpp:forward:0'>{written(one, TWO)}</forwarded>"
     reads(two, f"<message xmlns='jabber:client'>{wrapper.format(inner)}</message>")
     assert found() == {(ONE, TWO): Balance(1, on_the_way=1)}
-    assert metrics.recorder.snapshot.counters == {ledger.COPIES: 1}
+    assert metrics.recorder.snapshot.counters == {tracking.COPIES: 1}
 
 
-def test_a_message_that_comes_back_is_lost_even_when_only_its_id_tells() -> None:
-    one = Books(ONE)
+def test_a_bounced_message_is_lost_even_if_only_its_id_identifies_it() -> None:
+    one = DeliveryTracker(ONE)
     written(one, TWO)
     text = written(one, TWO)
     id_ = fromstring(text).get("id")
@@ -132,17 +132,21 @@ def test_a_message_that_comes_back_is_lost_even_when_only_its_id_tells() -> None
     assert found() == {(ONE, TWO): Balance(2, lost=1, on_the_way=1, bounced=1)}
 
 
-def test_resources_do_not_matter_and_rounds_go_on_counting() -> None:
-    reads(Books(TWO), written(Books(ONE), f"{TWO}/phone"))
-    reads(Books(TWO), written(Books(ONE), f"{TWO}/desk"))
-    reads(Books(TWO), written(Books(ONE), TWO))
+def test_counts_ignore_resources_and_continue_across_iterations() -> None:
+    reads(DeliveryTracker(TWO), written(DeliveryTracker(ONE), f"{TWO}/phone"))
+    reads(DeliveryTracker(TWO), written(DeliveryTracker(ONE), f"{TWO}/desk"))
+    reads(DeliveryTracker(TWO), written(DeliveryTracker(ONE), TWO))
     assert found() == {(ONE, TWO): Balance(3, 3)}
 
 
-def test_a_room_is_counted_by_each_occupant_from_the_first_message_that_it_hears() -> None:
+def test_each_occupant_of_a_room_counts_from_the_first_message_received() -> None:
     room = "talk@conference.localhost"
     head = f"from='{room}/one' type='groupchat'"
-    one, two, three = Books(ONE), Books(TWO), Books("user_3@localhost")
+    one, two, three = (
+        DeliveryTracker(ONE),
+        DeliveryTracker(TWO),
+        DeliveryTracker("user_3@localhost"),
+    )
     texts = [written(one, room, head=head) for _ in range(5)]
     for text in texts:
         reads(two, text)
@@ -158,9 +162,9 @@ def test_the_history_of_a_room_is_a_copy() -> None:
     room = "talk@conference.localhost"
     head = f"from='{room}/one' type='groupchat'"
     delay = "<delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/>"
-    reads(Books(TWO), written(Books(ONE), room, head=head, beside=delay))
+    reads(DeliveryTracker(TWO), written(DeliveryTracker(ONE), room, head=head, beside=delay))
     assert found() == {}
-    assert metrics.recorder.snapshot.counters == {ledger.COPIES: 1}
+    assert metrics.recorder.snapshot.counters == {tracking.COPIES: 1}
 
 
 @pytest.mark.parametrize(
@@ -176,7 +180,7 @@ def test_the_history_of_a_room_is_a_copy() -> None:
         "<tracked xmlns='urn:amoc:tracking:0' sent='a  1 1'/>",
     ],
 )
-def test_what_nobody_of_ours_wrote_is_left_alone(child: str) -> None:
-    reads(Books(TWO), f"<message xmlns='jabber:client' type='chat'>{child}</message>")
+def test_foreign_tracking_elements_are_ignored(child: str) -> None:
+    reads(DeliveryTracker(TWO), f"<message xmlns='jabber:client' type='chat'>{child}</message>")
     assert [flow.delivered for flow in metrics.recorder.snapshot.flows.values()] in ([], [0])
     assert found() == {}

@@ -1,4 +1,4 @@
-"""A server on the hub of the test that says what its script has, step by step of a login."""
+"""A server on the test's hub that follows a script, step by step through a login."""
 
 from collections.abc import Sequence
 
@@ -26,14 +26,14 @@ LOGIN = (
     f"<iq type='result' id='{{id}}'>{BOUND}</iq>",
     "<iq type='result' id='{id}'/>",
 )
-"""What a server of RFC 3921 says to each request of a login; "{id}" is that of the request."""
+"""The replies of an RFC 3921 server to each request of a login. "{id}" is the request's id."""
 
 STEPS = ("xmpp stream", "xmpp auth", "xmpp stream", "xmpp bind", "xmpp session")
-"""The operations in which the client asks for that."""
+"""The client's operations for these requests."""
 
 
 def closes(_sock: Connection) -> None:
-    """Close the connection in order, as a server that ends does."""
+    """Close the connection cleanly, as a server that shuts down does."""
 
 
 ENDS: dict[str, Handler] = {"close": closes, "reset": resets, "silence": stays_silent}
@@ -42,9 +42,9 @@ ENDS: dict[str, Handler] = {"close": closes, "reset": resets, "silence": stays_s
 def says(
     replies: Sequence[str], then: Handler = stays_silent, piece: int = 0, after: str = ""
 ) -> Handler:
-    """Give one reply to each request; then, once the client has said more, do something else.
+    """Send one reply to each request. After the client's next data, call `then`.
 
-    `piece` is how many bytes go at once, 0 for all; `after` is said unasked after the last reply.
+    `piece` is the number of bytes sent at once, 0 for all. `after` is sent with the last reply.
     """
 
     def handler(sock: Connection) -> None:
@@ -63,7 +63,7 @@ def says(
 
 
 def passes_on(target: tuple[str, int], size: int) -> Handler:
-    """Connect through to another server, whose bytes come in pieces of `size`."""
+    """Relay to another server, and forward its bytes in pieces of `size`."""
 
     def handler(sock: Connection) -> None:
         with gevent.socket.create_connection(target) as there:
@@ -78,7 +78,7 @@ def passes_on(target: tuple[str, int], size: int) -> Handler:
 
 
 def client(port: int, timeout: float = 10.0, **options) -> xmpp.Client:
-    """A client of a scripted server, not connected."""
+    """Return an unconnected client for a scripted server."""
     server = xmpp.Server("127.0.0.1", port, tls="none", timeout=timeout, **options)
     return xmpp.Client("user_1@localhost/r", "password_1", server)
 
@@ -95,7 +95,7 @@ def _send(sock: Connection, data: bytes, piece: int) -> None:
 
 
 def _pieces(source: object, sink: object, size: int) -> None:
-    """Pass bytes on in pieces."""
+    """Forward bytes in pieces."""
     while data := source.recv(65536):
         for start in range(0, len(data), size):
             sink.sendall(data[start : start + size])
