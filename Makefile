@@ -1,5 +1,5 @@
-# What one does here: `make run` shows it at work, `make test` and `make check` prove it.
-# All that is installed goes into .venv; `make clean` removes it.
+# Targets for users and developers; `make` lists them. `make run` is a demonstration.
+# Everything is installed into .venv; `make clean` removes it.
 
 PYTHON ?= python3
 ARGS ?=
@@ -30,7 +30,8 @@ help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1         \2/p' $(MAKEFILE_LIST) \
 	    | sed 's/^\(.\{10\}\) */  make \1/'
 
-# $(call demo,KIND,WHAT): start `amoc demo KIND`, run WHAT, in which $$where is where it listens.
+# $(call demo,KIND,SCENARIO,OPTIONS): start `amoc demo KIND` and run SCENARIO. OPTIONS can use
+# $$where, the address that the server listens on.
 define demo
 	@said=$$(mktemp); \
 	setsid $(BIN)/amoc demo $(1) --port 0 >$$said & server=$$!; \
@@ -46,7 +47,7 @@ define demo
 	$(BIN)/amoc run $(2) 1 200 --duration 15s --user-rate 100/s $(3) $(ARGS)
 endef
 
-# $(call tests,FILES): run the tests in FILES, or all.
+# $(call tests,FILES): run the tests in FILES, all if empty.
 define tests
 	@missing=; for pair in nginx:nginx-light prosody:prosody ejabberdctl:ejabberd ip:iproute2 \
 	        iptables:iptables carbon-cache:graphite-carbon graphite-manage:graphite-web \
@@ -63,27 +64,27 @@ run: $(VENV)/.installed ## Load the demo HTTP server with 200 users for 15 s
 run-xmpp: $(VENV)/.installed ## Have 200 users chat through the demo XMPP server for 15 s
 	$(call demo,xmpp,xmpp_chat,--set tls=none --set port=$${where##*:})
 
-release: dist/amoc ## Make dist/amoc, one file that runs where Python is and nothing else
+release: dist/amoc ## Build dist/amoc, one executable file that needs only Python
 
-prepare: $(RELEASE) ## Prepare the machines of HOSTS=hosts.ini; LIMIT=a,b these; CHECK=1 changes nothing
+prepare: $(RELEASE) ## Prepare the machines of HOSTS=hosts.ini; LIMIT=a,b selects some; CHECK=1 changes nothing
 	@$(ON_HOSTS) prepare --release '$(RELEASE)' $(CHOSEN) $(CHECKED)
 
 unprepare: $(VENV)/.installed ## Undo what prepare did
 	@$(ON_HOSTS) unprepare $(CHOSEN) $(CHECKED)
 
-deploy: $(RELEASE) ## Copy the release to them, and have master and nodes run
+deploy: $(RELEASE) ## Copy the release to them, and start master and nodes
 	@$(ON_HOSTS) deploy --release '$(RELEASE)' $(CHOSEN) $(CHECKED)
 
 status: $(VENV)/.installed ## Show what runs on them
 	@$(ON_HOSTS) status $(CHOSEN)
 
-attach: $(VENV)/.installed ## Steer the master's run from a prompt there
+attach: $(VENV)/.installed ## Open a prompt on the master to control the run
 	@$(ON_HOSTS) attach --inventory '$(HOSTS)'
 
 logs: $(VENV)/.installed ## Show the last LINES=20 of their logs
 	@$(ON_HOSTS) logs $(CHOSEN) --lines $(LINES)
 
-stop: $(VENV)/.installed ## End master and nodes; FORCE=1 a run that goes on, too
+stop: $(VENV)/.installed ## End master and nodes; FORCE=1 stops an active run too
 	@$(ON_HOSTS) stop $(CHOSEN) $(CHECKED) $(if $(FORCE),--force)
 
 test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
@@ -92,10 +93,10 @@ test: $(VENV)/.test ## Run the tests; ARGS="-k name" goes to pytest
 quick: $(VENV)/.test ## Run the tests that start no process and no server
 	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal -m 'not processes' $(ARGS)
 
-test-xmpp: $(VENV)/.test ## Run the tests of XMPP only
+test-xmpp: $(VENV)/.test ## Run only the XMPP tests
 	$(call tests,$(XMPP_TESTS))
 
-check: $(VENV)/.check ## Check style, types, the arrows between modules, and sizes
+check: $(VENV)/.check ## Check style, types, imports between modules, and sizes
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
@@ -103,12 +104,12 @@ check: $(VENV)/.check ## Check style, types, the arrows between modules, and siz
 	@$(BIN)/python -m checks
 	@echo "style, types, imports and sizes are fine"
 
-bench: $(VENV)/.bench ## Measure against Locust, slixmpp and Tsung; ARGS="http --quick" chooses
+bench: $(VENV)/.bench ## Benchmark against Locust, slixmpp and Tsung; ARGS="http --quick" selects
 	@$(HAS_SBIN) nginx >/dev/null || bash .ci/packages nginx-light
 	@command -v tsung >/dev/null || bash .ci/packages tsung
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-clean: ## Remove all that was generated, .venv included
+clean: ## Remove everything that was generated, including .venv
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	    .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -117,23 +118,23 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	    || { echo "amoc needs Python 3.11 or newer; choose one: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || bash .ci/packages python3-venv
-	@echo "Making a virtual environment in $(VENV)"
+	@echo "Creating a virtual environment in $(VENV)"
 	@$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/.installed: setup.py | $(BIN)/python
-	@echo "Installing amoc and what it needs"
+	@echo "Installing amoc and its dependencies"
 	@$(PIP) --editable .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.installed
 	@echo "Installing what the tests need"
 	@$(PIP) --editable '.[test,release]'
-	@# Its own requirement, greenlet<3, is that of an age before the present gevent's.
+	@# --no-deps, because httpbin requires greenlet<3, which is too old for the current gevent.
 	@$(PIP) --no-deps $(HTTPBIN)
 	@touch $@
 
 $(VENV)/.release: $(VENV)/.installed
-	@echo "Installing what makes a release"
+	@echo "Installing the release tools"
 	@$(PIP) --editable '.[release]'
 	@touch $@
 
@@ -146,6 +147,6 @@ $(VENV)/.check: $(VENV)/.installed
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.installed
-	@echo "Installing the peers"
+	@echo "Installing the tools to compare with"
 	@$(PIP) --editable '.[bench]'
 	@touch $@

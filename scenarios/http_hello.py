@@ -1,4 +1,4 @@
-"""Every user GETs one page twice a second: the shortest scenario there is."""
+"""Users GET one page twice a second: a minimal scenario."""
 
 from amoc_gevent import http, settings, user
 

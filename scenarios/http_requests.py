@@ -1,7 +1,8 @@
-"""The customers of http_shop, through requests: for what needs its adapters and extensions.
+"""The customers of http_shop use requests instead of http.Session.
 
-A scenario imports its neighbours in the directory by name, their settings come along. Requests
-costs about 20 times the CPU of `http.Session` for each request; the face is the same.
+Choose requests when you need its adapters or extensions. The API is the same, but a request costs
+about 20 times the CPU of `http.Session`. A scenario imports its neighbours in the directory by
+name and gets their settings too.
 """
 
 import http_shop

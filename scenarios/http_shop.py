@@ -1,7 +1,7 @@
-"""Customers of a shop log in, look at products, put some into the cart and check their account.
+"""Customers log in to a shop, look at products, put some into the cart and check their account.
 
-It shows log-in by form and cookie, JSON bodies, think times, answers judged by their content,
-one name for many paths, and metrics of one's own. `amoc demo http` serves the shop.
+This scenario shows log-in by form and cookie, JSON bodies, think times, checks of an answer's
+content, one name for many paths, and metrics of your own. `amoc demo http` serves the shop.
 """
 
 import random
@@ -28,7 +28,7 @@ carts = metrics.histogram("cart_value", "cents")
 
 
 def init() -> list[int]:
-    """Read the catalogue once in each worker; every user gets what is returned here."""
+    """Read the catalogue once in each worker; `start` of every user gets the returned list."""
     with http.Session(url.value) as session:
         answer = session.get("/products")
         answer.raise_for_status()
@@ -43,13 +43,13 @@ def start(user_id: int, catalogue: list[int]) -> None:
 def visit(
     session: "http.Session | http.RequestsSession", user_id: int, catalogue: list[int]
 ) -> None:
-    """Go through the shop as one customer."""
+    """Visit the shop as one customer."""
     name = f"user_{user_id}"
     log_in(session, name, f"password_{user_id}")
     cents = 0
     for number in random.sample(catalogue, min(looks.value, len(catalogue))):
         pause()
-        # One name for all products: else each would be an operation of its own.
+        # One name for all products, or each would be an operation of its own.
         product = session.get(f"/products/{number}", name="GET /products/<id>").json()
         if random.random() < 0.3:
             pause()
@@ -66,7 +66,7 @@ def visit(
 
 
 def log_in(session: "http.Session | http.RequestsSession", name: str, password: str) -> None:
-    """Get the session's cookie; `check=True` lets the content of an answer decide."""
+    """Log in; the session keeps the cookie. `check=True` leaves success to the code below."""
     form = {"user": name, "password": password}
     with session.post("/login", data=form, check=True) as answer:
         if not answer.ok:
@@ -76,5 +76,5 @@ def log_in(session: "http.Session | http.RequestsSession", name: str, password: 
 
 
 def pause() -> None:
-    """Think as people do: mostly shortly, sometimes long."""
+    """Think as people do: mostly for a short time, sometimes for long."""
     user.sleep(random.expovariate(1 / think.value) if think.value else 0)

@@ -1,7 +1,8 @@
-"""Users log in and write to their neighbours by id: time to delivery, and what is lost or doubled.
+"""Users write to their neighbours by id; each message is tracked to its receiver.
 
-Each stays until it is asked to end, then listens until no more comes, so that the ledger balances.
-`amoc demo xmpp` serves a target; the accounts are user_N with password_N.
+The run measures the time to delivery and counts lost and duplicated messages. Each user stays
+until it is asked to end, then listens until nothing more arrives, so that sent and received
+messages balance. `amoc demo xmpp` serves a target; the accounts are user_N with password_N.
 """
 
 import random
@@ -13,19 +14,19 @@ accounts = xmpp.accounts.declare()
 neighbours = settings.declare(
     "neighbours",
     4,
-    "whom each user writes to: so many ids next to its own, half of them below, as far as they "
-    "are online",
+    "neighbours that each user writes to while they are online: half of them have lower ids, half "
+    "higher",
     verify=lambda count: 2 <= count <= 1000 or (False, "must be 2 to 1000"),
 )
 interval = settings.declare(
-    "interval", "1s", "between two messages of a user", type=settings.duration, update=True
+    "interval", "1s", "time between two messages of a user", type=settings.duration, update=True
 )
-size = settings.declare("size", 100, "characters of a message", unit="characters")
-tracked = settings.declare("tracked", True, "follow each message to its receiver")
+size = settings.declare("size", 100, "length of a message", unit="characters")
+tracked = settings.declare("tracked", True, "track each message to its receiver")
 linger = settings.declare(
     "linger",
     "2s",
-    "how long a user listens on when nothing comes any more; what has not come by then is lost",
+    "how long a user keeps listening after the last arrival; what arrives later counts as lost",
     type=settings.duration,
 )
 
@@ -38,7 +39,7 @@ def start(user_id: int) -> None:
     with accounts.client(user_id, inbox=xmpp.Inbox(0)) as client:
         online = Neighbours(client, user_id)
         send = client.send_tracked if tracked.value else client.send_message
-        wait = random.uniform(0, interval.value)  # else all would write in the same moment
+        wait = random.uniform(0, interval.value)  # or all would write at the same moment
         while not user.leaving(within=wait):
             if online.jids:
                 send(random.choice(online.jids), "x" * size.value)
@@ -48,7 +49,7 @@ def start(user_id: int) -> None:
 
 
 class Neighbours:
-    """Those next to a user who are online: by presence that is directed at them, and theirs."""
+    """The neighbours of a user that are online; they exchange directed presence to find out."""
 
     def __init__(self, client: xmpp.Client, user_id: int) -> None:
         reach = neighbours.value // 2
@@ -67,9 +68,9 @@ class Neighbours:
         elif presence.type is None and jid in self._all and jid not in self.jids:
             self.jids.append(jid)
             with suppress(xmpp.Disconnected):
-                self._client.send_presence(jid)  # it was not there when it was sent ours
+                self._client.send_presence(jid)  # it was offline when ours was sent
 
     def leave(self) -> None:
-        """Have them write no more."""
+        """Tell the neighbours to stop writing."""
         for jid in self.jids:
             self._client.send_presence(jid, type="unavailable")

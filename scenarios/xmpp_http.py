@@ -1,6 +1,7 @@
-"""Some users chat over XMPP, others browse over HTTP, by their id, as one service has both.
+"""Users chat over XMPP or browse over HTTP, for a service that offers both.
 
-Every so-many-th id is a browser; the others do what xmpp_chat does, with its settings.
+Users whose id is a multiple of `every` browse. The others do what xmpp_chat does, with its
+settings.
 """
 
 import random
@@ -10,15 +11,19 @@ import xmpp_chat
 from amoc_gevent import http, settings, user
 
 url = settings.declare("url", "http://127.0.0.1:8080", "the web service")
-path = settings.declare("path", "/", "what browsers ask it for")
+path = settings.declare("path", "/", "path that browsing users request")
 every = settings.declare(
     "every",
     2,
-    "of so many users one is a browser: those whose id it divides",
+    "one in so many users browses: those whose id is a multiple of it",
     verify=lambda count: count >= 1 or (False, "must be 1 or more"),
 )
 think = settings.declare(
-    "think", "1s", "between two requests of a browser", type=settings.duration, update=True
+    "think",
+    "1s",
+    "time between two requests of a browsing user",
+    type=settings.duration,
+    update=True,
 )
 
 
@@ -34,7 +39,7 @@ def start(user_id: int) -> None:
 
 
 def browse() -> None:
-    """Ask for the page until the user is asked to end."""
+    """Request the page until the user is asked to end."""
     with http.Session(url.value) as session:
         wait = random.uniform(0, think.value)
         while not user.leaving(within=wait):

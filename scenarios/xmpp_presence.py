@@ -1,9 +1,9 @@
-"""Users with a roster of so many contacts come, change their presence and go: the fan-out of it.
+"""Users with contacts in their rosters change their presence, and each contact receives it.
 
-Each knows the ids next to its own; where the server does not have that yet, they subscribe to each
-other first, and stay so for later runs. Operations: "roster get", and "presence delivery" from the
-change to its arrival at each contact; "presences lost" counts what a contact has not heard of.
-`amoc demo xmpp --neighbours 5` serves a target with such rosters.
+The contacts of a user are its neighbours by id. Where the server lacks a subscription, the users
+make it first; it remains for later runs. Operations: "roster get", and "presence delivery", from
+the change to its arrival at each contact. The counter "presences lost" counts changes that a
+contact did not receive. `amoc demo xmpp --neighbours 5` serves a target with such rosters.
 """
 
 import random
@@ -14,11 +14,11 @@ accounts = xmpp.accounts.declare()
 contacts = settings.declare(
     "contacts",
     10,
-    "ids next to a user's own that are in its roster, half of them below",
+    "neighbours by id in a user's roster, half of them with lower ids",
     verify=lambda count: 2 <= count <= 1000 or (False, "must be 2 to 1000"),
 )
 interval = settings.declare(
-    "interval", "10s", "between two changes of a user", type=settings.duration, update=True
+    "interval", "10s", "time between two changes of a user", type=settings.duration, update=True
 )
 
 changed = metrics.counter("presences changed")
@@ -49,7 +49,7 @@ def start(user_id: int) -> None:
         for jid in wanted:
             if jid not in known or known[jid].subscription not in {"to", "both"}:
                 xmpp.roster.subscribe(client, jid)
-        wait = random.uniform(0, interval.value)  # else all would change in the same moment
+        wait = random.uniform(0, interval.value)  # or all would change at the same moment
         while not user.leaving(within=wait):
             client.send_presence(show=random.choice(SHOWS), extra=source.next())
             changed.add()

@@ -1,7 +1,8 @@
-"""As xmpp_chat, while connections are dropped and resumed: how long that takes, and what is lost.
+"""Users chat as in xmpp_chat, while some of them lose and resume their connection.
 
-Some users lose their connection without goodbye again and again, stay away for a moment, and go on
-with their session by stream management (XEP-0198), which Prosody and ejabberd have.
+The run measures how long it takes to resume, and what is lost. The affected users drop their
+connection again and again without logging out, stay away for a moment, and resume their session by
+stream management (XEP-0198), which Prosody and ejabberd support.
 """
 
 import random
@@ -13,11 +14,11 @@ from amoc_gevent import metrics, settings, user, xmpp
 share = settings.declare(
     "share",
     0.3,
-    "of all users, how many lose their connection",
+    "share of users that lose their connection",
     verify=lambda part: 0 <= part <= 1 or (False, "must be 0 to 1"),
 )
-every = settings.declare("every", "10s", "how often they do", type=settings.duration)
-away = settings.declare("away", "500ms", "how long they stay away", type=settings.duration)
+every = settings.declare("every", "10s", "time between two losses", type=settings.duration)
+away = settings.declare("away", "500ms", "time that they stay away", type=settings.duration)
 
 dropped = metrics.counter("connections dropped")
 
@@ -46,7 +47,7 @@ def start(user_id: int) -> None:
 
 
 def drop(client: xmpp.Client) -> None:
-    """Pull the plug, now and then, until the user is asked to end."""
+    """Drop the connection every so often, until the user is asked to end."""
     user.sleep(random.uniform(0, every.value))
     while not user.leaving():
         if client.connected:
@@ -56,7 +57,7 @@ def drop(client: xmpp.Client) -> None:
 
 
 def come_back(client: xmpp.Client) -> None:
-    """Go on with the session after a moment."""
+    """Resume the session after the time away."""
     user.sleep(away.value)
     with metrics.operation("xmpp reconnect"):
         client.resume()
