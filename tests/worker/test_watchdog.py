@@ -95,13 +95,14 @@ def test_a_user_that_blocks_for_a_moment_is_named_and_not_ended(watched: Watched
 
 
 def one_call_of(seconds: float) -> Callable[[], object]:
-    """Return a call that keeps the interpreter's lock for so much CPU time, or twice that."""
+    """Return a call that keeps the interpreter's lock for about so much CPU time."""
     steps, took = 100_000, 0
-    while took < seconds * 1e9:
+    while took < 20e6:  # long enough to be measured
         steps *= 2
         began = clock.cpu_ns()
         sum(range(steps))
         took = clock.cpu_ns() - began
+    steps = round(steps * seconds * 1e9 / took)
     return lambda: sum(range(steps))
 
 

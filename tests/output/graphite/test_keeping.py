@@ -445,7 +445,7 @@ def test_at_the_end_carbon_is_waited_for_though_graphite_web_is_away(
         graphite.started(run)
         graphite.event(Event(START, "start", "shop with users 1 to 10"))
         graphite.second(Measured(START, measured({"a": [1]}), (), NOBODY))
-        monkeypatch.setattr(follower, "FINISH_S", 2.0)
+        monkeypatch.setattr(follower, "FINISH_S", 1.0)
         graphite.close()
 
     assert [line.partition(" at ")[0] for line in said] == ["graphite-web", "graphite-web"]
