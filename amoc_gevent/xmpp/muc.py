@@ -144,8 +144,8 @@ class Room:
         try:
             with Step(name) as step:
                 while True:
+                    left = deadline - clock.monotonic()
                     try:
-                        left = deadline - clock.monotonic()
                         answer = client.exchange_in(step, request, self._is_join_answer, left)
                         break
                     except XmppError as error:
@@ -153,6 +153,8 @@ class Room:
                         if error.condition != _LOCKED or late:
                             raise
                         gevent.sleep(LOCKED_PAUSE)
+                        if clock.monotonic() >= deadline:  # the pause took longer: a busy machine
+                            raise
         except BaseException:
             self._mark_left()
             raise

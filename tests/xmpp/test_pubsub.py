@@ -2,6 +2,7 @@
 
 from xml.etree.ElementTree import Element
 
+import gevent
 import pytest
 
 from amoc_gevent import metrics, xmpp
@@ -148,6 +149,20 @@ def test_ensure_retries_after_a_transient_error(last: str, is_new: bool) -> None
         one.kill()
     created = metrics.recorder.take().operations["pubsub create"]
     assert (created.count, created.errors) == (1, 0)
+
+
+def test_ensure_raises_a_persistent_error_after_a_pause_that_took_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pause = gevent.sleep
+    with Scripted(says((*LOGIN, *[NODE_BUSY] * 20))) as server:
+        one = scripted_server.client(server.port).connect(presence=False)
+        monkeypatch.setattr(pubsub.gevent, "sleep", lambda _: pause(0.5))
+        with pytest.raises(xmpp.XmppError, match="internal-server-error"):
+            pubsub.ensure(one, "pubsub.localhost", "node", timeout=0.4)
+        one.kill()
+    created = metrics.recorder.take().operations["pubsub create"]
+    assert created.error_groups == {"internal-server-error": 1}
 
 
 def test_ensure_raises_a_persistent_error_at_its_timeout() -> None:
