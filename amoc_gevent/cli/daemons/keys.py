@@ -50,8 +50,17 @@ def keys(context: click.Context, as_json: bool) -> None:
 
 @keys.command("make")
 def make_() -> None:
-    """Make this home's pair of keys, and show the public one."""
-    click.echo(stored.make(Home.current()).decode())
+    """Make this home's pair of keys, and show the public one.
+
+    If the home has a pair already, it stays: its public key is shown.
+    """
+    home = Home.current()
+    own = stored.own_keypair(home)
+    if own is None:
+        click.echo(stored.make(home).decode())
+        return
+    click.echo(f"amoc: {home.keys} has a pair of keys already", err=True)
+    click.echo(own[0].decode())
 
 
 @keys.command()
