@@ -7,6 +7,7 @@ import click
 from amoc_gevent.cli.steering.prompt import steer
 from amoc_gevent.cli.steering.remote import master_of
 from amoc_gevent.cli.steering.terminal import say_warning
+from amoc_gevent.core.printable import printable
 from amoc_gevent.core.views import Answer, MasterDaemon, NodeDaemon, RunStatus
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
@@ -30,7 +31,7 @@ def attach() -> int:
     try:
         goes_on = _goes_on(control.answer({"command": "status"}))
     except AmocError as error:
-        click.echo(f"detached: {error}")
+        click.echo(f"detached: {printable(str(error))}")
         return EXIT_FINISHED
     click.echo(f"detached{goes_on}; `amoc attach` comes back")
     return EXIT_FINISHED
@@ -41,4 +42,4 @@ def _goes_on(status: Answer) -> str:
         return ""
     if status.status not in {"starting", "running", "stopping"}:
         return ""
-    return f": run {status.run} of {status.scenario} goes on"
+    return printable(f": run {status.run} of {status.scenario} goes on")

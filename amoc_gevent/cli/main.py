@@ -150,9 +150,11 @@ def _usage(error: click.ClickException) -> int:
 
 def _failed(error: AmocError) -> int:
     """Write an expected error in a line; the author of a scenario sees the traceback below."""
-    click.echo(f"amoc: {error}", err=True)
+    from amoc_gevent.core.printable import printable, printable_lines  # noqa: PLC0415  # errors alone need it
+
+    click.echo(f"amoc: {printable(str(error))}", err=True)
     if detail := getattr(error, "detail", ""):
-        click.echo(detail, err=True)
+        click.echo(printable_lines(detail), err=True)
     return error.exit_code
 
 

@@ -7,6 +7,7 @@ import gevent
 from gevent import GreenletExit
 
 from amoc_gevent import metrics
+from amoc_gevent.core.printable import printable
 from amoc_gevent.http.errors import SCENARIO_TIMEOUT, RequestError
 from amoc_gevent.http.response import Response
 from amoc_gevent.http.timings import Timings
@@ -83,7 +84,7 @@ def failure(name: str, target: RequestTarget, sent: bytes, us: int, kind: str) -
 def unsent(name: str | None, method: str, url: str, kind: str) -> None:
     """Record a request that cannot be sent, under its method and URL where it has no name."""
     name = name or f"{method} {url}"
-    name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)  # one line of a table
+    name = printable(name)  # one line of a table
     exchange = None
     if _observer is not None:
         exchange = Exchange(name, method, url, [], Timings(0), kind)

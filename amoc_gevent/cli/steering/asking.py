@@ -12,6 +12,7 @@ from amoc_gevent.cli.steering.shown import shown
 from amoc_gevent.cli.steering.terminal import has_colour, say_warning, with_warning
 from amoc_gevent.cli.steering.verbs import Asked, Request
 from amoc_gevent.control.client import Control, understood
+from amoc_gevent.core.printable import printable
 from amoc_gevent.core.run.plan import Status
 from amoc_gevent.core.views import (
     Answer,
@@ -54,13 +55,13 @@ def _show_summary(run: str, control: Control) -> None:
 def _answered(asked: Asked, control: Control, answer: Answer) -> None:
     """Print the answer, when its effect has come where that is waited for."""
     if not asked.as_json:
-        click.echo(shown(answer))
+        click.echo(shown(answer, control.start_command))
     if asked.wait and isinstance(answer, Started):
         wait_until_started(control, answer.run)
     elif asked.wait and isinstance(answer, Stopping):
         answer = replace(answer, status=_wait_until_ended(control, answer.run))
         if not asked.as_json:
-            click.echo(f"run {answer.run} {answer.status}")
+            click.echo(f"run {printable(answer.run)} {answer.status}")
     if asked.as_json:
         alone = getattr(answer, "summary", answer)
         click.echo(json.dumps(with_warning(alone, control), indent=2, ensure_ascii=False))

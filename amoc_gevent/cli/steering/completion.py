@@ -41,7 +41,7 @@ def candidates(text: str, words: Words) -> tuple[int, list[str]]:
 
 
 def _beginning(begun: str, found: Iterable[str]) -> list[str]:
-    return [one for one in found if one.startswith(begun) and one != begun]
+    return [one for one in found if one.startswith(begun) and one != begun and one.isprintable()]
 
 
 def _next(before: list[str], begun: str, words: Words) -> list[str]:

@@ -18,6 +18,7 @@ from amoc_gevent.cli.steering.asking import carry_out
 from amoc_gevent.cli.steering.completion import Words, candidates
 from amoc_gevent.cli.steering.verbs import asked_by
 from amoc_gevent.control.client import Control
+from amoc_gevent.core.printable import printable, printable_lines
 from amoc_gevent.core.views import Description, NodeList, RunList
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError
@@ -91,9 +92,9 @@ def _done(line: str, control: Control) -> bool:
         click.echo("not waited for; it goes on", err=True)
         return True
     except AmocError as error:
-        click.echo(str(error), err=True)
+        click.echo(printable(str(error)), err=True)
         if detail := getattr(error, "detail", ""):
-            click.echo(detail, err=True)
+            click.echo(printable_lines(detail), err=True)
         return False
     return good
 

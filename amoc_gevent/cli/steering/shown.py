@@ -5,6 +5,7 @@ from typing import Any
 
 from amoc_gevent.core.columns import columns
 from amoc_gevent.core.manifest import DeclaredSetting
+from amoc_gevent.core.printable import printable_fields, printable_lines
 from amoc_gevent.core.units import counted, format_count, format_duration, format_us
 from amoc_gevent.core.views import (
     Added,
@@ -30,9 +31,22 @@ from amoc_gevent.core.views import (
 STATES = ("running", "resting", "waiting", "done")
 
 
-def shown(answer: Answer) -> str:
-    """Return an answer as lines of text."""
-    return _SHOWN[type(answer)](answer)
+START = "do SCENARIO FIRST LAST"
+
+LINES = ("docstring", "description")
+"""The fields of answers that may have several lines."""
+
+
+def shown(answer: Answer, start: str = START) -> str:
+    """Return an answer as lines of text; `start` is the command that starts a run.
+
+    The texts in the answer are escaped, as they can come from other machines.
+    """
+    if isinstance(answer, RunList) and not answer.runs:
+        return f"there was no run yet: start one with `{start}`"
+    if isinstance(answer, TextReport):
+        return printable_lines(answer.report.strip("\n"), styled=True)
+    return _SHOWN[type(answer)](printable_fields(answer, lines=LINES))
 
 
 def _started(answer: Started) -> str:
@@ -68,7 +82,7 @@ def _rebalanced(answer: Rebalanced) -> str:
 
 def _idle(answer: IdleStatus) -> str:
     nodes = counted(answer.nodes, "node")
-    return f"idle, {nodes}: start a run with `do SCENARIO FIRST LAST`"
+    return f"idle, {nodes}: start a run with `{START}`"
 
 
 def _run_status(answer: RunStatus) -> str:
@@ -173,8 +187,6 @@ def _or_dash(value: Any, written: Callable[[Any], str]) -> str:
 
 
 def _runs(answer: RunList) -> str:
-    if not answer.runs:
-        return "there was no run yet: start one with `do SCENARIO FIRST LAST`"
     rows: list[Sequence[str]] = [
         ("run", "scenario", "status", "started", "took", "users", "operations", "comment")
     ]
@@ -208,10 +220,6 @@ def _took(started: str | None, ended: str | None) -> str:
     return format_duration(float(round(span.total_seconds())))
 
 
-def _report(answer: TextReport) -> str:
-    return answer.report.strip("\n")
-
-
 _SHOWN: dict[type, Callable[[Any], str]] = {
     Started: _started,
     Added: _added,
@@ -226,5 +234,4 @@ _SHOWN: dict[type, Callable[[Any], str]] = {
     NodeStatus: _node_status,
     NodeList: _nodes,
     RunList: _runs,
-    TextReport: _report,
 }

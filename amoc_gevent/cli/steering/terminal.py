@@ -8,6 +8,7 @@ import click
 
 from amoc_gevent.control.client import Control
 from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.printable import printable
 
 
 def has_terminal() -> bool:
@@ -23,7 +24,7 @@ def has_colour() -> bool:
 def say_warning(control: Control) -> None:
     """Write the daemon's warning from its last answer, if there is one."""
     if control.warning:
-        click.echo(f"amoc: {control.warning}", err=True)
+        click.echo(f"amoc: {printable(control.warning)}", err=True)
 
 
 def with_warning(answer: object, control: Control) -> dict[str, Any]:

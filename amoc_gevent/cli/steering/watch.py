@@ -21,6 +21,7 @@ from amoc_gevent.cli.steering.terminal import (
     with_warning,
 )
 from amoc_gevent.control.client import Control
+from amoc_gevent.core.printable import printable, printable_lines
 from amoc_gevent.core.views import WatchedLines, WatchedStatus
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
 
@@ -78,7 +79,7 @@ def _in_lines(control: Control) -> WatchedLines | None:
                 say_warning(control)
             warned = bool(control.warning)
             for line in part.lines:
-                click.echo(line)
+                click.echo(printable_lines(line))
             if part.ended is not None:
                 return part
     return None
@@ -117,7 +118,7 @@ def _until_disturbed(control: Control, events: int) -> WatchedLines | None:
                 for part in stream.receive():
                     if not isinstance(part, WatchedLines):
                         continue
-                    _draw(part.lines, control.warning or HINT, columns, rows)
+                    _draw(part.lines, printable(control.warning) or HINT, columns, rows)
                     if part.ended is not None:
                         return part
     return None
@@ -135,7 +136,8 @@ def _draw(lines: Sequence[str], hint: str, columns: int, rows: int) -> None:
     hint = hint[: columns - 1]
     if has_colour():
         hint = f"{DIM}{hint}{PLAIN}"
-    shown = [line + REST_OF_LINE for line in [*lines[: rows - 2], "", hint]]
+    safe = [printable_lines(line, styled=True) for line in lines[: rows - 2]]
+    shown = [line + REST_OF_LINE for line in [*safe, "", hint]]
     sys.stdout.write(HOME + "\r\n".join(shown) + REST_OF_SCREEN)
     sys.stdout.flush()
 

@@ -40,6 +40,8 @@ def carried(
 FORESEEN = [
     (AmocError("no route"), "no route\n"),
     (ScenarioError("a.py:1: no", "Traceback\n  a"), "a.py:1: no\nTraceback\n  a\n"),
+    (AmocError("no\n\x1b[2J"), "no\\n\\x1b[2J\n"),
+    (ScenarioError("no", "Trace\x07\n  a"), "no\nTrace\\x07\n  a\n"),
 ]
 
 
