@@ -150,7 +150,7 @@ def _usage(error: click.ClickException) -> int:
 
 def _failed(error: AmocError) -> int:
     """Write an expected error in a line; the author of a scenario sees the traceback below."""
-    from amoc_gevent.core.printable import printable, printable_lines  # noqa: PLC0415  # errors alone need it
+    from amoc_gevent.printable import printable, printable_lines  # noqa: PLC0415  # errors alone need it
 
     click.echo(f"amoc: {printable(str(error))}", err=True)
     if detail := getattr(error, "detail", ""):

@@ -7,12 +7,12 @@ import gevent
 from gevent import GreenletExit
 
 from amoc_gevent import metrics
-from amoc_gevent.core.printable import printable
 from amoc_gevent.http.errors import SCENARIO_TIMEOUT, RequestError
 from amoc_gevent.http.response import Response
 from amoc_gevent.http.timings import Timings
 from amoc_gevent.http.wire import headers
 from amoc_gevent.http.wire.target import RequestTarget
+from amoc_gevent.printable import printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How the generator itself fared, in plain words."""
+"""Judges the load generator itself, in plain sentences."""
 
 from collections.abc import Container
 
@@ -13,7 +13,7 @@ OVERLOAD_MARKS = {
     "lag": f"lag above {LAG_LIMIT_US / 1000:.0f} ms",
     "cpu": f"CPU above {CPU_LIMIT:.0%}",
 }
-"""What the marks that tell of an overload mean."""
+"""The marks of an overload, in words."""
 
 WHAT_OVERLOAD_MEANS = (
     "the load of those seconds was less, or burstier, than asked; latencies of"
@@ -23,7 +23,7 @@ WHAT_OVERLOAD_MEANS = (
 
 
 def verdict(run: Run) -> list[str]:
-    """Return what a reader of the run's figures must know of the generator, a sentence each."""
+    """Return sentences about the generator that a reader of the run's figures must know."""
     sentences = (
         _load(run),
         _clock(run),
@@ -36,7 +36,7 @@ def verdict(run: Run) -> list[str]:
 
 
 def marks_in_words(marks: Container[str]) -> list[str]:
-    """Return what the marks of some seconds say, for a line that is read in passing."""
+    """Return the marks of some seconds in words, for a short line."""
     why = ", ".join(text for mark, text in OVERLOAD_MARKS.items() if mark in marks)
     words = [f"the generator is overloaded ({why})"] if why else []
     return [*words, "the wall clock was stepped"] if "clock" in marks else words

@@ -12,7 +12,6 @@ from amoc_gevent.cli.steering.shown import shown
 from amoc_gevent.cli.steering.terminal import has_colour, say_warning, with_warning
 from amoc_gevent.cli.steering.verbs import Asked, Request
 from amoc_gevent.control.client import Control, understood
-from amoc_gevent.core.printable import printable
 from amoc_gevent.core.run.plan import Status
 from amoc_gevent.core.views import (
     Answer,
@@ -21,6 +20,7 @@ from amoc_gevent.core.views import (
     Stopping,
 )
 from amoc_gevent.errors import EXIT_FINISHED, AmocError, ScenarioError, UsageError
+from amoc_gevent.printable import printable
 
 POLL_MIN_S = 0.02
 POLL_MAX_S = 0.25

@@ -5,7 +5,6 @@ from typing import Any
 
 from amoc_gevent.core.columns import columns
 from amoc_gevent.core.manifest import DeclaredSetting
-from amoc_gevent.core.printable import printable_fields, printable_lines
 from amoc_gevent.core.units import counted, format_count, format_duration, format_us
 from amoc_gevent.core.views import (
     Added,
@@ -27,6 +26,7 @@ from amoc_gevent.core.views import (
     TextReport,
     UsersByState,
 )
+from amoc_gevent.printable import printable_fields, printable_lines
 
 STATES = ("running", "resting", "waiting", "done")
 

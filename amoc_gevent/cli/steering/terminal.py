@@ -8,7 +8,7 @@ import click
 
 from amoc_gevent.control.client import Control
 from amoc_gevent.core.jsons import as_json
-from amoc_gevent.core.printable import printable
+from amoc_gevent.printable import printable
 
 
 def has_terminal() -> bool:

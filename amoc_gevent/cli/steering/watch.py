@@ -21,9 +21,9 @@ from amoc_gevent.cli.steering.terminal import (
     with_warning,
 )
 from amoc_gevent.control.client import Control
-from amoc_gevent.core.printable import printable, printable_lines
 from amoc_gevent.core.views import WatchedLines, WatchedStatus
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
+from amoc_gevent.printable import printable, printable_lines
 
 OTHER_SCREEN = "\x1b[?1049h\x1b[?25l"
 SCREEN_BACK = "\x1b[?25h\x1b[?1049l"

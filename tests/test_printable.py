@@ -2,7 +2,7 @@
 
 import pytest
 
-from amoc_gevent.core.printable import printable, printable_lines
+from amoc_gevent.printable import printable, printable_lines
 
 
 @pytest.mark.parametrize(
