@@ -157,8 +157,6 @@ def test_the_clocks_of_several_nodes_and_what_they_mean_for_deliveries() -> None
     assert "times to delivery" not in text
     run.results.total.flows["a@x b@x 1"] = Flow(sent=1, delivered=1, highest=1)
     assert "between nodes are corrected by these offsets, to ±1.00 ms" in printed(run)
-        run
-    )
 
 
 def test_the_clock_of_one_node_is_not_worth_a_word() -> None:
