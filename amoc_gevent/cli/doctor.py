@@ -28,7 +28,7 @@ HAS = ("cores", "memory", "descriptors", "ports", "reuses_ports")
 @click.argument("scenario")
 @click.argument("users", type=click.IntRange(min=1))
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one a core].")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
 @click.option("--hosts", "path", type=click.Path(path_type=Path), help="hosts.ini: all its nodes.")
 @click.option(
     "--probe-time", type=DURATION, default=5.0, help="How long each of two probes runs [5s]."

@@ -345,7 +345,7 @@ def test_who_waits_no_more_is_told_that_the_run_goes_on(amoc: Amoc, master: Scri
     process.expect("run 5f0c: 5 users")
     process.popen.send_signal(signal.SIGINT)
     assert process.wait() == 130
-    assert process.said().endswith("amoc: not waited for; the run goes on, `amoc stop` ends it\n")
+    assert process.said().endswith("amoc: stopped waiting; the run goes on, `amoc stop` ends it\n")
 
 
 def piped(amoc: Amoc, *lines: str) -> tuple[int, str]:
@@ -381,7 +381,7 @@ def test_a_piped_line_that_fails_is_code_1_and_the_rest_is_done(
 def test_attach_is_a_prompt_with_names_that_can_be_left(amoc: Amoc, master: ScriptedMaster) -> None:
     terminal = Terminal(amoc.environment(), "attach")
     try:
-        terminal.expect(b"attached to the master, pid 42; `help` says what there is")
+        terminal.expect(b"attached to the master, pid 42; `help` lists the commands")
         terminal.expect(b"amoc>")
         terminal.type(b"add 3 --nodes we")
         terminal.expect(b"west")  # what the master said that there is

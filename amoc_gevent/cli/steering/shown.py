@@ -1,4 +1,4 @@
-"""The answers as text for people: one function for each kind of them."""
+"""Formats answers as text for people: one function for each kind."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -170,7 +170,7 @@ def _node_row(one: NodeLine) -> Sequence[str]:
 
 
 def _state(state: str) -> str:
-    """Return a node's state towards its run in a word: without users it waits for one."""
+    """Return the state of a node; a stopped one is idle."""
     return "idle" if state == "stopped" else state
 
 
@@ -207,7 +207,7 @@ def _runs(answer: RunList) -> str:
 
 
 def _when(label: str) -> str:
-    """Return an ISO 8601 label to the second."""
+    """Return an ISO 8601 time without fractions of a second."""
     return label[:19].replace("T", " ")
 
 

@@ -31,7 +31,7 @@ def test_keys_are_made_allowed_trusted_listed_and_revoked(home: Path) -> None:
     assert amoc().output == f"own     {own}\nmaster  {KEY}\nallowed one {KEY}\n"
     listed = {"own": own, "master": KEY, "allowed": {"one": KEY}}
     assert json.loads(amoc("--json").output) == listed
-    assert amoc("revoke", "one").output == "one may join no more\n"
+    assert amoc("revoke", "one").output == "one may no longer join\n"
     assert json.loads(amoc("--json").output)["allowed"] == {}
 
 

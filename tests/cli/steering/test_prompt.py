@@ -98,12 +98,12 @@ def test_a_home_that_cannot_be_written_keeps_nobody_from_the_line(
 
 
 def test_an_interrupt_ends_the_waiting_only(carried: Carried) -> None:
-    assert carried(KeyboardInterrupt()) == (True, "not waited for; it goes on\n")
+    assert carried(KeyboardInterrupt()) == (True, "stopped waiting; the command goes on\n")
 
 
 def test_a_signal_that_ends_the_process_ends_the_prompt(carried: Carried) -> None:
-    with pytest.raises(prompt.ToldToEnd):
-        carried(prompt.ToldToEnd(143))
+    with pytest.raises(prompt.EndedBySignal):
+        carried(prompt.EndedBySignal(143))
 
 
 SETTING = {"default": "1", "unit": "", "type": "int", "description": "a number", "allowed": []}
