@@ -79,7 +79,7 @@ def test_a_wrong_setting_is_a_wrong_use() -> None:
 
 def test_do_gives_up_when_the_master_has_another_run() -> None:
     other = {**GOOD, "run": "7a11", "status": "running"}
-    with pytest.raises(AmocError, match="run 5f0c is no longer the master's"):
+    with pytest.raises(AmocError, match="run 5f0c is no longer the master's run"):
         carry_out(asked("do x 1 2"), Scripted(STARTED, other))
 
 
