@@ -29,9 +29,7 @@ HAS = ("cores", "memory", "descriptors", "ports", "reuses_ports")
 @click.argument("users", type=click.IntRange(min=1))
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
-@click.option(
-    "--hosts", "path", type=click.Path(path_type=Path), help="Check all nodes of this hosts.ini."
-)
+@click.option("--hosts", "path", type=click.Path(path_type=Path), help="hosts.ini: its nodes.")
 @click.option(
     "--probe-time", type=DURATION, default=5.0, help="How long each of two probes runs [5s]."
 )

@@ -27,15 +27,13 @@ RELEASED = click.option(
     default=RELEASE,
     help="What `make release` made [itself, or dist/amoc].",
 )
-LINES = click.option(
-    "--lines", type=click.IntRange(min=1), default=20, help="Lines of each log [20]."
-)
+LINES = click.option("--lines", type=click.IntRange(min=1), default=20, help="Lines per log [20].")
 
 
 def _on_hosts(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say which machines."""
     limit = click.option(
-        "--limit", default="", metavar="NAMES", help="Only these machines, comma-separated."
+        "--limit", default="", metavar="NAMES", help="Only these hosts, with commas."
     )
     which = click.option(
         "--inventory",
