@@ -9,5 +9,5 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("clock", "amoc_gevent.hosts.agent"): "it runs alone, without the package",
     ("error root", "amoc_gevent.hosts.agent:Failed"): "it runs alone, without the package",
     ("error root", "amoc_gevent.worker.watchdog:UserBlocked"): "no scenario shall catch it",
-    ("error root", "amoc_gevent.cli.steering.prompt:ToldToEnd"): "a signal ends the process",
+    ("error root", "amoc_gevent.cli.steering.prompt:EndedBySignal"): "a signal ends the process",
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from amoc_gevent import clock
-from amoc_gevent.cli.steering.prompt import ToldToEnd, steer
+from amoc_gevent.cli.steering.prompt import EndedBySignal, steer
 from amoc_gevent.control.client import Control
 from amoc_gevent.daemon.child import command_line, environment
 from amoc_gevent.daemon.logs import log_level
@@ -24,14 +24,14 @@ POLL_S = 0.02
 
 
 @click.command()
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one a core].")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
 def console(workers: int | None) -> int:
     """Steer a local run from a prompt: do, add, remove, status, set, stop.
 
-    What the scenario logs and prints appears above the prompt. Ctrl-D ends the run and leaves.
-    Lines can be piped in; the exit code is then 1 if one of them failed.
+    What the scenario logs and prints appears above the prompt. Ctrl-D stops the run and
+    leaves. Lines can be piped in: then the exit code is 1 if one of them failed.
     """
-    log_level("WARNING")  # or the engine, which logs, would not start
+    log_level("WARNING")  # checked here: the engine would not start
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     with ExitStack() as stack:
@@ -47,8 +47,8 @@ def console(workers: int | None) -> int:
 
 
 def _leave(number: int, _frame: object) -> None:
-    """End as at the end of input, so that the run ends and nothing is left behind."""
-    raise ToldToEnd(128 + number)
+    """End as at the end of input: the run stops, and nothing is left behind."""
+    raise EndedBySignal(128 + number)
 
 
 def _start_engine(path: Path, workers: int) -> "subprocess.Popen[str]":
@@ -64,7 +64,7 @@ def _start_engine(path: Path, workers: int) -> "subprocess.Popen[str]":
 
 
 def _end_engine(engine: "subprocess.Popen[str]") -> None:
-    """Let the engine end its run gently, and wait for it."""
+    """Let the engine stop its run gently, and wait for it."""
     if engine.stdin is not None:
         engine.stdin.close()
     engine.wait()
@@ -84,7 +84,7 @@ def _wait_until_it_answers(control: Control, engine: "subprocess.Popen[str]") ->
 
 
 def _show_output(engine: "subprocess.Popen[str]") -> None:
-    """Print what the engine and its workers write; the prompt keeps its own line."""
+    """Print the output of the engine and its workers; the prompt keeps its own line."""
     if engine.stdout is not None:
         for line in engine.stdout:
             sys.stdout.write(line)

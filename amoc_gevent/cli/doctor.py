@@ -28,8 +28,8 @@ HAS = ("cores", "memory", "descriptors", "ports", "reuses_ports")
 @click.argument("scenario")
 @click.argument("users", type=click.IntRange(min=1))
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one a core].")
-@click.option("--hosts", "path", type=click.Path(path_type=Path), help="hosts.ini: all its nodes.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
+@click.option("--hosts", "path", type=click.Path(path_type=Path), help="hosts.ini: its nodes.")
 @click.option(
     "--probe-time", type=DURATION, default=5.0, help="How long each of two probes runs [5s]."
 )
@@ -41,11 +41,11 @@ def doctor(
     path: Path | None,
     probe_time: float,
 ) -> int:
-    """Say what will break first when USERS run SCENARIO, and what to do about it.
+    """Show what breaks first when USERS run SCENARIO, and what to do about it.
 
-    Two short runs here, of 1 and of 40 users at most, show what a user takes. That is held against
-    what the machine has, or with --hosts each node, which gets its part of the users. The exit code
-    is 1 when something will break.
+    Two short runs here, of 1 and of up to 40 users, measure the resources of a user. They are
+    compared with those of this machine or, with --hosts, of each node for its share of the users.
+    The exit code is 1 if something will break.
     """
     machines = None if path is None else inventory.read(path)
     counts = (FEW, max(FEW + 1, min(MANY, users)))

@@ -19,7 +19,7 @@ from amoc_gevent.hosts.work import Outcome, on_all, summary_line
 from amoc_gevent.loading.places import PACKAGE
 
 RELEASE = Path(os.environ.get("AMOC_RELEASE") or PACKAGE.parent / "dist/amoc")
-CHECK = click.option("--check", is_flag=True, help="Change nothing, and show what would change.")
+CHECK = click.option("--check", is_flag=True, help="Only show what would change.")
 RELEASED = click.option(
     "--release",
     "released",
@@ -27,18 +27,20 @@ RELEASED = click.option(
     default=RELEASE,
     help="What `make release` made [itself, or dist/amoc].",
 )
-LINES = click.option("--lines", type=click.IntRange(min=1), default=20, help="Of each log [20].")
+LINES = click.option("--lines", type=click.IntRange(min=1), default=20, help="Lines per log [20].")
 
 
 def _on_hosts(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say which machines."""
-    limit = click.option("--limit", default="", metavar="NAMES", help="Only these, with commas.")
+    limit = click.option(
+        "--limit", default="", metavar="NAMES", help="Only these hosts, with commas."
+    )
     which = click.option(
         "--inventory",
         "path",
         type=click.Path(path_type=Path),
         default=Path("hosts.ini"),
-        help="Which machines there are [hosts.ini].",
+        help="The list of machines [hosts.ini].",
     )
     return which(limit(command))
 
@@ -53,7 +55,7 @@ def hosts() -> None:
 @RELEASED
 @CHECK
 def prepare(path: Path, limit: str, released: Path, check: bool) -> int:
-    """Have limits, sysctls and a user as a load generator wants them."""
+    """Set the limits, sysctls and user that a load generator needs."""
     python = release.read(released).python
     return _each(path, limit, lambda m: tasks.preparing(m, python, check=check), check=check)
 
@@ -62,7 +64,7 @@ def prepare(path: Path, limit: str, released: Path, check: bool) -> int:
 @_on_hosts
 @CHECK
 def unprepare(path: Path, limit: str, check: bool) -> int:
-    """Undo what `prepare` did: limits and sysctls are as they were."""
+    """Undo `prepare`: restore limits and sysctls."""
 
     def undoing(machine: Host) -> tasks.Task:
         return {"verb": "unprepare", "check": check, **tasks.place_of(machine)}
@@ -75,7 +77,7 @@ def unprepare(path: Path, limit: str, check: bool) -> int:
 @RELEASED
 @CHECK
 def deploy(path: Path, limit: str, released: Path, check: bool) -> int:
-    """Copy release and keys, and have master and nodes run and know each other."""
+    """Copy release and keys, and start the master and nodes."""
     machines = inventory.read(path)
     chosen, built = machines.limited(limit), release.read(released)
     with connections() as ssh:
@@ -89,7 +91,7 @@ def deploy(path: Path, limit: str, released: Path, check: bool) -> int:
 @hosts.command()
 @_on_hosts
 def status(path: Path, limit: str) -> int:
-    """Show which release is where and what runs, then the nodes as the master sees them."""
+    """Show releases and running daemons by machine, then the master's nodes."""
     machines = inventory.read(path)
     with connections() as ssh:
         outcomes = [Outcome(machine) for machine in machines.limited(limit)]
@@ -104,9 +106,9 @@ def status(path: Path, limit: str) -> int:
 @hosts.command()
 @_on_hosts
 @CHECK
-@click.option("--force", is_flag=True, help="Stop a run that goes on, at once.")
+@click.option("--force", is_flag=True, help="Stop an active run at once.")
 def stop(path: Path, limit: str, check: bool, force: bool) -> int:
-    """End the daemons; a run that goes on keeps its own."""
+    """Stop the daemons. Those of an active run stay, unless --force is given."""
 
     def ending(machine: Host) -> tasks.Task:
         place = tasks.place_of(machine)
@@ -145,10 +147,10 @@ def logs(path: Path, limit: str, lines: int) -> int:
     "path",
     type=click.Path(path_type=Path),
     default=Path("hosts.ini"),
-    help="As above.",
+    help="The list of machines [hosts.ini].",
 )
 def attach(path: Path) -> int:
-    """Steer the master's run from a prompt there."""
+    """Steer the run from a prompt on the master's machine."""
     master = inventory.read(path).master
     user, home = master["amoc_user"], master["amoc_home"]
     amoc = f"{master['amoc_install_dir']}/bin/amoc"

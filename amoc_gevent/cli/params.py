@@ -125,4 +125,4 @@ def needs(other: str, **given: object) -> None:
     """Raise UsageError where one of the options was given that mean nothing without `other`."""
     for name, value in given.items():
         if value is not None:
-            raise UsageError(f"--{name.replace('_', '-')} wants {other}")
+            raise UsageError(f"--{name.replace('_', '-')} needs {other}")

@@ -1,4 +1,4 @@
-"""`amoc run`: a run on this machine, watched until its end, with its summary."""
+"""`amoc run`: runs a scenario on this machine, and shows the run and its report."""
 
 import logging
 import os
@@ -45,8 +45,8 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.command(
     epilog="""\b
 Times are written 500ms, 30s, 5m, 1h; rates 20/s, 1200/min.
-Ctrl-C stops gently, a second one at once. When what reads the output
-goes away, the run goes on as with --quiet and the exit code is 1.
+Ctrl-C stops the run gently, a second Ctrl-C at once. If the output is
+closed, the run goes on as with --quiet and the exit code is 1.
 
 \b
 Exit codes:
@@ -58,17 +58,20 @@ Exit codes:
 @click.argument("scenario")
 @click.argument("first", type=click.IntRange(min=1))
 @click.argument("last", type=click.IntRange(min=1))
-@click.option("--duration", type=DURATION, help="End gently after this time.")
+@click.option("--duration", type=DURATION, help="Stop the run gently after this time.")
 @click.option("--user-rate", type=RATE, help=RUN_OPTIONS["user_rate"].help)
 @click.option("--interarrival", type=DURATION, help="Time between two starts, instead of a rate.")
 @run_options("repeat_interval", "repeat_num", "on_user_error", "stop_timeout")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one a core].")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
-@click.option("--comment", type=TEXT, default="", help="Goes into the summary.")
+@click.option("--comment", type=TEXT, default="", help="Comment in the summary.")
 @click.option(
-    "--summary", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the summary."
+    "--summary",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="Write the summary.",
 )
-@click.option("--quiet", is_flag=True, help="Show nothing while it runs, nor at the end.")
+@click.option("--quiet", is_flag=True, help="Show neither progress nor report.")
 @output_options
 def run(
     scenario: str,
@@ -85,13 +88,13 @@ def run(
     outputs: Mapping[str, Chosen],
     **options: float | str,
 ) -> int:
-    """Load a service: run SCENARIO for the users FIRST to LAST on this machine.
+    """Run SCENARIO for the users FIRST to LAST on this machine.
 
-    SCENARIO is the name of a module in scenarios/, or a path. Each user calls its start() in a
-    greenlet of its own, rests, and calls it again, until the run is stopped.
+    SCENARIO is the name of a module in scenarios/, or a path. Each user calls its start() in its
+    own greenlet, rests, and calls it again, until the run stops.
     """
     if last < first:
-        raise UsageError(f"users {first} to {last}: the lowest id comes first")
+        raise UsageError(f"users {first} to {last}: FIRST must not be above LAST")
     if summary is not None:
         check_writable(summary)
     rate = _rate(user_rate, interarrival)
@@ -151,7 +154,7 @@ def _open_outputs(
         output = chosen.open(lambda line: say(f"amoc: {line}"))
         stored = None
         if isinstance(output, DurableOutput):
-            with suppress(AmocError, sqlite3.Error):  # no place to keep it: the run is what counts
+            with suppress(AmocError, sqlite3.Error):  # nowhere to store it; the run goes on without
                 store = Store(Home.current().make().path / chosen.file)
                 stored = store.pending()
                 kept.append((output, store))
@@ -167,12 +170,12 @@ def _open_outputs(
 
 
 def _rate(user_rate: float | None, interarrival: float | None) -> float:
-    """Return users a second from whichever of the two options was given."""
+    """Return the users per second from one of the two options."""
     if user_rate is not None and interarrival is not None:
-        raise UsageError("--user-rate and --interarrival say the same: give one of them")
+        raise UsageError("--user-rate and --interarrival exclude each other: give one of them")
     if interarrival is not None:
         if interarrival <= 0:
-            raise UsageError("--interarrival: the time between two starts must be above zero")
+            raise UsageError("--interarrival must be above zero")
         return 1 / interarrival
     return user_rate if user_rate is not None else Options().user_rate
 

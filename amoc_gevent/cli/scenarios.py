@@ -11,7 +11,7 @@ from amoc_gevent.core.manifest import DeclaredSetting
 from amoc_gevent.loading import catalogue, loader
 from amoc_gevent.loading.places import shown
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for other programs.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
 
 @click.command()
@@ -26,7 +26,7 @@ def scenarios(as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     if not found:
-        click.echo("There are no scenarios here: one is a file such as scenarios/hello.py")
+        click.echo("There are no scenarios here: add one, such as scenarios/hello.py")
         return
     for line in columns([(scenario.name, scenario.summary) for scenario in found], left=2):
         click.echo(line)

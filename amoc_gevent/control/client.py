@@ -32,6 +32,9 @@ class Control:
     `warning` is what the last answer said to be wrong with the daemon, be it a refusal.
     """
 
+    start_command = "do SCENARIO FIRST LAST"
+    """What starts a run, for hints."""
+
     def __init__(self, path: Path, hint: str = "") -> None:
         self.path = path
         self._hint = hint

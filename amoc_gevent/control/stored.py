@@ -15,6 +15,8 @@ from amoc_gevent.master.store import Store
 class StoredRuns(Control):
     """In place of a master's control socket: the run store of `home`."""
 
+    start_command = "amoc run SCENARIO FIRST LAST"
+
     def __init__(self, home: Home) -> None:
         super().__init__(home.runs)
 
@@ -40,5 +42,5 @@ class StoredRuns(Control):
         if isinstance(command, Summary):
             if command.run:
                 raise UsageError(f"there is no run {command.run}; there was none yet")
-            raise AmocError("there was no run yet: start one with `amoc run SCENARIO FIRST LAST`")
+            raise AmocError(f"there was no run yet: start one with `{self.start_command}`")
         return RunList(())

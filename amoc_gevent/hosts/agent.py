@@ -1,7 +1,7 @@
-"""What is done on a machine: it gets one order on standard input and answers with one line.
+"""The agent that runs on a remote machine: reads one task on standard input, answers in one line.
 
-It is sent over ssh and runs on whatever Python 3.6 or newer is there, so it imports the standard
-library only. Each part looks first, and changes what differs; with `check` it only looks.
+It is sent over ssh and runs on Python 3.6 or newer, with the standard library only. Each task
+changes only what differs from the wanted state; with `check` it changes nothing.
 """
 
 import ctypes
@@ -22,12 +22,12 @@ TIME_ERROR = 5
 START_S = 60
 
 
-class Failed(Exception):  # noqa: N818  # it is no error of the agent's
-    """Something that one line explains."""
+class Failed(Exception):  # noqa: N818  # not an error in the agent
+    """An expected failure with a one-line message."""
 
 
 class Change:
-    """What was changed, or would be: `check` says which."""
+    """The changes that were made or, with `check`, would be made."""
 
     def __init__(self, task):
         self.check = task["check"]
@@ -35,7 +35,7 @@ class Change:
         self.notes = []
 
     def file(self, path, text, what, mode=0o644):
-        """Have a file with this text; return whether it had to be written."""
+        """Write `text` to a file if its content differs; return whether it did."""
         try:
             with open(path) as found:
                 same = found.read() == text
@@ -54,12 +54,12 @@ class Change:
         return True
 
     def answer(self, **more):
-        """Return what the controller is told."""
+        """Return the answer to the controller."""
         return dict(changed=self.done, notes=self.notes, **more)
 
 
 def run(command, **how):
-    """Run a command; Failed with its last line where it fails."""
+    """Run a command and return its output. Raises Failed with its last line."""
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, **how
     )
@@ -73,12 +73,12 @@ def run(command, **how):
 
 
 def prepare(task, _data):
-    """Have a machine's limits, sysctls and user as a load generator wants them."""
+    """Set the limits, sysctls and user that a load generator needs."""
     change = Change(task)
     python_of(task["python"])
     if task["user"] != "root":
         _user(change, task["user"], task["home"])
-    limits = "# so many connections a process may hold; written by amoc\n"
+    limits = "# connections that a process may hold; written by amoc\n"
     for who in ("root", task["user"]) if task["user"] != "root" else ("root",):
         for kind in ("soft", "hard"):
             limits += "%s %s nofile %d\n" % (who, kind, task["file_limit"])
@@ -92,19 +92,19 @@ def prepare(task, _data):
 
 
 def _synchronised():
-    """Say whether the kernel holds its clock for right: adjtimex(2), changing nothing."""
+    """Return whether the clock is synchronised, by a read-only call of adjtimex(2)."""
     return ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)) != TIME_ERROR
 
 
 def python_of(version):
-    """Return the Python of this version; Failed where there is none."""
+    """Return the path of the Python of this version. Raises Failed if there is none."""
     here = "%d.%d" % sys.version_info[:2]
     if here == version:
         return sys.executable
     found = shutil.which("python" + version)
     if found is None:
         raise Failed(
-            "its Python is %s, and the release wants %s: install python%s"
+            "its Python is %s, and the release needs %s: install python%s"
             % (here, version, version)
         )
     return found
@@ -123,7 +123,7 @@ def _read_sysctl(name):
     try:
         with open("/proc/sys/" + name.replace(".", "/")) as file:
             return " ".join(file.read().split())
-    except OSError:  # this kernel, or this namespace, has none
+    except OSError:  # this kernel or namespace does not have it
         return None
 
 
@@ -149,7 +149,7 @@ def _load(path):
 
 
 def _sysctls(change, task):
-    """Set what does not fit, keep what was before, and have it set at each boot."""
+    """Set the sysctls that differ, save their old values, and make the new ones permanent."""
     settings, kept = _paths(task)
     before = _load(kept)
     wanted, changed = {}, []
@@ -181,7 +181,7 @@ def _set_sysctl(name, value):
 
 
 def unprepare(task, _data):
-    """Undo what `prepare` did, but for the user, who may own files."""
+    """Undo `prepare`, except for the user, who may own files."""
     change = Change(task)
     settings, kept = _paths(task)
     for name, value in sorted(_load(kept).items()):
@@ -201,7 +201,7 @@ def unprepare(task, _data):
 
 
 def look(task, _data):
-    """Tell what is installed and running here."""
+    """Return what is installed and running here."""
     amoc = _amoc(task)
     return {
         "release": _hash(amoc),
@@ -212,7 +212,7 @@ def look(task, _data):
 
 
 def install(task, data):
-    """Put the release in its place, and have keys."""
+    """Install the release, and make keys if there are none."""
     change = Change(task)
     python_of(task["python"])
     target = _amoc(task)
@@ -232,7 +232,7 @@ def install(task, data):
 
 
 def _receive(target, data, task):
-    """Write the release, whole or not at all."""
+    """Write the release atomically."""
     directory = os.path.dirname(target)
     os.makedirs(directory, exist_ok=True)
     new = os.path.join(directory, ".amoc.new")
@@ -264,7 +264,7 @@ def _have_home(task):
 
 
 def _entry(user):
-    """Return what the machine knows of a user; Failed where it knows none."""
+    """Return the password database entry of a user. Raises Failed if there is none."""
     try:
         return pwd.getpwnam(user)
     except KeyError:
@@ -280,7 +280,7 @@ def _hash(path):
 
 
 def _commit(amoc):
-    """Return the commit that a release was made of."""
+    """Return the commit that a release was built from."""
     try:
         with zipfile.ZipFile(amoc) as archive:
             return archive.read("site-packages/amoc_gevent/COMMIT").decode().strip()
@@ -297,7 +297,7 @@ def _started(task, kind):
 
 
 def _as_user(task, command, text=None):
-    """Run a command as the user whom the daemons are, with their home."""
+    """Run a command as the user of the daemons, with their home."""
     env = dict(os.environ, AMOC_HOME=task["home"], PYTHONDONTWRITEBYTECODE="")
     env["PATH"] = os.path.dirname(python_of(task["python"])) + ":" + env.get("PATH", os.defpath)
     if task["user"] != "root" and os.geteuid() == 0:
@@ -313,7 +313,7 @@ def _keys(task):
 
 
 def trust(task, _data):
-    """Have the keys of others: the nodes' on the master, the master's on a node."""
+    """Add the keys of other machines: the nodes' on the master, the master's on a node."""
     change = Change(task)
     found = _keys(task)
     for name, key in sorted(task["allow"].items()):
@@ -329,7 +329,7 @@ def trust(task, _data):
 
 
 def start(task, _data):
-    """Have the daemon of one kind run, of this release and with these options."""
+    """Start a daemon; restart it if its release or options differ."""
     change = Change(task)
     kind = task["kind"]
     wanted = {"release": task["release"], "options": task["options"]}
@@ -339,7 +339,7 @@ def start(task, _data):
     running = _ask(task, kind, "daemon")
     if running and _load(_started(task, kind)) == wanted:
         return change.answer()
-    change.done.append("%s %s" % (kind, "started anew" if running else "started"))
+    change.done.append("%s %s" % (kind, "restarted" if running else "started"))
     if change.check:
         return change.answer()
     if running:
@@ -358,7 +358,7 @@ def _systemd():
 
 
 def _start_unit(task, kind):
-    """Install and start the unit; it starts at each boot, too."""
+    """Install, enable and start the unit."""
     name = "amoc-%s" % kind
     options = " ".join(task["options"])
     files = {
@@ -373,12 +373,12 @@ def _start_unit(task, kind):
 
 
 def stop(task, _data):
-    """End the daemons of the kinds that the task names."""
+    """Stop the daemons named in the task."""
     change = Change(task)
     for kind in task["kinds"]:
         if not _ask(task, kind, "daemon"):
             continue
-        change.done.append("%s ended" % kind)
+        change.done.append("%s stopped" % kind)
         if not change.check:
             force = ["--force"] if task["force"] else []
             _as_user(task, [_amoc(task), "shutdown", kind] + force)
@@ -388,7 +388,7 @@ def stop(task, _data):
 
 
 def logs(task, _data):
-    """Return the last lines that the daemons logged."""
+    """Return the last lines of the daemons' logs."""
     found = {}
     for kind in task["kinds"]:
         if _systemd():
@@ -404,7 +404,7 @@ def logs(task, _data):
 
 
 def command(task, _data):
-    """Run amoc with the words of the task; return what it says and its exit code."""
+    """Run amoc with the arguments of the task; return its output."""
     try:
         return {"said": _as_user(task, [_amoc(task), *task["words"]])}
     except FileNotFoundError:
@@ -412,7 +412,7 @@ def command(task, _data):
 
 
 def _ask(task, kind, what):
-    """Return what a daemon answers to a request, None where none runs."""
+    """Return a daemon's answer to a request, or None if it does not run."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(10)
         try:
@@ -428,7 +428,7 @@ def _ask(task, kind, what):
 
 
 def facts(task, _data):
-    """Tell what this machine has, and whether it reaches its master."""
+    """Return the resources of this machine, and whether it reaches the master."""
     low, high = (int(word) for word in _read_sysctl("net.ipv4.ip_local_port_range").split())
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     may_raise = os.geteuid() == 0
@@ -447,7 +447,7 @@ def facts(task, _data):
 
 
 def _unreachable(host, port):
-    """Return why nothing answers there, None where something does."""
+    """Return why the address cannot be reached, or None."""
     try:
         socket.create_connection((host, port), 5).close()
     except OSError as error:
@@ -470,8 +470,8 @@ VERBS = {
 
 
 def main():
-    """Carry out the order that comes in."""
-    os.umask(0o022)  # or what is installed here might be of use to root alone
+    """Carry out the task on standard input."""
+    os.umask(0o022)  # otherwise only root might be able to use the release
     task = json.loads(sys.stdin.buffer.readline().decode())
     try:
         answer = VERBS[task["verb"]](task, sys.stdin.buffer.read(task["size"]))

@@ -1,6 +1,6 @@
-"""Deploys: release and keys to all machines, then the master, then its nodes, till all know all.
+"""Deploys the release and keys to all machines, then starts the master, then its nodes.
 
-Secret keys are made where they stay; only public ones travel.
+Each secret key is made on its own machine and stays there; only public keys are copied.
 """
 
 import json
@@ -21,7 +21,7 @@ POLL_S = 0.3
 
 
 class Deployment:
-    """One deployment of `release` to machines of `inventory`; with `check` nothing is changed."""
+    """One deployment of `release` to machines of `inventory`; `check` changes nothing."""
 
     def __init__(self, ssh: Ssh, inventory: Inventory, release: Release, *, check: bool) -> None:
         self._ssh = ssh
@@ -31,14 +31,14 @@ class Deployment:
         self._keys: dict[str, str] = {}
 
     def run(self, machines: Sequence[Host]) -> list[Outcome]:
-        """Deploy to `machines`, and let the master know them; return what came of each."""
+        """Deploy to `machines` and add their keys to the master; return an outcome for each."""
         outcomes = [Outcome(machine) for machine in machines]
         on_all(outcomes, self._install)
         master = next((one for one in outcomes if one.machine is self._master), None)
         leading = master or Outcome(self._master)
         if master is None:
             on_all([leading], self._look_at_master)
-        on_all([leading], self._lead)
+        on_all([leading], self._set_up_master)
         nodes = [one for one in outcomes if one.machine.is_node]
         for node in nodes:
             if leading.failed and not node.failed:
@@ -60,13 +60,13 @@ class Deployment:
             self._keys[machine.name] = answer["key"]
 
     def _look_at_master(self, outcome: Outcome) -> None:
-        """Get the key of a master to which nothing is deployed this time."""
-        own = json.loads(self._said(outcome.machine, "keys"))["own"]
+        """Get the key of a master that is not among the machines."""
+        own = json.loads(self._output_of(outcome.machine, "keys"))["own"]
         if own:
             self._keys[self._master.name] = own
 
-    def _lead(self, outcome: Outcome) -> None:
-        """Let the master know its nodes, and have it run where it is among the machines."""
+    def _set_up_master(self, outcome: Outcome) -> None:
+        """Add the nodes' keys to the master, and start it if it is among the machines."""
         machine = outcome.machine
         self._trust(outcome, {n: k for n, k in self._keys.items() if n != machine.name}, None)
         if "install" in outcome.answers:
@@ -79,7 +79,7 @@ class Deployment:
         self._start(outcome, "node")
 
     def _trust(self, outcome: Outcome, allow: dict[str, str], master_key: str | None) -> None:
-        if self._check and not self._keys:  # nothing that was made is there to be looked at
+        if self._check and not self._keys:  # no keys exist yet
             return
         place = tasks.place_of(outcome.machine)
         keys = {"verb": "trust", "check": self._check, "allow": allow, "master_key": master_key}
@@ -93,7 +93,7 @@ class Deployment:
         outcome.take("start", self._ssh.ask(outcome.machine, task))
 
     def _await(self, leading: Outcome, nodes: Sequence[Outcome]) -> None:
-        """Wait until the master hears all nodes; those that it does not hear have failed."""
+        """Wait until the master hears from all nodes. The others have failed."""
         waiting = [node for node in nodes if not node.failed]
         if leading.failed or not waiting:
             return
@@ -110,14 +110,14 @@ class Deployment:
             return
         for node in waiting:
             if node.machine.name not in heard:
-                node.failed = f"the master did not hear it within {JOIN_S:.0f} s: make logs"
+                node.failed = f"it did not join the master within {JOIN_S:.0f} s: make logs"
 
     def _heard(self) -> set[str]:
-        told = from_json(NodeList, json.loads(self._said(self._master, "nodes")))
-        return {node.name for node in told.nodes if node.state != "lost"}
+        answer = from_json(NodeList, json.loads(self._output_of(self._master, "nodes")))
+        return {node.name for node in answer.nodes if node.state != "lost"}
 
-    def _said(self, machine: Host, verb: str) -> str:
-        """Return what `amoc VERB --json` says on a machine."""
+    def _output_of(self, machine: Host, verb: str) -> str:
+        """Return the output of `amoc VERB --json` on a machine."""
         words = {"verb": "command", "words": [verb, "--json"], "python": self._release.python}
-        said: str = self._ssh.ask(machine, {**words, **tasks.place_of(machine)})["said"]
-        return said
+        output: str = self._ssh.ask(machine, {**words, **tasks.place_of(machine)})["said"]
+        return output

@@ -1,7 +1,7 @@
-"""hosts.ini: which machines there are and what is known of each, in the form of Ansible's INI.
+"""Reads hosts.ini, an inventory of machines and their variables in Ansible's INI format.
 
-It reads groups with hosts and their variables, `[group:vars]`, and ranges such as `load[01:50]`.
-Everything that it does not know is an error that names its line.
+It supports groups with hosts and their variables, `[group:vars]`, and ranges such as `load[01:50]`.
+Anything else is an error that names the line.
 """
 
 import re
@@ -39,7 +39,7 @@ DEFAULTS = {
     "amoc_graphite_interval": "",
     "amoc_graphite_events": "",
 }
-"""All variables, and what they are where hosts.ini does not say."""
+"""All variables with their defaults."""
 
 NUMBERS = {"ansible_port", "amoc_port", "amoc_reports_port", "amoc_workers", "amoc_file_limit"}
 
@@ -63,7 +63,7 @@ class Host:
 
     @property
     def address(self) -> str:
-        """Where ssh reaches it."""
+        """The address for ssh."""
         return self["ansible_host"] or self.name
 
     @property
@@ -85,16 +85,16 @@ class Inventory:
 
     @property
     def master(self) -> Host:
-        """The one master."""
+        """The machine of the master."""
         return next(machine for machine in self.machines if machine.is_master)
 
     @property
     def nodes(self) -> list[Host]:
-        """The machines on which a node runs."""
+        """The machines of the nodes."""
         return [machine for machine in self.machines if machine.is_node]
 
     def limited(self, names: str) -> list[Host]:
-        """Return the machines called so, divided by commas; all of them where `names` is empty."""
+        """Return the machines with these comma-separated names; all machines for an empty text."""
         wanted = [name for name in re.split(r"[,\s]+", names) if name]
         known = [machine.name for machine in self.machines]
         for name in wanted:
@@ -104,13 +104,13 @@ class Inventory:
 
 
 def read(path: Path) -> Inventory:
-    """Read hosts.ini. UsageError names the line of what is wrong."""
+    """Read hosts.ini. Raises UsageError, which names the wrong line."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"{path} cannot be read ({reason}); it is to name the machines, as hosts.ini of the "
+            f"{path} cannot be read ({reason}); it must list the machines, as hosts.ini of the "
             "checkout does"
         ) from error
     machines: dict[str, Host] = {}
@@ -135,7 +135,7 @@ def read(path: Path) -> Inventory:
                 known.groups.add(group)
                 known.own |= machine.own
         else:
-            raise UsageError(f"{where}: {text!r} stands before [{MASTER}] and [{NODES}]")
+            raise UsageError(f"{where}: {text!r} must come after [{MASTER}] or [{NODES}]")
     return _whole(list(machines.values()), shared, path)
 
 
@@ -148,7 +148,7 @@ def _check_section(group: str, kind: str | None, where: str) -> None:
 
 def _check_child(text: str, where: str) -> None:
     if text not in {MASTER, NODES}:
-        raise UsageError(f"{where}: [{ALL}:children] has {MASTER} and {NODES}, not {text}")
+        raise UsageError(f"{where}: [{ALL}:children] can have {MASTER} and {NODES}, not {text}")
 
 
 def _machines(text: str, where: str) -> Iterator[Host]:
@@ -160,7 +160,7 @@ def _machines(text: str, where: str) -> Iterator[Host]:
     own = dict(_variable(word, where) for word in words)
     for name in _names(first, where):
         if not NAME.fullmatch(name):
-            raise UsageError(f"{where}: {name!r} is no host's name: letters, digits, '.', '_', '-'")
+            raise UsageError(f"{where}: {name!r} is no host name: letters, digits, '.', '_', '-'")
         yield Host(name, own=own.copy())
 
 
@@ -170,7 +170,7 @@ def _names(text: str, where: str) -> list[str]:
         return [text]
     before, low, high, after = found.groups()
     if not int(low) <= int(high) < int(low) + RANGE_MAX:
-        raise UsageError(f"{where}: {text}: a range goes upwards, for {RANGE_MAX} hosts at most")
+        raise UsageError(f"{where}: {text}: a range must go upwards, for {RANGE_MAX} hosts at most")
     return [f"{before}{n:0{len(low)}}{after}" for n in range(int(low), int(high) + 1)]
 
 
@@ -181,7 +181,7 @@ def _variable(text: str, where: str) -> tuple[str, str]:
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     if name in NUMBERS and not (value.isdecimal() and int(value) > 0):
-        raise UsageError(f"{where}: {name} is a whole number above zero, not {value!r}")
+        raise UsageError(f"{where}: {name} must be a whole number above zero, not {value!r}")
     return name, value
 
 
@@ -193,9 +193,9 @@ def _meant(name: str, known: list[str]) -> str:
 def _whole(machines: list[Host], shared: dict[str, dict[str, str]], path: Path) -> Inventory:
     masters = [machine for machine in machines if machine.is_master]
     if len(masters) != 1:
-        raise UsageError(f"{path}: [{MASTER}] has one host, not {len(masters)}")
+        raise UsageError(f"{path}: [{MASTER}] must have one host, not {len(masters)}")
     if not any(machine.is_node for machine in machines):
-        raise UsageError(f"{path}: [{NODES}] has no host")
+        raise UsageError(f"{path}: [{NODES}] must have a host")
     for machine in machines:
         of_groups = [shared[group] for group in (MASTER, NODES) if group in machine.groups]
         machine.shared = {**shared[ALL], **{k: v for found in of_groups for k, v in found.items()}}

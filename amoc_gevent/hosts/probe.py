@@ -1,4 +1,4 @@
-"""What a few users of a scenario take: two short runs with one worker, from their summaries."""
+"""Measures the resources of a few users of a scenario, in a short run with one worker."""
 
 import json
 import subprocess
@@ -16,11 +16,11 @@ SPARE_S = 60.0
 
 
 class ProbeError(AmocError):
-    """The users of a probe did not get to run."""
+    """A probe could not run."""
 
 
 class Probe(NamedTuple):
-    """What so many users took together, and what went wrong with them.
+    """The resources of a probe's users together, and their failures in words.
 
     `figures` has users, memory (bytes), descriptors, cpu (cores), connections (new ones a second).
     """
@@ -30,9 +30,9 @@ class Probe(NamedTuple):
 
 
 def probe(scenario: str, users: int, seconds: float, settings: Sequence[str]) -> Probe:
-    """Run `users` of `scenario` on one worker for `seconds`; ProbeError where it could not run.
+    """Run `users` of `scenario` on one worker for `seconds`.
 
-    UsageError where there is no such scenario, or a setting is wrong.
+    Raises ProbeError if the run fails, and UsageError for an unknown scenario or a bad setting.
     """
     sets = [word for given in settings for word in ("--set", given)]
     with tempfile.TemporaryDirectory(prefix="amoc-doctor-") as directory:
@@ -62,7 +62,7 @@ def probe(scenario: str, users: int, seconds: float, settings: Sequence[str]) ->
 
 
 def figures(summary: Mapping[str, Any], users: int) -> dict[str, float]:
-    """Return what a summary says of the worker, with all its users at work."""
+    """Return the resources of a worker from a summary, from the seconds in which all users work."""
     rows = summary["rows"]
     busy = [row for row in rows if row["users"]["running"] + row["users"]["resting"] == users]
     loads = [row["cpu"] for row in (busy or rows)[1:] or rows]
@@ -79,13 +79,13 @@ def figures(summary: Mapping[str, Any], users: int) -> dict[str, float]:
 
 
 def trouble_of(summary: Mapping[str, Any]) -> str:
-    """Return what went wrong in a run, with its most frequent kind; "" where nothing did."""
+    """Return the failures of a run in words, with the most frequent kind; "" for none."""
     operations = summary["operations"].values()
     groups = [group for one in operations for group in one["error_groups"].items()]
     if groups:
         count, errors = (sum(one[name] for one in operations) for name in ("count", "errors"))
         kind = max(groups, key=lambda group: group[1])[0]
-        return f"{errors} of {count} operations failed, with {kind!r} above all"
+        return f"{errors} of {count} operations failed, mostly with {kind!r}"
     if summary["errors"]:
         error = summary["errors"][0]
         return (

@@ -1,4 +1,4 @@
-"""The release that is deployed: what `make release` made, and what it says of itself."""
+"""Reads a release, the file that `make release` builds."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ from amoc_gevent.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The file, its SHA-256, the commit it was made of and the Python ("3.11") it is for."""
+    """The file's content, its SHA-256, its commit and its Python version, such as "3.11"."""
 
     data: bytes
     sha256: str
@@ -20,7 +20,7 @@ class Release:
 
 
 def read(path: Path) -> Release:
-    """Return the release at `path`; UsageError where there is none."""
+    """Return the release at `path`. Raises UsageError."""
     try:
         data = path.read_bytes()
         with zipfile.ZipFile(path) as archive:
@@ -29,6 +29,6 @@ def read(path: Path) -> Release:
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): `make release`") from error
     except (zipfile.BadZipFile, KeyError) as error:
-        raise UsageError(f"{path} is no release of amoc: `make release` makes one") from error
+        raise UsageError(f"{path} is not a release of amoc: `make release` builds one") from error
     python = re.search(r'^BUILT_FOR = "(.+)"', launch, re.MULTILINE)
     return Release(data, hashlib.sha256(data).hexdigest(), commit, python[1] if python else "3.11")

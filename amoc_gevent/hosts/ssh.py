@@ -1,7 +1,6 @@
-"""One machine over plain ssh: the agent runs there, from standard input, and answers in JSON.
+"""Runs the agent on machines over plain ssh: it is sent on standard input and answers in JSON.
 
-Nothing is left on the machine but what the agent is asked for. The connection is shared by all
-that is done in one command.
+The agent itself leaves nothing on the machine. All tasks of one command share the connection.
 """
 
 import json
@@ -20,7 +19,7 @@ from amoc_gevent.hosts.inventory import Host
 AGENT = Path(__file__).with_name("agent.py")
 ANSWER = "amoc-agent-answer "
 OLD_PYTHON = 93
-"""The exit code of a Python on which the agent cannot even be compiled."""
+"""The exit code for a Python that is too old to compile the agent."""
 
 CONNECT_S = 10
 PATIENCE_S = 300.0
@@ -32,7 +31,7 @@ BOOT = (
 
 
 class HostError(AmocError):
-    """What went wrong on one machine, in a line."""
+    """A failure on one machine."""
 
 
 class Ssh:
@@ -42,7 +41,7 @@ class Ssh:
         self._directory = directory
 
     def command(self, machine: Host, *options: str) -> list[str]:
-        """Return the ssh command that reaches `machine`, without what is to run there."""
+        """Return the ssh command line for `machine`, without the remote command."""
         found = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
         found += ["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
         found += ["-o", "StrictHostKeyChecking=accept-new", "-o", "LogLevel=ERROR"]
@@ -56,15 +55,15 @@ class Ssh:
         ):
             if machine[variable]:
                 value = machine[variable]
-                if flag == "-i":  # the home of a user who is not there stays as it is written
+                if flag == "-i":  # ~USER of an unknown user stays as it is
                     value = os.path.expanduser(value)  # noqa: PTH111  # Path's would raise
                 found += [flag, value]
         return [*found, *options, machine.address]
 
     def ask(self, machine: Host, task: dict[str, Any], data: bytes = b"") -> dict[str, Any]:
-        """Have the agent do `task` on `machine`; return its answer, with its clock's `offset` (s).
+        """Run a task on `machine`; return the agent's answer and its clock's `offset` (s).
 
-        Raises HostError, in a line, for what kept it from that.
+        Raises HostError.
         """
         agent = AGENT.read_bytes()
         boot = BOOT.format(size=len(agent), old=OLD_PYTHON)
@@ -94,7 +93,7 @@ class Ssh:
 
 
 def becomes_root(machine: Host) -> bool:
-    """Say whether sudo is wanted there: by `ansible_become`, or as it is not root who logs in."""
+    """Return whether to use sudo: as `ansible_become` says, else if the login is not root."""
     wanted = machine["ansible_become"].lower()
     if wanted:
         return wanted in {"true", "yes", "1"}
@@ -110,7 +109,7 @@ def _answer(said: str) -> dict[str, Any] | None:
 
 
 def _reason(machine: Host, code: int, said: str) -> str:
-    """Return why there was no answer, from what ssh or the shell there said."""
+    """Return why there was no answer, from the output of ssh or the remote shell."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     last = lines[-1] if lines else f"exit code {code}"
     python = machine["ansible_python_interpreter"]
@@ -122,13 +121,13 @@ def _reason(machine: Host, code: int, said: str) -> str:
     if code == 255:
         return f"ssh: {last.removeprefix('ssh: ').rstrip('.')}"
     if "password is required" in last:
-        return "sudo wants a password: allow it without, or let ansible_user be root"
+        return "sudo needs a password: allow it without one, or set ansible_user to root"
     return last
 
 
 @contextmanager
 def connections() -> Iterator[Ssh]:
-    """Have connections until the end of the block; those that are open end soon after it."""
-    # A socket's path has 107 bytes at most, which other places for temporary files may exceed.
+    """Provide connections for the block; open ones are closed soon after it."""
+    # A socket path has 107 bytes at most; other temporary directories may exceed that.
     with tempfile.TemporaryDirectory(prefix="amoc-ssh-", dir="/tmp") as directory:
         yield Ssh(Path(directory))

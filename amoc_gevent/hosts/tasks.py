@@ -1,4 +1,4 @@
-"""What the agent is asked to do on each machine, from hosts.ini: orders as data."""
+"""Makes the tasks for the agents from hosts.ini."""
 
 from typing import Any
 
@@ -23,13 +23,13 @@ SYSCTLS = (
     ("net.core.rmem_max", "134217728", "least"),
     ("net.core.wmem_max", "134217728", "least"),
 )
-"""Name, value, and what does without a change: that value, or at least or at most as much."""
+"""Name, value, and what the system must have: this value ("is"), at least it, or at most it."""
 
 UNITS = PACKAGE.parent / "deploy"
 
 
 def place_of(machine: Host) -> Task:
-    """Return what each order says: where things are, and who the daemons are."""
+    """Return the part of all tasks: paths, the user of the daemons, and their kinds."""
     return {
         "user": machine["amoc_user"],
         "home": machine["amoc_home"],
@@ -40,12 +40,12 @@ def place_of(machine: Host) -> Task:
 
 
 def kinds_of(machine: Host) -> list[str]:
-    """Return the daemons that belong there, a node before its master: so they end."""
+    """Return the kinds of daemons of a machine, in the order in which to stop them."""
     return [*(["node"] if machine.is_node else []), *(["master"] if machine.is_master else [])]
 
 
 def preparing(machine: Host, python: str, *, check: bool) -> Task:
-    """Return the order to prepare a machine."""
+    """Return the task that prepares a machine."""
     keep = machine["amoc_keep_sysctls"].replace(",", " ").split()
     return {
         "verb": "prepare",
@@ -59,17 +59,17 @@ def preparing(machine: Host, python: str, *, check: bool) -> Task:
 
 
 def installing(machine: Host, release: Release, *, check: bool) -> Task:
-    """Return the order to put the release in its place."""
+    """Return the task that installs the release."""
     return {"verb": "install", "check": check, **released(release), **place_of(machine)}
 
 
 def released(release: Release) -> Task:
-    """Return what an order says of the release."""
+    """Return the part of tasks that describes the release."""
     return {"release": release.sha256, "commit": release.commit, "python": release.python}
 
 
 def starting(machine: Host, master: Host, kind: str, release: Release, *, check: bool) -> Task:
-    """Return the order to have the daemon of `kind` run."""
+    """Return the task that starts the daemon of `kind`."""
     options = _master_options(machine) if kind == "master" else _node_options(machine, master)
     return {
         "verb": "start",
@@ -83,7 +83,7 @@ def starting(machine: Host, master: Host, kind: str, release: Release, *, check:
 
 
 def _master_options(machine: Host) -> list[str]:
-    found = ["--bind", "0.0.0.0"]  # noqa: S104  # only who has a key is heard
+    found = ["--bind", "0.0.0.0"]  # noqa: S104  # only machines with a key can join
     found += ["--port", machine["amoc_port"], "--reports-port", machine["amoc_reports_port"]]
     for name in ("graphite", "graphite_prefix", "graphite_interval", "graphite_events"):
         if machine[f"amoc_{name}"]:
@@ -93,17 +93,17 @@ def _master_options(machine: Host) -> list[str]:
 
 def _node_options(machine: Host, master: Host) -> list[str]:
     found = ["--name", machine.name]
-    if machine is not master:  # whose own node joins the master of its home
+    if machine is not master:  # its own node joins the master of its home
         found += ["--master", master["amoc_address"] or master.address]
         found += ["--port", master["amoc_port"], "--reports-port", master["amoc_reports_port"]]
     return found + (["--workers", machine["amoc_workers"]] if machine["amoc_workers"] else [])
 
 
 def _unit(machine: Host, kind: str) -> str:
-    """Return the unit of a daemon with this machine's places and user."""
+    """Return the systemd unit of a daemon with this machine's paths and user."""
     text = (UNITS / f"amoc-{kind}.service").read_text()
     home = machine["amoc_home"]
-    if home != "/var/lib/amoc":  # which systemd would make
+    if home != "/var/lib/amoc":  # systemd makes this directory only
         kept = [line for line in text.splitlines() if not line.startswith("StateDirectory")]
         text = "\n".join(kept).replace("/var/lib/amoc", home) + "\n"
     text = text.replace("/opt/amoc", machine["amoc_install_dir"]).replace(

@@ -1,4 +1,4 @@
-"""Does something on all machines at once, and tells of each in a line as it is done."""
+"""Runs a step on all machines in parallel, and keeps the outcome of each."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -11,12 +11,12 @@ from amoc_gevent.hosts.inventory import Host
 
 AT_ONCE = 64
 OFFSET_S = 0.5
-"""By how much a machine's clock may differ before it is worth a word."""
+"""Seconds by which a machine's clock may differ without a note."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of one machine: what was changed, what is remarkable, why it failed if it did."""
+    """The outcome on one machine: changes, notes, and the reason of a failure."""
 
     machine: Host
     changed: list[str] = field(default_factory=list)
@@ -25,7 +25,7 @@ class Outcome:
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def take(self, verb: str, answer: dict[str, Any]) -> dict[str, Any]:
-        """Take over what an answer says of changes, and of the machine's clock."""
+        """Add the changes and notes of an answer, and a note if the clock is off."""
         self.answers[verb] = answer
         self.changed += answer.get("changed", ())
         self.notes += answer.get("notes", ())
@@ -36,7 +36,7 @@ class Outcome:
         return answer
 
     def line(self, width: int, *, check: bool) -> str:
-        """Return the machine's line."""
+        """Return the outcome in one line."""
         if self.failed:
             word, text = "failed", self.failed
         elif self.changed:
@@ -51,7 +51,7 @@ Step = Callable[[Outcome], None]
 
 
 def on_all(outcomes: Iterable[Outcome], step: Step) -> None:
-    """Do one step on all machines that have not failed, at once; what it raises fails its own."""
+    """Run a step on all machines that have not failed, in parallel; record each AmocError."""
 
     def one(outcome: Outcome) -> None:
         try:
@@ -68,10 +68,10 @@ def on_all(outcomes: Iterable[Outcome], step: Step) -> None:
 
 
 def summary_line(outcomes: Sequence[Outcome], *, check: bool) -> str:
-    """Return how many machines there were, how many changed, and which ones failed."""
+    """Return the numbers of hosts and changes, and the names of failed hosts."""
     failed = [outcome.machine.name for outcome in outcomes if outcome.failed]
     changed = sum(1 for outcome in outcomes if outcome.changed and not outcome.failed)
     parts = [f"{changed} {'would change' if check else 'changed'}"]
-    parts.append(f"{len(outcomes) - changed - len(failed)} as they were")
+    parts.append(f"{len(outcomes) - changed - len(failed)} unchanged")
     parts.append(f"{len(failed)} failed: {', '.join(failed)}" if failed else "none failed")
     return f"{counted(len(outcomes), 'host')}: {', '.join(parts)}"

@@ -12,6 +12,7 @@ from amoc_gevent.http.response import Response
 from amoc_gevent.http.timings import Timings
 from amoc_gevent.http.wire import headers
 from amoc_gevent.http.wire.target import RequestTarget
+from amoc_gevent.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def failure(name: str, target: RequestTarget, sent: bytes, us: int, kind: str) -
 def unsent(name: str | None, method: str, url: str, kind: str) -> None:
     """Record a request that cannot be sent, under its method and URL where it has no name."""
     name = name or f"{method} {url}"
-    name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)  # one line of a table
+    name = printable(name)  # one line of a table
     exchange = None
     if _observer is not None:
         exchange = Exchange(name, method, url, [], Timings(0), kind)

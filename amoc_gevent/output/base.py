@@ -1,6 +1,6 @@
-"""The `Output` protocol: what a reader of runs is told.
+"""The `Output` base class: an output gets the figures and events of runs.
 
-To add an output, write one module with its `Output` and its `OutputKind`, and name the latter in
+To add an output, write one module with its `Output` and its `OutputKind`, and add the latter to
 `output/registry.py`.
 """
 
@@ -19,7 +19,7 @@ class RunOutcome:
 
     @property
     def status(self) -> str:
-        """How it ended: finished or failed."""
+        """The final status: finished or failed."""
         return self.run.status
 
     @property
@@ -29,12 +29,12 @@ class RunOutcome:
 
     @property
     def operations(self) -> int:
-        """How many operations were measured."""
+        """The number of measured operations."""
         return self.run.results.operations
 
 
 class Output:
-    """A reader of runs. A subclass overrides the calls that it needs.
+    """An output of runs. A subclass overrides the methods that it needs.
 
     `RunFeed` makes the calls in this order: `started` or `resumed`, then `second` and `event` as
     things happen, then `ended`; `tick` comes between them. No call may block or wait: hand slow
@@ -42,29 +42,29 @@ class Output:
     """
 
     def started(self, run: Run) -> None:
-        """Take up a run. All its events and its open seconds follow."""
+        """Begin a run. All its events and its open seconds follow."""
 
     def resumed(self, run: Run) -> None:
-        """Take up a run that an earlier master began. Only what is new follows."""
+        """Continue a run of an earlier master. Only new seconds and events follow."""
         self.started(run)
 
     def second(self, row: Measured) -> None:
-        """Take in what some nodes measured in one second; a second can come in several parts.
+        """Take some nodes' measurements of one second; a second can come in several parts.
 
         Do not keep `row.snapshot`: others are merged into it after this call.
         """
 
     def event(self, event: Event) -> None:
-        """Take in an event of the run. Late events come after `ended`."""
+        """Take an event of the run. Late events come after `ended`."""
 
     def ended(self, summary: RunOutcome) -> None:
-        """Take in the end of the run."""
+        """Take the end of the run."""
 
     def tick(self, now: float) -> None:
-        """Show how things stand, 0.25 s after each second; `now` is the master's steady clock.
+        """Do periodic work, 0.25 s after each second; `now` is of the master's steady clock.
 
         Ticks come without a run as well.
         """
 
     def close(self) -> None:
-        """Deliver what is left, within seconds."""
+        """Deliver the rest, within seconds."""

@@ -1,7 +1,7 @@
-"""The stream of run events: tells every output what happens in the runs of one master.
+"""Feeds the seconds and events of a master's runs to its outputs.
 
-Each output is told from a greenlet of its own, behind a boundary: an output that raises or waits
-harms neither the run nor the other outputs.
+Each output is called from its own greenlet, behind a boundary: an output that raises or blocks
+affects neither the run nor the other outputs.
 """
 
 import logging
@@ -23,17 +23,17 @@ from amoc_gevent.output.base import Output, RunOutcome
 log = logging.getLogger(__name__)
 
 AFTER_THE_SECOND = 0.25
-"""When outputs get their tick: the reports of a second are in by then."""
+"""Seconds from the end of a second to the outputs' tick: its reports are in by then."""
 
 CLOSE_S = 1.0
-"""How long closing waits for an output that is busy."""
+"""Seconds that closing waits for a busy output."""
 
 
 class RunFeed:
-    """Tells its outputs of the runs that are `current`, one after the other.
+    """Feeds the `current` run, one after the other, to its outputs.
 
-    The owner of the runs calls `look` often. A run that is there from the beginning was begun by
-    an earlier master: outputs resume it. `note(kind, text)` records an event of the run.
+    The owner of the runs calls `look` often. A run that exists at construction was begun by an
+    earlier master: outputs resume it. `note(kind, text)` records an event of the run.
     """
 
     def __init__(self, current: Callable[[], Run | None], note: Callable[[str, str], None]) -> None:
@@ -48,36 +48,36 @@ class RunFeed:
         self._closed = False
 
     def go_on(self, stored: Mapping[str, bytes]) -> None:
-        """Take over what an earlier master's outputs left; call it before the first `add`."""
+        """Take over what an earlier master's outputs stored; call it before the first `add`."""
         self._left = dict(stored)
 
     def add(
         self, output: Output, name: str = "", stored: Mapping[str, bytes] | None = None
     ) -> None:
-        """Tell `output` of the present run and of those to come.
+        """Feed `output` from the current run on.
 
-        A durable output goes on with what it left: `stored`, or its part of what `go_on` got.
+        A durable output continues from `stored`, or from its part of what `go_on` got.
         """
         run, prefix = self._current(), f"{name}/"
         resumed = run if run is not None and run is self._first else None
         found = Subscription(output, name, self._failures.append)
         found.begin(self._part(prefix) if stored is None else stored, resumed)
         self._subscriptions.append(found)
-        found.tell(run)
+        found.feed(run)
 
     def _part(self, prefix: str) -> dict[str, bytes]:
-        """Take what the output of this prefix left."""
+        """Take the entries of the output with this prefix."""
         keys = [key for key in self._left if key.startswith(prefix)]
         return {key.removeprefix(prefix): self._left.pop(key) for key in keys}
 
     def remove(self, output: Output) -> None:
-        """Tell `output` nothing more."""
+        """Stop feeding `output`."""
         for found in [one for one in self._subscriptions if one.output is output]:
             self._subscriptions.remove(found)
             found.end()
 
     def look(self) -> None:
-        """Wake the outputs if anything is new, or if a second is over. It never waits."""
+        """Wake the outputs if something is new or a second is over. It never waits."""
         run = self._current()
         while self._failures:
             self._note("output-failed", self._failures.pop(0))
@@ -104,39 +104,36 @@ class RunFeed:
             self.remove(waking)
 
     def pending(self, *, anew: bool = False) -> Pending:
-        """Return what the durable outputs leave to the next master, up to this moment.
-
-        That is what changed, or all that there is where nothing is stored yet (`anew`).
-        """
+        """Return what the durable outputs have to store: the changes, or with `anew` everything."""
         put: dict[str, bytes] = {}
         drop = [] if anew else [*self._left]
         for one in self._subscriptions:
-            one.tell_durable(self._current())
+            one.feed_durable(self._current())
             changed = one.pending(anew=anew)
             put |= {f"{one.name}/{key}": data for key, data in changed.put.items()}
             drop += [f"{one.name}/{key}" for key in changed.drop]
         return Pending(put, drop)
 
     def stored(self) -> None:
-        """Note that it is stored."""
+        """Note that the pending changes are stored."""
         self._left.clear()
         for one in self._subscriptions:
             one.stored()
 
     def close(self) -> None:
-        """Tell the outputs what is left, and have them deliver it.
+        """Feed the outputs the rest and close them. Later data stays pending for the next master.
 
-        What comes in later is still pending for the next master. Closing is idempotent.
+        Closing is idempotent.
         """
         if self._closed:
             return
         self._closed = True
-        for one in (*self._subscriptions,):  # it takes time, and views come and go
+        for one in (*self._subscriptions,):  # a copy: closing takes time, and views come and go
             one.close(self._current())
 
 
 class Subscription:
-    """One output, and how far it has been told. `failed` gets a line when it is disconnected."""
+    """One output and its position in the run; `failed` gets a line when it is disconnected."""
 
     def __init__(self, output: Output, name: str, failed: Callable[[str], None]) -> None:
         self.output = output
@@ -144,17 +141,17 @@ class Subscription:
         self._failed = failed
         self._run: Run | None = None
         self._now: Run | None = None
-        self._told = 0
+        self._position = 0
         self._over = self._broken = self._restored = self._asked = self._ticks = False
-        self._telling = BoundedSemaphore()
+        self._feeding = BoundedSemaphore()
         self._woken = Flag()
         self._greenlet = gevent.spawn(self._follow)
 
     def begin(self, stored: Mapping[str, bytes], resumed: Run | None) -> None:
-        """Resume this run, if any, and then go on with what was stored."""
+        """Resume this run, if any, and then restore the stored data."""
         with self._boundary():
             if resumed is not None:
-                self._run, self._told = resumed, len(resumed.events)
+                self._run, self._position = resumed, len(resumed.events)
                 self._over = not resumed.active
                 self.output.resumed(resumed)
                 resumed.results.watch(self._second, from_now=True)
@@ -163,28 +160,28 @@ class Subscription:
                 self._restored = True
 
     def wake(self, run: Run | None, *, ticks: bool) -> None:
-        """Have the output told, soon, of what is new in `run`."""
+        """Wake the greenlet that feeds `run` to the output."""
         self._now, self._ticks = run, self._ticks or ticks
         self._woken.set()
 
-    def tell(self, run: Run | None, timeout: float = 0.0) -> None:
-        """Tell the output what is new in `run`, unless it is still busy after `timeout` seconds."""
+    def feed(self, run: Run | None, timeout: float = 0.0) -> None:
+        """Feed the news of `run`, unless the output is still busy after `timeout` seconds."""
         self._now = run
-        if not self._telling.acquire(blocking=timeout > 0, timeout=timeout or None):
+        if not self._feeding.acquire(blocking=timeout > 0, timeout=timeout or None):
             return
         try:
             with self._boundary():
-                self._tell()
+                self._feed()
         finally:
-            self._telling.release()
+            self._feeding.release()
 
-    def tell_durable(self, run: Run | None) -> None:
-        """Tell it what is new, if it keeps what it is told."""
+    def feed_durable(self, run: Run | None) -> None:
+        """Feed the news of `run`, if the output is durable."""
         if self._restored:
-            self.tell(run)
+            self.feed(run)
 
     def pending(self, *, anew: bool) -> Pending:
-        """Return what the output leaves (all of it: `anew`), nothing while it is disconnected."""
+        """Return what the output has to store; nothing while it is disconnected."""
         self._asked = False
         found = NOTHING
         if self._restored and not self._broken and isinstance(self.output, DurableOutput):
@@ -194,21 +191,21 @@ class Subscription:
         return found
 
     def stored(self) -> None:
-        """Note that this is stored."""
+        """Note that the pending changes are stored."""
         if self._asked and isinstance(self.output, DurableOutput):
             self._asked = False
             with self._boundary():
                 self.output.stored()
 
     def close(self, run: Run | None) -> None:
-        """Tell the output what is left, and close it."""
-        self.tell(run, CLOSE_S)
+        """Feed the rest, and close the output."""
+        self.feed(run, CLOSE_S)
         self._greenlet.kill()
         with self._boundary():
             self.output.close()
 
     def end(self) -> None:
-        """Tell it nothing more."""
+        """Stop feeding the output."""
         self._unwatch()
         self._broken = True
         self._greenlet.kill(block=False)
@@ -217,10 +214,10 @@ class Subscription:
         while True:
             self._woken.wait()
             self._woken.clear()
-            self.tell(self._now, timeout=CLOSE_S)
+            self.feed(self._now, timeout=CLOSE_S)
 
-    def _tell(self) -> None:
-        """Tell the output the rest of the last run, then what is new in the present one."""
+    def _feed(self) -> None:
+        """Feed the rest of the last run, then the news of the current one."""
         if self._run is not None:
             self._go_on(self._run)
         run = self._now
@@ -233,14 +230,14 @@ class Subscription:
 
     def _take_up(self, run: Run) -> None:
         self._unwatch()
-        self._run, self._told, self._over, self._broken = run, 0, False, False
+        self._run, self._position, self._over, self._broken = run, 0, False, False
         self.output.started(run)
         run.results.watch(self._second)
 
     def _go_on(self, run: Run) -> None:
-        while self._told < len(run.events) and not self._broken:
-            self._told += 1
-            self.output.event(run.events[self._told - 1])
+        while self._position < len(run.events) and not self._broken:
+            self._position += 1
+            self.output.event(run.events[self._position - 1])
         if not (run.active or self._over or self._broken):
             self._over = True
             self.output.ended(RunOutcome(run))
@@ -269,7 +266,7 @@ class Subscription:
                 self._broken = True
                 self._failed(
                     f"output {name} failed: {type(error).__name__}: {error}; "
-                    "it is told nothing more of this run"
+                    "it gets nothing more of this run"
                 )
 
 
@@ -280,14 +277,14 @@ class _Waking(Output):
         self.due = Flag()
 
     def tick(self, now: float) -> None:  # noqa: ARG002  # the view asks the clock itself
-        """Wake it."""
+        """Wake the view."""
         self.due.set()
 
     def ended(self, summary: RunOutcome) -> None:  # noqa: ARG002  # the view has the run
-        """Wake it for the last time."""
+        """Wake the view for the last time."""
         self.due.set()
 
 
 def _beat() -> int:
-    """Return the number of the second whose reports are in by now."""
+    """Return the latest second whose reports are in."""
     return int(clock.steady() - AFTER_THE_SECOND)

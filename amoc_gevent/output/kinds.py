@@ -1,4 +1,4 @@
-"""How people ask for an output: its command-line options. Importing it costs nothing."""
+"""The command-line options of outputs. The import is cheap."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ class Option:
 
     @property
     def name(self) -> str:
-        """Its key among the given options."""
+        """The key of its value."""
         return self.flag.removeprefix("--").replace("-", "_")
 
 
 class Chosen(Protocol):
-    """An output that was asked for, with its options."""
+    """A requested output with its options."""
 
     @property
     def file(self) -> str:
-        """The file in which `amoc run` keeps what the output leaves; empty for none."""
+        """The file in which `amoc run` stores undelivered data of the output; empty for none."""
 
     def arguments(self) -> list[str]:
-        """Return the command-line options that say the same."""
+        """Return the equivalent command-line options."""
 
     def open(self, say: Callable[[str], None]) -> "Output":
         """Return the output; `say` prints a line for people."""
@@ -42,8 +42,8 @@ class Chosen(Protocol):
 class OutputKind:
     """A kind of output: its options, and the function that reads them.
 
-    `choose` gets the options' values by `Option.name`. It returns None where the output is not
-    wanted, and raises UsageError for bad values.
+    `choose` gets the options' values by `Option.name`. It returns None if the output is not
+    requested, and raises UsageError for bad values.
     """
 
     options: Sequence[Option]

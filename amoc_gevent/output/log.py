@@ -1,4 +1,4 @@
-"""A master's log: a line for each event of its runs."""
+"""Writes the events of runs to the master's log, one line each."""
 
 import logging
 
@@ -9,7 +9,7 @@ from amoc_gevent.output.base import Output, RunOutcome
 log = logging.getLogger(__name__)
 
 LOGGED_ELSEWHERE = "node-"
-"""Nodes come and go without a run too, so the master logs these itself."""
+"""Prefix of events that the master logs itself, as nodes also come and go without a run."""
 
 
 class RunLog(Output):
@@ -19,11 +19,11 @@ class RunLog(Output):
         self._run = ""
 
     def started(self, run: Run) -> None:
-        """Log the events of this run."""
+        """Begin a run."""
         self._run = run.id
 
     def event(self, event: Event) -> None:
-        """Log the first line of an event, without the value of a setting: it may be a password."""
+        """Log the first line of an event. A setting's value is left out: it may be a password."""
         if event.kind.startswith(LOGGED_ELSEWHERE):
             return
         text = event.text.partition("\n")[0]
@@ -32,7 +32,7 @@ class RunLog(Output):
         log.info("run %s: %s: %s", self._run, event.kind, text)
 
     def ended(self, summary: RunOutcome) -> None:
-        """Log how the run ended."""
+        """Log the end of the run."""
         log.info(
             "run %s %s after %.1f s, %d operations",
             self._run,

@@ -1,4 +1,4 @@
-"""The outputs that `amoc run` and `amoc master` offer, by name. Importing it costs nothing."""
+"""The outputs that `amoc run` and `amoc master` offer, by name. The import is cheap."""
 
 from collections.abc import Mapping
 
@@ -6,4 +6,4 @@ from amoc_gevent.output.graphite.options import GRAPHITE
 from amoc_gevent.output.kinds import OutputKind
 
 OUTPUTS: Mapping[str, OutputKind] = {"graphite": GRAPHITE}
-"""Add an output here. Its name also marks what it leaves in the run store."""
+"""Add an output here. Its name also prefixes its keys in the run store."""

@@ -1,4 +1,4 @@
-"""Makes the summary of a run and writes it; docs/metrics.md describes each of its fields."""
+"""Makes and writes the summary of a run; docs/metrics.md describes its fields."""
 
 import json
 import os
@@ -48,17 +48,17 @@ from amoc_gevent.output.terminal.figures import (
 from amoc_gevent.output.verdict import verdict
 
 SCHEMA = 1
-"""Raised by one when a field changes its meaning or goes; new fields do not raise it."""
+"""Incremented when a field changes its meaning or is removed, not for new fields."""
 
 UNEVEN_MAX = 10_000
-"""Pairs that are listed because their messages do not come out even."""
+"""Uneven pairs that are listed at most."""
 
 UNWRITABLE = "backslashreplace"
-"""How half a surrogate pair is written, which UTF-8 cannot: as JSON writes it too."""
+"""Writes half a surrogate pair, which UTF-8 cannot encode, as JSON does."""
 
 
 def summary_of(run: Run) -> RunSummary:
-    """Return all that is known of the run."""
+    """Return the summary of the run."""
     total, duration = run.results.total, seconds_of(run)
     return RunSummary(
         schema=SCHEMA,
@@ -89,7 +89,7 @@ def summary_of(run: Run) -> RunSummary:
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """Return all that is known of the run, as the JSON document has it."""
+    """Return the summary of the run as a JSON object."""
     return as_json(summary_of(run))
 
 
@@ -113,9 +113,9 @@ def _counted(histogram: Histogram) -> CountedDistribution:
 
 
 def messages(run: Run) -> MessageFigures | None:
-    """Return where the tracked messages are, in sum and pair by pair; None where there were none.
+    """Return the balance of tracked messages, in total and by pair; None if there were none.
 
-    Of the pairs, those are listed that lack a message, have one twice or out of order.
+    Only pairs with a lost, duplicated or reordered message are listed.
     """
     found, strays = balances(run.results.total.flows)
     if not found and not strays:
@@ -135,7 +135,7 @@ def messages(run: Run) -> MessageFigures | None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise UsageError where `write` could not write `path`: before a run rather than after it."""
+    """Raise UsageError if `write` could not write `path`; called before the run."""
     target = Path(os.path.realpath(path))
     try:
         if target.is_dir():
@@ -150,9 +150,9 @@ def check_writable(path: Path) -> None:
 
 
 def write(run: Run, path: Path) -> None:
-    """Write the summary to `path`, whole or not at all; AmocError where that is impossible.
+    """Write the summary to `path`, atomically. Raises AmocError.
 
-    A path that is no regular file, such as /dev/stdout, is written to and not replaced.
+    A special file such as /dev/stdout is written to and not replaced.
     """
     text = text_of(summary_of(run))
     try:
@@ -166,7 +166,7 @@ def write(run: Run, path: Path) -> None:
 
 
 def text_of(found: RunSummary) -> str:
-    """Return a summary as JSON: indented for a reader, each of its rows in one line."""
+    """Return a summary as indented JSON, with one line for each row."""
     rows = ",\n  ".join(json.dumps(as_json(row), ensure_ascii=False) for row in found.rows)
     rest = as_json(replace(found, rows=()))
     del rest["rows"]
@@ -179,7 +179,7 @@ def _is_special(path: Path) -> bool:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file beside `path` and put it in its place."""
+    """Write a temporary file beside `path`, and rename it."""
     with NamedTemporaryFile(
         "w",
         dir=path.parent,
@@ -200,7 +200,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _umask() -> int:
-    """Return the process's umask, which can be read only by setting it."""
+    """Return the process's umask; it can only be read by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

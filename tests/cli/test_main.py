@@ -161,7 +161,7 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
 @pytest.mark.parametrize("arguments", ["describe http_shop", "--help", "--version"])
 def test_a_full_disk_is_one_line(arguments: str) -> None:
     done = finished("bash", "-c", f"{sys.executable} -m amoc_gevent {arguments} >/dev/full")
-    said = "amoc: what was to be written cannot be: No space left on device\n"
+    said = "amoc: the output cannot be written: No space left on device\n"
     assert (done.returncode, done.stderr) == (1, said)
 
 

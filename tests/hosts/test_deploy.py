@@ -30,11 +30,11 @@ def test_from_nothing_to_a_cluster_that_runs_a_scenario(fleet: Fleet) -> None:
     assert not (fleet.machines[0].directory / "opt").exists()
 
     said = fleet.good("prepare", "deploy")
-    assert "3 hosts: 3 changed, 0 as they were, none failed" in said
+    assert "3 hosts: 3 changed, 0 unchanged, none failed" in said
     assert joined(said) == {"n1", "n2"}
 
     again = fleet.good("prepare", "deploy")
-    assert again.count("3 hosts: 0 changed, 3 as they were, none failed") == 2
+    assert again.count("3 hosts: 0 changed, 3 unchanged, none failed") == 2
     assert set(fleet.lines(again).values()) == {"ok       nothing to change"}
 
     status = fleet.lines(fleet.good("status"))
@@ -55,8 +55,8 @@ def test_from_nothing_to_a_cluster_that_runs_a_scenario(fleet: Fleet) -> None:
         assert any(line.startswith(start) for line in logged.splitlines())
 
     stopped = fleet.lines(fleet.good("stop"))
-    assert stopped["master"].endswith("master ended")
-    assert stopped["n2"].endswith("node ended")
+    assert stopped["master"].endswith("master stopped")
+    assert stopped["n2"].endswith("node stopped")
     assert fleet.good("stop").count("nothing to change") == 3
     secrets = {(host.home / "keys/own.secret").read_text() for host in fleet.machines}
     assert len(secrets) == 3
@@ -119,13 +119,13 @@ def test_prepare_keeps_what_was_and_unprepare_brings_it_back(fleet: Fleet) -> No
     assert f"{PORT_RANGE} = 1024 65535\n" in settings
     assert "fs.file-max" not in settings
     assert "nofile 500000" in (host.directory / "etc/security/limits.d/90-amoc.conf").read_text()
-    assert "0 changed, 3 as they were" in fleet.good("prepare")
+    assert "0 changed, 3 unchanged" in fleet.good("prepare")
     assert fleet.sysctl(fleet.desk, PORT_RANGE) == desk
 
     fleet.good("unprepare")
     assert fleet.sysctl(host, PORT_RANGE) == before
     assert [path for path in (host.directory / "etc").rglob("*") if path.is_file()] == []
-    assert "0 changed, 3 as they were" in fleet.good("unprepare")
+    assert "0 changed, 3 unchanged" in fleet.good("unprepare")
 
 
 @contextmanager
@@ -164,7 +164,7 @@ FAULTS = {
     "down": r"ssh: connect to host 10\.77\.0\.\d+ port 22: .*(timed out|No route)",
     "stranger": r"ssh: .*Permission denied \(publickey",
     "full": r".*/opt/bin cannot take the release of \d+ MB: no space left on device, [\d.]+",
-    "old": r"its Python is 3\.9, and the release wants 3\.\d+: install python3",
+    "old": r"its Python is 3\.9, and the release needs 3\.\d+: install python3",
     "ancient": r".*python3 there is Python 3\.4, which is too old",
 }
 
@@ -186,7 +186,7 @@ def test_machines_that_fail_are_named_and_the_others_are_done(fleet: Fleet) -> N
         assert re.match(rf"failed\s+{fault}", rows[name]), said
     assert rows["master"].startswith("changed ")
     assert rows["n1"].startswith("changed ")
-    assert f"7 hosts: 2 changed, 0 as they were, 5 failed: {', '.join(FAULTS)}" in said
+    assert f"7 hosts: 2 changed, 0 unchanged, 5 failed: {', '.join(FAULTS)}" in said
     assert "Traceback" not in said
     assert code != 0
     assert joined(said) == {"n1"}
@@ -269,7 +269,7 @@ def test_the_daemons_are_of_the_user_whom_hosts_ini_names(users_fleet: Fleet) ->
     runs = r"release \w+(-dirty)?; node runs, pid \d+; master runs, pid \d+"
     assert re.fullmatch(runs, status["master"])
     assert "n1 node: " in fleet.good("logs")
-    assert fleet.good("stop").count(" ended") == 3
+    assert fleet.good("stop").count(" stopped") == 3
     fleet.good("unprepare")
 
 

@@ -81,10 +81,10 @@ MASTER = "[amoc-master]\nm\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (MASTER, r"\[amoc-nodes\] has no host"),
-        ("[amoc-nodes]\nn\n", r"\[amoc-master\] has one host, not 0"),
-        ("[amoc-master]\na\nb\n[amoc-nodes]\nn\n", "has one host, not 2"),
-        ("lonely\n", r"hosts.ini:1: 'lonely' stands before"),
+        (MASTER, r"\[amoc-nodes\] must have a host"),
+        ("[amoc-nodes]\nn\n", r"\[amoc-master\] must have one host, not 0"),
+        ("[amoc-master]\na\nb\n[amoc-nodes]\nn\n", "must have one host, not 2"),
+        ("lonely\n", r"hosts.ini:1: 'lonely' must come after"),
         (MASTER + "[amoc-node]\nn\n", r"hosts.ini:3: there is no section \[amoc-node\]"),
         (MASTER + "[amoc:var]\n", r"hosts.ini:3: there is no section \[amoc:var\]"),
         (
@@ -93,9 +93,9 @@ MASTER = "[amoc-master]\nm\n"
         ),
         (MASTER + "[amoc-nodes]\nn amoc_workers=two\n", ":4: amoc_workers is a whole number"),
         (MASTER + "[amoc-nodes]\nn amoc_workers=0\n", ":4: amoc_workers is a whole number"),
-        (MASTER + "[amoc-nodes]\nn[3:1]\n", ":4: .*goes upwards"),
+        (MASTER + "[amoc-nodes]\nn[3:1]\n", ":4: .*must go upwards"),
         (MASTER + "[amoc-nodes]\nn[1:99999]\n", ":4: .*1000 hosts at most"),
-        (MASTER + "[amoc-nodes]\n-oProxyCommand=x\n", ":4: .*is no host's name"),
+        (MASTER + "[amoc-nodes]\n-oProxyCommand=x\n", ":4: .*is no host name"),
         (MASTER + "[amoc-nodes]\nn 'x\n", ":4: No closing quotation"),
         (MASTER + "[amoc:children]\nothers\n", ":4: .*not others"),
     ],

@@ -67,7 +67,7 @@ def test_a_machine_is_a_line_and_all_of_them_another(inventory: Inventory) -> No
         "odd    failed   ssh: no route to host",
     ]
     assert boss.line(5, check=True).startswith("boss   would change  user amoc")
-    counts = "1 changed, 1 as they were, 1 failed: odd"
+    counts = "1 changed, 1 unchanged, 1 failed: odd"
     assert summary_line(outcomes, check=False) == f"3 hosts: {counts}"
 
 
@@ -91,7 +91,7 @@ def test_a_release_says_what_it_is_and_anything_else_is_none(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="`make release`"):
         release.read(path)
     path.write_text("#!/bin/sh\n")
-    with pytest.raises(UsageError, match="is no release of amoc"):
+    with pytest.raises(UsageError, match="is not a release of amoc"):
         release.read(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("site-packages/amoc_gevent/COMMIT", "c0ffee\n")

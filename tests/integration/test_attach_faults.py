@@ -159,7 +159,7 @@ def test_what_is_piped_in_is_carried_out_where_nobody_reads_the_answers(
 def test_a_full_disk_for_the_answers_is_said_once(amoc: Amoc, answering: Answering) -> None:
     master = answering()
     code, lines = attached(amoc, b"pause\nresume\n", ">/dev/full")
-    said = "what was to be written cannot be: No space left on device"
+    said = "the output cannot be written: No space left on device"
     assert (code, lines) == (1, [said])
     assert master.heard == ["daemon", "pause", "resume"]
 

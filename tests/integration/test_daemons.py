@@ -187,7 +187,7 @@ def test_a_command_to_a_node_is_sent_to_its_master(daemons: Daemons) -> None:
     daemons.master()
     daemons.node()
     with pytest.raises(
-        AmocError, match=r"this is node one: commands go to the master of this home"
+        AmocError, match=r"this is node one: send commands to the master of this home"
     ):
         daemons.control("node").ask({"command": "add", "count": 1})
 
@@ -293,7 +293,7 @@ def test_a_run_outlives_the_master_that_was_told_to_end(daemons: Daemons, amoc: 
     daemons.expect_end("master")
 
     said = daemons.master()
-    assert said.endswith(f"\nit goes on with run {run}\n")
+    assert said.endswith(f"\nit continues run {run}\n")
     status = daemons.json("status")
     assert (status["run"], status["status"]) == (run, "running")
     wait_for(lambda: daemons.json("status")["operations"] != before, what="news of the run")

@@ -223,13 +223,13 @@ def test_what_carbon_missed_it_gets_when_it_is_back(
         *("--graphite-events", "none", "--set", f"url={demo.url}"),
         *("--summary", amoc.summary_path),
     )
-    process.expect(f"Graphite at {carbon.address} does not take what is sent")
+    process.expect(f"Graphite at {carbon.address} does not accept data")
     carbon.start()
     process.expect(f"Graphite at {carbon.address} is back: ", 60)
     series = Series(graphite_web, since)
     wait_for(lambda: series.sum("counters.log-ins.count") > 100, 20, "points in Graphite")
     carbon.end()
-    process.expect("(?s)is back.*does not take what is sent", 60)
+    process.expect("(?s)is back.*does not accept data", 60)
     carbon.start()
     process.expect("(?s)is back.*is back", 60)
     process.popen.terminate()
@@ -336,10 +336,10 @@ def test_what_carbon_missed_when_the_master_died_it_gets_from_the_next(
         (["--graphite", "here:x"], "--graphite here:x: write it as HOST:PORT"),
         (["--graphite", ":2003"], "--graphite :2003: write it as HOST:PORT"),
         (["--graphite", "h", "--graphite-prefix", "a..b"], "--graphite-prefix a..b: "),
-        (["--graphite", "h", "--graphite-interval", "1.5s"], "a whole number of seconds"),
-        (["--graphite", "h", "--graphite-interval", "0s"], "a whole number of seconds"),
+        (["--graphite", "h", "--graphite-interval", "1.5s"], "must be a whole number of seconds"),
+        (["--graphite", "h", "--graphite-interval", "0s"], "must be a whole number of seconds"),
         (["--graphite", "h", "--graphite-events", "web:80"], "http://HOST:PORT/events/, or none"),
-        (["--graphite-prefix", "a"], "want --graphite HOST:PORT"),
+        (["--graphite-prefix", "a"], "need --graphite HOST:PORT"),
     ],
 )
 def test_bad_options_are_one_line_of_usage(amoc: Amoc, options: list[str], text: str) -> None:

@@ -213,14 +213,14 @@ def test_a_verb_is_said_for_people_and_for_programs(
         ("master --bind 0.0.0.0", 2, "make them with `amoc keys make`, or say --insecure"),
         ("master --bind 127.0.0.1", 2, "leave out --bind, and only the node of this home joins"),
         ("master --bind ::1", 2, "or say --insecure"),
-        ("master --port 6000", 2, "amoc: --port wants --bind ADDRESS"),
-        ("master --reports-port 6001", 2, "amoc: --reports-port wants --bind ADDRESS"),
-        ("master --insecure", 2, "amoc: --insecure wants --bind ADDRESS"),
+        ("master --port 6000", 2, "amoc: --port needs --bind ADDRESS"),
+        ("master --reports-port 6001", 2, "amoc: --reports-port needs --bind ADDRESS"),
+        ("master --insecure", 2, "amoc: --insecure needs --bind ADDRESS"),
         ("node --master 192.0.2.1", 2, "or say --insecure"),
         ("node --master 127.0.0.1", 2, "leave out --master to join the master of this home"),
         ("node --master localhost", 2, "or say --insecure"),
-        ("node --port 6000", 2, "amoc: --port wants --master HOST"),
-        ("node --insecure", 2, "amoc: --insecure wants --master HOST"),
+        ("node --port 6000", 2, "amoc: --port needs --master HOST"),
+        ("node --insecure", 2, "amoc: --insecure needs --master HOST"),
         ("node --name a/b", 2, "--name 'a/b'"),
         ("node --workers 0", 2, "0 is not in the range"),
     ],
@@ -345,7 +345,7 @@ def test_who_waits_no_more_is_told_that_the_run_goes_on(amoc: Amoc, master: Scri
     process.expect("run 5f0c: 5 users")
     process.popen.send_signal(signal.SIGINT)
     assert process.wait() == 130
-    assert process.said().endswith("amoc: not waited for; the run goes on, `amoc stop` ends it\n")
+    assert process.said().endswith("amoc: stopped waiting; the run goes on, `amoc stop` ends it\n")
 
 
 def piped(amoc: Amoc, *lines: str) -> tuple[int, str]:
@@ -381,7 +381,7 @@ def test_a_piped_line_that_fails_is_code_1_and_the_rest_is_done(
 def test_attach_is_a_prompt_with_names_that_can_be_left(amoc: Amoc, master: ScriptedMaster) -> None:
     terminal = Terminal(amoc.environment(), "attach")
     try:
-        terminal.expect(b"attached to the master, pid 42; `help` says what there is")
+        terminal.expect(b"attached to the master, pid 42; `help` lists the commands")
         terminal.expect(b"amoc>")
         terminal.type(b"add 3 --nodes we")
         terminal.expect(b"west")  # what the master said that there is

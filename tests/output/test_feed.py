@@ -239,7 +239,7 @@ def test_an_output_that_raises_is_disconnected_until_the_next_run(
     assert "finished after 60 s" in told.calls
     notes = [event.text for event in run.events if event.kind == "output-failed"]
     assert notes == [
-        "output failing failed: ValueError: a bad day; it is told nothing more of this run"
+        "output failing failed: ValueError: a bad day; it gets nothing more of this run"
     ]
     assert [one.levelno for one in caplog.records] == [logging.ERROR]
 

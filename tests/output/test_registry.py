@@ -80,5 +80,5 @@ def test_the_arguments_of_a_chosen_output_choose_it_again() -> None:
 
 
 def test_bad_values_are_wrong_usage() -> None:
-    with pytest.raises(UsageError, match="want --graphite HOST:PORT"):
+    with pytest.raises(UsageError, match="need --graphite HOST:PORT"):
         chosen("--graphite-prefix", "a")

@@ -1,4 +1,4 @@
-"""`amoc console-engine`, which the console starts for itself: a local cluster to steer."""
+"""`amoc console-engine`: the local cluster of a console, which starts it."""
 
 import logging
 import os
@@ -24,8 +24,8 @@ from amoc_gevent.worker.health import raise_descriptor_limit
 def console_engine(path: Path, workers: int) -> None:
     """Answer commands at the Unix socket PATH until standard input closes."""
     logging.basicConfig(level=log_level("WARNING"), format="amoc: %(message)s")
-    os.environ.setdefault("AMOC_LOG", "INFO")  # of the workers: each user's failure is shown
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the prompt is the prompt's
+    os.environ.setdefault("AMOC_LOG", "INFO")  # for the workers, to show each failed user
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the prompt
     raise_descriptor_limit()
     leave = Flag()
     gevent.signal_handler(signal.SIGTERM, leave.set)
@@ -43,7 +43,7 @@ def console_engine(path: Path, workers: int) -> None:
 
 
 def _wait_for_end_of_input(leave: Flag) -> None:
-    """Set `leave` when the console has ended, however it ended: it holds the other end."""
+    """Set `leave` when the console ends for any reason: it holds the other end of the pipe."""
     gevent.get_hub().threadpool.apply(sys.stdin.buffer.read)
     leave.set()
 

@@ -1,4 +1,4 @@
-"""`amoc keys`: which machines may join this home's master, and which master its node trusts."""
+"""`amoc keys`: manages the machines that may join the master, and the master that a node trusts."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ import click
 from amoc_gevent.daemon import keys as stored
 from amoc_gevent.daemon.home import Home
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for other programs.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
 
 @click.group(invoke_without_command=True)
@@ -17,8 +17,8 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for oth
 def keys(context: click.Context, as_json: bool) -> None:
     """List this home's public key and those of the machines that may join its master.
 
-    Keys hold characters that a shell interprets: put them into single quotes, or give - and
-    pipe them in.
+    Keys contain characters that a shell interprets: put them in single quotes, or give - and pipe
+    them in.
 
     \b
     On the master:   amoc keys make
@@ -50,8 +50,17 @@ def keys(context: click.Context, as_json: bool) -> None:
 
 @keys.command("make")
 def make_() -> None:
-    """Make this home's pair of keys, and show the public one."""
-    click.echo(stored.make(Home.current()).decode())
+    """Make this home's pair of keys, and show the public one.
+
+    If the home has a pair already, it stays: its public key is shown.
+    """
+    home = Home.current()
+    own = stored.own_keypair(home)
+    if own is None:
+        click.echo(stored.make(home).decode())
+        return
+    click.echo(f"amoc: {home.keys} has a pair of keys already", err=True)
+    click.echo(own[0].decode())
 
 
 @keys.command()
@@ -66,19 +75,19 @@ def allow(name: str, public_key: str) -> None:
 @keys.command()
 @click.argument("name")
 def revoke(name: str) -> None:
-    """Let the machine NAME join no more."""
+    """Let the machine NAME no longer join the master of this home."""
     stored.revoke(Home.current(), name)
-    click.echo(f"{name} may join no more")
+    click.echo(f"{name} may no longer join")
 
 
 @keys.command("trust-master")
 @click.argument("public_key")
 def trust_master(public_key: str) -> None:
-    """Have the node of this home join the master with PUBLIC_KEY, and no other."""
+    """Let the node of this home join only the master with PUBLIC_KEY."""
     stored.trust_master(Home.current(), _given(public_key))
-    click.echo(f"the node of {Home.current().path} joins that master only")
+    click.echo(f"the node of {Home.current().path} joins only that master")
 
 
 def _given(key: str) -> str:
-    """Return the key, from standard input where it is a dash."""
+    """Return the key; a dash reads it from standard input."""
     return sys.stdin.readline() if key == "-" else key

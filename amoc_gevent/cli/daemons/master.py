@@ -1,4 +1,4 @@
-"""`amoc master`: the daemon that holds the plan, and whom all commands go to."""
+"""`amoc master`: the daemon that publishes the plan and answers all commands."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,19 +29,19 @@ STOP_PATIENCE_S = 10.0
 
 
 @click.command()
-@click.option("--bind", metavar="ADDRESS", help="Listen there too, to nodes on other machines.")
-@click.option("--port", type=PORT, help="Port of the plan there [5710].")
-@click.option("--reports-port", type=PORT, help="Port of the reports there [5711].")
+@click.option("--bind", metavar="ADDRESS", help="Listen there to nodes on other machines.")
+@click.option("--port", type=PORT, help="Port for the plan [5710].")
+@click.option("--reports-port", type=PORT, help="Port for the reports [5711].")
 @click.option(
     "--lease",
     type=DURATION,
     default=LEASE_S,
-    help="How long a silent node is waited for before others take its users [15s].",
+    help="Time until other nodes take over the users of a silent node [15s].",
 )
-@click.option("--insecure", is_flag=True, help="Listen to everyone there, without keys.")
-@click.option("--foreground", is_flag=True, help="Stay, and log to standard error.")
+@click.option("--insecure", is_flag=True, help="Accept all nodes there, without keys.")
+@click.option("--foreground", is_flag=True, help="Do not detach; log to standard error.")
 @click.option(
-    "--log-file", type=click.Path(path_type=Path), help="Where --foreground logs instead."
+    "--log-file", type=click.Path(path_type=Path), help="File to which --foreground logs instead."
 )
 @output_options
 def master(
@@ -57,13 +57,14 @@ def master(
     """Start the master of this home (AMOC_HOME) in the background.
 
     The node of this home joins it: `amoc node`. Nodes on other machines, `amoc node --master HOST`,
-    need --bind, and keys on both sides. Commands go to it from the shell, as `amoc do`, or from the
-    prompt of `amoc attach`. It logs to AMOC_HOME/log/master.log, which SIGHUP reopens. Port 0 takes
-    a free one. A run that goes on when the master ends is gone on with by the next.
+    need --bind, and keys on both sides. Steer it with `amoc do` and the
+    other commands, or from the prompt of `amoc attach`. It logs to AMOC_HOME/log/master.log; SIGHUP
+    reopens the file. Port 0 picks a free port. The next master continues a run that is active when
+    this one ends.
     """
     home = Home.current()
     if lease < LEASE_MIN_S:
-        raise UsageError(f"--lease {lease:g}s: 2s or more, for nodes report once a second")
+        raise UsageError(f"--lease {lease:g}s: at least 2s, as nodes report once a second")
     if bind is None:
         needs("--bind ADDRESS", port=port, reports_port=reports_port, insecure=insecure or None)
     else:
@@ -74,17 +75,17 @@ def master(
         _serve(home, asked, outputs, log_file=log_file)
         return
     options = [option for one in outputs.values() for option in one.arguments()]
-    told = start(home, "master", [*asked.arguments(), *options])
+    daemon = start(home, "master", [*asked.arguments(), *options])
     if insecure:
         click.echo(f"amoc: {asked.warning()}", err=True)
-    assert isinstance(told, MasterDaemon)  # noqa: S101  # a master was started
-    click.echo(f"the master runs, pid {told.pid}: {_where(told.endpoints)}")
-    if told.run is not None:
-        click.echo(f"it goes on with run {told.run}")
+    assert isinstance(daemon, MasterDaemon)  # noqa: S101  # a master was started
+    click.echo(f"the master runs, pid {daemon.pid}: {_where(daemon.endpoints)}")
+    if daemon.run is not None:
+        click.echo(f"it continues run {daemon.run}")
 
 
 def _where(endpoints: Sequence[str] | None) -> str:
-    """Say who can join a master that listens at these addresses, plan and reports."""
+    """Return who can join, or the addresses of plan and reports."""
     if endpoints is None:
         return "without --bind only the node of this home can join"
     plans, reports = endpoints
@@ -92,9 +93,9 @@ def _where(endpoints: Sequence[str] | None) -> str:
 
 
 class MasterOptions(NamedTuple):
-    """How a master shall be: where it listens (port of the plan, of the reports), and to whom.
+    """The options of a master; `ports` are those of the plan and of the reports.
 
-    Without `bind` it listens to the node of its home alone.
+    Without `bind` only the node of its home can join.
     """
 
     bind: str | None
@@ -103,7 +104,7 @@ class MasterOptions(NamedTuple):
     insecure: bool
 
     def arguments(self) -> list[str]:
-        """Return the options that say so."""
+        """Return the equivalent command-line options."""
         found = ["--lease", f"{self.lease}s"]
         if self.bind is not None:
             plans, reports = map(str, self.ports)
@@ -111,7 +112,7 @@ class MasterOptions(NamedTuple):
         return found + (["--insecure"] if self.insecure else [])
 
     def warning(self) -> str:
-        """Return what `--insecure` means."""
+        """Return the warning about --insecure."""
         can = "can join, and read the settings and sources of runs"
         return f"--insecure: whoever reaches {self.bind} {can}"
 
@@ -119,9 +120,9 @@ class MasterOptions(NamedTuple):
 def _serve(
     home: Home, asked: MasterOptions, outputs: "Mapping[str, Chosen]", *, log_file: Path | None
 ) -> None:
-    """Be the master until a signal or a request ends it.
+    """Run the master until a signal or a request ends it.
 
-    A run that goes on then is left as it is, for the next master to go on with.
+    An active run is left to the next master.
     """
     from amoc_gevent.control.outputs import run_feed  # noqa: PLC0415  # it loads gevent
     from amoc_gevent.control.server import ControlServer  # noqa: PLC0415
@@ -151,7 +152,7 @@ def _serve(
         server = ControlServer(
             home.socket("master"), service.handle, services, lambda: composed.trouble
         )
-        goes_on = f", going on with run {run}" if run is not None else ""
+        goes_on = f", continuing run {run}" if run is not None else ""
         daemon.ready(f"{_where(where)}{goes_on}")
         daemon.wait()
         server.close()
@@ -159,9 +160,9 @@ def _serve(
 
 @contextmanager
 def compose(home: Home, asked: MasterOptions, ours: Callable[[], bool]) -> Iterator["Master"]:
-    """Have a master of `home` until the end of the block, which changes it only while it is `ours`.
+    """Provide a master of `home` for the block. It changes the home only while it is `ours`.
 
-    Raises AmocError where it cannot listen.
+    Raises AmocError if it cannot listen.
     """
     from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
     from amoc_gevent.bus.zap import ZapAuthenticator  # noqa: PLC0415
@@ -194,9 +195,9 @@ def compose(home: Home, asked: MasterOptions, ours: Callable[[], bool]) -> Itera
 
 
 def _may_end(composed: "Master", *, force: bool) -> None:
-    """Return when no run goes on and all is stored; AmocError where it is not so.
+    """Raise AmocError if a run is active or something is not stored.
 
-    By force a run is stopped first. The answer's warning says what cannot be stored.
+    With `force`, stop the run first; the answer's warning then tells what is not stored.
     """
     from amoc_gevent.core.run.commands import Stop  # noqa: PLC0415
 

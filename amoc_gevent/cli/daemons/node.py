@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 PORT = click.IntRange(1, 65535)
 JOIN_S = 3.0
-"""How long a start in the background looks whether the node has joined: plans come each second."""
+"""Seconds that a background start waits for the node to join: plans come every second."""
 
 POLL_S = 0.05
 LEAVE_PATIENCE_S = 5.0
-"""How long users may take for their round when a node is told to end."""
+"""Seconds that users have to finish their round when the node is stopped."""
 
 log = logging.getLogger(__name__)
 worker_log = logging.getLogger("amoc_gevent.worker")
 
 
 class Where(NamedTuple):
-    """The master that a node joins; without `host` that of its own home."""
+    """The address of a node's master; without `host`, the master of its own home."""
 
     host: str | None
     port: int
@@ -48,11 +48,11 @@ class Where(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What it is called in a sentence."""
+        """The master in a sentence."""
         return "the master of this home" if self.host is None else f"master {self.host}"
 
     def arguments(self) -> list[str]:
-        """Return the options that say so."""
+        """Return the equivalent command-line options."""
         if self.host is None:
             return []
         found = ["--master", self.host, "--port", str(self.port)]
@@ -60,20 +60,20 @@ class Where(NamedTuple):
         return found + (["--insecure"] if self.insecure else [])
 
     def warning(self) -> str:
-        """Return what `--insecure` means."""
+        """Return the warning about --insecure."""
         return f"--insecure: whoever answers at {self.host} can run code as this user"
 
 
 @click.command()
-@click.option("--master", "host", type=TEXT, help="Host of the master [that of this home].")
-@click.option("--port", type=PORT, help="Its port of the plan [5710].")
-@click.option("--reports-port", type=PORT, help="Its port of the reports [5711].")
-@click.option("--name", type=TEXT, help="What the master calls this node [the host's name].")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one a core].")
+@click.option("--master", "host", type=TEXT, help="Host of the master [this home's master].")
+@click.option("--port", type=PORT, help="Port of the plan there [5710].")
+@click.option("--reports-port", type=PORT, help="Port of the reports there [5711].")
+@click.option("--name", type=TEXT, help="Name of this node [the host name].")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
 @click.option("--insecure", is_flag=True, help="Join a master at HOST without keys.")
-@click.option("--foreground", is_flag=True, help="Stay, and log to standard error.")
+@click.option("--foreground", is_flag=True, help="Do not detach; log to standard error.")
 @click.option(
-    "--log-file", type=click.Path(path_type=Path), help="Where --foreground logs instead."
+    "--log-file", type=click.Path(path_type=Path), help="File to which --foreground logs instead."
 )
 def node(
     host: str | None,
@@ -87,9 +87,9 @@ def node(
 ) -> None:
     """Start the node of this home (AMOC_HOME) in the background.
 
-    It joins the master of this home or, with --master, that of another machine, for which both need
-    keys. It does so as soon as that answers, and again whenever it was away. It needs no open port.
-    It logs to AMOC_HOME/log/node.log, which SIGHUP reopens.
+    It joins the master of this home or, with --master, one on another machine; then both need keys.
+    It joins as soon as the master answers, and again after each outage. It needs no open port. It
+    logs to AMOC_HOME/log/node.log; SIGHUP reopens the file.
     """
     home = Home.current()
     if host is None:
@@ -102,10 +102,10 @@ def node(
     if foreground:
         _serve(home, name, workers, where, log_file=log_file)
         return
-    told = start(home, "node", [*where.arguments(), "--name", name, "--workers", str(workers)])
+    daemon = start(home, "node", [*where.arguments(), "--name", name, "--workers", str(workers)])
     if insecure:
         click.echo(f"amoc: {where.warning()}", err=True)
-    runs = f"node {name} runs, pid {told.pid}"
+    runs = f"node {name} runs, pid {daemon.pid}"
     joined = _joined(Control(home.socket("node")))
     click.echo(f"{runs}: {'joined' if joined else 'waiting for'} {where.name}")
 
@@ -117,7 +117,7 @@ def _checked_name(name: str) -> str:
 
 
 def _joined(control: Control) -> bool:
-    """Return whether the node joins its master within a moment."""
+    """Return whether the node joins its master within `JOIN_S`."""
     deadline = clock.monotonic() + JOIN_S
     while not _has_joined(control.answer({"command": "status"})):
         if clock.monotonic() > deadline:
@@ -127,7 +127,7 @@ def _joined(control: Control) -> bool:
 
 
 def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path | None) -> None:
-    """Be the node until a signal or a request ends it; its workers end with it."""
+    """Run the node until a signal or a request ends it. Its workers end with it."""
     from amoc_gevent.control.server import ControlServer  # noqa: PLC0415  # the daemon's alone:
     from amoc_gevent.daemon.daemon import Daemon  # noqa: PLC0415  # they load gevent
     from amoc_gevent.worker.health import raise_descriptor_limit  # noqa: PLC0415
@@ -139,7 +139,7 @@ def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path 
         with compose(home, name, workers, where, daemon.holds) as composed:
 
             def no_command(_command: "Command") -> object:
-                raise AmocError(f"this is node {name}: commands go to {where.name}")
+                raise AmocError(f"this is node {name}: send commands to {where.name}")
 
             services = {
                 "status": lambda _: composed.status(where.host),
@@ -160,7 +160,7 @@ def _has_joined(status: Answer) -> bool:
 def compose(
     home: Home, name: str, workers: int, where: Where, ours: Callable[[], bool]
 ) -> Iterator["Node"]:
-    """Have a node of `home`, which joins the master at `where`, until the end of the block.
+    """Provide a node of `home` for the block; it joins the master at `where`.
 
     It changes the home only while it is `ours`.
     """
@@ -193,7 +193,7 @@ def compose(
 
 
 def _may_end(composed: "Node", *, force: bool) -> None:
-    """Raise AmocError where the node has users, unless it shall end by force."""
+    """Raise AmocError if the node takes part in a run, unless `force` is given."""
     if composed.state in {"starting", "ready"} and not force:
         raise AmocError(
             f"node {composed.name} takes part in a run: `amoc stop` it on the master first, "

@@ -1,4 +1,4 @@
-"""`amoc shutdown`: ends the daemons of a home."""
+"""`amoc shutdown`: stops the daemons of a home."""
 
 import json
 
@@ -12,12 +12,12 @@ from amoc_gevent.errors import AmocError
 
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS), required=False)
-@click.option("--force", is_flag=True, help="Stop a run at once, and kill what does not answer.")
+@click.option("--force", is_flag=True, help="Stop a run at once, and kill hung daemons.")
 @click.option("--json", "as_json", is_flag=True, help="Write the answer as JSON.")
 def shutdown(kind: Kind | None, force: bool, as_json: bool) -> None:
-    """End the master and the node of this home, or the one of the two that is named.
+    """Stop the master and the node of this home, or only the one named.
 
-    While a run goes on, it is refused.
+    This fails while a run is active, unless --force is given.
     """
     home = Home.current()
     running = [one for one in KINDS if holder(home.pid_file(one)) is not None]

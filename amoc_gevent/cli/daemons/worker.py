@@ -1,4 +1,4 @@
-"""`amoc worker`, which a node starts for itself: one process that holds users."""
+"""`amoc worker`: a process that runs users, started by its node."""
 
 import ctypes
 import faulthandler
@@ -30,11 +30,11 @@ _sleep = get_original("time", "sleep")
 @click.argument("incarnation", type=int)
 @click.argument("parent", type=int)
 def worker(orders: str, reports: str, index: int, incarnation: int, parent: int) -> None:
-    """Hold users for the node that listens at ORDERS and REPORTS."""
+    """Run users for the node that listens at ORDERS and REPORTS."""
     _end_with(parent, Path(orders.removeprefix("ipc://")).parent)
     _leave_signals_to_the_master()
     raise_descriptor_limit()
-    faulthandler.register(signal.SIGQUIT, all_threads=False)  # its node asks where it stands
+    faulthandler.register(signal.SIGQUIT, all_threads=False)  # its node asks for the stack
     logging.basicConfig(
         level=log_level("WARNING"),
         format=f"%(asctime)s worker {index + 1} %(levelname)s %(message)s",
@@ -44,19 +44,19 @@ def worker(orders: str, reports: str, index: int, incarnation: int, parent: int)
 
 
 def _end_with(parent: int, sockets: Path) -> None:
-    """Have the kernel tell this process when its node ends, however it ends; then it ends too.
+    """End this process when its node ends for any reason; the kernel sends it a signal then.
 
-    A node that was killed cannot remove its sockets: its workers do it.
+    A killed node cannot remove its sockets, so its workers do.
     """
 
     def end(*_arguments: object) -> None:
-        if os.getppid() == parent:  # only one of its threads has ended so far
+        if os.getppid() == parent:  # only one thread of the node has ended
             return
         for _sweep in range(SWEEPS):
             remove_abandoned(sockets.parent)
             if not sockets.exists():
                 break
-            _sleep(SWEEP_PAUSE_S)  # until the last of its threads has let go of the lock
+            _sleep(SWEEP_PAUSE_S)  # until the node's last thread has released the lock
         os._exit(1)
 
     signal.signal(signal.SIGUSR1, end)
@@ -65,9 +65,9 @@ def _end_with(parent: int, sockets: Path) -> None:
 
 
 def _leave_signals_to_the_master() -> None:
-    """Do nothing where a terminal or a service manager signals all processes at once.
+    """Do nothing at signals that a terminal or a service manager sends to all processes.
 
-    A handler, as processes that a scenario starts would inherit that a signal is ignored.
+    This is a handler because child processes of a scenario would inherit SIG_IGN.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)

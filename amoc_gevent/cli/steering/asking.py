@@ -1,4 +1,4 @@
-"""Carries out what is asked at a shell or a prompt: asks, waits, shows the answer."""
+"""Carries out a command from the shell or a prompt: sends it, waits, and prints the answer."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ from dataclasses import replace
 import click
 
 from amoc_gevent.cli.steering.shown import shown
-from amoc_gevent.cli.steering.terminal import has_colour, say_warning, with_warning
+from amoc_gevent.cli.steering.terminal import has_colour, print_warning, with_warning
 from amoc_gevent.cli.steering.verbs import Asked, Request
 from amoc_gevent.control.client import Control, understood
 from amoc_gevent.core.run.plan import Status
@@ -20,6 +20,7 @@ from amoc_gevent.core.views import (
     Stopping,
 )
 from amoc_gevent.errors import EXIT_FINISHED, AmocError, ScenarioError, UsageError
+from amoc_gevent.printable import printable
 
 POLL_MIN_S = 0.02
 POLL_MAX_S = 0.25
@@ -27,9 +28,9 @@ REPORT_WIDTH = 100
 
 
 def carry_out(asked: Asked, control: Control) -> int:
-    """Ask, print the answer and return an exit code; raise the AmocError that was answered.
+    """Send a request, print the answer and return an exit code. Raises the answered AmocError.
 
-    Ctrl-C ends the waiting, not what was asked for, and is raised.
+    Ctrl-C ends the waiting, not the command; the KeyboardInterrupt is raised.
     """
     verb = asked.request["command"]
     if verb == "watch":
@@ -42,7 +43,7 @@ def carry_out(asked: Asked, control: Control) -> int:
         with understood():
             _answered(asked, control, control.answer(request))
     finally:
-        say_warning(control)
+        print_warning(control)
     return EXIT_FINISHED
 
 
@@ -52,15 +53,15 @@ def _show_summary(run: str, control: Control) -> None:
 
 
 def _answered(asked: Asked, control: Control, answer: Answer) -> None:
-    """Print the answer, when its effect has come where that is waited for."""
+    """Print the answer, and wait for its effect if that was asked for."""
     if not asked.as_json:
-        click.echo(shown(answer))
+        click.echo(shown(answer, control.start_command))
     if asked.wait and isinstance(answer, Started):
         wait_until_started(control, answer.run)
     elif asked.wait and isinstance(answer, Stopping):
         answer = replace(answer, status=_wait_until_ended(control, answer.run))
         if not asked.as_json:
-            click.echo(f"run {answer.run} {answer.status}")
+            click.echo(f"run {printable(answer.run)} {answer.status}")
     if asked.as_json:
         alone = getattr(answer, "summary", answer)
         click.echo(json.dumps(with_warning(alone, control), indent=2, ensure_ascii=False))
@@ -71,9 +72,9 @@ def _as_it_is(asked: Asked) -> Request:
 
 
 def _with_its_path(asked: Asked) -> Request:
-    """Name the scenario by its file where there is one here: a daemon may have started elsewhere.
+    """Replace the scenario by its path if it exists here: the daemon may run in another directory.
 
-    Where there is none, the name may say something to the daemon.
+    Otherwise leave the name to the daemon.
     """
     from amoc_gevent.loading.catalogue import find  # noqa: PLC0415  # one verb needs it
     from amoc_gevent.loading.places import resolved  # noqa: PLC0415  # the same
@@ -97,7 +98,7 @@ _PREPARED: dict[str, Callable[[Asked], Request]] = {"do": _with_its_path, "summa
 
 
 def _statuses(control: Control, run: str) -> Iterator[RunStatus]:
-    """Yield the status of `run` again and again, while it is the master's."""
+    """Yield the status of `run` repeatedly, while it is the master's current run."""
     pause = POLL_MIN_S
     while True:
         status = control.answer({"command": "status"})
@@ -109,7 +110,7 @@ def _statuses(control: Control, run: str) -> Iterator[RunStatus]:
 
 
 def wait_until_started(control: Control, run: str) -> None:
-    """Return when the workers are ready, or raise what kept them from it."""
+    """Wait until the workers are ready. Raises the failure of the run."""
     for status in _statuses(control, run):
         failing = status.status == "stopping" and bool(status.failure)
         if status.status == "starting" or failing:
@@ -119,7 +120,7 @@ def wait_until_started(control: Control, run: str) -> None:
                 raise UsageError(status.failure)
             raise ScenarioError(status.failure, status.failure_detail)
         return
-    raise AmocError(f"run {run} is no longer the master's")
+    raise AmocError(f"run {run} is no longer the master's run")
 
 
 def _wait_until_ended(control: Control, run: str) -> Status:
@@ -127,4 +128,4 @@ def _wait_until_ended(control: Control, run: str) -> Status:
     for status in _statuses(control, run):
         if status.status in {"finished", "failed"}:
             return status.status
-    return "finished"  # another run began, which none does before the last one has ended
+    return "finished"  # another run began, so this one has ended

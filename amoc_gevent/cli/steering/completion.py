@@ -1,4 +1,4 @@
-"""What may be typed next at a prompt: verbs, options, and names of scenarios, nodes and runs."""
+"""Completion at a prompt: verbs, options, and names of scenarios, nodes and runs."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -15,13 +15,13 @@ VALUES: dict[str, tuple[str, ...]] = {
     if isinstance(option, click.Option) and isinstance(option.type, click.Choice)
     for flag in option.opts
 }
-"""The values of an option that has choices."""
+"""The choices of options that have them, by flag."""
 
 
 class Words(NamedTuple):
-    """Where names come from: `scenarios()`, and `named("nodes")` or `named("runs")`.
+    """Sources of names: `scenarios()`, and `named("nodes")` or `named("runs")`.
 
-    `settings(scenario)` are the settings of a scenario; of "" those that the run's can change.
+    `settings(scenario)` returns the settings of a scenario; "" means those that the run can change.
     """
 
     scenarios: Callable[[], list[str]]
@@ -30,7 +30,7 @@ class Words(NamedTuple):
 
 
 def candidates(text: str, words: Words) -> tuple[int, list[str]]:
-    """Return how many characters before the cursor are the beginning of a word, and the words."""
+    """Return the length of the begun word before the cursor, and its completions."""
     *before, begun = text.split(" ")
     before = [word for word in before if word]
     if before and before[-1] == "--nodes":
@@ -41,11 +41,11 @@ def candidates(text: str, words: Words) -> tuple[int, list[str]]:
 
 
 def _beginning(begun: str, found: Iterable[str]) -> list[str]:
-    return [one for one in found if one.startswith(begun) and one != begun]
+    return [one for one in found if one.startswith(begun) and one != begun and one.isprintable()]
 
 
 def _next(before: list[str], begun: str, words: Words) -> list[str]:
-    """Return what may follow the whole words `before`."""
+    """Return the candidates after the complete words `before`."""
     if not before:
         return [*verbs.commands, "help", "exit"]
     if begun.startswith("-"):

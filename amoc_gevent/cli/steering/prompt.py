@@ -1,4 +1,4 @@
-"""The prompt of `amoc attach` and `amoc console`: lines typed or piped in, carried out in turn."""
+"""The prompt of `amoc attach` and `amoc console`: carries out lines that are typed or piped in."""
 
 import errno
 import io
@@ -22,6 +22,7 @@ from amoc_gevent.core.views import Description, NodeList, RunList
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.catalogue import find, guessed_settings, listing
+from amoc_gevent.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import CompleteEvent, Completion
@@ -30,24 +31,24 @@ if TYPE_CHECKING:
 
 LEAVE = {"exit", "quit"}
 COMPLETION_S = 0.5
-"""How long a name that is being typed waits for the master to say which there are."""
+"""Seconds that completion waits for the master's names."""
 
 
-class ToldToEnd(SystemExit):
-    """A signal ends the process: no command has raised it."""
+class EndedBySignal(SystemExit):
+    """A signal ends the process. It passes the boundary around a command."""
 
 
 def steer(control: Control) -> bool:
-    """Carry out what is typed or piped in, until its end; return whether all of it succeeded."""
+    """Carry out lines from the terminal or a pipe until their end; return whether all succeeded."""
     if sys.stdin.isatty():
         return carry_out_all(_prompted(control), control)
-    if isinstance(sys.stdin, io.TextIOWrapper):  # bytes that are no text fail their own line only
+    if isinstance(sys.stdin, io.TextIOWrapper):  # invalid bytes fail only their own line
         sys.stdin.reconfigure(errors="surrogateescape")
     return carry_out_all((line.strip() for line in sys.stdin), control)
 
 
 def carry_out_all(lines: Iterable[str], control: Control) -> bool:
-    """Carry out each line and print its answer; return whether none failed."""
+    """Carry out each line and print its answer; return whether all succeeded."""
     good = True
     for line in lines:
         if not line or line.startswith("#"):
@@ -61,20 +62,20 @@ def carry_out_all(lines: Iterable[str], control: Control) -> bool:
 def _carry_out(line: str, control: Control) -> bool:
     """Carry out a line and return whether it succeeded: the boundary around one command.
 
-    Whatever it raises is a line on standard error, and the prompt goes on.
+    Any exception becomes a line on standard error, and the prompt goes on.
     """
     try:
         return _done(line, control)
-    except ToldToEnd:
+    except EndedBySignal:
         raise
     except OSError as error:
         if error.filename is None and error.errno in {errno.EPIPE, *NO_ROOM}:
             _go_on_unread(error)
         else:
-            _tell_defect(error)
+            _report_defect(error)
         return False
     except (Exception, SystemExit) as error:  # noqa: BLE001  # the boundary around a command
-        _tell_defect(error)
+        _report_defect(error)
         return False
 
 
@@ -88,27 +89,27 @@ def _done(line: str, control: Control) -> bool:
             good = carry_out(asked, control) == 0
         sys.stdout.flush()
     except KeyboardInterrupt:
-        click.echo("not waited for; it goes on", err=True)
+        click.echo("stopped waiting; the command goes on", err=True)
         return True
     except AmocError as error:
-        click.echo(str(error), err=True)
+        click.echo(printable(str(error)), err=True)
         if detail := getattr(error, "detail", ""):
-            click.echo(detail, err=True)
+            click.echo(printable_lines(detail), err=True)
         return False
     return good
 
 
 def _go_on_unread(error: OSError) -> None:
-    """Write no more to an output that nobody reads, or that is full; who types there leaves."""
+    """Write no more to an output that is closed or full; at a terminal, raise the error."""
     if sys.stdin.isatty():
         raise error
     if not isinstance(error, BrokenPipeError):
-        click.echo(f"what was to be written cannot be: {error.strerror}", err=True)
+        click.echo(f"the output cannot be written: {error.strerror}", err=True)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _tell_defect(error: BaseException) -> None:
-    """Say in a line what was not foreseen, and where its traceback is."""
+def _report_defect(error: BaseException) -> None:
+    """Print an unexpected error in a line, with the path of its traceback."""
     text = (str(error).splitlines() or [""])[0]
     named = type(error).__name__ + (f": {text}" if text else "")
     path = _keep(error)
@@ -117,7 +118,7 @@ def _tell_defect(error: BaseException) -> None:
 
 
 def _keep(error: BaseException) -> Path | None:
-    """Write the traceback to AMOC_HOME, over the one before; return where, None where it cannot."""
+    """Write the traceback to AMOC_HOME, over the last one; return its path, None on failure."""
     trace = "".join(traceback.format_exception(error))
     try:
         path = Home.current().make().traceback
@@ -133,7 +134,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def _prompted(control: Control) -> Iterator[str]:
-    """Yield the lines typed at the prompt, until Ctrl-D; history is kept in AMOC_HOME."""
+    """Yield the lines typed at the prompt until Ctrl-D. The history is stored in AMOC_HOME."""
     from prompt_toolkit import PromptSession  # noqa: PLC0415  # it loads an event loop
     from prompt_toolkit.completion import Completer, Completion  # noqa: PLC0415
     from prompt_toolkit.patch_stdout import patch_stdout  # noqa: PLC0415
@@ -146,7 +147,7 @@ def _prompted(control: Control) -> Iterator[str]:
         ) -> "Iterable[Completion]":
             try:
                 start, found = candidates(document.text_before_cursor, words)
-            except Exception as error:  # noqa: BLE001  # the boundary around a look for names
+            except Exception as error:  # noqa: BLE001  # the boundary around completion
                 _keep(error)
                 return []
             return [Completion(one, start_position=-start) for one in found]
@@ -167,7 +168,7 @@ def _prompted(control: Control) -> Iterator[str]:
 
 
 def _history() -> "History":
-    """Return what was typed before, as AMOC_HOME keeps it; of this prompt only where it cannot."""
+    """Return the history in AMOC_HOME, or one in memory if AMOC_HOME cannot be written."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory  # noqa: PLC0415
 
     class TolerantHistory(FileHistory):
@@ -177,22 +178,22 @@ def _history() -> "History":
             return []
 
         def store_string(self, string: str) -> None:
-            with suppress(OSError, ValueError):  # ValueError: bytes were typed that are no text
+            with suppress(OSError, ValueError):  # ValueError: invalid bytes were typed
                 super().store_string(string)
 
     try:
         kept = Home.current().make().history
         with suppress(OSError):
-            kept.touch(mode=0o600)  # what was typed may have passwords in it
+            kept.touch(mode=0o600)  # lines may contain passwords
         return TolerantHistory(str(kept))
     except AmocError as error:
-        click.echo(f"what is typed here will not be kept: {error}", err=True)
+        click.echo(f"the history will not be stored: {error}", err=True)
         return InMemoryHistory()
 
 
 @contextmanager
 def _typed_ahead(terminal: int) -> Iterator[None]:
-    """Keep a Ctrl-D for the next prompt that is typed while a command is carried out.
+    """Keep a Ctrl-D that is typed during a command for the next prompt.
 
     Between two prompts the terminal is in canonical mode, where Ctrl-D is not a character: the
     prompt, which reads characters, would never see it.
@@ -208,7 +209,7 @@ def _typed_ahead(terminal: int) -> Iterator[None]:
 
 
 def _asked_names(control: Control) -> Callable[[str], list[str]]:
-    """Return what asks the master for names: of `nodes`, or of `runs`."""
+    """Return a function that asks the master for the names of `nodes` or `runs`."""
 
     def names(verb: str) -> list[str]:
         try:
@@ -216,16 +217,16 @@ def _asked_names(control: Control) -> Callable[[str], list[str]]:
             if isinstance(found, NodeList):
                 return [one.name for one in found.nodes]
             return [one.run for one in found.runs] if isinstance(found, RunList) else []
-        except AmocError:  # whoever completes a name wants no error between the letters
+        except AmocError:  # no errors during completion
             return []
 
     return names
 
 
 def _settings(control: Control) -> Callable[[str], list[str]]:
-    """Return a function from a scenario to its settings, and from "" to those a run can change.
+    """Return a function from a scenario to its settings; "" means those that a run can change.
 
-    A run's are those of its manifest. A scenario that no run has loaded is guessed from its file.
+    Those of a run are in its manifest. Those of a scenario are guessed from its file.
     """
 
     def settings(scenario: str) -> list[str]:
@@ -235,7 +236,7 @@ def _settings(control: Control) -> Callable[[str], list[str]]:
             found = control.answer({"command": "describe"}, patience=COMPLETION_S)
         except AmocError:
             return []
-        assert isinstance(found, Description)  # noqa: S101  # it answers `describe`
+        assert isinstance(found, Description)  # noqa: S101  # the answer to `describe`
         return [one.name for one in found.settings if one.update]
 
     return settings

@@ -1,4 +1,4 @@
-"""`amoc do`, `add`, `status` and the other verbs: each asks the daemon of this home."""
+"""`amoc do`, `add`, `status` and the other verbs: each sends a request to this home's daemon."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from amoc_gevent.daemon.pidfile import holder
 from amoc_gevent.errors import EXIT_INTERRUPTED
 
 STORED = {"runs", "summary"}
-"""The verbs that the run store answers where no master runs."""
+"""The verbs that the run store answers if no master runs."""
 
 
 def master_of(home: Home) -> Control:
@@ -22,7 +22,7 @@ def master_of(home: Home) -> Control:
 
 
 def _daemon_of(home: Home, verb: str) -> Control:
-    """Return who is asked: the master, or for what they can tell the node or the run store."""
+    """Return the master's control, or that of the run store or the node if these can answer."""
     if verb in STORED and not _has_master(home):
         from amoc_gevent.control.stored import StoredRuns  # noqa: PLC0415  # two verbs need it
 
@@ -37,7 +37,7 @@ def _has_master(home: Home) -> bool:
 
 
 def _shell(verb: str) -> click.Command:
-    """Return the shell's command for a verb: the same arguments, options and help."""
+    """Return the shell command for a verb, with the same arguments, options and help."""
     inner = verbs.commands[verb]
 
     def callback(**given: Any) -> int:
@@ -46,7 +46,7 @@ def _shell(verb: str) -> click.Command:
             return carry_out(asked, _daemon_of(Home.current(), verb))
         except KeyboardInterrupt:
             goes_on = " the run goes on, `amoc stop` ends it" if verb == "do" else ""
-            click.echo(f"amoc: not waited for;{goes_on}".rstrip(";"), err=True)
+            click.echo(f"amoc: stopped waiting;{goes_on}".rstrip(";"), err=True)
             return EXIT_INTERRUPTED
 
     return click.Command(verb, params=inner.params, callback=callback, help=inner.help)

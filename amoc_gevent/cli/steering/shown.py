@@ -1,4 +1,4 @@
-"""The answers as text for people: one function for each kind of them."""
+"""Formats answers as text for people: one function for each kind."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,13 +26,27 @@ from amoc_gevent.core.views import (
     TextReport,
     UsersByState,
 )
+from amoc_gevent.printable import printable_fields, printable_lines
 
 STATES = ("running", "resting", "waiting", "done")
 
 
-def shown(answer: Answer) -> str:
-    """Return an answer as lines of text."""
-    return _SHOWN[type(answer)](answer)
+START = "do SCENARIO FIRST LAST"
+
+LINES = ("docstring", "description")
+"""The fields of answers that may have several lines."""
+
+
+def shown(answer: Answer, start: str = START) -> str:
+    """Return an answer as lines of text; `start` is the command that starts a run.
+
+    The texts in the answer are escaped, as they can come from other machines.
+    """
+    if isinstance(answer, RunList) and not answer.runs:
+        return f"there was no run yet: start one with `{start}`"
+    if isinstance(answer, TextReport):
+        return printable_lines(answer.report.strip("\n"), styled=True)
+    return _SHOWN[type(answer)](printable_fields(answer, lines=LINES))
 
 
 def _started(answer: Started) -> str:
@@ -71,7 +85,7 @@ def _rebalanced(answer: Rebalanced) -> str:
 
 def _idle(answer: IdleStatus) -> str:
     nodes = counted(answer.nodes, "node")
-    return f"idle, {nodes}: start a run with `do SCENARIO FIRST LAST`"
+    return f"idle, {nodes}: start a run with `{START}`"
 
 
 def _run_status(answer: RunStatus) -> str:
@@ -159,7 +173,7 @@ def _node_row(one: NodeLine) -> Sequence[str]:
 
 
 def _state(state: str) -> str:
-    """Return a node's state towards its run in a word: without users it waits for one."""
+    """Return the state of a node; a stopped one is idle."""
     return "idle" if state == "stopped" else state
 
 
@@ -176,8 +190,6 @@ def _or_dash(value: Any, written: Callable[[Any], str]) -> str:
 
 
 def _runs(answer: RunList) -> str:
-    if not answer.runs:
-        return "there was no run yet: start one with `do SCENARIO FIRST LAST`"
     rows: list[Sequence[str]] = [
         ("run", "scenario", "status", "started", "took", "users", "operations", "comment")
     ]
@@ -198,7 +210,7 @@ def _runs(answer: RunList) -> str:
 
 
 def _when(label: str) -> str:
-    """Return an ISO 8601 label to the second."""
+    """Return an ISO 8601 time without fractions of a second."""
     return label[:19].replace("T", " ")
 
 
@@ -209,10 +221,6 @@ def _took(started: str | None, ended: str | None) -> str:
 
     span = datetime.fromisoformat(ended) - datetime.fromisoformat(started)
     return format_duration(float(round(span.total_seconds())))
-
-
-def _report(answer: TextReport) -> str:
-    return answer.report.strip("\n")
 
 
 _SHOWN: dict[type, Callable[[Any], str]] = {
@@ -229,5 +237,4 @@ _SHOWN: dict[type, Callable[[Any], str]] = {
     NodeStatus: _node_status,
     NodeList: _nodes,
     RunList: _runs,
-    TextReport: _report,
 }

@@ -1,4 +1,4 @@
-"""What the terminal can show, and the daemon's warnings, for every verb."""
+"""The capabilities of the terminal, and the daemon's warnings."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ import click
 
 from amoc_gevent.control.client import Control
 from amoc_gevent.core.jsons import as_json
+from amoc_gevent.printable import printable
 
 
 def has_terminal() -> bool:
@@ -20,13 +21,13 @@ def has_colour() -> bool:
     return has_terminal() and not os.environ.get("NO_COLOR")
 
 
-def say_warning(control: Control) -> None:
-    """Write the daemon's warning from its last answer, if there is one."""
+def print_warning(control: Control) -> None:
+    """Print the warning of the daemon's last answer, if there is one."""
     if control.warning:
-        click.echo(f"amoc: {control.warning}", err=True)
+        click.echo(f"amoc: {printable(control.warning)}", err=True)
 
 
 def with_warning(answer: object, control: Control) -> dict[str, Any]:
-    """Return an answer as JSON has it, with the daemon's warning if there is one."""
+    """Return an answer as a JSON object, with the daemon's warning if there is one."""
     result = as_json(answer)
     return {**result, "warning": control.warning} if control.warning else result

@@ -1,6 +1,6 @@
 """The verbs for the shell, the attach prompt and the console, made from the command dataclasses.
 
-Each becomes a request to the control socket, and says how its answer is to be shown.
+Each becomes a request to the control socket, with the way to show its answer.
 """
 
 import shlex
@@ -21,7 +21,7 @@ Request = dict[str, Any]
 
 
 class Asked(NamedTuple):
-    """A request, whether its answer is shown as JSON, and whether its effect is waited for."""
+    """A request, whether to show the answer as JSON, and whether to wait for the effect."""
 
     request: Request
     as_json: bool = False
@@ -52,11 +52,11 @@ WAITS = {
     "do": "Do not wait until the users start.",
     "stop": "Do not wait until all users have ended.",
 }
-"""The verbs whose effect is waited for, and the help of their `--no-wait`."""
+"""The verbs that wait for their effect, with the help of their `--no-wait`."""
 
 
 def _add_verb(verb: str, about: str, params: list[click.Parameter]) -> None:
-    """Add a verb to the group, with the options that say how its answer is taken."""
+    """Add a verb to the group, with --json and --no-wait."""
 
     def callback(*, as_json: bool, no_wait: bool = True, **given: Any) -> Asked:
         return Asked(_request(verb, given), as_json, not no_wait)
@@ -68,7 +68,7 @@ def _add_verb(verb: str, about: str, params: list[click.Parameter]) -> None:
 
 
 def _request(verb: str, given: dict[str, Any]) -> Request:
-    """Return the request of a verb with what was given: settings and options are objects."""
+    """Return the request of a verb with its arguments; settings and options are objects."""
     options = {name: given.pop(name) for name in OPTIONS if name in given}
     if "settings" in given:
         given["settings"] = pairs(given["settings"])
@@ -116,15 +116,15 @@ _add_verb("watch", "Watch the run until it ends; q or Ctrl-C leaves it running."
 
 
 ABOUT = {
-    "help": "help [VERB]\n\n  Show the verbs, or more of one.",
+    "help": "help [VERB]\n\n  List the verbs, or explain one.",
     "exit": "exit\n\n  Leave the prompt, as quit and Ctrl-D do.",
     "quit": "quit\n\n  Leave the prompt, as exit and Ctrl-D do.",
 }
-"""What help says of the words of the prompt that ask nothing of the run."""
+"""The help of the words that only a prompt has."""
 
 
 def asked_by(line: str) -> Asked | str:
-    """Return what `line` asks for: a request, or a text of help.
+    """Parse a line into a request or a help text.
 
     Raises UsageError for anything else.
     """
@@ -138,7 +138,7 @@ def asked_by(line: str) -> Asked | str:
         return ABOUT[words[0]]
     if words == ["--help"]:
         rows = [f"  {name:<9} {command.get_short_help_str(70)}" for name, command in _verbs()]
-        return "\n".join([*rows, "  help VERB says more; exit or Ctrl-D leaves"])
+        return "\n".join([*rows, "  help VERB explains one; exit or Ctrl-D leaves"])
     if not words or words[0] not in verbs.commands:
         known = ", ".join([*verbs.commands, "help", "exit"])
         raise UsageError(f"there is no verb {words[0] if words else ''!r}; there are {known}")

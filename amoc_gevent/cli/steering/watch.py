@@ -1,4 +1,4 @@
-"""`amoc watch`: the live table of the master's run on a terminal, lines where there is none."""
+"""`amoc watch`: the live table of the master's run on a terminal, else plain lines."""
 
 import json
 import os
@@ -17,12 +17,13 @@ import click
 from amoc_gevent.cli.steering.terminal import (
     has_colour,
     has_terminal,
-    say_warning,
+    print_warning,
     with_warning,
 )
 from amoc_gevent.control.client import Control
 from amoc_gevent.core.views import WatchedLines, WatchedStatus
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
+from amoc_gevent.printable import printable, printable_lines
 
 OTHER_SCREEN = "\x1b[?1049h\x1b[?25l"
 SCREEN_BACK = "\x1b[?25h\x1b[?1049l"
@@ -35,9 +36,9 @@ SIZE = (100, 24)
 def watch(
     control: Control, show_summary: Callable[[str, Control], object], *, as_json: bool
 ) -> int:
-    """Show the run until it ends, then its summary; leave it alone when asked to.
+    """Show the run until it ends, then its summary; the user can leave earlier.
 
-    Returns an exit code: of a run that failed, 1.
+    Return an exit code: 1 for a failed run.
     """
     final: WatchedStatus | WatchedLines | None = None
     try:
@@ -48,8 +49,8 @@ def watch(
         else:
             final = _in_lines(control)
     finally:
-        if final is None or as_json:  # else the summary's answer has it
-            say_warning(control)
+        if final is None or as_json:  # otherwise it comes with the summary
+            print_warning(control)
     if final is None:
         return EXIT_FINISHED
     if not as_json:
@@ -75,34 +76,34 @@ def _in_lines(control: Control) -> WatchedLines | None:
             if not isinstance(part, WatchedLines):
                 continue
             if control.warning and not warned:
-                say_warning(control)
+                print_warning(control)
             warned = bool(control.warning)
             for line in part.lines:
-                click.echo(line)
+                click.echo(printable_lines(line))
             if part.ended is not None:
                 return part
     return None
 
 
 def _on_terminal(control: Control) -> WatchedLines | None:
-    """Draw the table until the run ends; return its last part, None when the person left."""
+    """Draw the table until the run ends; return its last part, or None if the user left."""
     with _events() as events:
         while True:
             with _screen():
-                while (part := _until_disturbed(control, events)) is RESIZED:
+                while (part := _until_interrupted(control, events)) is RESIZED:
                     pass
             if part is not SUSPENDED:
                 return part
-            os.kill(os.getpid(), signal.SIGSTOP)  # as Ctrl-Z does, but with the screen given back
+            os.kill(os.getpid(), signal.SIGSTOP)  # as Ctrl-Z does, after restoring the screen
 
 
 RESIZED = WatchedLines(("the terminal has another size",))
 SUSPENDED = WatchedLines(("Ctrl-Z",))
-"""What may disturb the drawing, in place of a part; told by identity."""
+"""Returned in place of a part when the drawing is interrupted; compared by identity."""
 
 
-def _until_disturbed(control: Control, events: int) -> WatchedLines | None:
-    """Draw for the terminal as large as it is now, until it is so no more or the run has ended."""
+def _until_interrupted(control: Control, events: int) -> WatchedLines | None:
+    """Draw until the run ends, the terminal is resized, or the user suspends or leaves."""
     columns, rows = shutil.get_terminal_size(SIZE)
     request = {"command": "watch", "form": "table", "width": columns, "height": rows - 1}
     with control.stream({**request, "colour": has_colour()}) as stream:
@@ -110,39 +111,40 @@ def _until_disturbed(control: Control, events: int) -> WatchedLines | None:
         while not stream.ended:
             ready, _, _ = select.select(waited, [], [])
             if events in ready:
-                return _told(os.read(events, 64))
+                return _requested(os.read(events, 64))
             if 0 in ready and os.read(0, 64) in {b"q", b"Q", b"\x04", b""}:
                 return None
             if stream.fileno() in ready:
                 for part in stream.receive():
                     if not isinstance(part, WatchedLines):
                         continue
-                    _draw(part.lines, control.warning or HINT, columns, rows)
+                    _draw(part.lines, printable(control.warning) or HINT, columns, rows)
                     if part.ended is not None:
                         return part
     return None
 
 
-def _told(numbers: bytes) -> WatchedLines | None:
-    """Return what signals ask for: to leave, to be suspended, to draw anew."""
+def _requested(numbers: bytes) -> WatchedLines | None:
+    """Return the effect of signals: None to leave, `SUSPENDED`, or `RESIZED`."""
     if signal.SIGINT in numbers or signal.SIGTERM in numbers:
         return None
     return SUSPENDED if signal.SIGTSTP in numbers else RESIZED
 
 
 def _draw(lines: Sequence[str], hint: str, columns: int, rows: int) -> None:
-    """Replace what the screen shows; the hint takes the last row."""
+    """Redraw the screen; the hint takes the last row."""
     hint = hint[: columns - 1]
     if has_colour():
         hint = f"{DIM}{hint}{PLAIN}"
-    shown = [line + REST_OF_LINE for line in [*lines[: rows - 2], "", hint]]
+    safe = [printable_lines(line, styled=True) for line in lines[: rows - 2]]
+    shown = [line + REST_OF_LINE for line in [*safe, "", hint]]
     sys.stdout.write(HOME + "\r\n".join(shown) + REST_OF_SCREEN)
     sys.stdout.flush()
 
 
 @contextmanager
 def _screen() -> Iterator[None]:
-    """Draw on the terminal's other screen, and take each key as it is pressed."""
+    """Use the terminal's alternate screen, and read single keys."""
     before = termios.tcgetattr(0) if sys.stdin.isatty() else None
     try:
         if before is not None:
@@ -159,7 +161,7 @@ def _screen() -> Iterator[None]:
 
 @contextmanager
 def _events() -> Iterator[int]:
-    """Return a descriptor from which the numbers of signals are read: a new size, and the end."""
+    """Provide a descriptor from which signal numbers are read: resize, suspend and end."""
     numbers = (signal.SIGWINCH, signal.SIGTSTP, signal.SIGINT, signal.SIGTERM)
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     handlers = {number: signal.signal(number, _ignored) for number in numbers}
@@ -175,4 +177,4 @@ def _events() -> Iterator[int]:
 
 
 def _ignored(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the descriptor has the number."""
+    """Do nothing: the number is read from the descriptor."""

@@ -1,4 +1,4 @@
-"""Events of a run as Graphite's annotations: POST to /events/ of graphite-web, as amoc does."""
+"""Posts a run's events as annotations to /events/ of graphite-web, in the format of amoc."""
 
 import json
 from collections import deque
@@ -23,7 +23,7 @@ WHAT = {
     "node-lost": "amoc node lost",
     "node-back": "amoc node back",
 }
-"""The kinds of events that are told, and what Graphite calls them."""
+"""The kinds of events that become annotations, with their `what` in Graphite."""
 
 KEPT = 1000
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 10.0
@@ -32,14 +32,14 @@ Annotation = dict[str, Any]
 
 
 class Annotator:
-    """Makes annotations of a run's events, in the order in which they happened."""
+    """Makes annotations from a run's events; pass the events in order."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._removals = 0
 
     def annotation(self, event: Event) -> Annotation | None:
-        """Return the annotation of an event, None for a kind that Graphite does not show."""
+        """Return the annotation of an event, or None for a kind that is not posted."""
         if event.kind not in WHAT:
             return None
         run = self._run
@@ -57,7 +57,7 @@ class Annotator:
         }
 
     def _removed_ids(self, event: Event) -> list[str]:
-        """Return which ids a remove took: its removals are those that no earlier one told of."""
+        """Return the ids that a `remove` event covers: all removals since the previous one."""
         if event.kind != "remove":
             return []
         found = self._run.plan.removals[self._removals :]
@@ -67,9 +67,10 @@ class Annotator:
 
 
 class EventsSender:
-    """Posts annotations from a greenlet of its own; `put` never waits.
+    """Posts annotations from its own greenlet; `put` never waits.
 
-    `say` gets a line when they are not taken, and one when they are again.
+    `say` gets a line when graphite-web fails, and another when it recovers. `patience` is the
+    timeout of a request, in seconds.
     """
 
     def __init__(
@@ -85,18 +86,18 @@ class EventsSender:
 
     @property
     def waiting(self) -> list[Annotation]:
-        """The annotations that were not taken yet, in their order."""
+        """The annotations that were not posted yet, in order."""
         return [*self._queue]
 
     def put(self, annotations: Sequence[Annotation]) -> None:
-        """Post them when it is possible; of more than 1,000 that wait the oldest are dropped."""
+        """Queue annotations. The queue holds 1,000 and drops the oldest."""
         if annotations:
             self._queue.extend(annotations)
             self._empty.clear()
             self._filled.set()
 
     def finish(self, patience: float) -> None:
-        """Post what is left, for `patience` seconds at most; say what was not posted."""
+        """Post the rest within `patience` seconds, and report how many could not be posted."""
         self._empty.wait(patience)
         self._greenlet.kill()
         if self._queue:
@@ -115,12 +116,12 @@ class EventsSender:
                 pause = min(RETRY_MAX_S, pause * 2)
                 continue
             pause = RETRY_MIN_S
-            if self._queue[0] is annotation:  # else it was dropped meanwhile
+            if self._queue[0] is annotation:  # otherwise it was dropped meanwhile
                 self._queue.popleft()
             if not self._queue:
                 self._filled.clear()
                 self._empty.set()
-                self._outage.end("kept annotations were posted")
+                self._outage.end("the kept annotations were posted")
 
     def _post(self, annotation: Annotation) -> None:
         address = self._address

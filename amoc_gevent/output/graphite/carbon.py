@@ -1,8 +1,8 @@
-"""The way of points to carbon: its plaintext protocol over TCP, a bounded buffer, no disturbance.
+"""Sends points to carbon in its plaintext protocol over TCP, from a bounded buffer.
 
-One line a point: path, value, seconds since 1970 (graphite.readthedocs.io, "Feeding in your data").
-The protocol acknowledges nothing, so what was sent lately over a connection that broke is sent
-again: carbon keeps one value for each path and time.
+One line per point: path, value, seconds since 1970 (graphite.readthedocs.io, "Feeding in your
+data"). The protocol has no acknowledgements. After a broken connection, the points of the last
+60 s are sent again: carbon keeps one value for each path and time.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ from amoc_gevent.output.graphite.outage import Outage
 from amoc_gevent.output.graphite.points import Point
 
 BUFFER_BYTES = 32 << 20
-"""What is kept while Graphite is away: of 100 operations, an hour."""
+"""Size of the buffer for an outage of Graphite: about an hour with 100 operations."""
 
 CHUNK = 64 << 10
 IN_DOUBT_S = 60.0
@@ -26,7 +26,7 @@ RETRY_MIN_S, RETRY_MAX_S = 0.5, 10.0
 
 
 class _Batch(NamedTuple):
-    """Lines to send, how many they are, and the earliest time in them."""
+    """Lines to send, their number, and their earliest time."""
 
     data: bytes
     points: int
@@ -34,7 +34,7 @@ class _Batch(NamedTuple):
 
 
 def lines(prefix: str, points: Sequence[Point]) -> bytes:
-    """Return `points` as carbon reads them; an integral value is written as one."""
+    """Return `points` in the plaintext protocol; integral values have no decimal point."""
     start = f"{prefix}." if prefix else ""
     rows = (
         f"{start}{path} {int(value) if value == int(value) else repr(float(value))} {time}\n"
@@ -44,10 +44,10 @@ def lines(prefix: str, points: Sequence[Point]) -> bytes:
 
 
 class Carbon:
-    """Sends points to carbon at `address` from a greenlet of its own; `put` never waits.
+    """Sends points to carbon at `address` from its own greenlet; `put` never waits.
 
-    `say` gets a line when carbon fails, and one when it is back. `patience` (s) is how long a
-    connection, or 64 KiB, may take.
+    `say` gets a line when carbon fails, and another when it recovers. `patience` is the timeout, in
+    seconds, for connecting and for sending 64 KiB.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Carbon:
         self._greenlet = gevent.spawn(self._send_all)
 
     def put(self, prefix: str, points: Sequence[Point]) -> None:
-        """Send `points` when it is possible; where too many wait, the oldest are dropped."""
+        """Queue `points`. If the buffer is full, drop the oldest."""
         if not points:
             return
         batch = _Batch(lines(prefix, points), len(points), min(point.time for point in points))
@@ -84,17 +84,17 @@ class Carbon:
         self._filled.set()
 
     def oldest_waiting(self) -> int | None:
-        """Return the earliest time of the points that wait to be sent."""
+        """Return the earliest time of the queued points."""
         return min((batch.time for batch in self._queue), default=None)
 
     def oldest(self) -> int | None:
-        """Return the earliest time of the points that wait, or that may have to be sent again."""
+        """Return the earliest time of the points that are queued or may have to be sent again."""
         since = clock.monotonic() - IN_DOUBT_S
         times = [batch.time for sent, batch in self._in_doubt if sent > since]
         return min((*times, *(batch.time for batch in self._queue)), default=None)
 
     def finish(self, patience: float) -> None:
-        """Send what is left, for `patience` seconds at most; say what was not sent."""
+        """Send the rest within `patience` seconds, and report how many points could not be sent."""
         deadline = clock.monotonic() + patience
         confirmed = self._empty.wait(patience) and self._confirm(deadline)
         self._greenlet.kill()
@@ -103,7 +103,7 @@ class Carbon:
             points = sum(batch.points for batch in self._queue) + self._dropped
             self._outage.lost(f"{points:,} points were not sent")
         elif not confirmed:
-            self._outage.lost("it did not say that it read the last points")
+            self._outage.lost("it did not confirm that it read the last points")
         else:
             self._in_doubt.clear()
 
@@ -125,7 +125,7 @@ class Carbon:
 
     def _note_sent(self, batch: _Batch) -> None:
         now = clock.monotonic()
-        if self._queue and self._queue[0] is batch:  # else it was dropped meanwhile
+        if self._queue and self._queue[0] is batch:  # otherwise it was dropped meanwhile
             self._queue.popleft()
             self._bytes -= len(batch.data)
         self._in_doubt.append((now, batch))
@@ -143,7 +143,7 @@ class Carbon:
             self._caught_up = self._dropped = 0
 
     def _requeue(self) -> None:
-        """Queue again what the broken connection may have swallowed."""
+        """Queue again the points that the broken connection may have lost."""
         self._close()
         self._caught_up = 0
         while self._in_doubt:
@@ -161,7 +161,7 @@ class Carbon:
             self._socket.sendall(data[begin : begin + CHUNK])
 
     def _confirm(self, deadline: float) -> bool:
-        """End the connection and return whether carbon, having read all, ended it too."""
+        """Shut down the connection. Return whether carbon read everything and closed its side."""
         if self._socket is None:
             return True
         try:
@@ -180,7 +180,7 @@ class Carbon:
 
 
 def _is_closed(sock: socket.socket) -> bool:
-    """Say whether the other side has closed: carbon sends nothing, so its end is all there is."""
+    """Return whether the peer has closed. Carbon sends no data, so only an end can be read."""
     patience = sock.gettimeout()
     sock.settimeout(0.0)
     try:

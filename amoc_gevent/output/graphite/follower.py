@@ -1,6 +1,6 @@
-"""A run's figures in Graphite: points at each interval, annotations as things happen.
+"""The Graphite output: sends points after each interval, and annotations as events happen.
 
-Sending never holds up the run: greenlets of its own send, and unsent data is kept in bounds.
+Sending never delays the run: separate greenlets send from bounded buffers.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,27 +16,27 @@ from amoc_gevent.output.base import Output, RunOutcome
 from amoc_gevent.output.graphite.annotations import Annotation, Annotator, EventsSender
 from amoc_gevent.output.graphite.carbon import Carbon
 from amoc_gevent.output.graphite.intervals import Intervals
-from amoc_gevent.output.graphite.keeping import Keeping, Leftover, Mark
+from amoc_gevent.output.graphite.persistence import ChangeTracker, Mark, StoredIntervals
 from amoc_gevent.output.graphite.points import points_of
 from amoc_gevent.output.graphite.target import Target
 
 GRACE_S = 2.0
-"""When an interval's points are sent, after its end: its seconds have been reported by then."""
+"""Seconds from the end of an interval until its points are sent: its reports are in by then."""
 
 FINISH_S = 5.0
 
 RESENT_S = 600.0
-"""What a restarted master sends again though it was sent: carbon may have died as well.
+"""Seconds of points that a restarted master sends again: carbon may have died as well.
 
-No carbon sums up points that are so young, or it would do so with those that are late.
+Carbon does not aggregate points this young, or it would also aggregate late ones.
 """
 
 
 class Graphite(Output):
-    """Sends to `target` what happens in the runs that it is told of; `say` prints for people.
+    """Sends the figures and events of runs to `target`; `say` prints a line for people.
 
-    Intervals are of the clock, not of a run: two runs in one interval add up. Without `restore` it
-    leaves nothing to the next master.
+    Intervals follow the wall clock, not the run: two runs in one interval are added up. Nothing is
+    stored for the next master unless `restore` is called.
     """
 
     def __init__(self, target: Target, say: Callable[[str], None]) -> None:
@@ -44,17 +44,17 @@ class Graphite(Output):
         self._intervals = Intervals(target.interval)
         self._carbon = Carbon(target.address, say)
         self._events = EventsSender(target.events, say) if target.events else None
-        self._keeping: Keeping | None = None
+        self._changes: ChangeTracker | None = None
         self._annotator: Annotator | None = None
         self._resumed: Run | None = None
 
     def started(self, run: Run) -> None:
-        """Send what is measured in `run`."""
+        """Start sending the figures of `run`."""
         self._annotator = Annotator(run)
         self._intervals.begin_run()
 
     def resumed(self, run: Run) -> None:
-        """Go on with a run: its older figures are sent, or left by the earlier master."""
+        """Continue a run of an earlier master, which has sent or stored the older figures."""
         self.started(run)
         self._resumed = run
         for event in run.events:
@@ -63,27 +63,27 @@ class Graphite(Output):
         self._intervals.know("counters", run.results.total.counters)
 
     def second(self, row: Measured) -> None:
-        """Count it in its interval."""
+        """Add a second to its interval."""
         self._intervals.add(row.second, row.snapshot, row.health, row.users)
 
     def event(self, event: Event) -> None:
-        """Post it as an annotation, if it is of a kind that Graphite shows."""
+        """Post an event as an annotation, if its kind is one that is posted."""
         annotation = self._annotation(event)
         if self._events is not None and annotation is not None:
             self._events.put([annotation])
 
     def ended(self, summary: RunOutcome) -> None:
-        """Note how many users there were at the end."""
+        """Record the number of users at the end."""
         self._intervals.note_users(summary.run.users, int(summary.run.ended_at))
 
     def tick(self, now: float) -> None:
-        """Hand over the intervals that are complete by `now`."""
+        """Send the intervals that are complete at `now`."""
         self._put(now - GRACE_S, self._intervals)
 
     def restore(self, stored: Mapping[str, bytes]) -> None:
-        """Send what an earlier master left, and leave to the next one what is unsent."""
-        left = Leftover(stored)
-        self._keeping = Keeping(self._intervals, self._carbon, self._events, stored)
+        """Send what an earlier master stored, and start to keep track of what to store."""
+        left = StoredIntervals(stored)
+        self._changes = ChangeTracker(self._intervals, self._carbon, self._events, stored)
         if left.mark is not None:
             self._send_left(left, left.mark)
         elif self._resumed is not None:
@@ -92,10 +92,10 @@ class Graphite(Output):
     def _annotation(self, event: Event) -> Annotation | None:
         return self._annotator.annotation(event) if self._annotator is not None else None
 
-    def _send_left(self, left: Leftover, mark: Mark) -> None:
-        """Send what an earlier master may not have sent, each interval as a whole, in order.
+    def _send_left(self, left: StoredIntervals, mark: Mark) -> None:
+        """Send each interval that an earlier master may not have sent, whole and in order.
 
-        It is not sent needlessly: carbon may have summed up what is old.
+        Older intervals are not sent again: carbon may have aggregated them.
         """
         now = clock.steady()
         self._intervals.close(mark.begin)
@@ -111,19 +111,16 @@ class Graphite(Output):
             self._events.put(left.annotations)
 
     def pending(self, *, anew: bool = False) -> Pending:
-        """Return what is to be stored for the next master.
-
-        That is what changed, or all that there is where nothing is stored yet (`anew`).
-        """
-        return self._keeping.pending(anew=anew) if self._keeping is not None else NOTHING
+        """Return what to store for the next master: the changes, or with `anew` everything."""
+        return self._changes.pending(anew=anew) if self._changes is not None else NOTHING
 
     def stored(self) -> None:
-        """Note that it is stored."""
-        if self._keeping is not None:
-            self._keeping.stored()
+        """Note that the pending changes are stored."""
+        if self._changes is not None:
+            self._changes.stored()
 
     def close(self) -> None:
-        """Send what is left, the interval that is not over included; for 5 s at most."""
+        """Send the rest within 5 s, including the interval that is not over."""
         self._put(float("inf"), self._intervals)
         finishing = [gevent.spawn(self._carbon.finish, FINISH_S)]
         if self._events is not None:

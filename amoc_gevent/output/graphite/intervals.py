@@ -1,9 +1,9 @@
-"""What was measured in each interval of the clock, by the seconds that lie in it.
+"""Collects measurements by interval of the wall clock.
 
-An interval's figures are those of its own seconds, whenever their reports come: a report that comes
-late changes a point that was sent, which is then sent again, and Graphite keeps the later one. So
-the counts of all points sum to those of the summary. An interval that is sent must be whole: it
-replaces what was sent of it before, by an earlier master too, and for an earlier run.
+A report counts in the interval of its own second, even if it comes late: the changed point is sent
+again, and Graphite keeps the later value. So the counts of all points add up to those of the
+summary. An interval must be sent whole: its points replace those sent before, including those of an
+earlier master or an earlier run.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,17 +16,17 @@ from amoc_gevent.core.measure.snapshot import OTHER, Operation, Snapshot
 from amoc_gevent.core.messages import Health, UserCounts
 from amoc_gevent.output.graphite.names import component
 
-KEPT_S = 120
-"""For how long an interval takes reports; those that come later yet count in the oldest one."""
+OPEN_S = 120
+"""Seconds for which an interval takes reports; later reports count in the oldest open one."""
 
 ONE_S = 60
-"""What amoc's spirals call `one`: the count of the last minute."""
+"""Seconds of `one`, the count of the last minute in amoc's spirals."""
 
-UNKEPT_MAX = 100
-"""Intervals of which parts are held in memory because they could not be stored."""
+UNSTORED_MAX = 100
+"""Intervals held in memory at most while they cannot be stored."""
 
 NAMES_MAX = 500
-"""Operations, counters, histograms and gauges with names of their own; others count as one."""
+"""Names of each kind (operations, counters, ...); further ones share the name of `OTHER`."""
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class IntervalOperation:
     latency: Histogram = field(default_factory=Histogram)
 
     def merge(self, other: "IntervalOperation | Operation") -> None:
-        """Add all of `other`."""
+        """Add the counts and latencies of `other`."""
         self.count += other.count
         self.errors += other.errors
         self.interrupted += other.interrupted
@@ -51,7 +51,7 @@ class IntervalOperation:
 
 @dataclass(slots=True)
 class NodeFigures:
-    """How a node fared in one interval: the worst of its workers, but memory is of all of them."""
+    """The health of a node in one interval: the worst worker's values, but memory by worker."""
 
     cpu: float = 0.0
     lag_us: int = 0
@@ -60,7 +60,7 @@ class NodeFigures:
     overloaded: set[int] = field(default_factory=set)
 
     def note(self, one: Health) -> None:
-        """Take over how one worker fared in one second."""
+        """Add the health of one worker in one second."""
         self.cpu = max(self.cpu, one.cpu)
         self.lag_us = max(self.lag_us, lag_of(one))
         self.descriptors = max(self.descriptors, one.descriptors)
@@ -69,7 +69,7 @@ class NodeFigures:
             self.overloaded.add(one.second)
 
     def merge(self, later: "NodeFigures") -> None:
-        """Take over what was noted later."""
+        """Add figures that were reported later."""
         self.cpu = max(self.cpu, later.cpu)
         self.lag_us = max(self.lag_us, later.lag_us)
         self.descriptors = max(self.descriptors, later.descriptors)
@@ -79,7 +79,7 @@ class NodeFigures:
 
 @dataclass(slots=True)
 class Levels:
-    """Gauges in one second, summed over the nodes whose part is in them."""
+    """Gauges in one second, summed over the `nodes` that have reported."""
 
     nodes: set[str] = field(default_factory=set)
     sums: dict[str, float] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Levels:
 
 @dataclass(slots=True)
 class Interval:
-    """What was measured from `start` on; `changed` since its points were last taken."""
+    """The measurements of one interval; `changed` if its points must be sent."""
 
     start: int
     operations: dict[str, IntervalOperation] = field(default_factory=dict)
@@ -110,19 +110,19 @@ class Interval:
 
     @property
     def gauges(self) -> dict[str, float]:
-        """The levels of the last second that most nodes told of: others lack a part."""
+        """The gauges of the latest among the seconds that the most nodes reported."""
         if not self.levels:
             return {}
         last = max(self.levels, key=lambda second: (len(self.levels[second].nodes), second))
         return self.levels[last].sums
 
     def note_users(self, users: UserCounts, second: int) -> None:
-        """Take over how many users there are at `second`, if none is known of a later one."""
+        """Set the users at `second`, unless those of a later second are known."""
         if second >= self.users_second:
             self.users_second, self.users = second, users
 
     def merge(self, later: "Interval") -> None:
-        """Add what was measured in the same interval and reported later."""
+        """Add a part of the same interval that was reported later."""
         for name, operation in later.operations.items():
             _of(self.operations, name, IntervalOperation).merge(operation)
         for name, value in later.counters.items():
@@ -140,64 +140,64 @@ class Interval:
 
 
 class Intervals:
-    """Takes in seconds as they are reported; `due` returns those that are complete.
+    """Adds reported seconds to intervals; `due` returns the intervals to send.
 
-    With `keeps`, `unkept` returns what came in since `kept` was called.
+    With `stores`, `unstored` returns the parts that came in since `mark_stored` was last called.
     """
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
-        self.keeps = False
-        self._kept: dict[int, Interval] = {}
-        self._unkept: dict[int, Interval] = {}
+        self.stores = False
+        self._open: dict[int, Interval] = {}
+        self._unstored: dict[int, Interval] = {}
         self._closed_before = 0
         self._names: dict[str, dict[str, str]] = {}
 
     def begin_run(self) -> None:
-        """Say nothing more of names that only earlier runs have."""
+        """Forget the names of earlier runs."""
         self._names.clear()
 
     def know(self, kind: str, names: Iterable[str]) -> None:
-        """Have these names of a run that goes on be known, in the order in which they were seen."""
+        """Register the names of a resumed run, in the order in which they were first seen."""
         for name in names:
             self._name(kind, name)
 
     def adopt(self, interval: Interval, *, changed: bool) -> None:
-        """Go on with an interval that an earlier master left; `changed` where it is to be sent."""
+        """Take over an interval of an earlier master; `changed` if it must be sent."""
         interval.changed = changed
         self._prune(interval.start)
-        self._kept[interval.start] = interval
+        self._open[interval.start] = interval
 
     def close(self, before: int) -> None:
-        """Have what is reported of seconds earlier than `before` count in the next interval."""
+        """Count reports of seconds before `before` in the next interval."""
         self._closed_before = max(self._closed_before, before - before % -self.seconds)
 
     @property
     def begin(self) -> int:
         """The start of the earliest interval that can still change."""
-        return min(self._kept, default=self._closed_before)
+        return min(self._open, default=self._closed_before)
 
     def oldest_changed(self) -> int | None:
-        """Return the start of the earliest interval whose points are to be taken."""
-        return min((start for start, one in self._kept.items() if one.changed), default=None)
+        """Return the start of the earliest interval to send."""
+        return min((start for start, one in self._open.items() if one.changed), default=None)
 
-    def unkept(self) -> list[Interval]:
-        """Return the parts of intervals that came in since `kept` was last called, in order."""
-        return [self._unkept[start] for start in sorted(self._unkept)]
+    def unstored(self) -> list[Interval]:
+        """Return the parts that came in since `mark_stored` was last called, in order."""
+        return [self._unstored[start] for start in sorted(self._unstored)]
 
     def all(self) -> list[Interval]:
-        """Return the intervals that can still change, and what is not stored of earlier ones."""
-        found = self._unkept | self._kept
+        """Return the intervals that can still change, and the unstored parts of earlier ones."""
+        found = self._unstored | self._open
         return [found[start] for start in sorted(found)]
 
-    def kept(self) -> None:
-        """Note that they are stored."""
-        self._unkept.clear()
+    def mark_stored(self) -> None:
+        """Note that all parts are stored."""
+        self._unstored.clear()
 
     def add(
         self, second: int, snapshot: Snapshot, health: Sequence[Health], users: UserCounts
     ) -> None:
-        """Take over what some nodes measured in `second`; `users` are all there are."""
+        """Add the measurements of some nodes in `second`; `users` counts those of all nodes."""
         interval = self._interval(second - second % self.seconds)
         for part in self._parts(interval):
             self._count(part, snapshot)
@@ -205,12 +205,12 @@ class Intervals:
             for one in health:
                 _of(part.nodes, self._name("nodes", one.node), NodeFigures).note(one)
             self._note_levels(part, second, snapshot, health)
-        for later in self._kept.values():
+        for later in self._open.values():
             if interval.start <= later.start < interval.start + ONE_S:
-                later.changed = True  # whose `one` counts this interval too
+                later.changed = True  # its `one` counts this interval too
 
     def note_users(self, users: UserCounts, second: int) -> None:
-        """Take over how many users there are at `second`, when their run is over."""
+        """Set the users at `second`, the end of their run."""
         interval = self._interval(second - second % self.seconds)
         for part in self._parts(interval):
             part.users_second, part.users = second, users
@@ -219,56 +219,56 @@ class Intervals:
     def due(self, through: float) -> list[Interval]:
         """Return the intervals that ended by `through` and are new or changed, in order."""
         found = [
-            self._kept[start]
-            for start in sorted(self._kept)
-            if self._kept[start].changed and start + self.seconds <= through
+            self._open[start]
+            for start in sorted(self._open)
+            if self._open[start].changed and start + self.seconds <= through
         ]
         for interval in found:
             interval.changed = False
         return found
 
     def names(self, kind: str) -> list[str]:
-        """Return what is ever seen of a kind is called: what was idle is so too."""
+        """Return the Graphite names of a kind, those idle in this interval included."""
         known = self._names.get(kind, {})
         found = dict.fromkeys(known.values())
         return list(found | {component(OTHER): None} if len(known) >= NAMES_MAX else found)
 
     def last_minute(self, interval: Interval, counter: str) -> int:
-        """Return what `counter` counted in the minute up to the interval's end."""
+        """Return the increase of `counter` in the minute up to the interval's end."""
         first = interval.start + self.seconds - max(ONE_S, self.seconds)
         return sum(
             one.counters.get(counter, 0)
-            for start, one in self._kept.items()
+            for start, one in self._open.items()
             if first <= start <= interval.start
         )
 
     def _interval(self, start: int) -> Interval:
-        """Return the interval that takes what belongs to `start`, and close those long past."""
+        """Return the interval that takes reports for `start`, and close the old ones."""
         keep_from = self._prune(start)
-        if start < keep_from and start not in self._kept:
-            start = min(self._kept, default=keep_from - keep_from % -self.seconds)
-        return self._kept.setdefault(start, Interval(start))
+        if start < keep_from and start not in self._open:
+            start = min(self._open, default=keep_from - keep_from % -self.seconds)
+        return self._open.setdefault(start, Interval(start))
 
     def _parts(self, interval: Interval) -> list[Interval]:
-        """Return what takes in a report: the interval, and the part of it that is to be stored.
+        """Return the interval and the part of it that is to be stored; both take the report.
 
-        While it cannot be stored for long, the earliest parts are given up.
+        If parts cannot be stored for long, the earliest are dropped.
         """
-        if not self.keeps:
+        if not self.stores:
             return [interval]
-        part = self._unkept.setdefault(interval.start, Interval(interval.start))
-        if len(self._unkept) > UNKEPT_MAX:
-            del self._unkept[min(self._unkept)]
+        part = self._unstored.setdefault(interval.start, Interval(interval.start))
+        if len(self._unstored) > UNSTORED_MAX:
+            del self._unstored[min(self._unstored)]
         return [interval, part]
 
     def _prune(self, start: int) -> int:
-        """Close the intervals that are long past once `start` is there; return which are open."""
-        newest = max(self._kept, default=start)
-        keep_from = max(self._closed_before, max(newest, start) - max(KEPT_S, self.seconds))
+        """Close the intervals that are too old next to `start`; return the first second to keep."""
+        newest = max(self._open, default=start)
+        keep_from = max(self._closed_before, max(newest, start) - max(OPEN_S, self.seconds))
         for old in [
-            kept for kept in self._kept if kept < keep_from and not self._kept[kept].changed
+            kept for kept in self._open if kept < keep_from and not self._open[kept].changed
         ]:
-            del self._kept[old]
+            del self._open[old]
         return keep_from
 
     def _count(self, interval: Interval, snapshot: Snapshot) -> None:
@@ -287,7 +287,7 @@ class Intervals:
     def _note_levels(
         self, interval: Interval, second: int, snapshot: Snapshot, health: Sequence[Health]
     ) -> None:
-        """Add up a second's levels: each node tells of it once, or with others."""
+        """Add the gauges of a second. Each node's part comes once, alone or merged with others."""
         if not snapshot.gauges:
             return
         found = _of(interval.levels, second, Levels)
@@ -297,7 +297,7 @@ class Intervals:
             found.sums[path] = found.sums.get(path, 0.0) + gauge.value
 
     def _name(self, kind: str, name: str) -> str:
-        """Return what `name` is called in Graphite, one of so many of its kind."""
+        """Return the Graphite name of `name`, or that of `OTHER` after `NAMES_MAX` names."""
         known = self._names.setdefault(kind, {})
         found = known.get(name)
         if found is None:

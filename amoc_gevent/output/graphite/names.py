@@ -1,10 +1,10 @@
-"""How operations, counters and nodes are called in Graphite, whose dots divide and spaces end."""
+"""Graphite names of operations, counters and nodes: a dot separates parts, a space ends a path."""
 
 import hashlib
 import re
 
 BYTES_MAX = 200
-"""Bytes of one part of a path: it becomes a file's name, which may have 255."""
+"""Bytes of one part of a path. It becomes a file name, which may have 255."""
 
 _OTHERS = re.compile(r"[^\w-]+")
 
@@ -12,8 +12,8 @@ _OTHERS = re.compile(r"[^\w-]+")
 def component(name: str) -> str:
     """Return `name` as one part of a metric's path: letters, digits, `_` and `-`.
 
-    What else there is becomes `_`; names that are the same then are counted together. A long name
-    is cut and ends with a mark of its own.
+    Other characters become `_`; names that are then equal are counted together. A long name is cut
+    and ends with a part of its SHA-256.
     """
     found = _OTHERS.sub("_", name).strip("_") or "_"
     encoded = found.encode(errors="replace")
@@ -24,5 +24,5 @@ def component(name: str) -> str:
 
 
 def is_prefix(text: str) -> bool:
-    """Say whether `text` can stand before all names: parts as above, divided by dots."""
+    """Return whether `text` is a valid prefix: parts as above, separated by dots."""
     return all(part and component(part) == part for part in text.split("."))

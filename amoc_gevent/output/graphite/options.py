@@ -1,4 +1,4 @@
-"""Graphite's options on the command line, and what they ask for; importing it costs nothing."""
+"""The command-line options of Graphite. The import is cheap."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,35 +20,35 @@ OPTIONS = (
         "--graphite-prefix",
         metavar="NAME",
         default="",
-        help="What precedes all metrics' names.",
+        help="Prefix for metric names.",
     ),
     Option(
         "--graphite-interval",
         unit="time",
         default=10.0,
-        help="Time that a point stands for; carbon's finest retention must be the same [10s].",
+        help="Time between two points; carbon's finest retention must be the same [10s].",
     ),
     Option(
         "--graphite-events",
         metavar="URL",
-        help="Where annotations go, or none [http://HOST/events/].",
+        help="URL for annotations, or none [http://HOST/events/].",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenGraphite:
-    """Graphite at a target."""
+    """The Graphite output for a target."""
 
     target: Target
 
     @property
     def file(self) -> str:
-        """The file in which `amoc run` keeps what Graphite may still lack."""
+        """The file in which `amoc run` stores the data that Graphite may lack."""
         return self.target.file
 
     def arguments(self) -> list[str]:
-        """Return the command-line options that say the same."""
+        """Return the equivalent command-line options."""
         return self.target.arguments()
 
     def open(self, say: Callable[[str], None]) -> "Output":
@@ -59,7 +59,7 @@ class ChosenGraphite:
 
 
 def choose(given: Mapping[str, Any]) -> ChosenGraphite | None:
-    """Return the target that the options name, None where there is none; UsageError for nonsense.
+    """Return the output for the options, or None without --graphite. Raises UsageError.
 
     Keys are the options' names, such as `graphite_prefix`.
     """
@@ -67,23 +67,23 @@ def choose(given: Mapping[str, Any]) -> ChosenGraphite | None:
     interval, events = given["graphite_interval"], given["graphite_events"]
     if graphite is None:
         if prefix or events:
-            raise UsageError("--graphite-prefix and --graphite-events want --graphite HOST:PORT")
+            raise UsageError("--graphite-prefix and --graphite-events need --graphite HOST:PORT")
         return None
     host, port = _address(graphite)
     if prefix and not is_prefix(prefix):
         raise UsageError(
             f"--graphite-prefix {prefix}: write it as letters, digits, _ and -, or as "
-            "parts of these with dots between them"
+            "parts of these separated by dots"
         )
     if interval < 1 or interval != int(interval):
-        raise UsageError("--graphite-interval: a whole number of seconds, 1 or more")
+        raise UsageError("--graphite-interval must be a whole number of seconds, 1 or more")
     shown = f"[{host}]" if ":" in host else host
     where = EventsAddress.of(events or f"http://{shown}/events/") if events != "none" else None
     return ChosenGraphite(Target((host, port), prefix, int(interval), where))
 
 
 def _address(text: str) -> tuple[str, int]:
-    """Return host and port; the port of carbon's plaintext protocol where there is none."""
+    """Return host and port; the default is the port of carbon's plaintext protocol."""
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
         host, port = text, str(PORT)

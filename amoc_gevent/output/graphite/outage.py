@@ -1,10 +1,10 @@
-"""When a server that is not answering is spoken of: once when it fails, once when it is back."""
+"""Reports an outage of a server: one line when it fails, one when it recovers."""
 
 from collections.abc import Callable
 
 
 class Outage:
-    """Whether `who` answers, told to people by `say` where that changes."""
+    """Tracks whether the server `who` works, and reports changes with `say`."""
 
     def __init__(self, who: str, kept: str, say: Callable[[str], None]) -> None:
         self._who = who
@@ -13,7 +13,7 @@ class Outage:
         self.on = False
 
     def begin(self, why: object) -> None:
-        """Note that it failed; only the first time is said."""
+        """Note a failure; report only the first one of an outage."""
         if not self.on:
             self.on = True
             self._say(
@@ -21,13 +21,13 @@ class Outage:
             )
 
     def end(self, what: str) -> None:
-        """Note that it works, and say `what` was done if it had failed."""
+        """Note that it works; after an outage, report it together with `what` was done."""
         if self.on:
             self.on = False
             self._say(f"{self._who} is back: {what}")
 
     def lost(self, what: str) -> None:
-        """Say what was lost for good."""
+        """Report a loss that is final."""
         self._say(f"{self._who}: {what}")
 
 
@@ -35,4 +35,4 @@ def _in_words(why: object) -> str:
     if isinstance(why, TimeoutError):
         return "does not answer in time"
     reason = getattr(why, "strerror", None) or why
-    return f"does not take what is sent ({str(reason).lower()})"
+    return f"does not accept data ({str(reason).lower()})"

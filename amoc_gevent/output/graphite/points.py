@@ -1,4 +1,4 @@
-"""The points that tell of an interval, under the names that amoc gave them."""
+"""Turns an interval into points, under the metric names of amoc."""
 
 from collections.abc import Iterator
 from math import isfinite
@@ -20,7 +20,7 @@ Values = Iterator[tuple[str, float]]
 
 
 class Point(NamedTuple):
-    """One value of one metric; `time` is when its interval begins, in seconds since 1970."""
+    """One value of one metric; `time` is the start of its interval, in seconds since 1970."""
 
     path: str
     value: float
@@ -28,7 +28,7 @@ class Point(NamedTuple):
 
 
 def points_of(interval: Interval, among: Intervals) -> list[Point]:
-    """Return the points of one interval `among` others; docs/graphite.md describes each."""
+    """Return the points of one interval `among` the others; docs/graphite.md describes them."""
     parts = {
         "users": _users(interval),
         "operations": _operations(interval, among),
@@ -90,7 +90,7 @@ def _health(node: NodeFigures) -> Values:
 
 
 def _distribution(name: str, histogram: Histogram) -> Values:
-    """Yield min, mean, percentiles and max of what was recorded; nothing of nothing."""
+    """Yield min, mean, percentiles and max; nothing for an empty histogram."""
     if histogram.buckets:
         yield f"{name}.min", histogram.min
         yield f"{name}.mean", histogram.mean

@@ -1,4 +1,4 @@
-"""Where Graphite is; importing it costs nothing, for the command line reads it from options."""
+"""The address of Graphite. The import is cheap: the command line needs it."""
 
 from base64 import b64encode
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from amoc_gevent.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class EventsAddress:
-    """Where annotations go: the parts of the URL `given`, its user and password as a header."""
+    """The URL for annotations, `given`, in parts; user and password become a header."""
 
     secure: bool
     host: str
@@ -21,7 +21,7 @@ class EventsAddress:
 
     @classmethod
     def of(cls, url: str) -> "EventsAddress":
-        """Return the parts of `url`; UsageError where it is none of http or https."""
+        """Parse `url`. Raises UsageError unless it is an http or https URL."""
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -46,9 +46,9 @@ class EventsAddress:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where Graphite is: carbon's `address`, what precedes all names, seconds of an `interval`.
+    """Carbon's `address`, the prefix for metric names, and the `interval` in seconds.
 
-    `events` is where annotations go, None for nowhere.
+    `events` is the address for annotations, or None.
     """
 
     address: tuple[str, int]
@@ -58,13 +58,13 @@ class Target:
 
     @property
     def file(self) -> str:
-        """The name of the file in which a passing command keeps what it sent there lately."""
+        """The name of the file in which `amoc run` stores the intervals that it sent last."""
         host, port = self.address
         mark = sha256(f"{host} {port} {self.prefix}".encode(errors="replace")).hexdigest()[:12]
         return f"graphite-{mark}.db"
 
     def arguments(self) -> list[str]:
-        """Return the options that say the same."""
+        """Return the equivalent command-line options."""
         host, port = self.address
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         found = ["--graphite", where, "--graphite-interval", f"{self.interval}s"]

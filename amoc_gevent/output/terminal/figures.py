@@ -14,12 +14,12 @@ PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 """The percentiles of the summary, by name."""
 
 EVERYDAY_EVENTS = {"start", "stop"}
-"""Kinds of events that each run has; they are in the summary only."""
+"""Kinds of events that every run has. Only the summary lists them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """How many of a run's `seconds` were marked; `total` counts those with `lag` or `cpu`."""
+    """The number of a run's seconds with each mark; `total` counts those with `lag` or `cpu`."""
 
     seconds: int
     total: int
@@ -29,19 +29,19 @@ class Overload:
 
 
 def rows_of(run: Run) -> Sequence[Row]:
-    """Return the run's seconds since its first user's slot: workers report before it, too."""
+    """Return the rows since the first user's start time; workers report even before it."""
     first = int(run.started_at)
     return [row for row in run.results.rows if row.second >= first] if first else []
 
 
 def seconds_of(run: Run) -> float:
-    """Return how long the run has been measured, in seconds: to its end, or to what is reported."""
+    """Return the seconds from the start to the end of the run, or to the last report."""
     rows = rows_of(run)
     return run.elapsed(rows[-1].second + 1 if rows else run.started_at)
 
 
 def overload_of(run: Run) -> Overload:
-    """Count the seconds in which the generator was at its limit."""
+    """Count the seconds in which the generator was overloaded."""
     rows = rows_of(run)
     marks = Counter(mark for row in rows for mark in row.marks)
     total = sum(1 for row in rows if "lag" in row.marks or "cpu" in row.marks)
@@ -49,7 +49,7 @@ def overload_of(run: Run) -> Overload:
 
 
 def errors_by_kind(run: Run) -> list[tuple[str, str, int]]:
-    """Return (operation, kind, count) of all error groups, the most frequent first."""
+    """Return (operation, kind, count) of all error groups, most frequent first."""
     found = [
         (name, kind, count)
         for name, operation in run.results.total.operations.items()
@@ -59,13 +59,13 @@ def errors_by_kind(run: Run) -> list[tuple[str, str, int]]:
 
 
 def user_errors(run: Run) -> list[UserError]:
-    """Return the groups of users' exceptions, the most frequent first."""
+    """Return the groups of users' exceptions, most frequent first."""
     groups = run.results.total.errors.values()
     return sorted(groups, key=lambda error: (-error.count, error.type, error.place))
 
 
 def events_of(run: Run) -> list[Event]:
-    """Return the events that not every run has, in the order of their times."""
+    """Return the events except `EVERYDAY_EVENTS`, ordered by time."""
     found = (event for event in run.events if event.kind not in EVERYDAY_EVENTS)
     return sorted(found, key=lambda event: event.time)
 

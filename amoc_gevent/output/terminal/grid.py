@@ -1,4 +1,4 @@
-"""Lines of aligned columns for a terminal, as wide as it is and never wider."""
+"""Lines of aligned columns that fit the width of a terminal."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,13 +8,13 @@ from rich.text import Text
 from amoc_gevent.core.columns import GAP, padded
 
 Cell = tuple[str, str]
-"""What a cell shows and its style."""
+"""A cell's text and style."""
 
 MIN_NAME = 12
 
 
 def crop_middle(text: str, width: int) -> str:
-    """Return `text` in at most `width` cells, its middle left out for an ellipsis."""
+    """Return `text` in at most `width` cells, with an ellipsis for its middle."""
     if cell_len(text) <= width:
         return text
     if width < 2:
@@ -28,21 +28,23 @@ def crop_middle(text: str, width: int) -> str:
 
 
 def crop_end(text: str, width: int) -> str:
-    """Return `text` in at most `width` cells, its end left out for an ellipsis."""
+    """Return `text` in at most `width` cells, with an ellipsis for its end."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, max(0, width - 1)).rstrip() + "…"
 
 
 def grid(rows: Sequence[Sequence[Cell]], width: int) -> list[Text]:
-    """Return a line for each row: a name at the left, cropped, and figures at the right of it."""
+    """Return a line for each row: a name, cropped to fit, and right-aligned figures."""
     if not rows:
         return []
     figures = [max(cell_len(row[i][0]) for row in rows) for i in range(1, len(rows[0]))]
     room = max(MIN_NAME, width - sum(figures) - GAP * len(figures))
     longest = max(MIN_NAME, *(cell_len(row[0][0]) for row in rows))
     table = [[crop_middle(row[0][0], room), *(text for text, _ in row[1:])] for row in rows]
-    table.append([" " * min(room, longest), *("" for _ in figures)])  # the names' column, at least
+    table.append(
+        [" " * min(room, longest), *("" for _ in figures)]
+    )  # the least width of the names' column
     filled = padded(table, left=1, length=cell_len)[:-1]
     return [_line(cells, row, width) for cells, row in zip(filled, rows, strict=True)]
 
@@ -58,7 +60,7 @@ def _line(cells: Sequence[str], row: Sequence[Cell], width: int) -> Text:
 
 
 def flowed(label: str, items: Iterable[Cell], width: int, max_lines: int = 2) -> list[Text]:
-    """Return the items after `label`, as many on a line as fit; what exceeds is counted."""
+    """Return the items after `label` in at most `max_lines` lines; the rest are counted."""
     lines: list[Text] = []
     waiting = [*items]
     indent = " " * (len(label) + GAP)

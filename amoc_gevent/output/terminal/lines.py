@@ -1,4 +1,4 @@
-"""A line every ten seconds, for where no terminal shows the live table."""
+"""Shows a run in plain lines, one every ten seconds, without a terminal."""
 
 from typing import TextIO
 
@@ -12,7 +12,7 @@ STATES = ("running", "resting", "waiting", "done")
 
 
 class Lines:
-    """Writes to `stream` how a run goes: when it starts and stops, and every ten seconds."""
+    """Writes the progress of a run to `stream`: each change of status, and every ten seconds."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -46,7 +46,7 @@ class Lines:
 
 
 def progress(run: Run, elapsed: float) -> str:
-    """Return how the run stands in one line; rate and p95 are of the last ten seconds."""
+    """Return the progress in one line; rate and p95 cover the last ten seconds."""
     total, recent = run.results.total, run.results.recent(run.started_at)
     errors = sum(operation.errors for operation in total.operations.values())
     users = ", ".join(f"{format_count(getattr(run.users, state))} {state}" for state in STATES)

@@ -1,4 +1,4 @@
-"""The table of operations, as the live table and the closing report show it."""
+"""The table of operations in the live table and the closing report."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ QUANTILES = (0.5, 0.95, 0.99)
 
 @dataclass(frozen=True, slots=True)
 class OperationLine:
-    """One line of the table: totals beside the rate and the latencies of a stretch of time.
+    """One line of the table: totals, and the rate and latencies of a period.
 
-    `measured` has the latencies; a sum has none.
+    `measured` has the latencies; it is None for a sum.
     """
 
     name: str
@@ -28,14 +28,14 @@ class OperationLine:
 
 
 def sum_line(name: str, operations: Collection[Operation], rate: float) -> OperationLine:
-    """Return the line that sums up `operations`, without latencies."""
+    """Return the sum of `operations`, without latencies."""
     count = sum(operation.count for operation in operations)
     errors = sum(operation.errors for operation in operations)
     return OperationLine(name, count, errors, rate)
 
 
 def milliseconds(us: float) -> str:
-    """Return `us` as milliseconds, to three digits or the µs: "0.035", "12.3", "1,240"."""
+    """Return `us` in milliseconds with three digits: "0.035", "12.3", "1,240"."""
     ms = us / 1000
     for limit, decimals in ((0.9995, 3), (9.995, 2), (99.95, 1)):
         if ms < limit:

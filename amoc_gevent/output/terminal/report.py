@@ -1,4 +1,4 @@
-"""The closing report: what a run did, in text that says what to make of its figures."""
+"""The closing report of a run, with sentences that explain its figures."""
 
 import textwrap
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from amoc_gevent.output.verdict import verdict
 
 MAX_WIDTH = 100
 MIN_WIDTH = 20
-"""Columns below which nothing can be laid out: the terminal breaks the lines."""
+"""Columns that the layout needs; a narrower terminal breaks the lines."""
 
 ERROR_GROUPS_SHOWN = 10
 TRACEBACKS_SHOWN = 3
@@ -33,11 +33,11 @@ EVENTS_SHOWN = 10
 PAIRS_SHOWN = 3
 EVENT_INDENT = 9
 TRACEBACK_WIDTH = 300
-"""Columns of a traceback's line: paths are longer than the report is wide."""
+"""Columns of a traceback's line, as paths can be longer than the report is wide."""
 
 
 def print_summary(run: Run, console: Console) -> None:
-    """Print the report of a run that has ended, at most 100 columns wide."""
+    """Print the report of a finished run, at most 100 columns wide."""
     width = min(max(console.width, MIN_WIDTH), MAX_WIDTH)
     for section in SECTIONS:
         lines = [*section(run, width)]
@@ -48,7 +48,7 @@ def print_summary(run: Run, console: Console) -> None:
 
 
 def _messages(run: Run, width: int) -> Iterator[Text]:
-    """Yield where the tracked messages are, and the pairs that lost the most."""
+    """Yield the balance of tracked messages, and the pairs with the most losses."""
     found, strays = balances(run.results.total.flows)
     if not found and not strays:
         return
@@ -65,10 +65,10 @@ def _messages(run: Run, width: int) -> Iterator[Text]:
     odd = [
         f"{format_count(number)} {what}"
         for number, what in (
-            (total.duplicated, "came twice"),
-            (total.reordered, "came after a later one"),
-            (total.delayed, "had been stored for their receivers"),
-            (strays, "came that nobody in this run sent"),
+            (total.duplicated, "duplicated"),
+            (total.reordered, "out of order"),
+            (total.delayed, "stored before delivery"),
+            (strays, "from senders outside this run"),
         )
         if number
     ]
@@ -107,10 +107,10 @@ def _head(run: Run, width: int) -> Iterator[Text]:
     total = run.results.total
     users = (
         f"users       {format_count(total.started)} started,"
-        f" {format_count(run.results.peak)} at most at once, {format_count(run.removed)} removed"
+        f" peak {format_count(run.results.peak)}, {format_count(run.removed)} removed"
     )
     yield from _wrapped(users, width)
-    rounds = f"{format_count(total.iterations)}, of which {format_count(total.failed)} failed"
+    rounds = f"{format_count(total.iterations)}, {format_count(total.failed)} failed"
     yield Text(f"rounds      {rounds}", "red" if total.failed else "")
 
 
@@ -127,7 +127,7 @@ def _operations(run: Run, width: int) -> Iterator[Text]:
     yield from operations_table(lines, width)
     cut = sum(one.interrupted for one in operations.values())
     if cut:
-        text = f"{format_count(cut)} more were interrupted by the stop and are in no other figure"
+        text = f"{format_count(cut)} more were interrupted by the stop; no other figure counts them"
         yield from _wrapped(text, width)
 
 
@@ -150,7 +150,7 @@ def _more(count: int, what: str) -> Iterator[Text]:
 
 
 def _user_errors(run: Run, width: int) -> Iterator[Text]:
-    """Yield the groups of exceptions; the most frequent with a traceback each."""
+    """Yield the groups of exceptions, the most frequent ones with a traceback."""
     groups = user_errors(run)
     if not groups:
         return
@@ -209,7 +209,7 @@ def _histograms(run: Run, width: int) -> Iterator[Text]:
 
 
 def _events(run: Run, width: int) -> Iterator[Text]:
-    """Yield the events; those of one kind and one stack are one, as they are one cause."""
+    """Yield the events, grouped by kind and stack, as these have one cause."""
     groups: dict[tuple[str, str], list[Event]] = {}
     for event in events_of(run):
         first, _, stack = event.text.partition("\n")
@@ -234,7 +234,7 @@ def _event(event: Event, times: int, run: Run, width: int) -> Iterator[Text]:
 
 
 def _clocks(run: Run, width: int) -> Iterator[Text]:
-    """Yield how far the clocks of several nodes are from the master's, and how sure that is."""
+    """Yield the clock offset of each node from the master, with its uncertainty."""
     known = {name: one for name, one in sorted(run.clocks.items()) if one.bound != float("inf")}
     if len(run.clocks) < 2 or not known:
         return
@@ -246,7 +246,8 @@ def _clocks(run: Run, width: int) -> Iterator[Text]:
     yield from grid(rows, width)
     if run.results.total.flows and len(known) > 1:
         off = sum(sorted(one.bound for one in known.values())[-2:])
-        text = f"times to delivery between nodes are corrected by this, to ±{format_us(off * 1e6)}"
+        within = format_us(off * 1e6)
+        text = f"times to delivery between nodes are corrected by these offsets, to ±{within}"
         yield from _wrapped(text, width)
 
 

@@ -1,4 +1,4 @@
-"""The live table: how a run goes, once a second, on a terminal."""
+"""The live table: a run on a terminal, updated once a second."""
 
 import textwrap
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from amoc_gevent.output.verdict import marks_in_words
 
 MIN_OPERATIONS = 3
 FRAME_LINES = 4
-"""What stands around the operations: their header, their sum, a note and an empty line."""
+"""Lines around the operations: header, sum, note and an empty line."""
 
 WORKERS_SHOWN = 8
 SILENT_S = 3
@@ -29,20 +29,20 @@ EVENTS_SHOWN = 3
 EVENTS_S = 10.0
 BAR_CELLS = 24
 IDLE = Operation()
-"""What was measured of an operation that did not finish in the last ten seconds."""
+"""The figures of an operation without a result in the last ten seconds."""
 
 STATUS_STYLES = {"running": "green", "finished": "green", "failed": "red"}
 MEANING = (
-    "the load is less, or burstier, than asked; latencies without the kernel's stamp"
-    " (http.RequestsSession, metrics.operation) are the generator's"
+    "the load is less, or burstier, than asked; latencies without kernel timestamps"
+    " (http.RequestsSession, metrics.operation) include the generator's delay"
 )
-NOTE = "rate and latencies are of the last 10 s, count and errors since the start"
+NOTE = "rate and latencies cover the last 10 s, count and errors the whole run"
 
 
 class LiveTable:
-    """Shows a run on `console` from `with` to its end; `update` draws it anew.
+    """Shows a run on `console` within the `with` block; `update` redraws it.
 
-    It leaves nothing on the screen: the closing report says it all.
+    It leaves nothing on the screen: the closing report follows.
     """
 
     def __init__(self, console: Console) -> None:
@@ -62,7 +62,7 @@ class LiveTable:
         self._live.stop()
 
     def update(self, run: Run, now: float) -> None:
-        """Draw `run` as it is at `now` (seconds of the master's steady clock)."""
+        """Draw `run` at `now` (seconds of the master's steady clock)."""
         size = self._console.size
         lines = table_lines(run, now, size.width, size.height)
         self._live.update(Group(*lines), refresh=True)
@@ -107,7 +107,7 @@ def _bar(share: float) -> Text:
 
 
 def _operations(run: Run, width: int, room: int) -> Iterator[Text]:
-    """Yield the table of operations; where `room` lines do not hold all, the busiest ones."""
+    """Yield the table of operations; only the busiest ones if `room` lines do not hold all."""
     total = run.results.total.operations
     if not total:
         return
@@ -150,7 +150,7 @@ def _values(run: Run, width: int) -> Iterator[Text]:
 
 
 def _health(run: Run, now: float, width: int) -> Iterator[Text]:
-    """Yield a line for each worker, the busiest where there are many, and what is wrong."""
+    """Yield a line for each worker (the busiest ones of many) and the warnings."""
     workers = [one for _, one in sorted(run.results.health.items())]
     shown = workers
     if len(workers) > WORKERS_SHOWN:

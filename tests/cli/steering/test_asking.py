@@ -9,8 +9,10 @@ import pytest
 from amoc_gevent.cli.steering.asking import carry_out
 from amoc_gevent.cli.steering.verbs import Asked, asked_by
 from amoc_gevent.control.client import Control
+from amoc_gevent.control.stored import StoredRuns
 from amoc_gevent.core.jsons import as_json
 from amoc_gevent.core.run.status import status_of
+from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError, ScenarioError, UsageError
 from amoc_gevent.output.summary import summary
 from tests.output.runs import full_run, run_of
@@ -77,7 +79,7 @@ def test_a_wrong_setting_is_a_wrong_use() -> None:
 
 def test_do_gives_up_when_the_master_has_another_run() -> None:
     other = {**GOOD, "run": "7a11", "status": "running"}
-    with pytest.raises(AmocError, match="run 5f0c is no longer the master's"):
+    with pytest.raises(AmocError, match="run 5f0c is no longer the master's run"):
         carry_out(asked("do x 1 2"), Scripted(STARTED, other))
 
 
@@ -107,6 +109,28 @@ def test_do_names_a_scenario_of_here_by_its_path_and_leaves_others_to_the_master
         control = Scripted(STARTED)
         carry_out(asked(f"do {name} 1 2 --no-wait"), control)
         assert control.asked[0]["scenario"] == sent
+
+
+def test_what_the_master_says_is_escaped_where_it_is_waited_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    control = Scripted(
+        {"run": "5\x1b", "status": "stopping", "force": False},
+        {**GOOD, "run": "5\x1b", "status": "finished"},
+    )
+    control.warning = "full\n\x1b[2J"
+    carry_out(asked("stop"), control)
+    out, err = capsys.readouterr()
+    assert out == "run 5\\x1b is stopping\nrun 5\\x1b finished\n"
+    assert err == "amoc: full\\n\\x1b[2J\n"
+
+
+def test_without_a_master_runs_hints_at_amoc_run(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    carry_out(asked("runs"), StoredRuns(Home(home)))
+    line = "there was no run yet: start one with `amoc run SCENARIO FIRST LAST`\n"
+    assert capsys.readouterr().out == line
 
 
 def test_a_report_is_asked_for_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

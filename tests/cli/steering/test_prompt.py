@@ -40,6 +40,8 @@ def carried(
 FORESEEN = [
     (AmocError("no route"), "no route\n"),
     (ScenarioError("a.py:1: no", "Traceback\n  a"), "a.py:1: no\nTraceback\n  a\n"),
+    (AmocError("no\n\x1b[2J"), "no\\n\\x1b[2J\n"),
+    (ScenarioError("no", "Trace\x07\n  a"), "no\nTrace\\x07\n  a\n"),
 ]
 
 
@@ -96,12 +98,12 @@ def test_a_home_that_cannot_be_written_keeps_nobody_from_the_line(
 
 
 def test_an_interrupt_ends_the_waiting_only(carried: Carried) -> None:
-    assert carried(KeyboardInterrupt()) == (True, "not waited for; it goes on\n")
+    assert carried(KeyboardInterrupt()) == (True, "stopped waiting; the command goes on\n")
 
 
 def test_a_signal_that_ends_the_process_ends_the_prompt(carried: Carried) -> None:
-    with pytest.raises(prompt.ToldToEnd):
-        carried(prompt.ToldToEnd(143))
+    with pytest.raises(prompt.EndedBySignal):
+        carried(prompt.EndedBySignal(143))
 
 
 SETTING = {"default": "1", "unit": "", "type": "int", "description": "a number", "allowed": []}

@@ -133,6 +133,21 @@ def test_a_status_says_on_what_it_runs(nodes: int, workers: int, where: str) -> 
     assert where in shown("status", {**STATUS, "nodes": nodes, "workers": workers})
 
 
+def test_texts_from_other_machines_are_escaped() -> None:
+    error = {"type": "E\x1b[2J", "place": "a\nb", "count": 1}
+    operations = {"GET \u202e/": STATUS["operations"]["GET /"]}
+    lines = shown("status", {**STATUS, "operations": operations, "errors": [error]}).splitlines()
+    assert lines[2].startswith("GET \\u202e/ ")
+    assert lines[3:] == ["failed users: 1 time E\\x1b[2J at a\\nb"]
+    described = {"run": "1", "name": "s\n", "docstring": "Buys.\n\nTea\x07.", "callbacks": []}
+    assert shown("describe", described).startswith("s\\n\n\nBuys.\n\nTea\\x07.\n")
+
+
+def test_a_report_keeps_its_colours_and_no_other_escape_sequence() -> None:
+    report = "\x1b[1mshop\x1b[0m\n\x1b]0;title\x07"
+    assert shown("summary", {"report": report}) == "\x1b[1mshop\x1b[0m\n\\x1b]0;title\\x07"
+
+
 def test_a_paused_status_says_so() -> None:
     assert shown("status", {**STATUS, "paused": True}).startswith("shop running, paused, 12.5 s on")
 

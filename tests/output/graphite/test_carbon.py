@@ -155,7 +155,10 @@ def test_a_server_that_took_the_last_points_but_never_read_them_is_told_of(
     carbon.finish(0.3)
 
     assert said == [
-        f"Graphite at 127.0.0.1:{server.address[1]}: it did not say that it read the last points"
+        (
+            f"Graphite at 127.0.0.1:{server.address[1]}: "
+            "it did not confirm that it read the last points"
+        )
     ]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from amoc_gevent.core.measure.results import Results
 from amoc_gevent.core.measure.snapshot import Gauge, Snapshot
 from amoc_gevent.core.messages import Health, UserCounts
-from amoc_gevent.output.graphite.intervals import KEPT_S, NAMES_MAX, UNKEPT_MAX, Intervals
+from amoc_gevent.output.graphite.intervals import NAMES_MAX, OPEN_S, UNSTORED_MAX, Intervals
 from amoc_gevent.output.graphite.points import Point, points_of
 from tests.output.runs import health, measured
 
@@ -61,7 +61,7 @@ def test_an_interval_is_due_once_and_again_when_a_late_report_changes_it() -> No
 
 def test_a_report_that_comes_later_than_intervals_are_kept_counts_in_the_oldest() -> None:
     intervals = Intervals(10)
-    for second in (1000, 1010, 1010 + KEPT_S + 10):
+    for second in (1000, 1010, 1010 + OPEN_S + 10):
         intervals.add(second, measured({"a": [1]}), [], NOBODY)
         taken(intervals)
     intervals.add(1300, measured({"a": [1]}), [], NOBODY)
@@ -76,17 +76,17 @@ def test_a_report_that_comes_later_than_intervals_are_kept_counts_in_the_oldest(
 
 
 def test_what_came_in_is_told_once_in_bounds_until_it_is_stored() -> None:
-    intervals, end = Intervals(10), 1000 + 10 * (UNKEPT_MAX + 50)
-    intervals.keeps = True
+    intervals, end = Intervals(10), 1000 + 10 * (UNSTORED_MAX + 50)
+    intervals.stores = True
     for second in range(1000, end, 10):
         intervals.add(second, measured({"a": [1]}), [], NOBODY)
         taken(intervals)
-    assert [one.start for one in intervals.unkept()] == [*range(1500, end, 10)]
+    assert [one.start for one in intervals.unstored()] == [*range(1500, end, 10)]
 
-    intervals.kept()
+    intervals.mark_stored()
     for name in "ab":
         intervals.add(end - 1, measured({name: [1]}), [], NOBODY)
-    (part,) = intervals.unkept()
+    (part,) = intervals.unstored()
     assert {name: one.count for name, one in part.operations.items()} == {"a": 1, "b": 1}
     assert taken(intervals)["amoc.operations.a.count", end - 10] == 2
 

@@ -37,8 +37,8 @@ def test_it_begins_with_what_ran_and_how_it_ended() -> None:
     assert text.strip().splitlines()[:4] == [
         "shop finished after 10s, users 1 to 10 on 2 workers",
         "by hand",
-        "users       10 started, 5 at most at once, 0 removed",
-        "rounds      50, of which 20 failed",
+        "users       10 started, peak 5, 0 removed",
+        "rounds      50, 20 failed",
     ]
 
 
@@ -53,7 +53,7 @@ def test_each_operation_has_its_line_and_all_have_a_sum() -> None:
 
 
 def test_interrupted_operations_are_named_apart() -> None:
-    assert "1 more were interrupted by the stop and are in no other figure" in printed(full_run())
+    assert "1 more were interrupted by the stop; no other figure counts them" in printed(full_run())
     assert "interrupted" not in printed(run_of())
 
 
@@ -156,7 +156,7 @@ def test_the_clocks_of_several_nodes_and_what_they_mean_for_deliveries() -> None
     assert line_with(text, "  b  ") == ["b", "-100", "µs", "±600", "µs"]
     assert "times to delivery" not in text
     run.results.total.flows["a@x b@x 1"] = Flow(sent=1, delivered=1, highest=1)
-    assert "times to delivery between nodes are corrected by this, to ±1.00 ms" in printed(run)
+    assert "between nodes are corrected by these offsets, to ±1.00 ms" in printed(run)
 
 
 def test_the_clock_of_one_node_is_not_worth_a_word() -> None:

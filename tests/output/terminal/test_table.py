@@ -76,7 +76,7 @@ def test_rate_and_latencies_are_recent_and_counts_total(width: int) -> None:
     ]  # fmt: skip
     assert line_with(text, "GET /b").split()[2:5] == ["2", "24", "12"]
     assert line_with(text, "all ").split() == ["all", "42", "504", "12"]
-    assert "of the last 10 s" in text
+    assert "cover the last 10 s" in text
 
 
 def test_an_operation_that_has_stopped_keeps_its_counts_and_has_no_latencies() -> None:

@@ -395,9 +395,9 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_sent(
     masters.finish()
 
     assert masters.carbon.count("operations.a.count") == 1
-    assert [message.partition(":")[0] for message in caplog.messages] == [
-        "Graphite lacks what an earlier master left as annotations",
-        f"Graphite lacks what an earlier master left as interval/{INTERVAL}/{START}/1",
+    assert [": ".join(message.split(": ")[:2]) for message in caplog.messages] == [
+        "Graphite: annotations of an earlier master cannot be read",
+        f"Graphite: interval/{INTERVAL}/{START}/1 of an earlier master cannot be read",
     ]
 
 

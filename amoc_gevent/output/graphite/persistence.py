@@ -1,7 +1,7 @@
-"""The intervals and annotations that a master leaves to the next, in the run store.
+"""Stores unsent intervals and annotations in the run store, for the next master.
 
-They are stored in the transaction that stores the figures in them. So whenever a master dies, the
-next one has each interval whole that it may still have to send, whichever runs are in it.
+They are stored in the same transaction as the figures in them. So whenever a master dies, the next
+one finds every interval that it may have to send, whole, even if it spans several runs.
 """
 
 import json
@@ -26,29 +26,29 @@ INTERVAL, MARK, ANNOTATIONS = "interval", "mark", "annotations"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Intervals before `begin` are settled; from `waiting` on they were not handed to carbon."""
+    """Intervals before `begin` are final; those from `waiting` on were not sent to carbon."""
 
     begin: int
     waiting: int | None
 
 
-class Kept(NamedTuple):
-    """An interval that an earlier master left, and of how many seconds it is."""
+class StoredInterval(NamedTuple):
+    """An interval of an earlier master, and its length in seconds."""
 
     seconds: int
     interval: Interval
 
 
-class Leftover:
-    """What an earlier master left; what of it cannot be read is logged and left out."""
+class StoredIntervals:
+    """The stored data of an earlier master. Unreadable entries are logged and skipped."""
 
     def __init__(self, stored: Mapping[str, bytes]) -> None:
         self._stored = stored
         self.mark = self._read(MARK, lambda data: codec.decode(Mark, data))
         self.annotations: list[Annotation] = self._read(ANNOTATIONS, json.loads) or []
 
-    def intervals(self) -> Iterator[Kept]:
-        """Yield the intervals in their order, each made of all its parts."""
+    def intervals(self) -> Iterator[StoredInterval]:
+        """Yield the intervals in order, each merged from its stored parts."""
         parts = sorted(map(_Part.of, filter(_is_part, self._stored)))
         for (start, seconds), group in groupby(parts, lambda part: (part.start, part.seconds)):
             whole = Interval(start)
@@ -56,18 +56,22 @@ class Leftover:
                 found = self._read(part.key, lambda data: codec.decode(Interval, data))
                 if found is not None:
                     whole.merge(found)
-            yield Kept(seconds, whole)
+            yield StoredInterval(seconds, whole)
 
     def _read(self, key: str, decode: Callable[[bytes], T]) -> T | None:
         try:
             return decode(self._stored[key]) if key in self._stored else None
         except ValueError as error:
-            log.warning("Graphite lacks what an earlier master left as %s: %s", key, error)
+            log.warning(
+                "Graphite: %s of an earlier master cannot be read: %s",
+                key,
+                error,
+            )
             return None
 
 
 class _Part(NamedTuple):
-    """Where a part of an interval is stored; `number` orders those of the same interval."""
+    """The key of a stored part of an interval; `number` orders the parts of one interval."""
 
     start: int
     seconds: int
@@ -75,13 +79,13 @@ class _Part(NamedTuple):
 
     @classmethod
     def of(cls, key: str) -> "_Part":
-        """Return what a key says."""
+        """Parse a key."""
         _, seconds, start, number = key.split("/")
         return cls(int(start), int(seconds), int(number))
 
     @property
     def key(self) -> str:
-        """What it is stored under."""
+        """The key in the run store."""
         return f"{INTERVAL}/{self.seconds}/{self.start}/{self.number}"
 
 
@@ -89,8 +93,8 @@ def _is_part(key: str) -> bool:
     return key.startswith(f"{INTERVAL}/")
 
 
-class Keeping:
-    """Tells the run store what changed; `stored` are the keys that are there already."""
+class ChangeTracker:
+    """Tracks what has to be stored; `stored` is the content of the store at the beginning."""
 
     def __init__(
         self,
@@ -107,18 +111,15 @@ class Keeping:
         self._small = {key: stored[key] for key in (MARK, ANNOTATIONS) if key in stored}
         self._returned = Pending({}, ())
         self._anew = False
-        intervals.keeps = True
+        intervals.stores = True
 
     def pending(self, *, anew: bool = False) -> Pending:
-        """Return what is to be stored, and what is not needed any more.
-
-        `anew`: return all that is to be stored, as nothing is.
-        """
+        """Return the entries to store and the keys to drop; with `anew`, every entry."""
         seconds, number, begin = self._intervals.seconds, self._number + 1, self._begin()
         stored, small = (set[_Part](), dict[str, bytes]()) if anew else (self._parts, self._small)
         put = {
             _Part(part.start, seconds, number).key: codec.encode(part)
-            for part in (self._intervals.all() if anew else self._intervals.unkept())
+            for part in (self._intervals.all() if anew else self._intervals.unstored())
             if part.start >= begin
         }
         put |= {key: data for key, data in self._now().items() if small.get(key) != data}
@@ -129,7 +130,7 @@ class Keeping:
         return self._returned
 
     def stored(self) -> None:
-        """Note that all this is stored."""
+        """Note that the pending changes are stored."""
         put, drop = self._returned
         if self._anew:
             self._parts, self._small = set(), {}
@@ -139,16 +140,16 @@ class Keeping:
         self._parts |= {*map(_Part.of, filter(_is_part, put))}
         self._small |= {key: data for key, data in put.items() if not _is_part(key)}
         self._number += 1
-        self._intervals.kept()
+        self._intervals.mark_stored()
 
     def _begin(self) -> int:
-        """Return from where on intervals can change, or be sent again."""
+        """Return the start of the earliest interval that can change or be sent again."""
         unsure = self._carbon.oldest()
         begin = self._intervals.begin
         return begin if unsure is None else min(begin, unsure)
 
     def _now(self) -> dict[str, bytes]:
-        """Return the mark and the annotations as they are now."""
+        """Return the current mark and annotations, encoded."""
         waiting = [self._carbon.oldest_waiting(), self._intervals.oldest_changed()]
         mark = Mark(self._begin(), min((one for one in waiting if one is not None), default=None))
         found = {MARK: codec.encode(mark)}
