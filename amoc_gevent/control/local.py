@@ -13,6 +13,7 @@ from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.local_store import LocalStore
 from amoc_gevent.master.master import Master
+from amoc_gevent.node.home import NodeHome
 from amoc_gevent.node.master_connection import MasterAddress
 from amoc_gevent.node.node import Node
 
@@ -38,7 +39,9 @@ class LocalCluster:
         plans, reports = self.sockets.endpoint("plans"), self.sockets.endpoint("reports")
         self.master = Master(plans, reports, store=store)
         self.feed = run_feed(self.master, keep=False)
-        self.node = Node(NODE, workers, MasterAddress(plans, reports), self.sockets, on_output)
+        self.node = Node(
+            NODE, workers, MasterAddress(plans, reports), NodeHome(self.sockets), on_output
+        )
 
     def __enter__(self) -> Self:
         try:

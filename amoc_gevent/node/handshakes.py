@@ -1,4 +1,4 @@
-"""Why a node and its master cannot agree on keys, from how their handshakes end."""
+"""Explains failed handshakes between a node and its master: which end lacks which keys."""
 
 from collections.abc import Iterator
 
@@ -8,10 +8,13 @@ from amoc_gevent import clock
 from amoc_gevent.bus.sockets import Handshake, Listener, Pusher
 
 TOLD_AFTER_S = 2.0
-"""How long handshakes fail before that is told, and the pause before the next try."""
+"""Handshakes must fail for this long before it is reported; also the pause before a retry."""
 
 SURE_S = 3 * TOLD_AFTER_S
-"""How long a mismatch is believed. The other end may cut off a handshake without naming it."""
+"""A refused handshake this soon after a key mismatch counts as the same mismatch.
+
+The other end may cut off a handshake without giving a reason.
+"""
 
 WORKS = float("inf")
 NEVER = float("-inf")
@@ -26,9 +29,10 @@ class HandshakeWatch:
         self._keyed = keyed
 
     def complaints(self) -> Iterator[tuple[str, str]]:
-        """Yield the last complaint and the present one, empty once a handshake succeeds; endless.
+        """Yield (previous complaint, present complaint) forever.
 
-        Where one end has keys and the other none, ZeroMQ never tries again. This does.
+        The present complaint is empty once a handshake succeeds. If only one end has keys, ZeroMQ
+        gives up after one attempt, so this generator reconnects.
         """
         failing_since, mismatched, told = WORKS, NEVER, ""
         while True:
@@ -48,20 +52,21 @@ class HandshakeWatch:
                 before, told = told, mismatch(how, keyed=self._keyed)
                 yield before, told
             if how == "other":
-                gevent.sleep(TOLD_AFTER_S)  # the master may be started again in another way
+                gevent.sleep(TOLD_AFTER_S)  # the master may be restarted with or without keys
                 self._listener.connect_again()
                 self._reports.connect_again()
 
 
 def mismatch(how: Handshake, *, keyed: bool) -> str:
-    """Return what may be wrong where a handshake ends so."""
+    """Return the likely cause of a handshake that failed as `how` says."""
     if how == "other" and keyed:
         return "the master has no keys: it was started with --insecure, this node without"
     if how == "other":
-        return "the master wants keys: this node was started with --insecure, that without"
+        return "the master wants keys: this node was started with --insecure, the master without"
     if keyed:
         return (
-            "the master does not answer this node's key: it is not allowed (`amoc keys allow` "
-            "there), or the master has another key than `amoc keys trust-master` named here"
+            "the master does not answer this node's key: either it does not allow the key (run "
+            "`amoc keys allow` there), or its own key is not the one that `amoc keys trust-master` "
+            "named here"
         )
-    return "what answers in the master's place is no master"
+    return "the process that answers at the master's address is not a master"

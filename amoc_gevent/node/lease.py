@@ -1,17 +1,19 @@
-"""A node's lease: until when it may have users, as the master's acknowledgements grant it."""
+"""A node's lease: until when the master's acknowledgements allow it to have users."""
 
 from amoc_gevent import clock
 from amoc_gevent.core.messages import Ack
 
 STOOD_STILL_S = 0.5
+"""A gap between two ticks that is longer than this means that the machine was suspended."""
+
 LEASE_GRACE_S = 1.0
-"""How long after the lease, at most, a worker may take to end its users before it is killed."""
+"""The most time that a worker has to end its users after the lease, before it is killed."""
 
 NEVER = float("-inf")
 
 
 class NodeLease:
-    """Lasts `until` a time of the monotonic clock; a node has none before it is granted one."""
+    """Lasts until the monotonic time `until`. A node has no lease before the first grant."""
 
     def __init__(self) -> None:
         self.until = NEVER
@@ -21,29 +23,29 @@ class NodeLease:
 
     @property
     def left(self) -> float:
-        """Seconds that it lasts from now on, negative once it is over."""
+        """Seconds until the lease ends, negative afterwards."""
         return self.until - clock.monotonic()
 
     @property
     def was_granted(self) -> bool:
-        """Whether the master ever granted one."""
+        """Whether the master has ever granted a lease."""
         return self.until > NEVER
 
     def grant(self, ack: Ack) -> None:
-        """Let it last for as long as `ack` says; it never gets shorter."""
+        """Extend the lease as `ack` says. A grant never shortens it."""
         self.until = max(self.until, ack.sent + ack.lease)
         self._grace = min(LEASE_GRACE_S, ack.lease / 8)
 
     def look(self, now: float) -> None:
-        """Note the time, to be called often: the machine stood still where it was not."""
+        """Note the time. A long gap between two calls means that the machine was suspended."""
         if now - self._looked > STOOD_STILL_S:
             self._awake = now
         self._looked = now
 
     @property
     def killed_at(self) -> float:
-        """When workers are killed that still run.
+        """When workers that still run are killed (monotonic s).
 
-        A machine that stood still with its workers leaves them the time to end by themselves.
+        If the machine was suspended, its workers get the grace period from when it woke up.
         """
         return max(self.until, self._awake) + self._grace

@@ -1,18 +1,16 @@
-"""A node: hands the plan on to the workers of its machine and their reports to the master.
+"""The node itself: passes the master's plan to its workers, and their reports to the master.
 
-It may have users only as long as the master, by its acknowledgements, grants it a lease; without
-one its workers end their users by themselves.
+A node may have users only while it holds a lease, which the master's acknowledgements extend. When
+the lease ends, the workers end their users by themselves.
 """
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import gevent
 
 from amoc_gevent import clock
 from amoc_gevent.bus.addresses import SocketWatch
-from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.bus.sockets import Publisher, Puller
 from amoc_gevent.bus.topics import code_topic
 from amoc_gevent.core.manifest import DisagreementError
@@ -30,29 +28,34 @@ from amoc_gevent.core.run.plan import Plan
 from amoc_gevent.core.views import NodeStatus, UsersByState
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.sources import Shelf
-from amoc_gevent.node.gathering import Gathering
+from amoc_gevent.node.home import NodeHome
 from amoc_gevent.node.lease import NEVER, NodeLease
 from amoc_gevent.node.master_connection import MasterAddress, MasterConnection, PublishedSources
 from amoc_gevent.node.process import Launcher, WorkerProcess
+from amoc_gevent.node.report_buffer import ReportBuffer
 from amoc_gevent.node.supervisor import WorkerSupervisor
 
 log = logging.getLogger(__name__)
 
 SECOND_GRACE = 2
+"""Seconds after which a second is reported even if a worker has not reported it yet."""
+
 TICK_S = 0.1
 REPORT_S = 1.0
 FIRST_REPORT_S = 0.1
-"""How soon a node reports again that was not answered yet: at first an answer finds no listener."""
+"""The first interval between reports; it doubles up to REPORT_S until the master has answered.
+
+The first answers may come before the node's subscription reaches the master.
+"""
 
 LEAVE_S = 3.0
+"""How long a node that leaves waits for the acknowledgement of its last reports."""
 
 
 class Node:
-    """Runs `workers` worker processes for each run of the master.
+    """Runs `workers` worker processes for each run of the master at address `master`.
 
-    `place` tells this node from every other one of its name; sources of scenarios that are not
-    here are kept in `shelf`. `on_output` gets each line that a worker writes. `ours` says whether
-    its home still is.
+    `on_output` receives each line that a worker writes.
     """
 
     def __init__(
@@ -60,39 +63,35 @@ class Node:
         name: str,
         workers: int,
         master: MasterAddress,
-        sockets: SocketDirectory,
+        home: NodeHome,
         on_output: Callable[[str], None],
-        *,
-        place: str = "",
-        shelf: Path | None = None,
-        ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = name
-        self._place = place
+        self._place = home.place
         self._master = MasterConnection(name, master)
-        orders = sockets.endpoint(f"{name}.orders")
-        worker_reports = sockets.endpoint(f"{name}.reports")
+        orders = home.sockets.endpoint(f"{name}.orders")
+        worker_reports = home.sockets.endpoint(f"{name}.reports")
         self._orders = Publisher(orders)
         self._worker_reports = Puller(worker_reports)
         self._watch = SocketWatch(
-            *self._master.sockets, self._orders, self._worker_reports, ours=ours
+            *self._master.sockets, self._orders, self._worker_reports, ours=home.ours
         )
-        self._shelf = Shelf(shelf or sockets.path / "sources")
+        self._shelf = Shelf(home.sources or home.sockets.path / "sources")
         launcher = Launcher(orders, worker_reports, on_output)
         self._supervisor = WorkerSupervisor(workers, launcher, self._event, self._on_death)
         self._plan = Plan()
-        self._told_stopped = self._told_dropped = ""
+        self._stop_reported_to = self._drop_reported_to = ""
         self._lease = NodeLease()
         self._leaving = False
         self._forced = False
         self._reported, self._pause = NEVER, FIRST_REPORT_S
-        self._gathering = Gathering()
+        self._buffer = ReportBuffer()
         self._wants = ""
         loops = (self._listen, self._collect, self._tick, self._master.follow_handshakes)
         self._loops = [gevent.spawn(loop) for loop in loops]
 
     def close(self) -> None:
-        """Kill what still runs and close the sockets."""
+        """Kill the workers and close the sockets."""
         gevent.killall(self._loops)
         self._supervisor.close()
         self._master.close()
@@ -100,7 +99,7 @@ class Node:
         self._worker_reports.close()
 
     def leave(self, patience: float) -> None:
-        """End all users, gently for `patience` seconds and then by force, and tell the master."""
+        """End all users and tell the master. After `patience` seconds, end them by force."""
         self._leaving = True
         self._supervisor.wind_down(force=False)
         self._publish()
@@ -118,11 +117,11 @@ class Node:
 
     @property
     def state(self) -> State:
-        """How its workers stand towards the run."""
+        """The combined state of the workers."""
         return self._supervisor.state
 
     def status(self, master: str | None = None) -> NodeStatus:
-        """Return the answer to `status`; `master` is its host, None for the home's own."""
+        """Return the answer to `status`. For a remote master, `master` is its host."""
         offset = self._master.clock()
         heard = clock.monotonic() - self._master.heard
         return NodeStatus(
@@ -148,9 +147,9 @@ class Node:
                 self._handle(self._master.receive())
             except MessageError as error:
                 self._master.refuse(str(error))
-            except Exception as error:  # the boundary around what a message brings about
-                log.exception("a message of the master")
-                self._master.refuse(f"a message of the master: {error!r}")
+            except Exception as error:  # the boundary around a message
+                log.exception("a message from the master failed")
+                self._master.refuse(f"a message from the master failed: {error!r}")
 
     def _handle(self, message: Plan | Ack | PublishedSources) -> None:
         if isinstance(message, Plan):
@@ -158,82 +157,82 @@ class Node:
         elif isinstance(message, Ack):
             self._take_ack(message)
         elif message.topic == code_topic(self._wants):
-            self._take_code(message.data)
+            self._take_sources(message.data)
 
     def _take_ack(self, ack: Ack) -> None:
-        self._tell_of_dropped(ack)
+        self._report_dropped(ack)
         plan = self._plan
         if (plan.run, plan.version >= ack.version) == (ack.run, True):
             self._lease.grant(ack)
-        self._go_on()
+        self._drive_workers()
 
-    def _tell_of_dropped(self, ack: Ack) -> None:
-        """Tell the master, now that it answers, of reports that it will not get any more.
+    def _report_dropped(self, ack: Ack) -> None:
+        """Tell the master that answers again how many reports were dropped meanwhile.
 
-        Users whose ends were in them will not start again, so it must hear of those once more. A
-        master that cannot store what it gets hears of the first ones, and of the rest once it can.
+        They may have named users that ended and will not start again, so those are reported again.
+        A master that cannot store reports is told once, and again when it can.
         """
         outbox = self._master.outbox
-        if ack.sequence < outbox.oldest - 1 and self._told_dropped == self._master.life:
+        if ack.sequence < outbox.oldest - 1 and self._drop_reported_to == self._master.life:
             return
         dropped = outbox.take_dropped()
         if dropped:
-            self._told_dropped = self._master.life
-            self._gathering.tell_again()
+            self._drop_reported_to = self._master.life
+            self._buffer.repeat()
             text = f"node {self.name} dropped {dropped} reports that were not acknowledged"
-            self._event("reports-dropped", f"{text}: those that the master never got are missing")
+            self._event("reports-dropped", f"{text}: any that the master did not receive are lost")
 
     def _take_plan(self, plan: Plan) -> None:
         if plan.run != self._plan.run:
             self._replace_run()
         elif plan.going_on and not self._plan.going_on:
-            self._refuse_to_go_back(plan)
+            self._report_stopped(plan)
             return
         elif plan.version < self._plan.version:
-            return  # of a master that could not store this one: it hears of it, and surpasses it
+            # The master could not store our version. Our reports name it, so it will go beyond it.
+            return
         self._plan = plan
-        self._gathering.follow(plan)
+        self._buffer.add_moved(plan)
         if not plan.going_on:
             self._supervisor.wind_down(force=plan.force or plan.status != "stopping")
-        self._go_on()
+        self._drive_workers()
 
-    def _refuse_to_go_back(self, plan: Plan) -> None:
-        """Tell a master that does not know it that its run was stopped: nobody shall start again.
+    def _report_stopped(self, plan: Plan) -> None:
+        """Tell a master that `plan`'s run was stopped before, so no user may start again.
 
-        The last one could not store it.
+        The previous master process could not store the stop.
         """
-        if self._told_stopped != self._master.life:
-            self._told_stopped = self._master.life
-            self._event(
-                "stopped-before", f"node {self.name} was told before that run {plan.run} stops"
-            )
+        if self._stop_reported_to != self._master.life:
+            self._stop_reported_to = self._master.life
+            text = f"node {self.name} was already told that run {plan.run} stops"
+            self._event("stopped-before", text)
             self._send()
 
     def _replace_run(self) -> None:
-        """End what is left of the last run."""
-        self._supervisor.renew()
+        """End the workers of the previous run and forget its data."""
+        self._supervisor.reset()
         self._master.outbox.take_dropped()
-        self._told_dropped = ""
-        self._gathering = Gathering()
+        self._drop_reported_to = ""
+        self._buffer = ReportBuffer()
         self._wants = ""
 
-    def _take_code(self, data: bytes) -> None:
+    def _take_sources(self, data: bytes) -> None:
         try:
             self._shelf.put(self._wants, data)
         except OSError as error:
             why = f"the scenario's sources cannot be written: {error}"
             self._supervisor.fail(f"node {self.name}: {why}")
             self._send()
-        self._go_on()
+        self._drive_workers()
 
-    def _go_on(self) -> None:
-        """Make the workers follow the plan, as far as this node may and can."""
+    def _drive_workers(self) -> None:
+        """Start the workers if this node has a lease and the sources; publish the orders."""
         plan = self._plan
         if plan.going_on and not self._leaving and self._lease.left > 0:
             known = self._shelf.find(plan.scenario, plan.code)
             before, self._wants = self._wants, "" if known is not None else plan.code
             if known is not None:
-                self._supervisor.keep_going()
+                self._supervisor.start_missing()
             elif not before:
                 self._send()
         self._publish()
@@ -243,11 +242,11 @@ class Node:
             return
         plan = self._plan
         if self._leaving:
-            # Workers do what a new version says; nobody else sees these two.
+            # Workers follow only a newer version. Nobody but them sees these two versions.
             version = plan.version + 1 + self._forced
             plan = Plan(version, plan.run, "stopping", force=self._forced)
         scenario = self._shelf.find(self._plan.scenario, self._plan.code)
-        ended = tuple(self._gathering.ended_ids) if self._supervisor.returning else ()
+        ended = tuple(self._buffer.ended_ids) if self._supervisor.restarting else ()
         workers, clocks = self._supervisor.count, self._master.clock()
         lease_end = self._lease.until
         order = Order(plan, self.name, workers, str(scenario), clocks, lease_end, ended)
@@ -259,46 +258,46 @@ class Node:
                 report = decode_report(self._worker_reports.pull())
                 worker = self._supervisor.workers[int(report.source)]
                 self._take(report, worker)
-            except Exception as error:  # the boundary around what one report brings about
+            except Exception as error:  # the boundary around a report
                 log.error("a worker's report: %s", error, exc_info=not isinstance(error, AmocError))
-                self._gathering.refuse(error)
+                self._buffer.add_refusal(error)
 
     def _take(self, report: Report, worker: WorkerProcess) -> None:
-        """Take in what a worker reports."""
+        """Buffer a worker's report of the present run. Report at once if it is news."""
         if report.run not in {"", self._plan.run}:
             return
-        self._gathering.take(worker.index, report)
+        self._buffer.add(worker.index, report)
         self._compare(report, worker)
         mine = report.incarnation == str(worker.incarnation)
-        news = mine and self._supervisor.note(worker, report)
-        if news or self._gathering.seconds.oldest <= self._whole_through():
+        news = mine and self._supervisor.apply(worker, report)
+        if news or self._buffer.seconds.oldest <= self._complete_through():
             self._send()
 
     def _compare(self, report: Report, worker: WorkerProcess) -> None:
-        """Fail where a worker declares something else than those before it."""
+        """Fail the run if a worker's manifest differs from the manifests before it."""
         if report.manifest is None:
             return
         by = f"worker {worker.index + 1} (pid {worker.pid}) of node {self.name}"
         try:
-            self._gathering.compare(report.manifest, by)
+            self._buffer.compare(report.manifest, by)
         except DisagreementError as error:
             log.error("%s", error)
             self._supervisor.fail(str(error))
 
     def _on_death(self, worker: int) -> None:
-        self._gathering.seconds.drop_levels(worker)
+        self._buffer.seconds.drop_levels(worker)
         self._send()
 
-    def _whole_through(self) -> float:
-        """Return the last second that all workers have reported, or that is old enough."""
+    def _complete_through(self) -> float:
+        """Return the last second that all workers have reported, or that is SECOND_GRACE old."""
         last = self._supervisor.last_second()
         return float("inf") if last is None else max(last, self._master.second() - SECOND_GRACE)
 
     def _send(self) -> None:
-        """Send one report with all that is complete, and keep it until it is acknowledged."""
-        supervisor, through = self._supervisor, self._whole_through()
-        for silent in supervisor.silence(self.name, through, self._master.second()):
-            self._gathering.seconds.note(silent.second, silent)
+        """Send a report with all complete data."""
+        supervisor, through = self._supervisor, self._complete_through()
+        for silent in supervisor.silent_seconds(self.name, through, self._master.second()):
+            self._buffer.seconds.note(silent.second, silent)
         gone = self._leaving and supervisor.state in {"stopped", "failed"}
         report = Report(
             source=self.name,
@@ -317,18 +316,18 @@ class Node:
             left=gone,
             clock=self._master.clock(),
         )
-        self._master.outbox.send(encode(self._gathering.complete(report, through)))
+        self._master.outbox.send(encode(self._buffer.complete(report, through)))
 
     def _tick(self) -> None:
-        """Ten times a second do what is due; once a second tell the master that we are here."""
+        """Do what is due every TICK_S seconds."""
         while True:
             try:
-                self._do_what_is_due()
-            except Exception:  # the boundary around what one moment brings: the next one comes
-                log.exception("a moment of the node failed")
+                self._do_due()
+            except Exception:  # the boundary around a tick
+                log.exception("a tick of the node failed")
             gevent.sleep(TICK_S)
 
-    def _do_what_is_due(self) -> None:
+    def _do_due(self) -> None:
         now = clock.monotonic()
         self._lease.look(now)
         self._watch.look()
@@ -342,4 +341,4 @@ class Node:
 
     def _event(self, kind: str, text: str) -> None:
         log.warning("%s", text)
-        self._gathering.event(kind, text)
+        self._buffer.add_event(kind, text)

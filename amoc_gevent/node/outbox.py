@@ -1,6 +1,7 @@
-"""A node's reports on their way to the master: numbered, kept until they are acknowledged.
+"""Numbers a node's reports and keeps each one until the master acknowledges it.
 
-What is sent again is that which the master, hearing of later ones, says it has not got.
+An acknowledgement says up to which number the master has all reports. Later ones that were sent
+long ago are then sent again. Nothing is sent again while the master does not answer.
 """
 
 from collections import deque
@@ -11,7 +12,7 @@ from amoc_gevent import clock
 
 RESEND_S = 3.0
 RESEND_MAX_S = 60.0
-"""A master that cannot store what it has got is not flooded with it."""
+"""The wait doubles up to this, so that a master that cannot store reports is not flooded."""
 
 RESENT_AT_ONCE = 100
 KEPT_REPORTS = 3600
@@ -28,7 +29,7 @@ class _Kept:
 
 
 class Outbox:
-    """Numbers reports and keeps them; `push` sends one."""
+    """Numbers and keeps reports; `push` sends one. `sequence` is the last number used."""
 
     def __init__(self, push: Callable[[bytes], bool]) -> None:
         self._push = push
@@ -43,16 +44,16 @@ class Outbox:
 
     @property
     def oldest(self) -> int:
-        """The number of the oldest report that is kept, or else of the next one."""
+        """The number of the oldest kept report, or of the next one if none is kept."""
         return self._kept[0].sequence if self._kept else self.next
 
     @property
     def empty(self) -> bool:
-        """Whether all that was sent is acknowledged."""
+        """Whether all reports are acknowledged."""
         return not self._kept
 
     def send(self, data: bytes) -> None:
-        """Send the next report; the oldest is dropped where too many wait for an answer."""
+        """Send the next report. Drop the oldest if too many are unacknowledged."""
         self.sequence += 1
         while len(self._kept) >= KEPT_REPORTS:
             self._kept.popleft()
@@ -61,12 +62,12 @@ class Outbox:
         self._push(data)
 
     def take_dropped(self) -> int:
-        """Return how many reports were dropped since the last call."""
+        """Return the number of reports dropped since the last call."""
         dropped, self._dropped = self._dropped, 0
         return dropped
 
     def acknowledge(self, sequence: int) -> None:
-        """Drop the reports up to this number; send some of the others again that went long ago."""
+        """Forget the reports up to `sequence`; send again some of the others that are due."""
         while self._kept and self._kept[0].sequence <= sequence:
             self._kept.popleft()
         now, again = clock.monotonic(), 0

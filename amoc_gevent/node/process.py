@@ -1,4 +1,4 @@
-"""One worker process as its node sees it: started by exec, watched, and ended."""
+"""Starts one worker process by exec, and keeps what its node knows about it."""
 
 import os
 import signal
@@ -15,17 +15,22 @@ from amoc_gevent.daemon import child
 QUICK_DEATH_S = 5.0
 BACKOFF_MAX_S = 10.0
 SILENT_MAX = 10
-"""Seconds of a silence that are told of at once, at most: older ones have their rows already."""
+"""At most this many of the latest silent seconds are reported at once.
+
+Rows of older seconds are closed already.
+"""
 
 
 @dataclass(slots=True, eq=False)
 class WorkerProcess:
-    """Worker number `index` (0-based) of a node: its process of now, and what it last said.
+    """Worker number `index` (0-based) of a node: its present process and its last report.
 
-    `early_deaths` counts those in a row that came before it was ready; `progressed` is when its
-    number of running users last changed. It is `outlawed` when it was killed because its node may
-    have no users. `health` is the last that it told of itself, in its second `last_second`. It must
-    report from the second `since` on (0: not yet), and is accounted for up to `accounted`.
+    `quick_deaths` and `early_deaths` count deaths in a row: within QUICK_DEATH_S of the start, and
+    before the worker was ready. `progressed` is when its number of running users last changed.
+    `lease_expired` is set if it was killed because its node had no lease.
+
+    `health` is its last health report and `last_second` the last second that it reported. Reports
+    are due from the second `since` (0: not yet), and silence is recorded up to `accounted`.
     """
 
     index: int
@@ -36,7 +41,7 @@ class WorkerProcess:
     quick_deaths: int = 0
     early_deaths: int = 0
     killed: bool = False
-    outlawed: bool = False
+    lease_expired: bool = False
     state: State = "starting"
     users: UserCounts = field(default_factory=UserCounts)
     last_second: int = 0
@@ -52,12 +57,12 @@ class WorkerProcess:
         on_exit: Callable[["WorkerProcess"], None],
         on_output: Callable[[str], None],
     ) -> None:
-        """Start a new interpreter; `on_output` gets each line that it writes.
+        """Start a new interpreter; `on_output` receives each line that it writes.
 
-        `on_exit` is called, in a greenlet of its own, when it has ended and no other was started
-        in its place by then.
+        When the process has ended, `on_exit` is called in a greenlet of its own, unless another
+        process was started in its place by then. Raises OSError.
         """
-        self.state, self.killed, self.outlawed = "starting", False, False
+        self.state, self.killed, self.lease_expired = "starting", False, False
         self.plan_version = self.since = 0
         self.health = None
         self.started = clock.monotonic()
@@ -69,7 +74,7 @@ class WorkerProcess:
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=STDOUT,
-            start_new_session=True,  # a terminal's Ctrl-C is for the master alone
+            start_new_session=True,  # Ctrl-C in a terminal is for the master only
         )
         self.process = process
         gevent.spawn(_forward, process, on_output)
@@ -77,7 +82,7 @@ class WorkerProcess:
 
     def _wait(self, process: "Popen[bytes]", on_exit: Callable[["WorkerProcess"], None]) -> None:
         process.wait()
-        if self.process is process:  # else the next one was started already
+        if self.process is process:  # else the next process was started already
             on_exit(self)
 
     @property
@@ -87,17 +92,17 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """The process id, 0 when there was none."""
+        """The process id, or 0 before the first start."""
         return self.process.pid if self.process is not None else 0
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process."""
         if self.process is not None and self.alive:
             self.killed = True
             self.process.kill()
 
-    def silence(self, node: str, through: int) -> list[Health]:
-        """Return how it fared in the seconds up to `through` of which it told nothing."""
+    def silent_seconds(self, node: str, through: int) -> list[Health]:
+        """Return a health record for each unreported second up to `through`, once each."""
         told = max(self.last_second, self.accounted)
         self.accounted = max(told, through)
         heard = max(self.last_second, self.since)
@@ -114,13 +119,13 @@ class WorkerProcess:
             for second in range(max(told, through - SILENT_MAX) + 1, through + 1)
         ]
 
-    def say_where(self) -> None:
-        """Have it write where its code stands, which it does even in the midst of one long call."""
+    def dump_stack(self) -> None:
+        """Have the worker write its stack, which it does even within one long call."""
         if self.process is not None and self.alive:
             self.process.send_signal(signal.SIGQUIT)
 
-    def end_in_words(self) -> str:
-        """Say how the process ended."""
+    def describe_end(self) -> str:
+        """Return how the process ended, as the predicate of a sentence."""
         code = self.process.returncode if self.process is not None else None
         if self.killed:
             return "did not end when it was told to, and was killed"
@@ -129,10 +134,10 @@ class WorkerProcess:
         return f"ended with exit code {code}"
 
     def note_death(self) -> float:
-        """Return how many seconds to wait before it is started again: none the first time.
+        """Count a death; return how many seconds to wait before the restart (0 the first time).
 
-        Its users wait for it meanwhile, apart from those that were done. What it sent before its
-        death and is read later is no word of the next one.
+        Its users become waiting, except those that were done. The new incarnation number keeps late
+        reports of the dead process apart from those of the next.
         """
         self.incarnation += 1
         quick = clock.monotonic() - self.started < QUICK_DEATH_S
@@ -142,18 +147,19 @@ class WorkerProcess:
         return min(BACKOFF_MAX_S, 0.25 * 2**self.quick_deaths) if self.quick_deaths > 1 else 0.0
 
     def note_stopped(self, *, return_later: bool = False) -> None:
-        """Note that it has ended, and its users with it.
+        """Note that the worker has stopped.
 
-        They are done, unless they `return_later`: then nobody knows so far where they will be.
+        Its users are done, unless they `return_later`: then they are in no count until the master
+        places them again.
         """
         self.state = "stopped"
         self.users = UserCounts() if return_later else UserCounts(done=self.users.total)
 
 
 class Launcher:
-    """Starts worker processes, which reach their node at `orders` and `reports`.
+    """Starts worker processes, which connect to their node at `orders` and `reports`.
 
-    `on_output` gets each line that one of them writes.
+    `on_output` receives each line that one of them writes.
     """
 
     def __init__(self, orders: str, reports: str, on_output: Callable[[str], None]) -> None:
@@ -162,12 +168,12 @@ class Launcher:
         self._on_output = on_output
 
     def start(self, worker: WorkerProcess, on_exit: Callable[[WorkerProcess], None]) -> None:
-        """Start a new process of `worker`; `on_exit` hears of its end. Raises OSError."""
+        """Start a new process of `worker`; call `on_exit` when it ends. Raises OSError."""
         worker.start(self._orders, self._reports, on_exit, self._on_output)
 
 
 def _forward(process: "Popen[bytes]", on_output: Callable[[str], None]) -> None:
-    """Hand on what a worker writes, line by line: its log, and what the scenario prints."""
+    """Forward the worker's output by lines: its log, and what the scenario prints."""
     stream = process.stdout
     if stream is not None:
         for line in stream:

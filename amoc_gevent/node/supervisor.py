@@ -1,4 +1,4 @@
-"""The workers of a node: started, watched, started again, and ended."""
+"""Supervises a node's workers: starts, watches, restarts and kills them."""
 
 import logging
 from collections.abc import Callable
@@ -17,20 +17,20 @@ STOP_GRACE_S = 4.0
 LAST_REPORT_S = 1.0
 TICK_S = 0.1
 SILENT_S = 3
-WHAT_A_DEATH_COSTS = "it is started again and its users return; what it had not reported is lost"
+RESTARTED = "it is started again and its users return; what it had not reported is lost"
 
-OUTLAWED = (
-    "did not end when its node's lease was over, and was killed; what it had not reported is lost"
+LEASE_EXPIRED = (
+    "did not end when its node's lease expired, and was killed; what it had not reported is lost"
 )
 
-SILENCE = f"has not reported for {SILENT_S} s: one call holds it, or it was stopped"
+SILENT = f"has not reported for {SILENT_S} s: one call holds it, or the process was stopped"
 
 
 class WorkerSupervisor:
     """Supervises `count` worker processes for one run at a time, started by `launcher`.
 
-    `on_event(kind, text)` hears what a reader of the summary wants to know, and `on_death(index)`
-    of a worker that died or ended while the run went on.
+    `on_event(kind, text)` is called for each event of the run's summary, and `on_death(index)` when
+    a worker dies, or ends before its run does.
     """
 
     def __init__(
@@ -49,27 +49,27 @@ class WorkerSupervisor:
         self._going_on = False
         self._forced_at = float("inf")
 
-    def renew(self) -> None:
-        """Kill what is left of a run that is over; the next one gets new workers."""
+    def reset(self) -> None:
+        """Kill the workers of the previous run; the next run gets new ones."""
         self.kill()
         self.failure, self._forced_at, self._going_on = None, float("inf"), False
 
     def kill(self) -> None:
-        """Kill all processes, and wait for none."""
+        """Kill all processes without waiting for their ends."""
         left, self.workers = self.workers, []
         for worker in left:
             worker.kill()
 
     def close(self) -> None:
-        """Kill all processes, and wait for their ends."""
+        """Kill all processes and wait for their ends."""
         left = self.workers
         self.kill()
         for worker in left:
             if worker.process is not None:
                 worker.process.wait()
 
-    def keep_going(self) -> None:
-        """Start the workers that are not there: the run goes on, and this node may have users."""
+    def start_missing(self) -> None:
+        """Start the workers that do not run: the run goes on and this node may have users."""
         self._going_on = True
         if not self.workers:
             self.workers = [WorkerProcess(index) for index in range(self.count)]
@@ -81,7 +81,10 @@ class WorkerSupervisor:
                 self._start(worker)
 
     def wind_down(self, *, force: bool) -> None:
-        """Start no worker again: the run is stopping. Those that do not answer are killed later."""
+        """Stop restarting workers, as the run is stopping.
+
+        With `force`, `kill_unresponsive` kills those that do not end.
+        """
         self._going_on = False
         if force and self._forced_at == float("inf"):
             self._forced_at = clock.monotonic()
@@ -92,7 +95,7 @@ class WorkerSupervisor:
     def _start(self, worker: WorkerProcess) -> None:
         try:
             self._launcher.start(worker, self._on_exit)
-        except OSError as error:  # no memory or no process left: it may be better in a while
+        except OSError as error:  # out of memory or processes: retry, as that may pass
             text = f"worker {worker.index + 1} cannot be started: {error.strerror or error}"
             self._on_event("worker-lost", text)
             gevent.spawn_later(START_AGAIN_S, self._restart, worker)
@@ -102,44 +105,47 @@ class WorkerSupervisor:
             self._start(worker)
 
     def _on_exit(self, worker: WorkerProcess) -> None:
-        """Start a worker that died again, unless its run is over; runs in a greenlet of its own."""
+        """Restart a worker that died, unless its run is over. Runs in a greenlet of its own."""
         ended = worker.process
         if ended is not None and ended.returncode == 0:
             deadline = clock.monotonic() + LAST_REPORT_S
-            while self._is_silent(worker, ended) and clock.monotonic() < deadline:
+            while self._lacks_last_report(worker, ended) and clock.monotonic() < deadline:
                 gevent.sleep(TICK_S)
-        if worker.process is not ended:  # its last report came, and the next process runs
+        if worker.process is not ended:  # its last report came, and the next process was started
             return
         if worker not in self.workers or worker.state == "stopped":
             return
-        if worker.outlawed:
-            text = f"worker {worker.index + 1} (pid {worker.pid}) {OUTLAWED}"
+        if worker.lease_expired:
+            text = f"worker {worker.index + 1} (pid {worker.pid}) {LEASE_EXPIRED}"
             self._on_event("worker-lost", text)
             worker.note_stopped(return_later=self._going_on)
             self._on_death(worker.index)
             return
-        words = f"worker {worker.index + 1} (pid {worker.pid}) {worker.end_in_words()}"
+        ended_how = f"worker {worker.index + 1} (pid {worker.pid}) {worker.describe_end()}"
         going_on = self._going_on and worker.state != "failed"
         pause = worker.note_death()
         if not going_on:
-            self._on_event("worker-lost", f"{words} while the run was stopping")
+            self._on_event("worker-lost", f"{ended_how} while the run was stopping")
             worker.note_stopped()
         elif worker.early_deaths >= START_DEATHS:
             worker.state = "failed"
-            text = f"{words} before it was ready, {START_DEATHS} times in a row"
+            text = f"{ended_how} before it was ready, {START_DEATHS} times in a row"
             self.fail(text)
         else:
             worker.state = "starting"
-            self._on_event("worker-lost", f"{words}; {WHAT_A_DEATH_COSTS}")
+            self._on_event("worker-lost", f"{ended_how}; {RESTARTED}")
             gevent.spawn_later(pause, self._restart, worker)
         self._on_death(worker.index)
 
-    def _is_silent(self, worker: WorkerProcess, ended: object) -> bool:
-        """Whether the last report of a process that ended has not come so far."""
+    def _lacks_last_report(self, worker: WorkerProcess, ended: object) -> bool:
+        """Whether the last report of the process that `ended` is still missing."""
         return worker.process is ended and worker.state != "stopped"
 
-    def note(self, worker: WorkerProcess, report: Report) -> bool:
-        """Take over what a worker says of itself; return whether that is news."""
+    def apply(self, worker: WorkerProcess, report: Report) -> bool:
+        """Update `worker` from its report; return whether the report is news.
+
+        News is a changed state, or a report outside the regular one for each second.
+        """
         before, worker.state = worker.state, report.state
         if report.state == "stopped":
             worker.note_stopped(return_later=self._going_on)
@@ -165,34 +171,35 @@ class WorkerSupervisor:
 
     @property
     def state(self) -> State:
-        """The state of the whole node: failed or starting where one worker is, then ready."""
+        """The first of failed, starting and ready that any worker is in, else stopped."""
         states = {worker.state for worker in self.workers}
         order: tuple[State, ...] = ("failed", "starting", "ready")
         return next((state for state in order if state in states), "stopped")
 
     @property
     def users(self) -> UserCounts:
-        """The users of all workers by state."""
+        """The users of all workers, counted by state."""
         return sum((worker.users for worker in self.workers), UserCounts())
 
     @property
-    def returning(self) -> bool:
-        """Whether a worker is being started that was there before: it must hear who has ended."""
+    def restarting(self) -> bool:
+        """Whether a worker is being restarted; it must be told which ids have ended."""
         return any(w.incarnation > 1 and w.state == "starting" for w in self.workers)
 
     def plan_version(self, latest: int) -> int:
-        """Return the version of the plan that all workers follow who follow any, else `latest`."""
+        """Return the oldest plan version among ready workers, or `latest` if none is ready."""
         versions = [worker.plan_version for worker in self.workers if worker.state == "ready"]
         return min(versions, default=latest)
 
     def last_second(self) -> int | None:
-        """Return the last second that all workers that are ready have reported."""
+        """Return the last second that all ready workers have reported, or None if none is ready."""
         return min((w.last_second for w in self.workers if w.state == "ready"), default=None)
 
-    def silence(self, node: str, through: float, second: int) -> list[Health]:
-        """Return how those fared that told nothing of seconds up to `through`; it is `second` now.
+    def silent_seconds(self, node: str, through: float, second: int) -> list[Health]:
+        """Return health records of ready workers for unreported seconds up to `through`.
 
-        One that is silent for long is named, and asked where it stands.
+        `second` is the present one. A worker that is silent for SILENT_S seconds is named in an
+        event and writes its stack.
         """
         found: list[Health] = []
         for worker in self.workers:
@@ -200,26 +207,26 @@ class WorkerSupervisor:
                 continue
             if not worker.since:
                 worker.since = worker.accounted = second
-            missed = worker.silence(node, int(through))
+            missed = worker.silent_seconds(node, int(through))
             found += missed
             if any(one.timer_lag_us == SILENT_S * 1_000_000 for one in missed):
-                self._on_event("silent", f"worker {worker.index + 1} (pid {worker.pid}) {SILENCE}")
-                worker.say_where()
+                self._on_event("silent", f"worker {worker.index + 1} (pid {worker.pid}) {SILENT}")
+                worker.dump_stack()
         return found
 
     def kill_unresponsive(self, until: float) -> None:
-        """Kill workers that do not end by force, and all workers after `until`.
+        """Kill workers that do not obey a forced stop, and all workers after `until` (monotonic s).
 
-        The latter are no failures: they are started again when they may be.
+        The latter is no failure: they are started again with the next lease.
         """
         now = clock.monotonic()
         for worker in self.workers:
             if now > until and worker.alive:
-                worker.outlawed = True
+                worker.lease_expired = True
                 worker.kill()
                 continue
             forced = self._forced_at < float("inf") and self.failure is None
-            spins = forced and worker.state == "starting"  # its init may never come back
+            spins = forced and worker.state == "starting"  # its init may never return
             answer_by = max(self._forced_at, worker.progressed) + STOP_GRACE_S
             if spins or now > answer_by:
                 worker.kill()

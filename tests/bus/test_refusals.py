@@ -4,6 +4,7 @@ from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.bus.refusals import REFUSALS_TOLD, TEXT_MAX, Refusals
 from amoc_gevent.bus.sockets import Puller, Pusher
 from amoc_gevent.core.messages import decode_report
+from amoc_gevent.node.home import NodeHome
 from amoc_gevent.node.master_connection import MasterAddress
 from amoc_gevent.node.node import Node
 
@@ -21,7 +22,7 @@ def test_a_node_tells_its_master_of_a_report_that_it_cannot_read() -> None:
     sockets = SocketDirectory()
     reports = Puller(sockets.endpoint("reports"))
     master = MasterAddress(sockets.endpoint("plans"), sockets.endpoint("reports"))
-    node = Node("a", 1, master, sockets, print)
+    node = Node("a", 1, master, NodeHome(sockets), print)
     worker = Pusher(sockets.endpoint("a.reports"))
     try:
         worker.push(b"\xc1")

@@ -20,6 +20,7 @@ from amoc_gevent.control.local import LocalCluster
 from amoc_gevent.core.run.commands import Do
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.master import Master
+from amoc_gevent.node.home import NodeHome
 from amoc_gevent.node.master_connection import MasterAddress
 from amoc_gevent.node.node import Node
 
@@ -44,7 +45,8 @@ def main(how: str, *arguments: str) -> None:
 def _listen(plans: str, reports: str) -> None:
     """Join as a node, and tell what the plan says."""
     _knock(plans)
-    node = Node("intruder", 1, MasterAddress(plans, reports), SocketDirectory(), print)
+    home = NodeHome(SocketDirectory())
+    node = Node("intruder", 1, MasterAddress(plans, reports), home, print)
     say("listening")
     told: object = None
     while True:

@@ -92,7 +92,7 @@ def test_a_node_joins_no_master_but_the_one_it_trusts(master: Daemons, other: Da
     other.good("keys", "trust-master", other.key)
     master.master(*TCP)
     assert start_node(master, other).endswith(": waiting for master 127.0.0.1\n")
-    wait_for(lambda: "master has another key" in other.log("node"), 30, "the node to say why")
+    wait_for(lambda: "its own key is not the one" in other.log("node"), 30, "the node to say why")
     assert names(master) == []
 
 

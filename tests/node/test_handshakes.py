@@ -1,4 +1,4 @@
-"""What a node tells of handshakes with its master that fail."""
+"""Complaints about failed handshakes with a master."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -16,7 +16,7 @@ NOT_ALLOWED = mismatch("refused", keyed=True)
 
 
 class Played:
-    """A socket whose handshakes end as the test says, each at its time."""
+    """A socket whose handshakes end as scripted: (time, how)."""
 
     def __init__(self, ends: list[tuple[float, str]], now: SimpleNamespace) -> None:
         self._ends: Iterator[tuple[float, str]] = iter(ends)
@@ -37,21 +37,21 @@ class Played:
 @pytest.mark.parametrize(
     ("ends", "told"),
     [
-        ([(0, "refused"), (1, "refused")], []),  # it may be starting
+        ([(0, "refused"), (1, "refused")], []),  # the master may be starting
         ([(0, "refused"), (2, "refused"), (3, "done")], [("", NOT_ALLOWED), (NOT_ALLOWED, "")]),
         ([(0, "other")], [("", NO_KEYS)]),
-        (  # the master cuts a connection off before it says again that it has no keys
+        (  # a cut-off connection, soon after a mismatch, is the same mismatch
             [(0, "other"), (2, "refused"), (4, "other"), (6, "refused")],
             [("", NO_KEYS), (NO_KEYS, NO_KEYS), (NO_KEYS, NO_KEYS), (NO_KEYS, NO_KEYS)],
         ),
         (
             [(0, "other"), (9, "refused")],
             [("", NO_KEYS), (NO_KEYS, NOT_ALLOWED)],
-        ),  # it has some now
+        ),  # the master has keys now
         ([(0, "other"), (1, "done"), (2, "refused")], [("", NO_KEYS), (NO_KEYS, "")]),
     ],
 )
-def test_what_is_told_of_handshakes(
+def test_complaints(
     monkeypatch: pytest.MonkeyPatch, ends: list[tuple[float, str]], told: list[tuple[str, str]]
 ) -> None:
     now = SimpleNamespace(s=0.0)
@@ -60,5 +60,5 @@ def test_what_is_told_of_handshakes(
     sockets: Any = Played(ends, now)
     complaints = HandshakeWatch(sockets, sockets, keyed=True).complaints()
     assert [*islice(complaints, len(told))] == told
-    with pytest.raises(EOFError):  # there is no more to tell
+    with pytest.raises(EOFError):  # no further complaint
         next(complaints)

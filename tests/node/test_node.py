@@ -1,4 +1,4 @@
-"""A node towards its master, which the test plays: reports, acknowledgements, leases, sources."""
+"""A node and its master, which the test plays: reports, acknowledgements, leases, sources."""
 
 import hashlib
 import os
@@ -23,6 +23,7 @@ from amoc_gevent.core.run.plan import Batch, Options, Plan
 from amoc_gevent.loading.sources import pack
 from amoc_gevent.node import node as node_module
 from amoc_gevent.node import outbox
+from amoc_gevent.node.home import NodeHome
 from amoc_gevent.node.lease import LEASE_GRACE_S
 from amoc_gevent.node.master_connection import MasterAddress
 from amoc_gevent.node.node import Node
@@ -30,7 +31,7 @@ from tests.lasting import stand_still
 from tests.worker.crowd import until
 
 AHEAD = 1_000_000.0
-"""By how much the played master's time is ahead of the machine's monotonic clock."""
+"""Seconds by which the played master's time is ahead of the machine's monotonic clock."""
 
 
 class PlayedMaster:
@@ -81,7 +82,7 @@ class PlayedMaster:
         self._publisher.tell(ack_topic("here"), encode(ack))
 
     def times(self, sequence: int) -> int:
-        """Return how often a report came."""
+        """Return how often a report was received."""
         return sum(report.sequence == sequence for report in self.reports)
 
     def close(self) -> None:
@@ -98,8 +99,8 @@ class Stage:
         self.master = PlayedMaster(self.sockets)
         master = MasterAddress(self.sockets.endpoint("plans"), self.sockets.endpoint("reports"))
         self.said: list[str] = []
-        shelf = directory / "shelf"
-        self.node = Node("here", 1, master, self.sockets, self.said.append, shelf=shelf)
+        home = NodeHome(self.sockets, sources=directory / "sources")
+        self.node = Node("here", 1, master, home, self.said.append)
         until(lambda: self.master.reports, "the first report")
 
     def close(self) -> None:
@@ -129,12 +130,12 @@ def master(_hasty: None, stage: Stage) -> PlayedMaster:
 
 
 def until_told(tell: Callable[[], object], condition: Callable[[], object], what: str = "") -> None:
-    """Tell the node again and again until it shows that it heard."""
+    """Repeat a message to the node until the condition holds."""
     until(lambda: tell() or condition(), what or "the node to hear")
 
 
 @pytest.mark.processes
-def test_who_was_told_that_a_run_stops_starts_nobody_of_it_under_a_master_that_does_not_know(
+def test_a_node_told_to_stop_a_run_starts_no_user_of_it_for_a_master_that_forgot_the_stop(
     stage: Stage, tmp_path: Path
 ) -> None:
     path = tmp_path / "scenario.py"
@@ -158,14 +159,14 @@ def test_who_was_told_that_a_run_stops_starts_nobody_of_it_under_a_master_that_d
     until_told(lambda: master.lead(other), lambda: running(master) == 5)
 
 
-def test_a_node_tells_that_it_is_there_before_it_hears_of_any_run(master: PlayedMaster) -> None:
+def test_a_node_reports_before_it_hears_of_any_run(master: PlayedMaster) -> None:
     until(lambda: len(master.reports) >= 2)
     first = master.reports[0]
     assert (first.source, first.sequence, first.run, first.state) == ("here", 1, "", "stopped")
     assert [report.sequence for report in master.reports[:2]] == [1, 2]
 
 
-def test_a_report_comes_again_until_it_is_acknowledged(master: PlayedMaster) -> None:
+def test_a_report_is_sent_again_until_it_is_acknowledged(master: PlayedMaster) -> None:
     until_told(lambda: master.acknowledge(0), lambda: master.times(1) >= 3)
     until_told(lambda: master.acknowledge(1), lambda: master.newest.oldest > 1)
     came, number = master.times(1), master.newest.sequence
@@ -173,12 +174,12 @@ def test_a_report_comes_again_until_it_is_acknowledged(master: PlayedMaster) -> 
     assert master.times(1) == came
 
 
-def test_nothing_is_sent_again_into_silence(master: PlayedMaster) -> None:
+def test_nothing_is_sent_again_while_the_master_is_silent(master: PlayedMaster) -> None:
     until(lambda: master.newest.sequence > 200)
     assert all(master.times(number) == 1 for number in range(1, 200))
 
 
-def test_an_acknowledgement_of_another_life_drops_nothing(master: PlayedMaster) -> None:
+def test_an_acknowledgement_for_another_incarnation_drops_nothing(master: PlayedMaster) -> None:
     until_told(
         lambda: master.acknowledge(10**6, incarnation="another life"),
         lambda: master.newest.sequence > 50,
@@ -186,7 +187,7 @@ def test_an_acknowledgement_of_another_life_drops_nothing(master: PlayedMaster) 
     assert master.newest.oldest == 1
 
 
-def test_a_master_that_knows_less_of_the_plan_hears_so_whatever_it_says_first(
+def test_a_master_with_an_older_plan_is_told_of_the_newer_version(
     master: PlayedMaster, tmp_path: Path
 ) -> None:
     path = tmp_path / "scenario.py"
@@ -209,7 +210,7 @@ def test_a_master_that_knows_less_of_the_plan_hears_so_whatever_it_says_first(
     )
 
 
-def test_more_reports_than_are_kept_stop_no_acknowledgement() -> None:
+def test_dropped_reports_do_not_hold_up_acknowledgements() -> None:
     kept = outbox.Outbox(lambda _: True)
     for _ in range(outbox.KEPT_REPORTS + 10):
         kept.send(b"")
@@ -222,14 +223,14 @@ def test_more_reports_than_are_kept_stop_no_acknowledgement() -> None:
     assert kept.empty
 
 
-def test_garbage_instead_of_a_message_is_passed_over(master: PlayedMaster) -> None:
+def test_invalid_messages_are_ignored(master: PlayedMaster) -> None:
     for topic in (PLAN, BEAT, ack_topic("here"), b"code/", b"plan/x"):
         for frames in ((), (b"",), (b"\xc1", b"hello"), (b"", b"", b"")):
             master.garble(topic, *frames)
     until_told(lambda: master.acknowledge(1), lambda: master.newest.oldest > 1)
 
 
-def test_a_master_of_another_version_is_named_once(
+def test_a_master_of_another_version_is_logged_once(
     stage: Stage, master: PlayedMaster, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     monkeypatch.setattr(bus, "WIRE", b"amoc 9.9")
@@ -253,7 +254,9 @@ def test_a_run_that_is_over_before_the_node_heard_of_it_needs_no_workers(
     assert {r.state for r in master.reports if r.run == "brief"} == {"stopped"}
 
 
-def test_the_masters_clock_is_told_from_an_exchange_and_its_bound(master: PlayedMaster) -> None:
+def test_the_offset_of_the_masters_clock_and_its_bound_come_from_an_exchange(
+    master: PlayedMaster,
+) -> None:
     until_told(lambda: master.acknowledge(0), lambda: master.newest.clock.bound < 1.0)
     found = master.newest.clock
     assert abs(found.offset - AHEAD) <= found.bound
@@ -261,7 +264,7 @@ def test_the_masters_clock_is_told_from_an_exchange_and_its_bound(master: Played
     assert abs(found.wall - wall) <= found.bound + 0.001
 
 
-def test_a_master_that_was_started_again_has_another_clock(master: PlayedMaster) -> None:
+def test_a_restarted_master_has_another_clock(master: PlayedMaster) -> None:
     until_told(lambda: master.acknowledge(0), lambda: master.newest.clock.bound < 1.0)
     master.life = "second"
     until_told(lambda: master.publish(Plan()), lambda: master.newest.clock.bound == float("inf"))
@@ -294,9 +297,7 @@ def kinds_of_events(master: PlayedMaster) -> list[str]:
 
 
 @pytest.mark.processes
-def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
-    stage: Stage, tmp_path: Path
-) -> None:
+def test_users_run_only_during_a_lease(stage: Stage, tmp_path: Path) -> None:
     path = tmp_path / "scenario.py"
     path.write_text(SCENARIO)
     master, plan = stage.master, plan_of(path)
@@ -322,7 +323,7 @@ def test_without_a_lease_there_are_no_users_and_after_it_none_any_more(
 
 
 @pytest.mark.processes
-def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
+def test_after_a_suspension_workers_get_time_to_end_by_themselves(
     stage: Stage, tmp_path: Path
 ) -> None:
     path = tmp_path / "scenario.py"
@@ -342,11 +343,11 @@ def test_a_node_that_stood_still_with_its_workers_leaves_them_the_time_to_end(
     until(lambda: kinds_of_events(master).count("fenced") >= 1, "the report of the end")
     assert kinds_of_events(master).count("fenced") == 1
     counted = sum(s.iterations for report in master.reports for _, s in report.seconds)
-    assert counted == 0  # nobody who was cut has ended a round
+    assert counted == 0  # no interrupted user has finished an iteration
 
 
 @pytest.mark.processes
-def test_a_worker_that_is_killed_after_the_lease_is_told_of(stage: Stage, tmp_path: Path) -> None:
+def test_a_worker_killed_after_the_lease_is_reported(stage: Stage, tmp_path: Path) -> None:
     path = tmp_path / "scenario.py"
     path.write_text(SCENARIO)
     master, plan = stage.master, plan_of(path)
@@ -367,7 +368,7 @@ def test_a_worker_that_is_killed_after_the_lease_is_told_of(stage: Stage, tmp_pa
 
 
 @pytest.mark.processes
-def test_who_ended_in_reports_that_were_dropped_is_told_of_again(
+def test_ended_users_of_dropped_reports_are_reported_again(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "scenario.py"
@@ -388,20 +389,20 @@ def test_who_ended_in_reports_that_were_dropped_is_told_of_again(
     until(lambda: master.newest.oldest > last, "these reports to be dropped")
     until_told(lambda: master.acknowledge(0), lambda: ended(last) == [(1, 5)])
     until_told(lambda: master.acknowledge(0), lambda: master.newest.sequence > last + 20)
-    assert len(told_of_dropped(master)) == 1
+    assert len(drop_events(master)) == 1
     until_told(
         lambda: master.acknowledge(master.newest.sequence),
-        lambda: len(told_of_dropped(master)) == 2,
+        lambda: len(drop_events(master)) == 2,
     )
 
 
-def told_of_dropped(master: PlayedMaster) -> list[str]:
+def drop_events(master: PlayedMaster) -> list[str]:
     events = [event for report in master.reports for event in report.events]
     return [event.text for event in events if event.kind == "reports-dropped"]
 
 
 @pytest.mark.processes
-def test_a_name_that_is_taken_is_said_once_and_runs_nothing(
+def test_a_refusal_is_logged_once_and_no_worker_starts(
     stage: Stage, tmp_path: Path, caplog: Any
 ) -> None:
     path = tmp_path / "scenario.py"
@@ -415,7 +416,7 @@ def test_a_name_that_is_taken_is_said_once_and_runs_nothing(
 
 
 @pytest.mark.processes
-def test_sources_that_are_not_here_are_asked_for_and_checked(stage: Stage, tmp_path: Path) -> None:
+def test_missing_sources_are_requested_and_verified(stage: Stage, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir()
     (there / "scenario.py").write_text("import helper\n" + SCENARIO)
@@ -432,16 +433,20 @@ def test_sources_that_are_not_here_are_asked_for_and_checked(stage: Stage, tmp_p
     spoiled = data[:-1] + b"x"
     assert hashlib.sha256(spoiled).hexdigest() != sha
     master.give(sha, spoiled)
-    until(lambda: "SHA-256" in stage.node.status().refused, "the node to refuse what is not they")
+    until(
+        lambda: "SHA-256" in stage.node.status().refused, "the node to refuse the spoiled sources"
+    )
     until_told(
         lambda: (master.lead(plan), master.give(sha, data))[2:], lambda: running(master) == 5
     )
     assert master.newest.wants == ""
-    assert stage.node._shelf.find("", sha) == tmp_path / "shelf" / sha / "scenario.py"
+    assert stage.node._shelf.find("", sha) == tmp_path / "sources" / sha / "scenario.py"
 
 
 @pytest.mark.processes
-def test_a_node_that_leaves_ends_its_users_and_says_so(stage: Stage, tmp_path: Path) -> None:
+def test_a_leaving_node_ends_its_users_and_reports_that_it_left(
+    stage: Stage, tmp_path: Path
+) -> None:
     path = tmp_path / "scenario.py"
     path.write_text(SCENARIO)
     master, plan = stage.master, plan_of(path)
@@ -480,9 +485,7 @@ def start(user_id):
 
 
 @pytest.mark.processes
-def test_the_manifest_goes_with_the_first_report_as_ready_and_once(
-    stage: Stage, tmp_path: Path
-) -> None:
+def test_only_the_first_ready_report_carries_the_manifest(stage: Stage, tmp_path: Path) -> None:
     path = tmp_path / "scenario.py"
     path.write_text(DECLARING.format(mark=str(tmp_path / "mark")))
     master, plan = stage.master, plan_of(path)
@@ -501,7 +504,7 @@ def test_the_manifest_goes_with_the_first_report_as_ready_and_once(
 
 
 @pytest.mark.processes
-def test_a_manifest_that_was_dropped_is_sent_again(
+def test_a_dropped_manifest_is_sent_again(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "scenario.py"
@@ -519,7 +522,7 @@ def test_a_manifest_that_was_dropped_is_sent_again(
 
 
 @pytest.mark.processes
-def test_a_worker_started_again_that_declares_something_else_fails_the_run_in_a_line(
+def test_a_restarted_worker_with_another_manifest_fails_the_run(
     stage: Stage, tmp_path: Path
 ) -> None:
     path = tmp_path / "scenario.py"
@@ -552,7 +555,7 @@ def test_a_worker_started_again_that_declares_something_else_fails_the_run_in_a_
 
 
 @pytest.mark.processes
-def test_a_scenario_that_declares_too_much_fails_in_a_line(stage: Stage, tmp_path: Path) -> None:
+def test_a_scenario_that_declares_too_much_fails_the_run(stage: Stage, tmp_path: Path) -> None:
     path = tmp_path / "scenario.py"
     many = "for n in range(1001):\n    settings.declare(f'n{n}', 1, 'a number')\n"
     path.write_text(f"from amoc_gevent import settings\n{many}{SCENARIO}")

@@ -1,4 +1,4 @@
-"""Worker processes as their node counts them: how they end, and when they are started again."""
+"""Worker processes: how they end, restart delays, and silent seconds."""
 
 import signal
 from types import SimpleNamespace
@@ -25,8 +25,8 @@ def ended(code: int) -> Any:
         (-signal.SIGKILL, True, "did not end when it was told to, and was killed"),
     ],
 )
-def test_how_it_ended_is_said_in_words(code: int, killed: bool, said: str) -> None:
-    assert WorkerProcess(0, process=ended(code), killed=killed).end_in_words() == said
+def test_the_end_is_described(code: int, killed: bool, said: str) -> None:
+    assert WorkerProcess(0, process=ended(code), killed=killed).describe_end() == said
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ def now(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def die(worker: WorkerProcess, now: SimpleNamespace, after: float, *, ready: bool = True) -> float:
-    """Let the worker live for a while and die; return how long to wait then."""
+    """Let the worker die after so many seconds; return the restart delay."""
     worker.started = now.s
     worker.state = "ready" if ready else "starting"
     now.s += after
     return worker.note_death()
 
 
-def test_the_first_death_costs_no_wait_and_quick_ones_in_a_row_ever_more(
+def test_the_first_restart_is_immediate_and_quick_deaths_in_a_row_back_off(
     now: SimpleNamespace,
 ) -> None:
     worker = WorkerProcess(0)
@@ -55,7 +55,7 @@ def test_the_first_death_costs_no_wait_and_quick_ones_in_a_row_ever_more(
     assert die(worker, now, 1.0) == 0.0
 
 
-def test_deaths_before_it_is_ready_count_however_long_they_took(now: SimpleNamespace) -> None:
+def test_deaths_before_ready_count_however_late_they_are(now: SimpleNamespace) -> None:
     worker = WorkerProcess(0)
     for expected in (1, 2, 3):
         die(worker, now, 60.0, ready=False)
@@ -64,7 +64,7 @@ def test_deaths_before_it_is_ready_count_however_long_they_took(now: SimpleNames
     assert worker.early_deaths == 0
 
 
-def test_its_users_wait_after_its_death_apart_from_those_that_were_done(
+def test_users_of_a_dead_worker_wait_unless_they_were_done(
     now: SimpleNamespace,
 ) -> None:
     worker = WorkerProcess(0, users=UserCounts(1, 2, 3, 4))
@@ -76,7 +76,7 @@ def test_its_users_wait_after_its_death_apart_from_those_that_were_done(
     assert (worker.state, worker.users) == ("stopped", UserCounts(done=10))
 
 
-def test_the_end_of_a_process_that_was_replaced_is_not_the_end_of_the_next() -> None:
+def test_the_end_of_a_replaced_process_is_ignored() -> None:
     worker, ends = WorkerProcess(0), []
     before = SimpleNamespace(wait=lambda: setattr(worker, "process", ended(0)))
     worker.process = before  # type: ignore[assignment]  # it is played
@@ -86,7 +86,7 @@ def test_the_end_of_a_process_that_was_replaced_is_not_the_end_of_the_next() -> 
     assert ends == [worker]
 
 
-def test_each_life_has_a_number_of_its_own(now: SimpleNamespace) -> None:
+def test_each_process_has_its_own_incarnation_number(now: SimpleNamespace) -> None:
     worker = WorkerProcess(0)
     numbers = [worker.incarnation]
     for _ in range(3):
@@ -95,13 +95,13 @@ def test_each_life_has_a_number_of_its_own(now: SimpleNamespace) -> None:
     assert numbers == [1, 2, 3, 4]
 
 
-def test_each_second_that_a_worker_told_nothing_of_is_told_once() -> None:
+def test_each_silent_second_is_returned_once() -> None:
     worker = WorkerProcess(1, since=100, accounted=100, last_second=101)
-    assert worker.silence("n", 101) == []
-    (first,) = worker.silence("n", 102)
+    assert worker.silent_seconds("n", 101) == []
+    (first,) = worker.silent_seconds("n", 102)
     assert (first.node, first.worker, first.second, first.silent) == ("n", 1, 102, True)
     assert first.timer_lag_us == 1_000_000
-    assert [one.second for one in worker.silence("n", 104)] == [103, 104]
+    assert [one.second for one in worker.silent_seconds("n", 104)] == [103, 104]
     worker.last_second = 110
-    assert worker.silence("n", 110) == []
-    assert [one.second for one in worker.silence("n", 1000)] == [*range(991, 1001)]
+    assert worker.silent_seconds("n", 110) == []
+    assert [one.second for one in worker.silent_seconds("n", 1000)] == [*range(991, 1001)]

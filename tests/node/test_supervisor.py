@@ -1,4 +1,4 @@
-"""The supervisor of a node's workers, without processes and sockets: start, death, silence, end."""
+"""The supervisor of a node's workers, without processes and sockets."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ NEVER = float("inf")
 
 
 class PlayedProcess:
-    """A process that ends when the test says so, or when it is killed."""
+    """A fake process that ends when the test sets its exit code, or when it is killed."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -38,7 +38,7 @@ class PlayedProcess:
 
 
 class PlayedLauncher:
-    """Starts played processes; `refuse` as many times it has no memory for one."""
+    """Starts fake processes; the first `refuse` starts fail for lack of memory."""
 
     def __init__(self) -> None:
         self.started: list[tuple[int, int]] = []
@@ -50,13 +50,13 @@ class PlayedLauncher:
             self.refuse -= 1
             raise BlockingIOError(11, "Resource temporarily unavailable")
         self.on_exit = on_exit
-        worker.state, worker.killed, worker.outlawed = "starting", False, False
+        worker.state, worker.killed, worker.lease_expired = "starting", False, False
         self.started.append((worker.index, worker.incarnation))
         worker.process = PlayedProcess(100 + len(self.started))  # type: ignore[assignment]
 
 
 class Stage:
-    """A supervisor of two workers, and what it told."""
+    """A supervisor of two workers, and its events."""
 
     def __init__(self) -> None:
         self.launcher = PlayedLauncher()
@@ -73,20 +73,20 @@ class Stage:
     def workers(self) -> list[WorkerProcess]:
         return self.supervisor.workers
 
-    def say(self, worker: WorkerProcess, state: State = "ready", **more: Any) -> bool:
-        """Have a worker report; return whether that is news."""
+    def report(self, worker: WorkerProcess, state: State = "ready", **more: Any) -> bool:
+        """Have a worker report; return whether the report is news."""
         report = Report(str(worker.index), str(worker.incarnation), 1, "r", state, **more)
-        return self.supervisor.note(worker, report)
+        return self.supervisor.apply(worker, report)
 
     def ready(self, running: int = 5) -> list[WorkerProcess]:
-        """Have both workers run users."""
-        self.supervisor.keep_going()
+        """Have both workers become ready, with running users."""
+        self.supervisor.start_missing()
         for worker in self.workers:
-            self.say(worker, users=UserCounts(running=running))
+            self.report(worker, users=UserCounts(running=running))
         return self.workers
 
     def die(self, worker: WorkerProcess, code: int = -11) -> None:
-        """Have a worker's process end."""
+        """End a worker's process."""
         assert worker.process is not None
         worker.process.returncode = code
         self.launcher.on_exit(worker)
@@ -104,7 +104,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 
 class SetClock:
-    """A clock at which it is what the test says."""
+    """A clock that the test sets."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -125,8 +125,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
 
 def test_all_workers_are_started_once(stage: Stage) -> None:
     assert stage.supervisor.state == "stopped"
-    stage.supervisor.keep_going()
-    stage.supervisor.keep_going()
+    stage.supervisor.start_missing()
+    stage.supervisor.start_missing()
     assert stage.launcher.started == [(0, 1), (1, 1)]
     assert stage.supervisor.state == "starting"
 
@@ -141,38 +141,38 @@ def test_all_workers_are_started_once(stage: Stage) -> None:
         (("stopped", "stopped"), "stopped"),
     ],
 )
-def test_the_node_is_as_far_as_its_last_worker(
+def test_the_state_of_the_node_is_that_of_its_least_advanced_worker(
     stage: Stage, states: tuple[State, State], expected: str
 ) -> None:
-    stage.supervisor.keep_going()
+    stage.supervisor.start_missing()
     for worker, state in zip(stage.workers, states, strict=True):
         worker.state = state
     assert stage.supervisor.state == expected
 
 
-def test_a_worker_for_which_there_is_no_memory_is_started_a_little_later(stage: Stage) -> None:
+def test_a_worker_that_cannot_be_started_is_retried(stage: Stage) -> None:
     stage.launcher.refuse = 1
-    stage.supervisor.keep_going()
+    stage.supervisor.start_missing()
     assert stage.texts == ["worker 1 cannot be started: Resource temporarily unavailable"]
     until(lambda: sorted(stage.launcher.started) == [(0, 1), (1, 1)], "the second attempt")
 
 
-def test_workers_that_ended_without_a_lease_start_again_with_the_next(stage: Stage) -> None:
+def test_workers_that_ended_with_the_lease_start_again_with_the_next(stage: Stage) -> None:
     worker, _ = stage.ready()
     assert worker.process is not None
     worker.process.returncode = 0
-    stage.say(worker, "stopped")
+    stage.report(worker, "stopped")
     assert stage.deaths == [0]
-    assert worker.users == UserCounts(), "they are not done: they return later"
-    stage.supervisor.keep_going()
+    assert worker.users == UserCounts(), "they return later, so they are not done"
+    stage.supervisor.start_missing()
     assert stage.launcher.started[-1] == (0, 2)
-    assert stage.supervisor.returning
+    assert stage.supervisor.restarting
 
 
 # Death
 
 
-def test_a_worker_that_dies_is_started_again_and_its_users_wait_for_it(stage: Stage) -> None:
+def test_a_dead_worker_is_restarted_and_its_users_wait(stage: Stage) -> None:
     worker, _ = stage.ready()
     pid = worker.pid
     stage.die(worker)
@@ -185,14 +185,14 @@ def test_a_worker_that_dies_is_started_again_and_its_users_wait_for_it(stage: St
     assert stage.deaths == [0]
     assert stage.supervisor.users == UserCounts(waiting=5, running=5)
     until(lambda: stage.launcher.started[-1] == (0, 2), "the restart")
-    assert stage.supervisor.returning
-    stage.say(worker)
+    assert stage.supervisor.restarting
+    stage.report(worker)
     assert stage.events[-1] == ("worker-back", f"worker 1 (pid {worker.pid}) is back")
-    assert not stage.supervisor.returning
+    assert not stage.supervisor.restarting
 
 
 def test_a_worker_that_never_gets_ready_fails_its_node(stage: Stage) -> None:
-    stage.supervisor.keep_going()
+    stage.supervisor.start_missing()
     worker = stage.workers[0]
     for death in range(1, START_DEATHS + 1):
         until(lambda death=death: worker.alive and worker.incarnation == death, "the next start")
@@ -213,15 +213,15 @@ def test_a_worker_that_dies_while_the_run_stops_is_not_started_again(stage: Stag
     assert len(stage.launcher.started) == 2
 
 
-def test_the_end_of_a_worker_of_the_last_run_is_no_death(stage: Stage) -> None:
+def test_the_end_of_a_worker_of_the_previous_run_is_no_death(stage: Stage) -> None:
     worker, _ = stage.ready()
-    stage.supervisor.renew()
+    stage.supervisor.reset()
     assert not worker.alive
     stage.launcher.on_exit(worker)
     assert (stage.events, stage.deaths) == ([], [])
 
 
-def test_a_restart_that_is_due_after_the_run_does_not_happen(
+def test_no_worker_is_restarted_after_the_run(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     restart, asked = stage.supervisor._restart, []
@@ -229,13 +229,13 @@ def test_a_restart_that_is_due_after_the_run_does_not_happen(
         stage.supervisor, "_restart", lambda worker: asked.append(restart(worker) or worker)
     )
     stage.launcher.refuse = 1
-    stage.supervisor.keep_going()
+    stage.supervisor.start_missing()
     stage.supervisor.wind_down(force=False)
     until(lambda: asked, "the restart to be due")
     assert stage.launcher.started == [(1, 1)]
 
 
-# Workers that do not answer
+# Unresponsive workers
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_restart_that_is_due_after_the_run_does_not_happen(
     [
         (STOP_GRACE_S - 0.1, 0.0, False),
         (STOP_GRACE_S + 0.1, 0.0, True),
-        # as long as its users end it may go on
+        # it is not killed while its users are still ending
         (STOP_GRACE_S + 0.1, 1.0, False),
     ],
 )
@@ -256,10 +256,10 @@ def test_a_forced_worker_that_makes_no_progress_is_killed(
     clock.now += after
     stage.supervisor.kill_unresponsive(NEVER)
     assert worker.killed is killed
-    assert not worker.outlawed
+    assert not worker.lease_expired
 
 
-def test_a_worker_that_is_told_to_end_gently_is_not_killed(stage: Stage, clock: SetClock) -> None:
+def test_a_gentle_stop_kills_no_worker(stage: Stage, clock: SetClock) -> None:
     worker, _ = stage.ready()
     stage.supervisor.wind_down(force=False)
     clock.now += 3600
@@ -268,10 +268,10 @@ def test_a_worker_that_is_told_to_end_gently_is_not_killed(stage: Stage, clock: 
 
 
 @pytest.mark.parametrize("failed", [False, True])
-def test_an_init_that_never_returns_is_killed_at_once_by_force(
+def test_a_forced_stop_kills_a_worker_in_init_at_once(
     stage: Stage, clock: SetClock, failed: bool
 ) -> None:
-    stage.supervisor.keep_going()
+    stage.supervisor.start_missing()
     stage.supervisor.failure = Failure("no") if failed else None
     stage.supervisor.wind_down(force=True)
     for worker in stage.workers:
@@ -280,41 +280,41 @@ def test_an_init_that_never_returns_is_killed_at_once_by_force(
     assert stage.workers[0].killed is not failed
 
 
-def test_after_the_lease_workers_are_killed_and_that_is_no_failure(
-    stage: Stage, clock: SetClock
-) -> None:
+def test_a_worker_killed_after_the_lease_is_no_failure(stage: Stage, clock: SetClock) -> None:
     worker, _ = stage.ready()
     stage.supervisor.kill_unresponsive(clock.now)
     assert worker.alive
     clock.now += 0.1
     stage.supervisor.kill_unresponsive(clock.now - 0.05)
-    assert worker.outlawed
+    assert worker.lease_expired
     stage.launcher.on_exit(worker)
     [(kind, text)] = stage.events
     assert kind == "worker-lost"
     assert text.endswith("was killed; what it had not reported is lost")
     assert stage.deaths == [0]
     assert (worker.state, worker.users) == ("stopped", UserCounts())
-    stage.supervisor.keep_going()
+    stage.supervisor.start_missing()
     assert (0, 2) in stage.launcher.started
 
 
-def test_a_process_whose_place_the_next_one_took_is_not_missed(stage: Stage) -> None:
-    """Its last report comes after its end, and the next is started before anybody looks again."""
+def test_a_process_that_was_replaced_after_its_last_report_is_not_reported_lost(
+    stage: Stage,
+) -> None:
+    """Its last report comes after its end, and its successor starts before the next look."""
     worker, _ = stage.ready()
     assert worker.process is not None
     worker.process.returncode = 0
     waiting = gevent.spawn(stage.launcher.on_exit, worker)
     gevent.idle()
-    stage.say(worker, "stopped")
-    stage.supervisor.keep_going()
+    stage.report(worker, "stopped")
+    stage.supervisor.start_missing()
     assert worker.alive
-    until(lambda: waiting.dead, "the look for the last report to end")
+    until(lambda: waiting.dead, "the wait for the last report to end")
     assert stage.events == []
     assert stage.launcher.started == [(0, 1), (1, 1), (0, 2)]
 
 
-def test_one_that_runs_is_not_started_beside_itself(stage: Stage) -> None:
+def test_a_running_worker_is_not_started_twice(stage: Stage) -> None:
     worker, _ = stage.ready()
     stage.supervisor._restart(worker)
     assert stage.launcher.started == [(0, 1), (1, 1)]
@@ -323,30 +323,30 @@ def test_one_that_runs_is_not_started_beside_itself(stage: Stage) -> None:
 # Reports
 
 
-def test_news_is_another_state_or_a_report_between_two_seconds(stage: Stage) -> None:
-    stage.supervisor.keep_going()
+def test_a_changed_state_or_an_extra_report_is_news(stage: Stage) -> None:
+    stage.supervisor.start_missing()
     worker = stage.workers[0]
     second = ((7, None),)
-    assert stage.say(worker, seconds=second)  # type: ignore[arg-type]
-    assert not stage.say(worker, seconds=second)
-    assert stage.say(worker)
+    assert stage.report(worker, seconds=second)  # type: ignore[arg-type]
+    assert not stage.report(worker, seconds=second)
+    assert stage.report(worker)
     assert worker.last_second == 7
 
 
-def test_the_first_failure_is_the_nodes(stage: Stage) -> None:
+def test_the_node_keeps_the_first_failure(stage: Stage) -> None:
     first, second = stage.ready()
-    stage.say(second, "failed", failure=Failure("second"))
-    stage.say(first, "failed", failure=Failure("first"))
+    stage.report(second, "failed", failure=Failure("second"))
+    stage.report(first, "failed", failure=Failure("first"))
     assert stage.supervisor.failure == Failure("second")
-    stage.supervisor.renew()
+    stage.supervisor.reset()
     assert stage.supervisor.failure is None
 
 
-def test_the_plan_that_a_node_follows_is_that_of_its_slowest_ready_worker(stage: Stage) -> None:
+def test_the_plan_version_of_a_node_is_that_of_its_slowest_ready_worker(stage: Stage) -> None:
     first, second = stage.ready()
     assert stage.supervisor.plan_version(9) == 0
-    stage.say(first, plan_version=7)
-    stage.say(second, plan_version=8)
+    stage.report(first, plan_version=7)
+    stage.report(second, plan_version=8)
     assert stage.supervisor.plan_version(9) == 7
     first.state = "starting"
     assert stage.supervisor.plan_version(9) == 8
@@ -354,14 +354,16 @@ def test_the_plan_that_a_node_follows_is_that_of_its_slowest_ready_worker(stage:
     assert stage.supervisor.plan_version(9) == 9
 
 
-def test_a_worker_that_is_silent_is_named_and_asked_once(stage: Stage) -> None:
+def test_a_silent_worker_is_named_and_writes_its_stack_once(stage: Stage) -> None:
     first, second = stage.ready()
     health = Health("a", 0, 100, 1, 0.5, 0, 0, 0, 0, 0)
     for worker in (first, second):
         worker.since = worker.accounted = 100
-    stage.say(first, seconds=((100, None),), health=(health,))  # type: ignore[arg-type]
+    stage.report(first, seconds=((100, None),), health=(health,))  # type: ignore[arg-type]
     second.last_second = 106
-    found = [one for at in range(100, 107) for one in stage.supervisor.silence("a", at, at + 2)]
+    found = [
+        one for at in range(100, 107) for one in stage.supervisor.silent_seconds("a", at, at + 2)
+    ]
     assert [(one.worker, one.second, one.silent) for one in found] == [
         (0, second_, True) for second_ in range(101, 107)
     ]

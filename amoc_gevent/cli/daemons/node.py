@@ -166,6 +166,7 @@ def compose(
     """
     from amoc_gevent.bus.directory import SocketDirectory  # noqa: PLC0415  # the daemon's alone
     from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
+    from amoc_gevent.node.home import NodeHome  # noqa: PLC0415
     from amoc_gevent.node.master_connection import MasterAddress  # noqa: PLC0415
     from amoc_gevent.node.node import Node  # noqa: PLC0415
 
@@ -182,11 +183,13 @@ def compose(
             name,
             workers,
             MasterAddress(plans, reports, held),
-            SocketDirectory(home.sockets),
+            NodeHome(
+                SocketDirectory(home.sockets),
+                f"{socket.gethostname()}:{home.path}",
+                home.path / "sources",
+                ours,
+            ),
             lambda line: worker_log.info("worker: %s", line),
-            place=f"{socket.gethostname()}:{home.path}",
-            shelf=home.path / "sources",
-            ours=ours,
         )
         stack.callback(found.close)
         yield found

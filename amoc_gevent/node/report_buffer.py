@@ -1,4 +1,4 @@
-"""What a node gathers from its workers of one run, until it is whole and goes to the master."""
+"""Buffers what a node's workers report during one run until the node reports it to the master."""
 
 from dataclasses import replace
 
@@ -11,10 +11,10 @@ from amoc_gevent.core.messages import Event, Report
 from amoc_gevent.core.run.plan import Plan
 
 
-class Gathering:
-    """The `seconds` that are still open, and the `events` and `ended` ids since the last report.
+class ReportBuffer:
+    """Holds the open `seconds`, and the `events` and `ended` id intervals since the last report.
 
-    `ended_ids` has all that ended by themselves in the run.
+    `ended_ids` holds every id that has ended by itself in the run.
     """
 
     def __init__(self) -> None:
@@ -24,10 +24,10 @@ class Gathering:
         self.ended_ids = IdSet()
         self._refusals = Refusals()
         self._declared: Declared | None = None
-        self._declared_taken = False
+        self._manifest_sent = False
 
-    def take(self, worker: int, report: Report) -> None:
-        """Take in what a worker measured and what became of its users."""
+    def add(self, worker: int, report: Report) -> None:
+        """Add what a worker measured, its events, and the ids that ended."""
         for second, snapshot in report.seconds:
             self.seconds.add(worker, second, snapshot, report.health)
         for first, last in report.ended:
@@ -35,34 +35,34 @@ class Gathering:
         self.ended.extend(report.ended)
         self.events.extend(report.events)
 
-    def follow(self, plan: Plan) -> None:
-        """Note which users ended at other nodes before they were moved."""
+    def add_moved(self, plan: Plan) -> None:
+        """Add the ids that ended on other nodes before their users were moved."""
         for move in plan.moves:
             for first, last in move.ended:
                 self.ended_ids.add(first, last)
 
-    def event(self, kind: str, text: str) -> None:
-        """Note an event of the node's own."""
+    def add_event(self, kind: str, text: str) -> None:
+        """Add an event of the node itself."""
         self.events.append(Event(clock.wall(), kind, text))
 
-    def refuse(self, error: Exception) -> None:
-        """Note a worker's report that cannot be read; too many are not told."""
+    def add_refusal(self, error: Exception) -> None:
+        """Add an event for an unreadable worker report; the number of such events is limited."""
         refused = self._refusals.event("a worker", error)
         self.events += [refused] if refused is not None else []
 
     def compare(self, manifest: Manifest, by: str) -> None:
-        """Keep the manifest of the worker `by`. Raises DisagreementError where another differs."""
+        """Keep the manifest of the worker `by`. Raises DisagreementError if another one differs."""
         self._declared = agreed(self._declared, Declared(manifest, by))
 
-    def tell_again(self) -> None:
-        """Have a report tell once more of all users that ended and of the manifest."""
+    def repeat(self) -> None:
+        """Put all ended ids and the manifest into the next report again."""
         self.ended.extend(self.ended_ids)
-        self._declared_taken = False
+        self._manifest_sent = False
 
     def complete(self, report: Report, through: float) -> Report:
-        """Return `report` with what is complete up to the second `through`, and forget that.
+        """Return `report` with all data that is complete up to second `through`; forget the data.
 
-        The first one as ready carries the manifest; the outbox keeps it.
+        The first report in state ready carries the manifest. The outbox keeps that report.
         """
         seconds = self.seconds.take(through)
         completed = replace(
@@ -78,8 +78,8 @@ class Gathering:
         return completed
 
     def _take_manifest(self) -> Manifest | None:
-        """Return what the workers declare, the first time."""
-        if self._declared is None or self._declared_taken:
+        """Return the workers' manifest on the first call, then None until `repeat` is called."""
+        if self._declared is None or self._manifest_sent:
             return None
-        self._declared_taken = True
+        self._manifest_sent = True
         return self._declared.manifest
