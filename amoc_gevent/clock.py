@@ -1,8 +1,8 @@
 """The only module that reads a clock.
 
-Durations come from the monotonic clock. Wall time labels things, and is what the kernel stamps
-arriving bytes with (SO_TIMESTAMPNS), so a service time is wall minus wall, a few milliseconds
-apart; a step of the wall clock shows in `wall_minus_monotonic`.
+Durations come from the monotonic clock, and labels from wall time. The kernel also stamps arriving
+bytes with wall time (SO_TIMESTAMPNS), so a service time is the difference of two wall times that
+are a few milliseconds apart. A step of the wall clock shows in `wall_minus_monotonic`.
 """
 
 import time
@@ -15,14 +15,14 @@ monotonic_ns = time.monotonic_ns
 """Nanoseconds (int) on the same clock."""
 
 wall_ns = time.time_ns
-"""Nanoseconds (int) since 1970, CLOCK_REALTIME: the clock of the kernel's stamps."""
+"""Nanoseconds (int) since 1970 (CLOCK_REALTIME), the clock of the kernel's time stamps."""
 
 cpu_ns = time.process_time_ns
-"""CPU time (ns, user and system) that this process has used."""
+"""CPU time of this process, user and system, in nanoseconds (int)."""
 
 
 def wall() -> float:
-    """Seconds since 1970."""
+    """Return the wall time in seconds since 1970."""
     return time.time()
 
 
@@ -30,20 +30,21 @@ _ORIGIN = time.time() - time.monotonic()
 
 
 def steady() -> float:
-    """Seconds since 1970 that never step: wall time when this process began, monotonic since.
+    """Return seconds since 1970 on a clock that never steps.
 
-    A master's time, by which a plan's start slots and the rows of a run are counted.
+    It is the wall time at the start of this process plus the monotonic time since. This is the
+    master's time, which the plan's start slots and the rows of a run use.
     """
     return _ORIGIN + time.monotonic()
 
 
 def wall_minus_monotonic() -> float:
-    """Seconds between the two clocks: it changes only when the wall clock is stepped or slewed."""
+    """Return wall minus monotonic time (s); it changes only if the wall clock steps or slews."""
     return (time.time_ns() - time.monotonic_ns()) / 1e9
 
 
 def iso(seconds: float) -> str:
-    """`seconds` since 1970 as an ISO 8601 label in UTC, to the millisecond."""
+    """Return `seconds` since 1970 as an ISO 8601 label in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
@@ -51,14 +52,14 @@ _correction_ns = 0
 
 
 def correct(seconds: float) -> None:
-    """Have `cluster_ns` add `seconds`: by how much the master's time is ahead of the wall clock."""
+    """Set how far the master's time is ahead of the wall clock, in seconds, for `cluster_ns`."""
     global _correction_ns  # noqa: PLW0603  # one clock for the process
     _correction_ns = round(seconds * 1e9)
 
 
 def cluster_ns() -> int:
-    """Nanoseconds (int) since 1970 of the master's time.
+    """Return the master's time in nanoseconds (int) since 1970.
 
-    By it times that were taken on several machines can be compared.
+    It makes times from several machines comparable.
     """
     return time.time_ns() + _correction_ns

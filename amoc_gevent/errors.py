@@ -1,4 +1,4 @@
-"""The one root of all errors, and its few children that decide an exit code."""
+"""The root of all errors, and its subclasses that decide the exit code."""
 
 EXIT_FINISHED = 0
 EXIT_FAILED = 1
@@ -7,16 +7,13 @@ EXIT_INTERRUPTED = 130
 
 
 class AmocError(Exception):
-    """Something went wrong in a way that one line explains.
-
-    The message says what was wrong, what would be right and where.
-    """
+    """An error that one line explains: what is wrong, what would be right, and where."""
 
     exit_code = EXIT_FAILED
 
 
 class UsageError(AmocError):
-    """A command, an argument or a setting is wrong; nothing was started."""
+    """A command, an argument or a setting is wrong. Nothing was started."""
 
     exit_code = EXIT_USAGE
 

@@ -1,4 +1,4 @@
-"""What a scenario can be told from outside: its settings, their values and where those came from.
+"""Settings of a scenario: declarations, values, and where each value came from.
 
 A scenario declares each setting at its top level and reads it inside its callbacks::
 
@@ -8,8 +8,8 @@ A scenario declares each setting at its top level and reads it inside its callba
         http.Session(url.value)
 
 A value comes from `--set NAME=VALUE`, else from the environment (`AMOC_<NAME>` in capitals), else
-it is the default. Values exist once the run is configured, so reading one at import is an error:
-a value read there would silently miss `--set`.
+from the default. Values exist only after the run is configured. Reading one at import is an error,
+as it would silently miss `--set`.
 """
 
 import re
@@ -34,29 +34,29 @@ __all__ = ["Setting", "SettingDescription", "declare", "duration", "get", "rate"
 T = TypeVar("T")
 
 RESERVED = frozenset({"home", "log", "interarrival", *OPTIONS})
-"""Names that mean something to a run itself, as options or as AMOC_<NAME>."""
+"""Names that amoc itself uses, as options or as AMOC_<NAME>."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Registry:
-    """The settings of the scenario that this process runs, by name."""
+    """The settings of the scenario in this process, by name."""
 
     def __init__(self) -> None:
         self._settings: dict[str, Setting[Any]] = {}
         self._configured = False
 
     def reset(self) -> None:
-        """Forget all declarations and values, before a scenario is imported."""
+        """Remove all declarations and values before a scenario is imported."""
         self._settings.clear()
         self._configured = False
 
     def add(self, setting: Setting[T]) -> Setting[T]:
-        """Take in a declaration. A second one of the same name is an error unless it is equal."""
+        """Add a declaration. Raises UsageError if it is late, or the name has a different one."""
         if self._configured:
             raise UsageError(
                 f"setting {setting.name} is declared too late: declare settings at the top level "
-                "of the scenario, where amoc can verify them before the run"
+                "of the scenario, so that amoc can verify them before the run"
             )
         known = self._settings.setdefault(setting.name, setting)
         if known is not setting and known.described() != setting.described():
@@ -64,16 +64,16 @@ class Registry:
         return cast("Setting[T]", known)
 
     def get(self, name: str) -> Setting[Any]:
-        """Return the setting; UsageError names the declared ones where there is no such."""
+        """Return a setting. Raises UsageError with the declared names for an unknown one."""
         found = self._settings.get(name)
         if found is None:
             raise UsageError(self._unknown(name))
         return found
 
     def configure(self, given: Mapping[str, str], environ: Mapping[str, str]) -> None:
-        """Give each setting its value: from `given`, else from `environ`, else the default.
+        """Set each value from `given`, else from `environ`, else from the default.
 
-        Raises UsageError for an unknown or invalid one; then no setting is changed.
+        Raises UsageError for an unknown name or an invalid value; then no setting is changed.
         """
         for name in given:
             self.get(name)
@@ -95,9 +95,10 @@ class Registry:
         self._configured = True
 
     def update(self, name: str, text: str) -> None:
-        """Change a value while the run goes on; the setting's own update function may refuse.
+        """Change a value during the run.
 
-        Raises UsageError for an unknown, read-only, invalid or refused one; it keeps its value.
+        Raises UsageError if the name is unknown, the setting is read-only, the value is invalid, or
+        the setting's update function refuses it. The old value then stays.
         """
         setting = self._changeable(name)
         value = setting.parsed(text, "set")
@@ -105,7 +106,7 @@ class Registry:
         setting.assign(value, "set")
 
     def described(self) -> list[SettingDescription]:
-        """Return all settings, in the order of their declarations."""
+        """Return descriptions of all settings, in declaration order."""
         return [setting.described() for setting in self._settings.values()]
 
     def _changeable(self, name: str) -> Setting[Any]:
@@ -160,29 +161,29 @@ def declare(
     verify: Verify | None = None,
     update: Update = False,
 ) -> Setting[Any]:
-    """Declare a setting of the scenario, at its top level, and return it.
+    """Declare a setting at the top level of a scenario, and return it.
 
-    `type` turns text into the value and raises ValueError where it cannot; without it the default's
-    own type is meant (str, int, float or bool). A default that is text goes through `type` too, so
-    that `declare("pause", "1m30s", ..., type=settings.duration)` reads as it is written.
-    `verify` is a list of the allowed values, or a function of the value that answers True, False,
-    (True, other value to take) or (False, "why not"). `update` says whether `set` may change the
-    value during a run; a function of the old and the new value is called when it does, and may
-    refuse with ValueError. Raises UsageError for a declaration that cannot work.
+    `type` converts text to the value and raises ValueError for invalid text. If it is omitted, the
+    type of the default is used (str, int, float or bool). A text default is converted too, so
+    `declare("pause", "1m30s", ..., type=settings.duration)` works.
+    `verify` is a list of allowed values, or a function of the value that returns True, False,
+    (True, replacement value) or (False, "reason"). `update` says whether `set` may change the value
+    during a run. It may be a function of the old and the new value, which is called on a change and
+    raises ValueError to refuse it. Raises UsageError for an invalid declaration.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(f"setting {name!r}: a name is small letters, digits and _, such as my_url")
+        raise UsageError(f"setting {name!r}: use small letters, digits and _ only, such as my_url")
     if name in RESERVED:
-        raise UsageError(f"setting {name}: the name belongs to the run itself, choose another")
+        raise UsageError(f"setting {name}: the name belongs to the run itself; choose another")
     parse = PARSERS.get(type or default.__class__) or type
     if parse is None:
         raise UsageError(
             f"setting {name}: its default is a {default.__class__.__name__}; give type=, a "
-            "function of the text, or a default that is a str, int, float or bool"
+            "function that converts text, or a default that is a str, int, float or bool"
         )
     default_text = ""
     if type is not None and isinstance(default, str):
-        if type not in {*PARSERS, duration, rate}:  # only `type` knows how its values are written
+        if type not in {*PARSERS, duration, rate}:  # only `type` knows how to write its values
             default_text = default
         try:
             default = type(default)
@@ -203,10 +204,10 @@ def declare(
 
 
 def get(name: str) -> Setting[Any]:
-    """Return a declared setting by its name. Raises UsageError that names the declared ones."""
+    """Return a declared setting. Raises UsageError with the declared names for an unknown one."""
     return registry.get(name)
 
 
 def _variable_of(name: str) -> str:
-    """Return the environment variable that gives setting `name` its value."""
+    """Return the name of the environment variable for setting `name`."""
     return f"AMOC_{name.upper()}"

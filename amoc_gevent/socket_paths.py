@@ -1,6 +1,6 @@
-"""Paths of Unix sockets that fit into an address, and the directories to put them in.
+"""Makes paths of Unix sockets short enough for a socket address.
 
-Imports nothing slow: plain clients need these paths to reach the daemon's socket.
+Plain clients use this to reach the daemon's socket, so it imports nothing slow.
 """
 
 import os
@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SOCKET_MAX = 107
-"""Bytes of a Unix socket's path (sun_path, without its zero)."""
+"""Bytes of a Unix socket's path (sun_path without its terminating zero)."""
 
 PARENT_MAX = SOCKET_MAX - 35
-"""Bytes of a directory's path that leave room for a temporary directory and a socket's name."""
+"""Bytes of a directory's path, with room left for a temporary directory and a socket's name."""
 
 
 @contextmanager
 def short_enough(path: Path) -> Iterator[str]:
-    """Yield a name for a Unix socket's `path` that fits into an address, valid in the block.
+    """Yield a name for the Unix socket `path` that fits into an address; it is valid in the block.
 
     Raises OSError if `path` is too long and its directory does not exist.
     """
@@ -32,8 +32,8 @@ def short_enough(path: Path) -> Iterator[str]:
 
 
 def owner_name(uid: int) -> str:
-    """Return the name of a user, for an error message."""
-    import pwd  # noqa: PLC0415  # only who is refused needs it
+    """Return "user NAME" for an error message, or "user UID" if the name is unknown."""
+    import pwd  # noqa: PLC0415  # needed only for a refusal
 
     try:
         return f"user {pwd.getpwuid(uid).pw_name}"
@@ -42,11 +42,11 @@ def owner_name(uid: int) -> str:
 
 
 def socket_parent() -> Path:
-    """Return a writable directory with a short path, for the sockets of a passing command.
+    """Return a writable directory with a short path, for the sockets of a short-lived command.
 
-    It is the user's runtime directory or a temporary one; /tmp where their paths are too long.
+    It is the user's runtime directory, else the temporary directory, else /tmp.
     """
-    import tempfile  # noqa: PLC0415  # a plain client has no need of it
+    import tempfile  # noqa: PLC0415  # plain clients do not need it
 
     given = (os.environ.get("XDG_RUNTIME_DIR") or "", tempfile.gettempdir())
     for parent in given:

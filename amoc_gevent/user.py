@@ -1,8 +1,8 @@
-"""Who runs: the id of the current user, its pauses and its helper greenlets.
+"""The current user: its id, pauses and helper greenlets.
 
-A scenario uses `user.id`, `user.sleep` and `user.spawn`. The engine runs each round of a user in a
-`UserGreenlet`; whatever that greenlet spawns, by `user.spawn` or by gevent itself, belongs to the
-same user. A user that spawns nothing pays for none of this.
+A scenario uses `user.id`, `user.sleep`, `user.leaving` and `user.spawn`. The engine runs each
+iteration of a user in a `UserGreenlet`. All greenlets that it spawns, with `user.spawn` or with
+gevent itself, belong to the same user. A user that spawns nothing has no cost from this.
 """
 
 from collections.abc import Callable
@@ -20,54 +20,54 @@ T = TypeVar("T")
 
 _KEY = "amoc_user"
 
-_TOLD = Event()
-_TOLD.set()
+_ALREADY_SET = Event()
+_ALREADY_SET.set()
 
-id: int  # noqa: A001  # read as user.id; __getattr__ below finds whose greenlet asks
-"""The id of the user whose greenlet runs. Raises AmocError outside of one."""
+id: int  # noqa: A001  # read as user.id; __getattr__ below finds the calling user
+"""The id of the running user (int). Raises AmocError outside a user's greenlets."""
 
 
-class _Family:
-    """What the greenlets of one user share: its id, and the helpers that end with its round.
+class _HelperGroup:
+    """Data that the greenlets of one user share: its id, and the helpers of its iteration.
 
-    `told` is set when the user is asked to end. A helper leaves `helpers` once it is done, unless
-    it raised and nobody has called its `get`.
+    `end_requested` is set when the user is asked to end. A helper is removed from `helpers` when it
+    is done, unless it raised and its `get` was not called.
     """
 
-    __slots__ = ("helpers", "told", "user_id")
+    __slots__ = ("end_requested", "helpers", "user_id")
 
-    def __init__(self, user_id: int, told: Event) -> None:
+    def __init__(self, user_id: int, end_requested: Event) -> None:
         self.user_id = user_id
-        self.told = told
-        self.helpers: dict[Helper, None] = {}  # in the order of their start
+        self.end_requested = end_requested
+        self.helpers: dict[Helper, None] = {}  # in start order
 
 
 class Helper(gevent.Greenlet):  # type: ignore[type-arg]  # it takes no subscript at run time
-    """A greenlet that works for a user: `user.spawn` makes it.
+    """A greenlet that works for a user, made by `user.spawn`.
 
-    Whoever calls `get` receives its result or its exception. An exception that nobody got is the
-    user's own when the round ends, so gevent need not print it as one that would be lost.
+    `get` returns its result or raises its exception. An exception that no `get` raised becomes the
+    user's own at the end of the iteration, so gevent does not print it.
     """
 
     _failure: BaseException | None = None
 
-    def __init__(self, family: _Family, function: Callable[[], object]) -> None:
+    def __init__(self, group: _HelperGroup, function: Callable[[], object]) -> None:
         super().__init__(self._work, function)
-        self._family = family
-        self._family.helpers[self] = None
+        self._group = group
+        self._group.helpers[self] = None
 
     @property
     def exception(self) -> BaseException | None:
-        """What the helper raised, None where it did not."""
+        """The exception that the helper raised, or None."""
         return self._failure
 
     def successful(self) -> bool:
-        """Say whether the helper has ended without an exception."""
+        """Return whether the helper has ended without an exception."""
         return self.ready() and self._failure is None
 
     def _raise_exception(self) -> None:
-        """Hand over what the helper raised: `get` and `gevent.joinall` ask for it here."""
-        self._family.helpers.pop(self, None)
+        """Raise the helper's exception, if any; `get` and `gevent.joinall` call this."""
+        self._group.helpers.pop(self, None)
         if self._failure is not None:
             raise self._failure
 
@@ -81,68 +81,68 @@ class Helper(gevent.Greenlet):  # type: ignore[type-arg]  # it takes no subscrip
         except BaseException as error:  # noqa: BLE001  # the boundary around a helper
             self._failure = error
             return None
-        self._family.helpers.pop(self, None)
+        self._group.helpers.pop(self, None)
         return result
 
 
 class UserGreenlet(greenlet):
-    """One round of one user; who makes it (a function and the hub) sets `user_id` before it runs.
+    """One iteration of one user. Its creator sets `user_id` before it runs.
 
-    It costs what a greenlet costs: no dictionary is made unless it spawns.
+    It costs no more than a greenlet: it has no dictionary unless it spawns helpers.
     """
 
-    __slots__ = ("_locals", "_told", "user_id")
+    __slots__ = ("_end_requested", "_locals", "user_id")
 
     user_id: int
     _locals: dict[str, Any]
-    _told: Event
+    _end_requested: Event
 
     @property
     def spawn_tree_locals(self) -> dict[str, Any]:
-        """What gevent hands on to every greenlet that this one spawns, and they to theirs."""
+        """The dictionary that gevent passes on to all greenlets spawned from this one."""
         try:
             return self._locals
         except AttributeError:
-            self._locals = {_KEY: _Family(self.user_id, self.told)}
+            self._locals = {_KEY: _HelperGroup(self.user_id, self.end_requested)}
             return self._locals
 
     @property
-    def told(self) -> Event:
-        """What is set when the user is asked to end, made when somebody asks for it."""
+    def end_requested(self) -> Event:
+        """The event that is set when the user is asked to end, created on first use."""
         try:
-            return self._told
+            return self._end_requested
         except AttributeError:
-            self._told = Event()
-            return self._told
+            self._end_requested = Event()
+            return self._end_requested
 
     @property
-    def listens(self) -> bool:
-        """Whether the round looks at whether it should end."""
-        return hasattr(self, "_told")
+    def polls_leaving(self) -> bool:
+        """Whether the iteration has ever checked if it should end."""
+        return hasattr(self, "_end_requested")
 
     def ask_to_end(self) -> None:
-        """Let the round know that it should come to its end."""
+        """Ask the user to end its iteration soon."""
         try:
-            self._told.set()
+            self._end_requested.set()
         except AttributeError:
-            self._told = _TOLD
+            self._end_requested = _ALREADY_SET
 
-    def throw_out(self) -> None:
-        """End the round and its helpers here and now; to be called from the hub."""
+    def kill_now(self) -> None:
+        """Kill the iteration and its helpers before returning; call this from the hub."""
         for helper in tuple(self._locals[_KEY].helpers) if hasattr(self, "_locals") else ():
             helper.throw(gevent.GreenletExit)
         self.throw(gevent.GreenletExit)
 
     def end_helpers(self) -> BaseException | None:
-        """End the round's helpers; return the first exception of one that nobody got.
+        """End the helpers; return the first exception of theirs that no `get` raised.
 
-        Those still running are killed at the hub's next turn; the call never waits.
+        Running helpers are killed at the hub's next turn. The call never waits.
         """
         try:
-            family: _Family = self._locals[_KEY]
+            group: _HelperGroup = self._locals[_KEY]
         except AttributeError:
             return None
-        helpers, family.helpers = family.helpers, {}
+        helpers, group.helpers = group.helpers, {}
         failed: BaseException | None = None
         for helper in helpers:
             if not helper.ready():
@@ -158,64 +158,70 @@ def __getattr__(name: str) -> Any:
     current = getcurrent()
     if isinstance(current, UserGreenlet):
         return current.user_id
-    return _family("id").user_id
+    return _current_group("id").user_id
 
 
 def sleep(seconds: float) -> None:
-    """Pause the user for `seconds`, as people pause to think; the other users go on."""
+    """Pause the user for `seconds` (think time). Raises UsageError if it is negative."""
     if seconds < 0:
         raise UsageError(f"user.sleep({seconds}): a pause cannot be negative")
     gevent.sleep(seconds)
 
 
 def leaving(within: float = 0.0) -> bool:
-    """Whether the user has been asked to end, by a gentle removal or stop; wait for it if it must.
+    """Return whether the user was asked to end, by a gentle removal or stop.
 
-    It returns at the latest after `within` seconds, so that a session that goes on for as long as
-    the run can end in order: `while not user.leaving(within=1.0): ...`.
+    Wait up to `within` seconds for that. A session that lasts as long as the run can then end
+    cleanly: `while not user.leaving(within=1.0): ...`.
     """
     current = getcurrent()
-    told = current.told if isinstance(current, UserGreenlet) else _family("leaving").told
-    return told.wait(within) if within > 0 else told.is_set()
+    end_requested = (
+        current.end_requested
+        if isinstance(current, UserGreenlet)
+        else _current_group("leaving").end_requested
+    )
+    return end_requested.wait(within) if within > 0 else end_requested.is_set()
 
 
 def spawn(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Helper:
-    """Run `function` beside `start`, as a browser fetches several things at once.
+    """Run `function` concurrently with `start`, as a browser fetches several files at once.
 
-    The helper has the same `user.id`, and is killed when the user's round ends. Its exception goes
-    to whoever calls `get()` on it; where nobody does, it counts as raised by `start`.
+    The helper has the same `user.id`, and is killed when the user's iteration ends. `get()` on it
+    raises its exception; if `get()` is not called, the exception counts as raised by `start`.
     """
     current = getcurrent()
-    family = (
-        current.spawn_tree_locals[_KEY] if isinstance(current, UserGreenlet) else _family("spawn")
+    group = (
+        current.spawn_tree_locals[_KEY]
+        if isinstance(current, UserGreenlet)
+        else _current_group("spawn")
     )
-    helper = Helper(family, partial(function, *args, **kwargs))
+    helper = Helper(group, partial(function, *args, **kwargs))
     helper.start()
     return helper
 
 
 def spawner() -> Callable[[Callable[[], object]], gevent.Greenlet]:  # type: ignore[type-arg]
-    """Return what starts greenlets of the present user from now on, from wherever it is called.
+    """Return a function that starts greenlets of the present user, wherever it is called from.
 
-    A client that hears of something on the hub uses it; outside a user they are plain greenlets.
+    Clients use it for callbacks on the hub. Outside a user it starts plain greenlets.
     """
     current = getcurrent()
     inherited = getattr(current, "spawn_tree_locals", None)
-    family: _Family | None = inherited.get(_KEY) if inherited else None
-    if family is None:
+    group: _HelperGroup | None = inherited.get(_KEY) if inherited else None
+    if group is None:
         return gevent.spawn
 
     def start(function: Callable[[], object]) -> gevent.Greenlet:  # type: ignore[type-arg]
-        helper = Helper(family, function)
+        helper = Helper(group, function)
         helper.start()
         return helper
 
     return start
 
 
-def _family(asked: str) -> _Family:
+def _current_group(asked: str) -> _HelperGroup:
     inherited = getattr(getcurrent(), "spawn_tree_locals", None)
     if not inherited or _KEY not in inherited:
-        raise AmocError(f"user.{asked} is known only inside start, where a user runs")
-    found: _Family = inherited[_KEY]
+        raise AmocError(f"user.{asked} works only inside start, where a user runs")
+    found: _HelperGroup = inherited[_KEY]
     return found

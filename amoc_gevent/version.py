@@ -1,4 +1,4 @@
-"""Which amoc this is: its version, and the commit that it was released or checked out at."""
+"""The version of this amoc, and the commit that it was released or checked out at."""
 
 import subprocess
 from pathlib import Path
@@ -7,19 +7,19 @@ from amoc_gevent import __version__
 
 PACKAGE = Path(__file__).resolve().parent
 STAMP = PACKAGE / "COMMIT"
-"""Written into releases only."""
+"""The commit of a release; a checkout has no such file."""
 
 
 def described() -> str:
-    """Return "0.1.0 (1a2b3c4d5e6f)", or the version alone where no commit is known."""
+    """Return "0.1.0 (1a2b3c4d5e6f)", or the version alone if the commit is unknown."""
     found = commit()
     return f"{__version__} ({found})" if found else __version__
 
 
 def commit() -> str:
-    """Return the commit, with -dirty where files differ from it; "" where none is known.
+    """Return the commit, with -dirty if files differ from it, or "" if it is unknown.
 
-    That hosts.ini names other machines makes no other amoc.
+    Changes of hosts.ini do not count, as they do not change amoc.
     """
     if STAMP.exists():
         return STAMP.read_text().strip()
@@ -28,7 +28,7 @@ def commit() -> str:
     try:
         found = _git("describe", "--always", "--abbrev=12")
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!hosts.ini")
-    except (OSError, subprocess.CalledProcessError):  # no git here, or one that distrusts the files
+    except (OSError, subprocess.CalledProcessError):  # no git, or it refuses the owner of the files
         return ""
     return f"{found}-dirty" if changed else found
 

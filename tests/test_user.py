@@ -223,7 +223,7 @@ def test_a_user_that_was_asked_before_it_looks_is_leaving() -> None:
 
 
 def test_outside_of_a_user_nobody_leaves() -> None:
-    with pytest.raises(AmocError, match=r"user\.leaving is known only"):
+    with pytest.raises(AmocError, match=r"user\.leaving works only inside start"):
         user.leaving()
 
 

@@ -73,7 +73,7 @@ def try_(scenario: str, user_id: int, given: tuple[str, ...], *, headers: bool) 
 
 def _interrupted(user: UserGreenlet) -> None:
     """Ask the user to end, once and if it listens; else end at once, wherever it is."""
-    if user.listens and not user.told.is_set():
+    if user.polls_leaving and not user.end_requested.is_set():
         click.echo("asked to end; Ctrl-C again: at once", err=True)
         user.ask_to_end()
         return

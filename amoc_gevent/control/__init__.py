@@ -1,1 +1,1 @@
-"""Commands from outside the process: requests, the socket, its server and client."""
+"""Commands from outside the process: requests, the control socket, its server and client."""

@@ -1,7 +1,7 @@
-"""Puts a daemon into the background, and ends it: what a shell sees of the two.
+"""Starts a daemon in the background, and ends it, for the command line.
 
-A daemon is a new interpreter that runs the same command in the foreground, with its output in its
-log file. Who started it goes away only when the daemon answers, or with what kept it from that.
+A daemon is a new interpreter that runs the same command in the foreground and logs to its file. The
+command that starts it returns when the daemon answers, or reports why it did not start.
 """
 
 import os
@@ -21,7 +21,7 @@ from amoc_gevent.errors import AmocError
 
 START_S = 20.0
 END_S = 20.0
-"""More than a daemon gives itself."""
+"""Longer than a daemon's own limit for ending."""
 
 POLL_S = 0.02
 LAST_LINES = 20
@@ -36,9 +36,10 @@ class DaemonError(AmocError):
 
 
 def start(home: Home, kind: Kind, arguments: list[str]) -> NodeDaemon | MasterDaemon:
-    """Start `amoc KIND ARGUMENTS` in the background; return how it describes itself.
+    """Start `amoc KIND ARGUMENTS` in the background; return its description of itself.
 
-    Raises DaemonError when it ended before it answered, or did not answer in time.
+    Raises AmocError if one runs already, and DaemonError if it ends before it answers, or does not
+    answer within START_S seconds.
     """
     pid = holder(home.make().pid_file(kind))
     if pid is not None:
@@ -60,13 +61,13 @@ def start(home: Home, kind: Kind, arguments: list[str]) -> NodeDaemon | MasterDa
         full = "" if lines or _has_room(log.parent) else f"; the disk of its log {log} is full"
         shown = f"the {kind} did not start: {reason or error}{full}"
         raise DaemonError(shown, lines) from None
-    except BaseException:  # an interrupt too leaves nothing half started
+    except BaseException:  # even an interrupt must leave no half-started daemon
         process.kill()
         raise
 
 
 def _has_room(directory: Path) -> bool:
-    """Whether the disk of `directory` has a block left: else a log would have no reason."""
+    """Return whether the disk of `directory` has a free block; a full one explains an empty log."""
     try:
         return os.statvfs(directory).f_bavail > 0
     except OSError:
@@ -74,7 +75,7 @@ def _has_room(directory: Path) -> bool:
 
 
 def _answer_of(process: "subprocess.Popen[bytes]", control: Control) -> NodeDaemon | MasterDaemon:
-    """Return what the daemon says of itself, once it is this process that answers."""
+    """Return the daemon's description of itself, once `process` is the one that answers."""
     deadline = clock.monotonic() + START_S
     while True:
         try:
@@ -93,8 +94,10 @@ def _answer_of(process: "subprocess.Popen[bytes]", control: Control) -> NodeDaem
 
 
 def _last_words(process: "subprocess.Popen[bytes]", log: Path, written: int) -> tuple[str, str]:
-    """Return the error that the daemon ended with, and the last lines that it wrote."""
-    said = process.stderr.read() if process.stderr is not None else b""  # before it had a log
+    """Return the error that ended the daemon, and the last lines of its output."""
+    said = (
+        process.stderr.read() if process.stderr is not None else b""
+    )  # output before its log was open
     try:
         with log.open("rb") as file:
             file.seek(written)
@@ -115,11 +118,11 @@ def end(
     patience: float = END_S,
     on_warning: Callable[[str], object] = str,
 ) -> int:
-    """End the daemon and return the pid that it had; wait until it is gone.
+    """End the daemon, wait until it is gone, and return its pid.
 
-    `on_warning` gets what it says to be lost with it. Raises AmocError where it will not. One that
-    does not answer within `patience` seconds, or is not gone within as many more, is killed if
-    `force` says so.
+    `on_warning` receives the daemon's warning, if any, of what is lost with it. Raises AmocError if
+    the daemon refuses, does not answer within `patience` seconds, or has not ended within as many
+    more. With `force` a daemon that is late in either way is killed instead.
     """
     pid = holder(home.pid_file(kind))
     if pid is None:

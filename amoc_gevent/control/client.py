@@ -1,4 +1,4 @@
-"""A plain client of a control socket: one connection for each request, so a daemon may restart."""
+"""A client of a control socket. Each request has its own connection, so the daemon may restart."""
 
 import json
 import os
@@ -16,20 +16,20 @@ from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.socket_paths import owner_name, short_enough
 
 ANSWER_S = 60.0
-"""How long an answer may take; a daemon that hangs is said to."""
+"""How long an answer may take (s), before the daemon is reported not to answer."""
 
 _CREDENTIALS = struct.Struct("3i")
 """The kernel's `struct ucred`: pid, uid and gid (unix(7))."""
 
 
 class UnansweredError(AmocError):
-    """Nobody is there, or who is there does not answer."""
+    """Nothing listens at the socket, or no valid answer came."""
 
 
 class Control:
-    """The control socket at `path`; `hint` says what to do where nobody answers there.
+    """A client of the control socket at `path`; `hint` is the error message if nothing listens.
 
-    `warning` is what the last answer said to be wrong with the daemon, be it a refusal.
+    `warning` is the daemon's warning about itself in its last answer, even if that is an error.
     """
 
     start_command = "do SCENARIO FIRST LAST"
@@ -41,7 +41,7 @@ class Control:
         self.warning = ""
 
     def ask(self, request: dict[str, Any], patience: float = ANSWER_S) -> dict[str, Any]:
-        """Return the result, or raise the error that was answered; wait `patience` seconds."""
+        """Return the result, or raise the error in the answer. Wait at most `patience` seconds."""
         self.warning = ""
         with self._connected(patience) as connection, connection.makefile("rb") as lines:
             _send(connection, request)
@@ -49,11 +49,11 @@ class Control:
             return result
 
     def answer(self, request: dict[str, Any], patience: float = ANSWER_S) -> Answer:
-        """Return the typed answer to a request. Raises UnansweredError for one that is none."""
+        """Return the typed answer to a request. Raises UnansweredError if it is invalid."""
         return answer_of(request, self.ask(request, patience))
 
     def listens(self) -> bool:
-        """Whether a process listens at the socket, even one that does not answer."""
+        """Return whether a process listens at the socket, even if it does not answer."""
         try:
             self._connected(ANSWER_S).close()
         except UnansweredError:
@@ -61,9 +61,10 @@ class Control:
         return True
 
     def read(self, line: bytes) -> dict[str, Any]:
-        """Return an answer that has a result, and heed its warning.
+        """Return the answer in `line`, which has a result, and keep its warning.
 
-        Raises what was refused, and UnansweredError for what is no answer.
+        Raises AmocError or UsageError if the answer is an error, and UnansweredError if it is
+        invalid.
         """
         if not line.endswith(b"\n"):
             raise UnansweredError("the load generator ended in the middle of its answer")
@@ -73,14 +74,14 @@ class Control:
             if not answer["ok"]:
                 raise (UsageError if answer.get("usage") else AmocError)(answer["error"])
             if not isinstance(answer["result"], dict):
-                raise TypeError("its result is no object")  # noqa: TRY301  # as what is missing is told
+                raise TypeError("its result is no object")  # noqa: TRY301  # reported like a missing key
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise UnansweredError(f"{NONSENSE}: {line[:80]!r}") from error
         return answer
 
     @contextmanager
     def stream(self, request: dict[str, Any]) -> "Iterator[Stream]":
-        """Return the results of a request that is answered by many, from `with` to its end."""
+        """Yield the stream of answers to a request; the connection lasts as long as the block."""
         with self._connected(ANSWER_S) as connection:
             _send(connection, request)
             yield Stream(connection, self.read, lambda part: answer_of(request, part))
@@ -101,14 +102,14 @@ class Control:
         if uid not in {os.geteuid(), 0}:
             connection.close()
             raise AmocError(
-                f"{owner_name(uid)} answers at {self.path}, not {owner_name(os.geteuid())}: it is "
-                "asked nothing"
+                f"{owner_name(uid)} answers at {self.path}, not {owner_name(os.geteuid())}: no "
+                "request was sent"
             )
         return connection
 
 
 class Stream:
-    """The answers to one request as they come; `fileno` is there to wait for other things too."""
+    """The answers to one request as they arrive. `fileno` allows waiting in `select`."""
 
     def __init__(
         self,
@@ -127,7 +128,7 @@ class Stream:
         return self._connection.fileno()
 
     def receive(self) -> list[Answer]:
-        """Wait for bytes and return the answers that are whole now."""
+        """Wait for bytes and return the answers that are complete."""
         try:
             data = self._connection.recv(1 << 16)
         except OSError as error:
@@ -145,7 +146,7 @@ class Stream:
 
 
 def _peer(connection: socket.socket) -> int:
-    """Return the user who listens at the other end."""
+    """Return the user id of the process at the other end."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     found: int = _CREDENTIALS.unpack(credentials)[1]
     return found
@@ -169,7 +170,7 @@ def _next(lines: Any) -> bytes:
 
 
 def answer_of(request: dict[str, Any], result: dict[str, Any]) -> Answer:
-    """Return the typed answer that is `result`. Raises UnansweredError where it is none."""
+    """Return `result` as a typed answer. Raises UnansweredError if it is invalid."""
     with understood():
         return from_json(kind_of(request["command"], result), result)
 
@@ -179,9 +180,9 @@ NONSENSE = "this amoc cannot read the load generator's answer"
 
 @contextmanager
 def understood() -> Iterator[None]:
-    """Raise UnansweredError where, within the block, an answer lacks a part or has a wrong type."""
+    """Raise UnansweredError if an answer that the block reads lacks a part or has a wrong type."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise UnansweredError(f"{NONSENSE} ({what}): are both of one release?") from error
+        raise UnansweredError(f"{NONSENSE} ({what}): are both the same release?") from error

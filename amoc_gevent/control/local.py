@@ -1,4 +1,4 @@
-"""A master and one node in this process: what `amoc run` and `amoc console` load from."""
+"""A master and one node in this process, for `amoc run` and `amoc console`."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -22,10 +22,10 @@ NODE = "local"
 
 
 class LocalCluster:
-    """The same master and node as on many machines, over ipc sockets; leaves nothing behind.
+    """A master and a node, the same as on many machines, over temporary ipc sockets.
 
-    `on_output` gets each line that a worker writes. `store`, if any, keeps its runs and is closed
-    with it. What the outputs of `feed` leave is not kept there.
+    `on_output` receives each line that a worker writes. `store`, if given, keeps the runs and is
+    closed with the cluster. The pending data of outputs of `feed` is not stored.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class LocalCluster:
     def __enter__(self) -> Self:
         try:
             self._wait_for_node()
-        except BaseException:  # an interrupt too must leave nothing behind
+        except BaseException:  # even an interrupt must leave nothing behind
             self.close()
             raise
         return self
@@ -77,9 +77,9 @@ class LocalCluster:
 
 
 def opened_store(say: Callable[[str], object]) -> LocalStore | None:
-    """Return the store of the home for local runs; None, told to `say` in a line, without one."""
+    """Return the home's store for local runs; on an error, pass a warning to `say`, return None."""
     try:
         return LocalStore(Home.current().make().runs)
     except AmocError as error:
-        say(f"warning: `amoc runs` will not list this: {error}")
+        say(f"warning: `amoc runs` will not list this run: {error}")
         return None

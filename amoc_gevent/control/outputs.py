@@ -15,10 +15,10 @@ def run_feed(
     *,
     keep: bool = True,
 ) -> RunFeed:
-    """Tell these outputs, by name, of the master's runs until the feed is closed.
+    """Connect these outputs, by name, to the master's runs until the feed is closed.
 
-    With `keep`, what they leave is stored with the runs, and what an earlier master's other outputs
-    left is dropped. `say` prints an output's lines.
+    With `keep`, their pending data is stored with the runs, and pending data of an earlier master's
+    other outputs is dropped. `say` prints the lines of an output.
     """
     feed = RunFeed(lambda: master.run, master.note)
     feed.go_on(master.pending())

@@ -1,4 +1,4 @@
-"""Runs as answers to `summary`: typed, or printed on paper as wide as the client's terminal."""
+"""Turns a run into the answer to `summary`: typed, or text as wide as the client's terminal."""
 
 import io
 
@@ -13,11 +13,11 @@ from amoc_gevent.output.summary import summary_of
 from amoc_gevent.output.terminal.report import print_summary
 
 SIZES = {"width": (20, 1000, 100), "height": (5, 1000, 24)}
-"""The least, the most and what is taken where a request does not say."""
+"""Minimum, maximum and default of each size."""
 
 
 def answer_to(command: Summary, run: Run) -> SummaryAnswer | TextReport:
-    """Return the answer to `summary`, made of the run that it found. Raises UsageError."""
+    """Return the answer to `summary` for `run`. Raises UsageError for an unknown form."""
     if one_of("summary", command.form, ("json", "text")) == "json":
         return SummaryAnswer(summary_of(run))
     paper = paper_of(within("width", command.width), coloured=command.colour)
@@ -26,20 +26,20 @@ def answer_to(command: Summary, run: Run) -> SummaryAnswer | TextReport:
 
 
 def one_of(verb: str, form: object, known: tuple[str, ...]) -> str:
-    """Return a form that is among those known. Raises UsageError."""
+    """Return `form` if it is one of `known`. Raises UsageError otherwise."""
     if not isinstance(form, str) or form not in known:
         raise UsageError(f"{verb}: form must be one of: {', '.join(known)}")
     return form
 
 
 def within(name: str, value: object) -> int:
-    """Return a width or height within reason, whatever was asked for."""
+    """Return the width or height `value`, limited to the allowed range."""
     least, most, usual = SIZES[name]
     return max(least, min(most, value)) if isinstance(value, int) else usual
 
 
 def paper_of(width: int, *, coloured: bool) -> Console:
-    """Return a console that keeps what is printed on it, as wide as the client's."""
+    """Return a console that buffers its output, as wide as the client's."""
     return Console(
         file=io.StringIO(),
         width=width,
@@ -51,6 +51,6 @@ def paper_of(width: int, *, coloured: bool) -> Console:
 
 
 def taken(paper: Console) -> str:
-    """Return what was printed on it."""
+    """Return the buffered text of a console."""
     assert isinstance(paper.file, io.StringIO)  # noqa: S101  # paper_of made it
     return paper.file.getvalue()

@@ -1,4 +1,4 @@
-"""Commands as JSON objects, for the control socket: `{"command": "add", "count": 10}`."""
+"""Parses commands from JSON objects of the control socket: `{"command": "add", "count": 10}`."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
@@ -15,7 +15,7 @@ NUMBER_MAX = 2**53
 """The largest number in a request: that of ids, which any JSON reader keeps exactly."""
 
 Read = Callable[[str, str, Any], Any]
-"""Returns the value of a field from a verb, the field's name and its JSON. Raises UsageError."""
+"""Converts a field's JSON; takes verb, field name and JSON. Raises UsageError."""
 
 
 def _plain(kind: type) -> Read:
@@ -47,13 +47,13 @@ def _texts(verb: str, name: str, value: Any) -> dict[str, str]:
 
 
 def _names(verb: str, name: str, value: Any) -> tuple[str, ...]:
-    """Return the nodes that are named, in their order; none: all of them."""
+    """Return the node names in their order. Raises UsageError for a duplicate."""
     given: list[str] = _list_of(verb, name, value)
     for one in given:
         if not isinstance(one, str):
             raise UsageError(f"{verb}: {name}: {one!r} is not the name of a node")
         if given.count(one) > 1:
-            raise UsageError(f"{verb}: {name}: {one} is there twice")
+            raise UsageError(f"{verb}: {name}: {one} is named twice")
     return tuple(given)
 
 
@@ -86,7 +86,7 @@ _READERS: dict[Any, Read] = {
 
 @cache
 def _columns(kind: Any) -> list[tuple[str, Read, bool]]:
-    """Return name and reader of each field of a command, and whether it must be given."""
+    """Return the name and reader of each field of a command, and whether it is required."""
     hints = get_type_hints(kind)
     return [
         (one.name, _READERS[hints[one.name]], one.default is one.default_factory is MISSING)
@@ -95,15 +95,15 @@ def _columns(kind: Any) -> list[tuple[str, Read, bool]]:
 
 
 def name_of(request: object) -> str:
-    """Return what a decoded JSON object asks for, "" where it does not say it."""
+    """Return the command name of a decoded request, or "" if it has none."""
     name = request.get("command") if isinstance(request, dict) else None
     return name if isinstance(name, str) else ""
 
 
 def command_of(request: object, others: Iterable[str] = ()) -> Command:
-    """Return the command that a decoded JSON object asks for, or raise UsageError.
+    """Return the command of a decoded request. Raises UsageError.
 
-    `others` are names that are valid as well, for the error to tell.
+    `others` are further valid names, to be listed in the error.
     """
     verb = name_of(request)
     if verb not in VERBS:

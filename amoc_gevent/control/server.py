@@ -1,8 +1,8 @@
-"""The control socket: commands in as JSON lines, answers out as JSON lines, over a Unix socket.
+"""The control socket: a Unix socket for commands and answers, both as JSON lines.
 
 An answer is `{"ok": true, "result": {...}}` or `{"ok": false, "error": "...", "usage": bool}`. A
-stream is many of them, `"more": true` in each but the last. Where something is wrong with the
-daemon itself, each has a `"warning": "..."`.
+stream is a sequence of answers, with `"more": true` in each but the last. If something is wrong
+with the daemon itself, each answer also has `"warning": "..."`.
 """
 
 import json
@@ -29,14 +29,14 @@ LINE_MAX = 1 << 20
 BACKLOG = 128
 
 Service = Callable[[Mapping[str, Any]], object]
-"""Answers one request, a decoded JSON object, with a view or with an iterator over them."""
+"""Answers one request, a decoded JSON object, with a view or with an iterator of views."""
 
 
 class ControlServer:
-    """Answers at `path` (mode 0600) with the view that `handle` returns for each command.
+    """Listens at `path` (mode 0600) and answers each command with the view that `handle` returns.
 
-    `services` are requests of other names: those that are no command to a master. What `warning`
-    returns goes with each answer.
+    `services` answer requests by other names, which are no commands. Each answer carries the text
+    that `warning` returns, unless it is empty. Raises AmocError if it cannot listen.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ControlServer:
         try:
             with short_enough(path) as name:
                 listener.bind(name)
-                self._file = os.stat(name)  # noqa: PTH116  # the name need not be a path
+                self._file = os.stat(name)  # noqa: PTH116  # `name` may lead through /proc
         except OSError as error:
             listener.close()
             raise AmocError(f"no control socket at {path}: {error.strerror or error}") from error
@@ -67,7 +67,7 @@ class ControlServer:
         self._server.start()
 
     def close(self) -> None:
-        """Stop answering and remove the socket, unless another one is in its place."""
+        """Stop answering and remove the socket, unless another one has replaced it."""
         self._server.stop()
         with suppress(OSError):
             if os.path.samestat(self._path.stat(), self._file):
@@ -82,11 +82,11 @@ class ControlServer:
                             connection.sendall(answer)
                     if not line.endswith(b"\n"):
                         return
-            except OSError:  # whoever asked has gone
+            except OSError:  # the client has gone
                 return
 
     def _answers(self, line: bytes) -> Generator[bytes, None, None]:
-        """Yield what is to be said to `line`, whatever it is: one answer, or a stream."""
+        """Yield the answer to `line`, or the answers of a stream. `line` may be anything."""
         try:
             request = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -102,7 +102,7 @@ class ControlServer:
             yield self._line({"ok": True, "result": as_json(End())})
         except AmocError as error:
             yield self._refused(str(error), usage=isinstance(error, UsageError))
-        except Exception as error:  # the boundary around a handler: whoever asks is told
+        except Exception as error:  # the boundary around a handler; the client is told
             log.exception("%.200r failed", request)
             yield self._refused(f"internal error: {error!r}", usage=False)
 

@@ -1,6 +1,6 @@
-"""What a master answers at its control socket: its commands, and views of its runs for people.
+"""Answers requests at a master's control socket: commands, and rendered views of runs.
 
-The engine knows no output, so whoever puts the two together renders here.
+The master knows no outputs, so the rendering is done here, where both are available.
 """
 
 import io
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class MasterService:
-    """The requests that `master` answers; views of its runs are renewed by `feed`."""
+    """Answers requests for `master`; `feed` says when to renew a watched view."""
 
     def __init__(self, master: Master, feed: RunFeed) -> None:
         self._master = master
@@ -43,7 +43,7 @@ class MasterService:
         self.services: dict[str, Service] = {"watch": self._watch}
 
     def handle(self, command: Command) -> Answer:
-        """Carry out one command; one that is refused is a line of the log."""
+        """Carry out a command. Log a refusal before raising it."""
         try:
             if isinstance(command, Summary):
                 return answer_to(command, self._find_run(command.run))
@@ -53,7 +53,7 @@ class MasterService:
             raise
 
     def _find_run(self, run: str) -> Run:
-        """Return the run of that name, or the latest. A name that is none is a wrong use."""
+        """Return the run of that id, or the latest. Raises UsageError for an unknown id."""
         try:
             return self._master.find_run(run)
         except AmocError as error:
@@ -64,7 +64,7 @@ class MasterService:
             raise
 
     def _watch(self, request: Mapping[str, Any]) -> Iterator[Watched]:
-        """Answer once a second until the run has ended, as JSON, as a table or in lines."""
+        """Yield a view each second until the run has ended, as JSON, a table or lines."""
         form = one_of("watch", request.get("form", "json"), ("json", "table", "lines"))
         run = self._master.run
         if run is None or not run.active:
@@ -82,13 +82,13 @@ class MasterService:
         return WatchedStatus(status)
 
     def _each_second(self, run: Run, view: Callable[[], Watched]) -> Iterator[Watched]:
-        """Yield what `view` returns right after each second, and once more at the run's end."""
+        """Yield `view()` right after each second, and once more at the end of the run."""
         for _ in self._feed.each_second(run):
             yield view() if run.active else replace(view(), run=run.id, ended=run.status)
 
 
 class _Lines:
-    """What `amoc run` writes where there is no terminal, taken in parts."""
+    """The lines that `amoc run` writes without a terminal, taken in parts."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -96,7 +96,7 @@ class _Lines:
         self._lines = Lines(self._written)
 
     def take(self) -> WatchedLines:
-        """Return the lines that came since the last time."""
+        """Return the lines written since the last call."""
         self._lines.update(self._run, clock.steady())
         text = self._written.getvalue()
         self._written.seek(0)

@@ -1,4 +1,4 @@
-"""Answers `runs` and `summary` from the run store itself, where no master runs in the home."""
+"""Answers `runs` and `summary` from the run store when no master runs in the home."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from amoc_gevent.master.store import Store
 
 
 class StoredRuns(Control):
-    """In place of a master's control socket: the run store of `home`."""
+    """Replaces a master's control socket by the run store of `home`."""
 
     start_command = "amoc run SCENARIO FIRST LAST"
 
@@ -23,7 +23,7 @@ class StoredRuns(Control):
     def answer(self, request: dict[str, Any], patience: float = ANSWER_S) -> Answer:  # noqa: ARG002  # the base's name
         """Return the answer to `runs` or `summary`. Raises AmocError."""
         command = command_of(request)
-        if not self.path.exists():  # and none is made
+        if not self.path.exists():  # do not create it
             return self._without_runs(command)
         with Store(self.path) as store:
             lines = store.list()

@@ -1,1 +1,1 @@
-"""The worker: one process with its users."""
+"""The worker process, which runs users."""

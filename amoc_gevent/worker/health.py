@@ -1,4 +1,4 @@
-"""How the generator itself fares: its lag, CPU, memory and descriptors, second by second."""
+"""Measures the generator itself each second: lag, CPU, memory and file descriptors."""
 
 import os
 import resource
@@ -13,16 +13,18 @@ from amoc_gevent.core.units import counted
 
 TIMER_S = 0.1
 SPAN_MIN_NS = 500_000_000
-"""The shortest stretch over which CPU is judged: the last one of a run may be a millisecond."""
+"""The shortest span over which CPU is averaged; a run's last span may be 1 ms."""
 
 LISTED_A_SECOND = 2000
+"""Open descriptors that may be listed each second, on average (kernels before 6.2)."""
+
 PAGE = resource.getpagesize()
 RESERVED_DESCRIPTORS = 64
-"""What a worker needs beside its users' sockets."""
+"""File descriptors that a worker needs besides its users' sockets."""
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the limit on open files as far as allowed and return it."""
+    """Raise the limit on open files as far as allowed; return the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = int(Path("/proc/sys/fs/nr_open").read_text())
     for limit in ((wanted, max(wanted, hard)), (hard, hard)):
@@ -35,27 +37,27 @@ def raise_descriptor_limit() -> int:
 
 
 def descriptor_warning(users: int, workers: int, limit: int) -> str | None:
-    """Return what to say where `users` with a connection each exceed a worker's descriptors."""
+    """Return a warning if `users` with a connection each exceed the descriptor `limit`."""
     wanted = -(-users // workers) + RESERVED_DESCRIPTORS
     if wanted <= limit:
         return None
     return (
-        f"{users} users on {counted(workers, 'worker')} want {wanted} descriptors each where every "
-        f"user holds a connection, but the limit is {limit}: raise it (ulimit -Hn {wanted}), or "
-        "take more workers or fewer users"
+        f"{users} users with a connection each on {counted(workers, 'worker')} need {wanted} "
+        f"descriptors per worker, but the limit is {limit}: raise it (ulimit -Hn {wanted}), or "
+        "use more workers or fewer users"
     )
 
 
 def resident_bytes() -> int:
-    """Return how much memory this process holds."""
+    """Return the resident memory of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
 class HealthMonitor:
-    """Measures this process; `take(second, pickup)` returns what the last second was like.
+    """Measures this process; `take(second, pickup)` returns the health of the last second.
 
-    Ten times a second a timer's wake-up is compared with when it was due. A wall clock that is
-    stepped shows as a change against the monotonic one.
+    The timer lag is how late a timer wakes up, measured ten times a second. A step of the wall
+    clock shows as a change of its difference from the monotonic clock.
     """
 
     def __init__(self, node: str, worker: int) -> None:
@@ -66,7 +68,7 @@ class HealthMonitor:
         self._cpu_ns = clock.cpu_ns()
         self._taken_ns = clock.monotonic_ns()
         self._wall_offset = clock.wall_minus_monotonic()
-        # Kept open: a scenario may use up all descriptors, and that is when they matter.
+        # Kept open, as a scenario may use up all descriptors: then these numbers matter most.
         self._memory = os.open("/proc/self/statm", os.O_RDONLY)
         self._descriptors = os.open("/proc/self/fd", os.O_RDONLY)
         self._listed = self._listed_again_in = 0
@@ -79,7 +81,7 @@ class HealthMonitor:
             self._late_ns = max(self._late_ns, clock.monotonic_ns() - due)
 
     def take(self, second: int, pickup: Histogram) -> Health:
-        """Return the health since the last call; `pickup` is the lag of arrived bytes in µs."""
+        """Return the health since the last call; `pickup` is the lag of arrived bytes, in µs."""
         now, cpu = clock.monotonic_ns(), clock.cpu_ns()
         wall_offset = clock.wall_minus_monotonic()
         resident = int(os.pread(self._memory, 100, 0).split()[1]) * PAGE
@@ -101,9 +103,9 @@ class HealthMonitor:
         return health
 
     def _count_descriptors(self) -> int:
-        """Return how many descriptors this process has open.
+        """Return the number of open descriptors.
 
-        Kernels before 6.2 only list them: many are counted the more rarely the more they are.
+        Kernels before 6.2 can only list them, so a large number is counted less often.
         """
         size = os.fstat(self._descriptors).st_size
         if size:
@@ -113,7 +115,7 @@ class HealthMonitor:
             return self._listed
         try:
             self._listed = len(os.listdir(self._descriptors)) - 1  # noqa: PTH208  # no path at hand
-        except OSError:  # there is none left to list them with
+        except OSError:  # no descriptor is left for the listing
             self._listed = self._limit
         self._listed_again_in = self._listed // LISTED_A_SECOND
         return self._listed

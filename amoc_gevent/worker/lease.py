@@ -1,10 +1,9 @@
-"""A worker's lease: until when it may have users, and that they end before they act beyond it.
+"""A worker's lease: until when it may have users. It ends them before they act any further.
 
-A machine may stand still, and go on in the middle of whatever it did when others have its users.
-Their timers and sockets are due in the first turn of its hub then; so is the timer of the lease,
-whose priority is the highest: it comes first. Where it was within a turn that a process was
-stopped, a signal says so, and the rest of the turn comes after the lease as well. Neither costs
-anything for as long as the lease is renewed.
+A machine may be suspended and resume when its users already run elsewhere. Then the users' timers
+and sockets are due in the hub's first turn, but the lease's timer has the highest priority and
+fires first. If the process was stopped within a turn, SIGCONT interrupts the running user, and the
+lease is handled before the rest of that turn. Neither costs anything while the lease is renewed.
 """
 
 import signal
@@ -24,8 +23,8 @@ FOREVER = float("inf")
 class Lease:
     """Calls `on_end()` once, from the hub, when `until` (monotonic s) has passed.
 
-    It is made in the main thread. One of `users` who had the processor when the process was stopped
-    goes no further than that.
+    Create it in the main thread. If one of `users` was running when the process was stopped, that
+    user is ended where it stands.
     """
 
     def __init__(self, until: float, users: UserScheduler, on_end: Callable[[], object]) -> None:
@@ -36,23 +35,23 @@ class Lease:
         self._loop: Any = gevent.get_hub().loop
         self._timer: Any = self._loop.timer(0.0)
         self._wait()
-        signal.signal(signal.SIGCONT, self._go_on)
+        signal.signal(signal.SIGCONT, self._on_continue)
 
     @property
     def over(self) -> bool:
-        """Whether it has ended; it is never renewed then."""
+        """Whether the lease has ended; it cannot be renewed then."""
         if not self._over and clock.monotonic() >= self._until:
             self._over = True
-            self._timer.feed(0, self._look)  # before anything else that is due in this turn
+            self._timer.feed(0, self._check)  # before all other events of this turn
         return self._over
 
     def renew(self, until: float) -> None:
-        """Let it last until then, unless it is over."""
+        """Extend the lease to `until`, unless it is over."""
         if not self.over:
             self._until = max(self._until, until)
 
     def close(self) -> None:
-        """End nothing any more."""
+        """Stop the timer and the signal handler; end no user any more."""
         self._over = True
         self._timer.stop()
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
@@ -62,10 +61,10 @@ class Lease:
         left = max(0.0, self._until - clock.monotonic())
         self._timer = self._loop.timer(left, priority=self._loop.MAXPRI)
         if left < FOREVER:
-            self._timer.start(self._look, update=True)
+            self._timer.start(self._check, update=True)
 
-    def _look(self) -> None:
-        """End it, or wait on for what it was renewed by."""
+    def _check(self) -> None:
+        """End the lease, or wait for its new end if it was renewed."""
         if not self._over and clock.monotonic() < self._until:
             self._wait()
             return
@@ -73,7 +72,7 @@ class Lease:
         self._timer.stop()
         self._on_end()
 
-    def _go_on(self, _number: int, frame: FrameType | None) -> None:
-        """Handle SIGCONT, in whichever greenlet runs."""
-        if self.over and self._users.cut(frame):
+    def _on_continue(self, _number: int, frame: FrameType | None) -> None:
+        """Handle SIGCONT in the greenlet that runs."""
+        if self.over and self._users.mark_killed(frame):
             raise GreenletExit

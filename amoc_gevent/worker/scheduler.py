@@ -1,7 +1,7 @@
-"""The users of one worker: when each starts, rests, starts again and ends.
+"""Schedules the users of one worker: when each starts, rests, starts again and ends.
 
-A waiting user is an entry of a range, a resting one a tuple in a queue; only inside `start` is a
-user a greenlet. One timer of the hub starts whoever is due, straight from the hub.
+A waiting user is an id in a range, and a resting user a tuple in a queue. A user is a greenlet only
+inside `start`. One timer of the hub starts all users that are due, directly from the hub.
 """
 
 from collections import deque
@@ -20,20 +20,22 @@ from amoc_gevent.core.run.placement import Share
 from amoc_gevent.core.run.plan import Options, Removal
 from amoc_gevent.metrics import Recorder
 from amoc_gevent.user import UserGreenlet
-from amoc_gevent.worker.cursor import Calendar, Cursor
-from amoc_gevent.worker.killing import SLICE_S, UserKiller
+from amoc_gevent.worker.cursor import Cursor, PlanClock
+from amoc_gevent.worker.killer import SLICE_S, UserKiller
 
 LATE_S = 0.5
-"""Slots further back than this when a worker learns of them are spaced anew, not all at once."""
+"""Users whose slots are older than this on assignment are spaced anew, not started at once."""
 
 STILL_THERE_S = 0.1
+"""The wait for a user that was moved away and back and has not ended yet."""
+
 NEVER = float("inf")
 
 
 def run_start(start: Callable[[int], object], user_id: int) -> BaseException | None:
-    """Run one round and return what it raised: the boundary at which a user's errors end.
+    """Run one iteration; return its exception, if any. This is the boundary of a user's errors.
 
-    By the frame of this function the watchdog knows that a user has the processor, and whose.
+    The watchdog looks for this function's frame to find which user is running.
     """
     try:
         start(user_id)
@@ -43,10 +45,9 @@ def run_start(start: Callable[[int], object], user_id: int) -> BaseException | N
 
 
 class UserScheduler:
-    """Starts and ends the users that were assigned to it; `on_error(id, error)` hears of failures.
+    """Starts and ends the assigned users; `on_error(id, error)` is called for each exception.
 
-    `stopped` is set when all were told to stop and none is left. `killer` ends those that are told
-    to end at once.
+    `stopped` is set once `stop` was called and no user is left. `killer` kills users.
     """
 
     def __init__(
@@ -66,10 +67,12 @@ class UserScheduler:
         self._hub: Any = gevent.get_hub()
         self._timer: Any = self._hub.loop.timer(0)
         self._armed = NEVER
-        self._calendar = Calendar()
+        self._plan_clock = PlanClock()
         self._cursors: list[Cursor] = []
         self._own: list[range] = []
-        self._resting: deque[tuple[float, int, int]] = deque()  # since when, who, rounds so far
+        self._resting: deque[tuple[float, int, int]] = (
+            deque()
+        )  # (rest start, id, iterations so far)
         self._running = killer.running
         self._killed = killer.killed
         self._gone = IdSet()
@@ -80,7 +83,7 @@ class UserScheduler:
 
     @property
     def options(self) -> Options:
-        """How the users behave; a change holds for those that rest already as well."""
+        """The options of the run. A change also applies to users that are resting already."""
         return self._options
 
     @options.setter
@@ -91,24 +94,24 @@ class UserScheduler:
                 self._arm(clock.monotonic())
 
     def keep_time(self, offset: float, pauses: tuple[tuple[float, float], ...] = ()) -> None:
-        """Go by this offset (the master's time minus the monotonic clock) and these pauses."""
-        calendar = self._calendar
-        changed = calendar.pauses != pauses
-        calendar.offset, calendar.pauses = offset, pauses
+        """Set the offset (master's time minus monotonic clock, in s) and the pauses of the plan."""
+        plan_clock = self._plan_clock
+        changed = plan_clock.pauses != pauses
+        plan_clock.offset, plan_clock.pauses = offset, pauses
         if changed and not self._stopping:
             self._arm(clock.monotonic())
 
     def assign(self, share: Share) -> None:
-        """Take on the users of `share`.
+        """Add the users of `share`.
 
-        Users whose slots have long passed, as after a restart of the worker, are spaced by the
-        run's rate from now on, one share after the other.
+        Users whose slots have long passed, as after a restart of the worker, start from now on at
+        the run's rate, one share after the other.
         """
         ids = share.ids
         if not ids or self._stopping:
             return
         now = clock.monotonic()
-        cursor = Cursor(share, ids, self._calendar)
+        cursor = Cursor(share, ids, self._plan_clock)
         if cursor.due() < now - LATE_S:
             cursor.resume = max(now, self._late_until)
             left = len(ids) - self._gone.count_in(ids)
@@ -118,9 +121,9 @@ class UserScheduler:
         self._arm(now)
 
     def depart(self, gone: range) -> None:
-        """Let go of these users, who run elsewhere from now on: at once.
+        """End these users at once, as they are moved to another worker.
 
-        They are the last ones of a share, or all of it.
+        `gone` is the end of a share, or all of it.
         """
         self._own = [kept for ids in self._own if (kept := _without(ids, gone))]
         for cursor in tuple(self._cursors):
@@ -134,16 +137,16 @@ class UserScheduler:
 
     @property
     def departing(self) -> bool:
-        """Whether users of whom it let go are still there."""
+        """Whether any departed user still runs."""
         return bool(self._departing)
 
-    def forget(self, ended: IdSet) -> None:
-        """Never start these ids: they ended before this worker was started again."""
+    def exclude(self, ended: IdSet) -> None:
+        """Never start these ids, as they have ended, here or on another node."""
         for first, last in ended:
             self._gone.add(first, last)
 
     def remove(self, removal: Removal) -> None:
-        """End these users: waiting and resting ones now, running ones as the removal says."""
+        """Remove waiting and resting users now, and running users as the removal says."""
         ids = removal.ids
         self._gone.add_range(ids)
         self._resting = deque([r for r in self._resting if r[1] not in ids])
@@ -154,7 +157,7 @@ class UserScheduler:
             self._killer.kill(running)
 
     def stop(self, *, force: bool) -> None:
-        """End all users: waiting and resting ones now, running ones after their round or now."""
+        """End waiting and resting users now; running users after their iteration, or kill them."""
         if not self._stopping:
             self._stopping = True
             self._cursors.clear()
@@ -169,10 +172,9 @@ class UserScheduler:
             self._killer.kill(list(self._running))
 
     def fence(self) -> None:
-        """End all users before anything else happens; to be called from the hub.
+        """Kill all users at once; call this from the hub. No user gets a turn in between.
 
-        However many they are, none of them gets a turn meanwhile. None of them is done by that:
-        others may have them from now on.
+        None of them counts as done, as other nodes may run them from now on.
         """
         self._fenced = True
         self.stop(force=False)
@@ -180,11 +182,11 @@ class UserScheduler:
         self._killer.kill_all()
 
     def give_up(self) -> None:
-        """Wait no longer for users that do not end."""
+        """Set `stopped` without waiting for users that do not end."""
         self.stopped.set()
 
-    def cut(self, frame: FrameType | None) -> bool:
-        """Count the user whose round runs in `frame` as killed; return whether there is one."""
+    def mark_killed(self, frame: FrameType | None) -> bool:
+        """Mark the user that runs in `frame` as killed; return whether there was one to mark."""
         while frame is not None and frame.f_code is not run_start.__code__:
             frame = frame.f_back
         if frame is None or frame.f_locals["user_id"] in self._killed:
@@ -193,7 +195,7 @@ class UserScheduler:
         return True
 
     def counts(self) -> UserCounts:
-        """Return how many users are in each state; once fenced, only those that are still there."""
+        """Return the users by state; after `fence`, only the users that still run."""
         if self._fenced:
             return UserCounts(running=len(self._running))
         waiting = 0
@@ -210,7 +212,7 @@ class UserScheduler:
         return tuple(IdSet((user_id, user_id) for user_id in sorted(ended)))
 
     def _arm(self, now: float) -> None:
-        """Set the timer to when the next user is due."""
+        """Set the timer for the next user that is due."""
         due = self._resting[0][0] + self._options.repeat_interval if self._resting else NEVER
         for cursor in self._cursors:
             due = min(due, cursor.due())
@@ -221,10 +223,10 @@ class UserScheduler:
             self._timer.start(self._start_due)
 
     def _start_due(self) -> None:
-        """Start who is due, from the hub; what takes long goes on after the hub's other work.
+        """Start users that are due, from the hub, for SLICE_S; continue after the hub's other work.
 
-        Half the time is for users that wait and half for those that rest, so that neither a steep
-        ramp nor short rests hold up the other.
+        Waiting and resting users get half of the time each, so that a steep ramp does not hold up
+        resting users, nor short rests the ramp.
         """
         now = clock.monotonic()
         for cursor in tuple(self._cursors):
@@ -234,12 +236,12 @@ class UserScheduler:
         self._arm(clock.monotonic())
 
     def _start_waiting(self, cursor: Cursor, now: float, until: float) -> bool:
-        """Start the users of one batch that are due; return whether any of it are left."""
+        """Start the users of one share that are due; return whether any are left to start."""
         while cursor.skip(self._gone):
             if cursor.due() > now or clock.monotonic() >= until:
                 return True
             user_id = cursor.ids[cursor.at]
-            if user_id in self._running:  # it was moved away and back, and has not gone yet
+            if user_id in self._running:  # moved away and back, and not ended yet
                 cursor.resume, cursor.resumed = now + STILL_THERE_S, 0
                 return True
             cursor.at += 1
@@ -251,33 +253,33 @@ class UserScheduler:
     def _start_resting(self, now: float, until: float) -> None:
         resting, rested = self._resting, now - self._options.repeat_interval
         while resting and resting[0][0] <= rested and clock.monotonic() < until:
-            _, user_id, rounds = resting.popleft()
-            self._begin(user_id, rounds)
+            _, user_id, iterations = resting.popleft()
+            self._begin(user_id, iterations)
 
-    def _begin(self, user_id: int, rounds: int) -> None:
-        user = UserGreenlet(self._round, self._hub)
+    def _begin(self, user_id: int, iterations: int) -> None:
+        user = UserGreenlet(self._iterate, self._hub)
         user.user_id = user_id
         self._running[user_id] = user
         present, snapshot = len(self._running) + len(self._resting), self._recorder.snapshot
         snapshot.peak = max(snapshot.peak, present)
-        user.switch(user, user_id, rounds)
+        user.switch(user, user_id, iterations)
 
-    def _round(self, user: UserGreenlet, user_id: int, rounds: int) -> None:
-        """Run `start` once, in the user's greenlet, and decide what becomes of the user."""
+    def _iterate(self, user: UserGreenlet, user_id: int, iterations: int) -> None:
+        """Run `start` once, in the user's greenlet; then rest, end or forget the user."""
         raised = run_start(self._start, user_id)
-        cut = raised is None or isinstance(raised, GreenletExit)
+        ended = raised is None or isinstance(raised, GreenletExit)
         helper_raised = user.end_helpers()
-        if cut and helper_raised is not None:
-            raised, cut = helper_raised, isinstance(helper_raised, GreenletExit)
+        if ended and helper_raised is not None:
+            raised, ended = helper_raised, isinstance(helper_raised, GreenletExit)
         del self._running[user_id]
         departing = user_id in self._departing
         self._departing.discard(user_id)
         if user_id in self._killed:
             self._killed.discard(user_id)
-            if cut:
+            if ended:
                 self._end_if_last()
                 return
-        snapshot, options, rounds = self._recorder.snapshot, self._options, rounds + 1
+        snapshot, options, iterations = self._recorder.snapshot, self._options, iterations + 1
         snapshot.iterations += 1
         if raised is not None:
             snapshot.failed += 1
@@ -285,15 +287,15 @@ class UserScheduler:
         if self._stopping or departing or user_id in self._gone:
             self._end_if_last()
         elif (raised is not None and options.on_user_error != "repeat") or (
-            0 < options.repeat_num <= rounds
+            0 < options.repeat_num <= iterations
         ):
             self._ended.append(user_id)
         else:
-            self._rest(user_id, rounds)
+            self._rest(user_id, iterations)
 
-    def _rest(self, user_id: int, rounds: int) -> None:
+    def _rest(self, user_id: int, iterations: int) -> None:
         now = clock.monotonic()
-        self._resting.append((now, user_id, rounds))
+        self._resting.append((now, user_id, iterations))
         if now + self._options.repeat_interval < self._armed:
             self._arm(now)
 
@@ -303,7 +305,7 @@ class UserScheduler:
 
 
 def _without(ids: range, gone: range) -> range:
-    """Return `ids` up to the first one of `gone`, which is a part of its end or none of it."""
+    """Return `ids` without `gone`, which is either the end of `ids` or not in it at all."""
     if gone and gone[0] in ids and gone[-1] in ids:
         return ids[: ids.index(gone[0])]
     return ids

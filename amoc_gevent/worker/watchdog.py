@@ -1,11 +1,11 @@
-"""Watches the hub from a thread of its own: a user that does not yield is named, and then ended.
+"""Watches the hub from a thread: warns of a user that does not yield, and then ends it.
 
-gevent cannot take the processor from a user. The thread sees that the hub's beat is late, samples
-the main thread's stack, and where it finds the same round of the same user again and again, warns
-after 100 ms with id and stack. One call that keeps the interpreter's lock keeps the thread waiting
-as well: then the round that it finds afterwards had made that call, if this process was busy all
-the time. After `limit` seconds it sends this process a signal whose handler runs in that user's
-greenlet and raises UserBlocked there, so that the other users go on.
+gevent cannot preempt a user. When the hub's heartbeat is late, the thread samples the main thread's
+stack. If it finds the same iteration of the same user for 100 ms, it warns with user id and stack.
+A call that holds the interpreter lock also blocks the thread. If the process was busy all that
+time, the iteration that the thread finds afterwards is taken to have made the call. After `limit`
+seconds the thread sends a signal; its handler runs in that user's greenlet and raises UserBlocked,
+so that the other users go on.
 """
 
 import signal
@@ -28,7 +28,7 @@ WARN_S = 0.1
 BEAT_S = 0.02
 LIMIT_S = 2.0
 BUSY = 0.25
-"""The share of a core that a call that computes takes at least; what stands still takes none."""
+"""The least CPU share (of a core) of a busy process; a suspended process uses none."""
 
 STACK_LINES = 6
 
@@ -38,30 +38,30 @@ _start_new_thread: Any = get_original("_thread", "start_new_thread")
 
 
 class UserBlocked(GreenletExit):
-    """Raised in a user that held its worker's hub for too long."""
+    """Raised in a user that blocked its worker's hub for too long."""
 
 
 class _Sample(NamedTuple):
-    """Which round had the processor, and where it was: (file, line, function), innermost last.
+    """The running iteration, and its stack as (file, line, function), innermost last.
 
-    It holds no frame: what a user's frame keeps alive must never be freed by the thread.
+    It holds no frame, as the thread must never free objects that a user's frame keeps alive.
     """
 
-    round: tuple[int, int]
+    iteration: tuple[int, int]
     places: list[tuple[str, int, str]]
 
 
 @dataclass(slots=True)
 class _Suspect:
-    """A round that is found running again and again, since when (monotonic s)."""
+    """An iteration that several samples found running, and since when (monotonic s)."""
 
-    round: tuple[int, int]
+    iteration: tuple[int, int]
     since: float
     warned: bool = False
 
 
 class Watchdog:
-    """Calls `warn(user_id, seconds, stack)` from the hub for each user that blocks it."""
+    """Calls `warn(user_id, seconds, stack)`, from the hub, for each user that blocks the hub."""
 
     def __init__(self, warn: Callable[[int, float, str], None], limit: float = LIMIT_S) -> None:
         self._warn = warn
@@ -76,7 +76,7 @@ class Watchdog:
         _start_new_thread(self._watch, ())
 
     def stop(self) -> None:
-        """End the thread and the beats, and give the warnings that are left."""
+        """Stop the thread and the heartbeat, and give the remaining warnings."""
         self._running = False
         self._beats.kill()
         self._give_warnings()
@@ -92,7 +92,7 @@ class Watchdog:
             self._warn(*self._warnings.popleft())
 
     def _watch(self) -> None:
-        """In the thread: follow one suspect at a time, for as long as the beat stays out."""
+        """Run in the thread: follow one suspect at a time while the heartbeat is missing."""
         now, used = clock.monotonic(), clock.cpu_ns()
         while self._running:
             due, busy = now + BEAT_S, used
@@ -104,35 +104,35 @@ class Watchdog:
                 self._suspect = None
                 continue
             suspect = self._suspect
-            if suspect is None or suspect.round != sample.round:
+            if suspect is None or suspect.iteration != sample.iteration:
                 since = due if held_up else now - BEAT_S
-                suspect = self._suspect = _Suspect(sample.round, max(since, self._beat))
+                suspect = self._suspect = _Suspect(sample.iteration, max(since, self._beat))
             self._judge(suspect, now - suspect.since, sample)
 
     def _judge(self, suspect: _Suspect, held: float, sample: _Sample) -> None:
         if held > WARN_S and not suspect.warned:
             suspect.warned = True
-            self._warnings.append((suspect.round[1], held, _shown(sample.places)))
+            self._warnings.append((suspect.iteration[1], held, _shown(sample.places)))
         if held > self._limit:
             signal.pthread_kill(self._main, signal.SIGUSR2)
 
     def _sample(self) -> _Sample | None:
-        """Return where the main thread is, if it is in a round."""
-        frame = sys._current_frames().get(self._main)  # as threading dumps do
+        """Return the main thread's stack, if it runs an iteration of a user."""
+        frame = sys._current_frames().get(self._main)  # as traceback dumps use it
         places: list[tuple[str, int, str]] = []
         while frame is not None:
             if frame.f_code is run_start.__code__:
-                return _Sample(_round_of(frame), places[::-1])
+                return _Sample(_iteration_of(frame), places[::-1])
             places.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
             frame = frame.f_back
         return None
 
     def _raise_in_user(self, _number: int, frame: FrameType | None) -> None:
-        """Handle the signal, in whichever greenlet runs: raise only in the suspect's."""
+        """Handle the signal in the greenlet that runs; raise only in the suspect's."""
         suspect = self._suspect
         while frame is not None and frame.f_code is not run_start.__code__:
             frame = frame.f_back
-        if suspect is None or frame is None or _round_of(frame) != suspect.round:
+        if suspect is None or frame is None or _iteration_of(frame) != suspect.iteration:
             return
         held = clock.monotonic() - suspect.since
         if held > self._limit:
@@ -140,12 +140,12 @@ class Watchdog:
             raise UserBlocked(f"held its worker for {held:.1f} s without yielding")
 
 
-def _round_of(frame: FrameType) -> tuple[int, int]:
-    """Name the round that runs in `frame`: no other has both while it lasts."""
+def _iteration_of(frame: FrameType) -> tuple[int, int]:
+    """Return a key of the iteration in `frame`, unique while it runs."""
     return id(frame), frame.f_locals["user_id"]
 
 
 def _shown(places: list[tuple[str, int, str]]) -> str:
-    """Return the innermost places as a traceback shows them."""
+    """Return the innermost places, formatted as in a traceback."""
     stack = [traceback.FrameSummary(*place) for place in places[-STACK_LINES:]]
     return "".join(traceback.StackSummary.from_list(stack).format())

@@ -1,7 +1,7 @@
-"""A worker: one process, one hub, the users that the plan makes its own.
+"""The worker itself: runs its share of the plan's users on the one hub of its process.
 
-It computes from each plan what shall be and makes it so, reports once a second what is, and ends
-when the run does. It holds one run: the next one gets a new interpreter.
+It derives its users from each plan, starts and ends them to match, reports once a second, and ends
+with the run. Each run gets a new interpreter.
 """
 
 import logging
@@ -37,23 +37,23 @@ from amoc_gevent.core.run.plan import Move, Plan
 from amoc_gevent.errors import AmocError, ScenarioError, UsageError
 from amoc_gevent.loading.loader import Scenario, load
 from amoc_gevent.metrics import recorder
-from amoc_gevent.worker.collector import Collector
-from amoc_gevent.worker.failures import UserErrors, text_of
+from amoc_gevent.worker.garbage import GarbageCollector
 from amoc_gevent.worker.health import HealthMonitor, resident_bytes
-from amoc_gevent.worker.killing import KILL_GRACE_S, UserKiller
+from amoc_gevent.worker.killer import KILL_GRACE_S, UserKiller
 from amoc_gevent.worker.lease import Lease
 from amoc_gevent.worker.scheduler import UserScheduler
+from amoc_gevent.worker.user_errors import UserErrors, text_of
 from amoc_gevent.worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
 QUIET_S = 1.0
-"""Users that block are named at most this often; those between are counted."""
+"""The least time between two warnings of blocking users; others in between are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which worker of its node this is (0-based), and the how-manieth process in that place."""
+    """The worker's number on its node (0-based) and the number of its process (1-based)."""
 
     worker: int
     incarnation: int
@@ -61,11 +61,11 @@ class Identity:
 
 @dataclass(slots=True)
 class _Live:
-    """What a worker has once its scenario is loaded, and how far it has followed the plan.
+    """The parts of a worker once its scenario is loaded, and how far it has followed the plan.
 
-    `settings` are those that were given by name and taken. `version` is the plan's that it follows,
-    `settled` the last one of which nobody is left who had to go. Of it so many `removals`
-    are done, these `moves` were made and these `shares` are the worker's own.
+    `settings` holds the given settings that were applied. `version` is the plan version that it
+    follows, and `settled` the last version for which no departing user is left. `shares` are its
+    own shares; `moves`, the number of `removals` and the last `proposal` have been applied.
     """
 
     scenario: Scenario
@@ -74,7 +74,7 @@ class _Live:
     lease: Lease
     health: HealthMonitor
     watchdog: Watchdog
-    collector: Collector
+    garbage: GarbageCollector
     settings: dict[str, str]
     version: int = -1
     settled: int = 0
@@ -85,7 +85,7 @@ class _Live:
 
 
 class Worker:
-    """Runs its users until the run ends; `orders` and `reports` are its node's addresses."""
+    """Runs users until the run ends; `orders` and `reports` are the addresses of its node."""
 
     def __init__(self, identity: Identity, orders: str, reports: str) -> None:
         self._identity = identity
@@ -98,16 +98,16 @@ class Worker:
         self._failure: Failure | None = None
         self._manifest: Manifest | None = None
         self._sequence = 0
-        self._peak = (-1, 0)  # the second that was last told of, and its peak
+        self._peak = (-1, 0)  # (second, users) last reported
         self._beginning: Any = None
         self._blocked_until = 0.0
         self._blocked_since = 0
         self._done: AsyncResult[None] = AsyncResult()
 
     def run(self) -> None:
-        """Work until the run has ended and the last report is out.
+        """Work until the run has ended and the last report is sent.
 
-        What fails in the engine itself is raised: the node starts another process then.
+        Raises any exception of the engine itself; the node then starts another process.
         """
         receiving = self._spawn(self._receive)
         self._report()
@@ -119,7 +119,7 @@ class Worker:
             self._reports.close()
 
     def _spawn(self, function: Callable[..., object], *args: object) -> Any:
-        """Start a part of the worker itself, whose failure is the worker's."""
+        """Start a greenlet of the worker itself; if it fails, `run` raises its exception."""
         part = gevent.Greenlet(function, *args)
         part.link_exception(lambda failed: self._done.set_exception(failed.exception))  # type: ignore[arg-type]  # it has one
         part.start()
@@ -143,7 +143,7 @@ class Worker:
                 self._finish()
 
     def _begin(self, order: Order) -> None:
-        """Load the scenario and run its `init`; whatever is wrong with it fails the run."""
+        """Load the scenario and run its `init`. Any exception fails the run."""
         try:
             scenario = load(Path(order.scenario))
             settings.registry.configure(order.plan.settings, os.environ)
@@ -168,13 +168,13 @@ class Worker:
             on_error,
             UserKiller(self._on_stuck),
         )
-        users.forget(IdSet(order.ended))
+        users.exclude(IdSet(order.ended))
         health = HealthMonitor(order.node, self._identity.worker)
         watchdog = Watchdog(self._on_blocked)
-        collector = Collector(resident_bytes())
+        garbage = GarbageCollector(resident_bytes())
         lease = Lease((self._order or order).until, users, lambda: self._fence(users))
         own = {**order.plan.settings}
-        live = _Live(scenario, state, users, lease, health, watchdog, collector, own)
+        live = _Live(scenario, state, users, lease, health, watchdog, garbage, own)
         self._live = live
         self._state = "ready"
         self._spawn(self._report_each_second, live)
@@ -182,7 +182,7 @@ class Worker:
         self._follow(self._order or order, live)
 
     def _fail(self, error: BaseException) -> None:
-        """Report why the scenario cannot run, unless it was only stopped while it was loaded."""
+        """Report why the scenario cannot run, unless the run was stopped meanwhile."""
         if self._order is not None and not self._order.plan.going_on:
             return
         if isinstance(error, AmocError):
@@ -195,7 +195,7 @@ class Worker:
         self._report()
 
     def _follow(self, order: Order, live: _Live) -> None:
-        """Make reality match the plan; doing so twice changes nothing."""
+        """Make the users match the plan. This is idempotent."""
         plan, users = order.plan, live.users
         live.lease.renew(order.until)
         clock.correct(order.clock.wall)
@@ -212,13 +212,13 @@ class Worker:
         elif not plan.going_on:
             users.stop(force=plan.force or plan.status != "stopping")
         live.version = plan.version
-        self._report()  # at once: whoever gave a command looks at what came of it
+        self._report()  # at once, as the author of a command waits for its effect
 
     def _follow_placement(self, order: Order, live: _Live) -> None:
-        """Let go the users that are this worker's no longer, and take on those that are now."""
+        """End the users that are no longer this worker's, and add those that are new."""
         plan, users = order.plan, live.users
         for move in plan.moves if plan.moves != live.moves else ():
-            users.forget(IdSet(move.ended))
+            users.exclude(IdSet(move.ended))
         live.moves = plan.moves
         own = own_shares(plan, order.node, order.workers, self._identity.worker)
         going, new = differences(live.shares, own)
@@ -229,12 +229,12 @@ class Worker:
         live.shares = own
 
     def _fence(self, users: UserScheduler) -> None:
-        """End all users at once, for this node's lease is over: others may have them now."""
+        """End all users at once: the node's lease is over, so other nodes may run them now."""
         self._event("fenced", f"the master was not heard: worker {self._identity.worker + 1} ended")
         users.fence()
 
     def _follow_settings(self, plan: Plan, live: _Live) -> None:
-        """Take over settings that changed, and try the one that is proposed."""
+        """Apply changed settings, and try the proposed one."""
         for name, text in plan.settings.items():
             if live.settings.get(name) != text:
                 self._update(name, text, live)
@@ -265,7 +265,7 @@ class Worker:
         self._finish()
 
     def _finish(self) -> None:
-        """End the run here: `terminate`, the last report, the end of the process."""
+        """End the run here: call `terminate`, send the last report, let `run` return."""
         live, order, measured = self._live, self._order, None
         if live is not None and order is not None:
             live.watchdog.stop()
@@ -283,16 +283,16 @@ class Worker:
     def _measured(self, second: int, live: _Live) -> tuple[int, Snapshot, Health]:
         snapshot, users = recorder.take(), live.users.counts()
         peak = max(snapshot.peak, users.present)
-        # Peaks of one second are added up, and this one may have been told of before, in part.
-        told = self._peak[1] if self._peak[0] == second else 0
-        self._peak = second, max(told, peak)
-        snapshot.peak = max(0, peak - told)
+        # The node adds up peaks of one second, and part of this one may be reported already.
+        reported = self._peak[1] if self._peak[0] == second else 0
+        self._peak = second, max(reported, peak)
+        snapshot.peak = max(0, peak - reported)
         health = live.health.take(second, snapshot.lag)
-        live.collector.check(health.rss, users.running)
+        live.garbage.check(health.rss, users.running)
         return second, snapshot, health
 
     def _report(self, measured: tuple[int, Snapshot, Health] | None = None) -> None:
-        """Send what there is to say since the last report."""
+        """Send a report of all that is new since the last one."""
         order, live = self._order, self._live
         self._sequence += 1
         if live is not None and not live.users.departing:
@@ -321,9 +321,9 @@ class Worker:
         self._events.append(Event(clock.wall(), kind, text))
 
     def _on_stuck(self, user_ids: list[int]) -> None:
-        """Say which users did not end when killed; a run that stops does not wait for them."""
+        """Report users that did not end when killed. A run that stops does not wait for them."""
         shown = ", ".join(map(str, user_ids[:10])) + (", ..." if len(user_ids) > 10 else "")
-        text = f"not gone {KILL_GRACE_S:g} s after they were killed: users {shown}"
+        text = f"still running {KILL_GRACE_S:g} s after they were killed: users {shown}"
         self._event("stuck", text)
         log.warning("%s", text)
         live = self._live
@@ -333,12 +333,12 @@ class Worker:
         if stopping or live.lease.over:
             live.users.give_up()
         elif live.users.departing:
-            # They run elsewhere as soon as they are gone here, and everybody waits for that.
+            # They start elsewhere once they have ended here, and the move waits for that.
             self._report()
-            self._done.set_exception(AmocError(f"{text}, and they were moved: so this worker ends"))
+            self._done.set_exception(AmocError(f"{text}; they were moved, so this worker ends"))
 
     def _on_blocked(self, user_id: int, seconds: float, stack: str) -> None:
-        """Name a user that does not yield; where all do it, one a second is enough."""
+        """Report a user that does not yield, at most one in QUIET_S seconds."""
         now = clock.monotonic()
         if now < self._blocked_until:
             self._blocked_since += 1

@@ -90,7 +90,7 @@ def test_each_verb_becomes_its_command(request_: dict[str, object], expected: Co
         ({}, "one of: do, add, remove, set, pause, resume, rebalance, stop, status"),
         ({**DO, "nodes": "a"}, "do: nodes must be a list of texts, not 'a'"),
         ({**DO, "nodes": ["a", 5]}, "do: nodes: 5 is not the name of a node"),
-        ({**DO, "nodes": ["a", "b", "a"]}, "do: nodes: a is there twice"),
+        ({**DO, "nodes": ["a", "b", "a"]}, "do: nodes: a is named twice"),
         ({**DO, "strategy": 1}, "do: strategy must be text, not 1"),
         ({"command": "add", "count": 1, "nodes": [[]]}, "add: nodes: [] is not the name"),
         ({"command": "summary", "run": 5}, "summary: run must be text, not 5"),

@@ -91,7 +91,7 @@ NONSENSE = {
     b'{"ok": true, "result": [1]}\n': CANNOT,
     b'{"ok": false}\n': CANNOT,
     b"[" * 100_000 + b"\n": CANNOT,
-    b'{"ok": true, "result": {}}\n': f"{CANNOT} (KeyError: 'status'): are both of one release?",
+    b'{"ok": true, "result": {}}\n': f"{CANNOT} (KeyError: 'status'): are both the same release?",
     b'{"ok": true, "result": {"status": []}}\n': CANNOT,
     b'{"ok": false, "error": "internal error: no"}\n': "internal error: no",
 }

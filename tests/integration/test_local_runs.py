@@ -107,7 +107,7 @@ def test_a_store_that_cannot_be_used_costs_a_line(amoc: Amoc, how: str) -> None:
     code, said = amoc.run("run", *arguments)
     assert code == 0, said
     (line,) = said.splitlines()
-    assert line.startswith("amoc: warning: `amoc runs` will not list this: ")
+    assert line.startswith("amoc: warning: `amoc runs` will not list this run: ")
 
 
 def test_a_store_that_another_process_locks_costs_a_line(amoc: Amoc) -> None:

@@ -194,7 +194,7 @@ def test_a_verb_is_said_for_people_and_for_programs(
         ("do shop 1 2 --user-rate 0", 2, "user_rate: '0' is not a rate"),
         ("add", 2, "missing argument 'COUNT'"),
         ("add many", 2, "'many' is not a valid integer"),
-        ("add 1 --nodes a,a", 2, "add: nodes: a is there twice"),
+        ("add 1 --nodes a,a", 2, "add: nodes: a is named twice"),
         ("remove 0", 2, "amoc: remove 0: give a number of users, 1 or more"),
         ("set pages", 2, "missing argument 'VALUE'"),
         ("pause now", 2, "unexpected extra argument"),

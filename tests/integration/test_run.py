@@ -234,7 +234,7 @@ def test_more_users_than_descriptors_are_warned_of(amoc: Amoc, demo: Demo) -> No
     )
 
     assert code == 0, said
-    assert "warning: 3000000 users on 1 worker want 3000064 descriptors" in said
+    assert "warning: 3000000 users with a connection each on 1 worker need 3000064 desc" in said
 
 
 def test_a_package_is_a_scenario_too(amoc: Amoc, demo: Demo, tmp_path: Path) -> None:

@@ -310,7 +310,7 @@ def test_a_scenario_named_like_another_module_shadows_nothing(here: Workspace, n
         ("from amoc_gevent import htp", "scenarios/probe.py:1: ImportError: cannot import name"),
         (
             "from amoc_gevent import settings\nsettings.declare('X', 1, '')",
-            "scenarios/probe.py:2: setting 'X': a name is small letters",
+            "scenarios/probe.py:2: setting 'X': use small letters",
         ),
         (
             "from amoc_gevent import settings\nx = settings.declare('x', 1, '').value",

@@ -8,7 +8,7 @@ from amoc_gevent.core.messages import UserCounts
 from amoc_gevent.core.run.placement import Share
 from amoc_gevent.core.run.plan import Batch, Options, Removal
 from amoc_gevent.metrics import Recorder
-from amoc_gevent.worker.killing import UserKiller
+from amoc_gevent.worker.killer import UserKiller
 from amoc_gevent.worker.scheduler import UserScheduler
 from tests.servers import wait_for
 

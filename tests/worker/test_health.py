@@ -135,5 +135,5 @@ def test_users_beyond_a_workers_descriptors_are_warned_of(
     else:
         assert said is not None
         where = "1 worker" if workers == 1 else f"{workers} workers"
-        assert said.startswith(f"{users} users on {where} want {wanted} descriptors each")
+        assert said.startswith(f"{users} users with a connection each on {where} need {wanted} ")
         assert f"the limit is {limit}: raise it (ulimit -Hn {wanted})" in said

@@ -14,7 +14,7 @@ def test_a_second_that_is_told_of_twice_has_the_higher_peak_not_the_sum() -> Non
     live: Any = SimpleNamespace(
         users=SimpleNamespace(),
         health=SimpleNamespace(take=lambda _second, _lag: SimpleNamespace(rss=0)),
-        collector=SimpleNamespace(check=lambda _rss, _running: None),
+        garbage=SimpleNamespace(check=lambda _rss, _running: None),
     )
     totals: dict[int, Snapshot] = {}
     for second, present in ((7, 2), (7, 3), (7, 1), (8, 3), (8, 3), (9, 0)):

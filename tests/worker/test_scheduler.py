@@ -348,7 +348,7 @@ def test_a_removed_million_that_waits_holds_up_nobody() -> None:
 
 def test_users_that_ended_before_a_restart_do_not_come_back() -> None:
     crowd = Crowd(nothing)
-    crowd.users.forget(IdSet([(2, 3), (9, 9)]))
+    crowd.users.exclude(IdSet([(2, 3), (9, 9)]))
     crowd.add(5)
     assert total(crowd.counts) == 5
     crowd.until_counts(resting=3, done=2)
@@ -357,7 +357,7 @@ def test_users_that_ended_before_a_restart_do_not_come_back() -> None:
 
 def test_users_that_are_late_after_a_restart_are_spaced_by_the_rate() -> None:
     crowd = Crowd(nothing)
-    crowd.users.forget(IdSet([(2, 4)]))
+    crowd.users.exclude(IdSet([(2, 4)]))
     begun = clock.monotonic()
     crowd.add(10, rate=100, delay=-1000.0)
     crowd.add(5, rate=100, delay=-500.0)
@@ -498,7 +498,7 @@ def test_users_that_arrive_by_a_move_keep_its_pace() -> None:
     crowd = Crowd(nothing)
     batch = Batch(1, 20, clock.monotonic() - 3600, AT_ONCE, ("here",))
     begin = clock.monotonic() + 0.02
-    crowd.users.forget(IdSet([(1, 4)]))
+    crowd.users.exclude(IdSet([(1, 4)]))
     crowd.users.assign(Share(batch, range(1, 21), 0, resume=begin, pace=0.005))
     crowd.until_counts(resting=16, done=4)
     started = crowd.started_at

@@ -10,7 +10,7 @@ import pytest
 
 from amoc_gevent.loading.loader import Scenario, load
 from amoc_gevent.metrics import Recorder
-from amoc_gevent.worker.failures import DETAIL_MAX, MESSAGE_MAX, UserErrors
+from amoc_gevent.worker.user_errors import DETAIL_MAX, MESSAGE_MAX, UserErrors
 from tests.worker.crowd import until
 
 SOURCE = """
@@ -89,7 +89,7 @@ def test_an_exception_that_cannot_say_what_it_is_is_recorded_all_the_same(
     line = fail(10)
     (group,) = groups(recorder)
     assert group.type == "Mute"
-    assert group.message == "user 10: (its text cannot be had: RuntimeError)"
+    assert group.message == "user 10: (no text: __str__ raised RuntimeError)"
     assert line.endswith(group.message)
 
 
@@ -120,7 +120,7 @@ def test_greenlets_beside_the_users_fail_without_ending_the_process(
         gevent.spawn(fail_with, error)
     until(lambda: len(groups(recorder)) == 3)
     assert {g.type for g in groups(recorder)} == {"SystemExit", "KeyboardInterrupt", "ValueError"}
-    assert all(g.message.startswith("a greenlet beside the users") for g in groups(recorder))
+    assert all(g.message.startswith("a greenlet of no user") for g in groups(recorder))
     assert capfd.readouterr().err == ""
 
 

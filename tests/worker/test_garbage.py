@@ -5,43 +5,43 @@ from collections.abc import Iterator
 
 import pytest
 
-from amoc_gevent.worker.collector import THRESHOLDS, Collector
+from amoc_gevent.worker.garbage import THRESHOLDS, GarbageCollector
 
 MB = 1 << 20
 
 
 @pytest.fixture
-def collector() -> Iterator[Collector]:
+def collector() -> Iterator[GarbageCollector]:
     before = gc.get_threshold()
-    yield Collector(40 * MB)
+    yield GarbageCollector(40 * MB)
     gc.set_threshold(*before)
     gc.unfreeze()
 
 
-def test_what_was_loaded_before_is_not_looked_at_again(collector: Collector) -> None:
+def test_what_was_loaded_before_is_not_looked_at_again(collector: GarbageCollector) -> None:
     assert gc.get_freeze_count() > 10_000
     assert gc.get_threshold() == THRESHOLDS
 
 
-def test_a_process_that_stays_small_is_left_alone(collector: Collector) -> None:
+def test_a_process_that_stays_small_is_left_alone(collector: GarbageCollector) -> None:
     assert not any(collector.check(size * MB, users) for size, users in [(41, 1), (123, 900)])
 
 
-def test_a_ramp_of_users_is_no_reason_to_look(collector: Collector) -> None:
+def test_a_ramp_of_users_is_no_reason_to_look(collector: GarbageCollector) -> None:
     each = 0.025
     sizes = ((int((40 + each * users) * MB), users) for users in range(0, 100_000, 500))
     assert not any(collector.check(size, users) for size, users in sizes)
 
 
 def test_memory_that_grows_without_users_is_looked_at_each_time_it_has_grown_by_half(
-    collector: Collector,
+    collector: GarbageCollector,
 ) -> None:
     sizes = [size for size in range(40, 1000) if collector.check(size * MB, 10)]
     assert sizes == [125, 252, 443, 729]
 
 
 def test_users_that_go_are_no_reason_to_look_and_their_room_is_not_granted_twice(
-    collector: Collector,
+    collector: GarbageCollector,
 ) -> None:
     assert not collector.check(800 * MB, 100_000)
     assert not any(collector.check(800 * MB, users) for users in (50_000, 10, 100_000))
@@ -54,7 +54,7 @@ def own_loops() -> int:
     return sum(isinstance(one, list) and bool(one) and one[0] is one for one in gc.get_objects())
 
 
-def test_old_garbage_is_collected(collector: Collector) -> None:
+def test_old_garbage_is_collected(collector: GarbageCollector) -> None:
     kept: list[object] = []
     for _ in range(3):
         loop: list[object] = []

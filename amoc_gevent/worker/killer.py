@@ -1,4 +1,4 @@
-"""How a worker's users are thrown out of their rounds, and which of them do not go."""
+"""Kills a worker's users, and reports those that do not end."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from amoc_gevent import clock
 from amoc_gevent.user import UserGreenlet
 
 SLICE_S = 0.005
-"""How long users are started or killed in a row before arrived answers get their turn."""
+"""The longest time for starting or killing users before the hub's other events get a turn."""
 
 KILL_GRACE_S = 2.0
 
 
 class UserKiller:
-    """Kills users: `running` has those inside `start`, `killed` the ids of those told to end.
+    """Kills users. `running` holds the users inside `start`, `killed` the ids already killed.
 
-    `on_stuck(ids)` hears of users that are still there `grace` seconds after they were killed.
+    `on_stuck(ids)` is called with users that still run `grace` seconds after they were killed.
     """
 
     def __init__(self, on_stuck: Callable[[list[int]], None], grace: float = KILL_GRACE_S) -> None:
@@ -29,7 +29,7 @@ class UserKiller:
         self._on_stuck = on_stuck
         self._timer: Any = gevent.get_hub().loop.timer(0)
         self._to_kill: deque[deque[int]] = deque()
-        self._told: list[int] = []
+        self._batch_killed: list[int] = []
 
     def kill(self, user_ids: list[int]) -> None:
         """Kill these users soon, from the hub, in slices."""
@@ -38,36 +38,33 @@ class UserKiller:
             self._timer.start(self._kill_some)
 
     def kill_all(self) -> None:
-        """Kill all users before anything else happens; to be called from the hub.
-
-        However many they are, none of them gets a turn meanwhile.
-        """
-        told = list(self.running)
-        for user_id in told:
+        """Kill all users at once; call this from the hub. No user gets a turn in between."""
+        killed = list(self.running)
+        for user_id in killed:
             user = self.running.get(user_id)
             if user is not None and user_id not in self.killed:
                 self.killed.add(user_id)
-                user.throw_out()
-        gevent.spawn_later(self.grace, self._report_stuck, told)
+                user.kill_now()
+        gevent.spawn_later(self.grace, self._report_stuck, killed)
 
     def _kill_some(self) -> None:
-        """Throw users out, from the hub; the grace of each lot begins when its last is told."""
+        """Kill a slice of users, from the hub. The grace of a batch begins with its last kill."""
         until = clock.monotonic() + SLICE_S
         while self._to_kill:
-            lot, told = self._to_kill[0], self._told
-            while lot and clock.monotonic() < until:
-                user_id = lot.popleft()
+            batch, killed = self._to_kill[0], self._batch_killed
+            while batch and clock.monotonic() < until:
+                user_id = batch.popleft()
                 user = self.running.get(user_id)
                 if user is not None:
-                    told.append(user_id)
+                    killed.append(user_id)
                     if user_id not in self.killed:
                         self.killed.add(user_id)
                         user.throw(GreenletExit)
-            if lot:
+            if batch:
                 self._timer.start(self._kill_some)
                 return
-            gevent.spawn_later(self.grace, self._report_stuck, told)
-            self._told = []
+            gevent.spawn_later(self.grace, self._report_stuck, killed)
+            self._batch_killed = []
             self._to_kill.popleft()
 
     def _report_stuck(self, user_ids: list[int]) -> None:

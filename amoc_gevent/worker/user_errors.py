@@ -1,4 +1,4 @@
-"""Groups the exceptions that leave a scenario's `start`: by type and place, with one traceback."""
+"""Records the exceptions that leave `start`, grouped by type and place, with one traceback."""
 
 import logging
 from typing import Any
@@ -12,7 +12,7 @@ from amoc_gevent.metrics import Recorder
 
 MESSAGE_MAX = 1_000
 DETAIL_MAX = 10_000
-"""Characters of an exception's text and of its traceback: both travel and are kept."""
+"""Limits, in characters, of an exception's text and traceback, which are sent and stored."""
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class UserErrors:
     """Records users' exceptions in the recorder's present snapshot.
 
-    A traceback costs more than a request, so one is formatted for each group and second only.
+    Formatting a traceback costs more than a request, so it is done once per group and second.
     """
 
     def __init__(self, scenario: Scenario, recorder: Recorder) -> None:
@@ -28,9 +28,9 @@ class UserErrors:
         self._recorder = recorder
 
     def watch(self, hub: Any) -> None:
-        """Record what greenlets raise that the scenario spawned past `user.spawn`.
+        """Record exceptions of greenlets that the scenario spawned without `user.spawn`.
 
-        gevent would print it, and end this process where it is a SystemExit.
+        gevent would print them, and a SystemExit would end this process.
         """
         handle_error = hub.handle_error
 
@@ -44,15 +44,15 @@ class UserErrors:
         hub.handle_error = on_error
 
     def record(self, user_id: int | None, error: BaseException) -> str:
-        """Record that `start(user_id)` raised `error`; return it in one line.
+        """Record that `start(user_id)` raised `error`; return a line about it.
 
-        Without an id it was raised in a greenlet of the scenario that belongs to no round.
+        `user_id` is None if a greenlet raised it that belongs to no user.
         """
         kind = type(error).__name__
         place = place_of(error, self._scenario.path)
         now = clock.wall()
         text = cut(text_of(error), MESSAGE_MAX)
-        who = f"user {user_id}" if user_id is not None else "a greenlet beside the users"
+        who = f"user {user_id}" if user_id is not None else "a greenlet of no user"
         line = f"{who}: {text}"
         known = self._recorder.snapshot.errors.get((kind, place))
         if known is not None:
@@ -65,13 +65,13 @@ class UserErrors:
 
 
 def cut(text: str, most: int) -> str:
-    """Return `text`, its end replaced by three dots where it has more than `most` characters."""
+    """Return `text`, shortened to `most` characters with three dots at the end if it is longer."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def text_of(error: BaseException) -> str:
-    """Return what an exception says, also where saying it raises."""
+    """Return the text of an exception, even if its `__str__` raises."""
     try:
         return str(error)
     except Exception as failed:  # noqa: BLE001  # the boundary around a scenario's __str__
-        return f"(its text cannot be had: {type(failed).__name__})"
+        return f"(no text: __str__ raised {type(failed).__name__})"
