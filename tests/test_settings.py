@@ -1,4 +1,4 @@
-"""Settings: where a value comes from, what is refused, and how it says so."""
+"""Settings: sources of values, and refusals with their messages."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,7 +21,7 @@ def _no_settings() -> Iterator[None]:
 
 
 def refused(given: Mapping[str, str], environ: Mapping[str, str] = NOTHING) -> str:
-    """Return the one line that says why these values are refused."""
+    """Return the error message for these values, which is one line."""
     with pytest.raises(UsageError) as caught:
         registry.configure(given, environ)
     assert "\n" not in str(caught.value)
@@ -68,7 +68,7 @@ def test_bool_by_name_reads_false_as_false() -> None:
     assert flag.value is False
 
 
-def test_a_type_may_be_any_function_of_the_text_and_reads_the_default_too() -> None:
+def test_a_type_may_be_any_function_and_converts_a_text_default_too() -> None:
     pause = declare("pause", "1m30s", "think time", type=settings.duration)
     load = declare("load", "60/min", "orders", type=settings.rate)
     hosts = declare("hosts", "a,b", "hosts", type=lambda text: text.split(","))
@@ -76,7 +76,7 @@ def test_a_type_may_be_any_function_of_the_text_and_reads_the_default_too() -> N
     assert (pause.value, load.value, hosts.value) == (90.0, 1.0, ["c"])
 
 
-def test_a_setting_may_be_left_out() -> None:
+def test_a_default_may_be_none() -> None:
     token = declare("token", None, "a token", type=str, verify=lambda text: len(text) == 8)
     registry.configure(NOTHING, NOTHING)
     assert token.value is None
@@ -91,24 +91,26 @@ def test_a_setting_may_be_left_out() -> None:
         (True, "maybe", "setting it: 'maybe' (--set) is neither true nor false"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_is_right(default: Any, text: str, says: str) -> None:
+def test_the_error_names_the_invalid_value_and_what_is_right(
+    default: Any, text: str, says: str
+) -> None:
     declare("it", default, "a setting")
     assert refused({"it": text}).startswith(says)
 
 
-def test_a_wrong_value_of_the_environment_names_the_variable() -> None:
+def test_the_error_names_the_environment_variable() -> None:
     declare("size", 1, "how many")
     assert refused({}, {"AMOC_SIZE": "big"}) == (
         "setting size: 'big' (environment variable AMOC_SIZE) is not a whole number"
     )
 
 
-def test_a_wrong_time_names_the_valid_forms() -> None:
+def test_the_error_for_a_duration_names_the_valid_forms() -> None:
     declare("pause", "1s", "think time", type=settings.duration)
     assert "500ms, 30s, 5m" in refused({"pause": "soon"})
 
 
-def test_an_unknown_name_gets_the_one_that_was_meant_and_all_there_are() -> None:
+def test_the_error_for_an_unknown_name_suggests_one_and_lists_all() -> None:
     declare("url", "a", "the service")
     declare("think_time", 1, "pause")
     says = refused({"think_tme": "3"})
@@ -116,7 +118,7 @@ def test_an_unknown_name_gets_the_one_that_was_meant_and_all_there_are() -> None
     assert "url, think_time" in says
 
 
-def test_nothing_changes_when_one_of_several_values_is_wrong() -> None:
+def test_no_value_changes_if_one_is_invalid() -> None:
     first = declare("first", 1, "one")
     declare("second", 2, "two")
     registry.configure(NOTHING, NOTHING)
@@ -124,11 +126,11 @@ def test_nothing_changes_when_one_of_several_values_is_wrong() -> None:
     assert first.value == 1
 
 
-def test_an_unknown_name_of_a_scenario_without_settings_says_so() -> None:
+def test_the_error_says_if_a_scenario_declares_no_settings() -> None:
     assert "declares none" in refused({"url": "x"})
 
 
-def test_unknown_variables_of_the_environment_are_nobodys_business() -> None:
+def test_unknown_environment_variables_are_ignored() -> None:
     declare("size", 1, "how many")
     registry.configure(NOTHING, {"AMOC_HOME": "/tmp/x", "AMOC_OTHER": "1"})
 
@@ -166,14 +168,14 @@ def test_a_verify_function_refuses_with_its_reason(verdict: Any, says: str) -> N
     assert refused({"size": "7"}) == says
 
 
-def test_a_verify_function_may_put_another_value_in_its_place() -> None:
+def test_a_verify_function_may_replace_the_value() -> None:
     size = declare("size", 1, "how many", verify=lambda value: (True, min(value, 10)))
     registry.configure({"size": "99"}, NOTHING)
     assert size.value == 10
 
 
 @pytest.mark.parametrize("function", ["type", "verify"])
-def test_a_function_that_breaks_is_a_refused_value_not_a_crash(function: str) -> None:
+def test_an_exception_of_type_or_verify_refuses_the_value(function: str) -> None:
     def broken(_: Any) -> Any:
         raise KeyError("oops")
 
@@ -193,7 +195,7 @@ def test_a_default_is_verified_too() -> None:
     assert refused({}).startswith("setting size: 0 (default)")
 
 
-def test_a_setting_changes_during_a_run_only_where_it_says_so() -> None:
+def test_only_settings_with_update_change_during_a_run() -> None:
     pause = declare("pause", 1.0, "think time", update=True)
     declare("url", "a", "the service")
     registry.configure(NOTHING, NOTHING)
@@ -211,7 +213,7 @@ def test_a_changed_value_is_verified_like_a_given_one() -> None:
     assert size.value == 1
 
 
-def test_an_update_function_is_told_the_old_and_the_new_value() -> None:
+def test_an_update_function_receives_the_old_and_the_new_value() -> None:
     calls: list[tuple[int, int]] = []
     size = declare("size", 1, "how many", update=lambda old, new: calls.append((old, new)))
     registry.configure(NOTHING, NOTHING)
@@ -241,7 +243,7 @@ def test_a_name_must_fit_an_environment_variable(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["home", "user_rate"])
-def test_a_name_of_the_run_itself_is_refused(name: str) -> None:
+def test_a_reserved_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="belongs to the run"):
         declare(name, "x", "a setting")
 
@@ -251,25 +253,25 @@ def test_a_default_without_a_known_type_asks_for_one() -> None:
         declare("hosts", ["a"], "hosts")
 
 
-def test_a_default_that_its_type_cannot_read_is_an_error_at_once() -> None:
+def test_an_invalid_text_default_is_an_error_at_once() -> None:
     with pytest.raises(UsageError, match="setting pause: its default"):
         declare("pause", "soon", "think time", type=settings.duration)
 
 
-def test_two_modules_of_a_scenario_may_declare_the_same_setting_alike() -> None:
+def test_equal_declarations_of_one_name_are_allowed() -> None:
     first = declare("url", "a", "the service")
     assert declare("url", "a", "the service") is first
     with pytest.raises(UsageError, match="declared twice, and differently"):
         declare("url", "b", "the service")
 
 
-def test_a_setting_declared_when_the_run_has_begun_is_an_error() -> None:
+def test_a_declaration_after_the_start_of_the_run_is_an_error() -> None:
     registry.configure(NOTHING, NOTHING)
     with pytest.raises(UsageError, match="top level"):
         declare("late", 1, "too late")
 
 
-def test_a_description_says_all_there_is_to_know() -> None:
+def test_a_description_is_complete() -> None:
     declare("mode", "a", "which", verify={"b", "a"}, unit="kind", update=True)
     declare("pause", "1m30s", "think time", type=settings.duration)
     declare("load", "90/min", "orders", type=settings.rate)
@@ -285,25 +287,25 @@ def test_a_description_says_all_there_is_to_know() -> None:
 
 
 @pytest.mark.parametrize("seconds", ["0", "0.0005", "12.345", "90", "86400", "1.5"])
-def test_a_described_value_can_be_given_as_it_is_shown(seconds: str) -> None:
+def test_a_described_duration_can_be_parsed_again(seconds: str) -> None:
     pause: Setting[float] = declare("pause", seconds, "think time", type=settings.duration)
     assert settings.duration(registry.described()[0].default) == pause.default
 
 
-def test_a_default_that_only_its_type_can_write_is_described_as_it_was_written() -> None:
+def test_a_text_default_of_a_custom_type_is_described_as_written() -> None:
     declare("mix", "b=1,a=2", "shares", type=lambda text: set(text.split(",")))
     declare("word", "", "any", type=lambda text: [text])
     mix, word = registry.described()
     assert (mix.default, word.default) == ("b=1,a=2", "['']")
 
 
-def test_a_set_is_described_in_an_order_that_all_processes_have() -> None:
+def test_a_set_is_described_in_sorted_order() -> None:
     letters = frozenset("hgfedcba")
     declare("letters", letters, "some", type=frozenset)
     assert registry.described()[0].default == "{'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'}"
 
 
-def test_of_many_allowed_values_some_are_listed() -> None:
+def test_many_allowed_values_are_listed_in_part() -> None:
     port = declare("port", 80, "where", verify=range(1, 10**9))
     declare("some", 1, "which", verify={*range(1000)})
     ports, some = registry.described()

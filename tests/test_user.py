@@ -1,4 +1,4 @@
-"""Users: who runs, in which greenlet, and what becomes of the helpers."""
+"""Users: their ids, their greenlets and their helpers."""
 
 import traceback
 from collections.abc import Callable
@@ -41,16 +41,16 @@ def test_outside_of_a_user_there_is_no_id() -> None:
         _ = user.id
 
 
-def test_a_greenlet_that_no_user_spawned_has_no_id() -> None:
+def test_a_greenlet_of_no_user_has_no_id() -> None:
     with pytest.raises(AmocError, match="only inside start"):
         gevent.spawn(lambda: user.id).get(timeout=10)
 
 
-def test_what_is_no_part_of_the_module_is_an_attribute_error() -> None:
+def test_an_unknown_attribute_of_the_module_is_an_attribute_error() -> None:
     assert not hasattr(user, "ident")
 
 
-def test_greenlets_that_a_user_spawns_know_its_id_however_deep() -> None:
+def test_nested_greenlets_of_a_user_know_its_id() -> None:
     def run() -> list[int]:
         child = user.spawn(lambda: gevent.spawn(lambda: user.id).get())
         return [child.get(), gevent.spawn(lambda: user.spawn(lambda: user.id).get()).get()]
@@ -58,7 +58,7 @@ def test_greenlets_that_a_user_spawns_know_its_id_however_deep() -> None:
     assert as_user(7, run) == ([7, 7], None)
 
 
-def test_a_user_that_spawns_nothing_pays_for_nothing() -> None:
+def test_a_user_without_helpers_has_no_dictionary() -> None:
     def run() -> tuple[bool, bool]:
         _ = user.id
         greenlet = gevent.getcurrent()
@@ -84,7 +84,7 @@ def test_a_helper_gets_arguments_and_gives_its_result() -> None:
     assert as_user(1, run) == ((1, 2), None)
 
 
-def test_a_helper_that_still_runs_is_killed_when_the_round_ends() -> None:
+def test_a_running_helper_is_killed_at_the_end_of_the_iteration() -> None:
     cleaned = Event()
 
     def forever() -> None:
@@ -101,7 +101,7 @@ def test_a_helper_that_still_runs_is_killed_when_the_round_ends() -> None:
     assert cleaned.wait(timeout=10)
 
 
-def test_a_helper_that_never_got_its_turn_never_runs() -> None:
+def test_a_helper_killed_before_its_first_turn_never_runs() -> None:
     ran: list[int] = []
     as_user(1, lambda: user.spawn(ran.append, 1))
     gevent.sleep(0)
@@ -110,7 +110,7 @@ def test_a_helper_that_never_got_its_turn_never_runs() -> None:
 
 
 @pytest.mark.parametrize("raised", [ValueError("x"), SystemExit(1), gevent.Timeout(1)])
-def test_an_exception_that_nobody_got_is_the_users_and_is_not_printed(
+def test_an_exception_without_get_is_the_users_and_is_not_printed(
     raised: BaseException, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail() -> None:
@@ -138,7 +138,7 @@ def test_the_traceback_of_a_helper_leads_to_its_own_line() -> None:
     assert [frame.name for frame in traceback.extract_tb(error.__traceback__)] == ["_work", "fail"]
 
 
-def test_waiting_for_several_helpers_raises_what_one_of_them_raised() -> None:
+def test_joinall_raises_the_exception_of_a_helper() -> None:
     def run() -> None:
         gevent.joinall([user.spawn(int, "x")], raise_error=True)
 
@@ -146,7 +146,7 @@ def test_waiting_for_several_helpers_raises_what_one_of_them_raised() -> None:
         as_user(1, run)
 
 
-def test_of_several_such_exceptions_the_first_helpers_counts() -> None:
+def test_of_several_exceptions_that_of_the_first_helper_counts() -> None:
     def run() -> None:
         gevent.joinall([user.spawn(int, "x"), user.spawn(lambda: {}["k"])])
 
@@ -154,7 +154,7 @@ def test_of_several_such_exceptions_the_first_helpers_counts() -> None:
     assert isinstance(error, ValueError)
 
 
-def test_an_exception_that_the_user_got_is_its_own_to_handle() -> None:
+def test_an_exception_raised_by_get_is_not_raised_again() -> None:
     def run() -> str:
         try:
             user.spawn(int, "x").get()
@@ -165,7 +165,7 @@ def test_an_exception_that_the_user_got_is_its_own_to_handle() -> None:
     assert as_user(1, run) == ("handled", None)
 
 
-def test_a_get_that_timed_out_has_not_got_the_exception() -> None:
+def test_a_get_that_timed_out_does_not_take_the_exception() -> None:
     def fail_later() -> None:
         gevent.sleep(0)
         gevent.sleep(0)
@@ -190,7 +190,7 @@ def test_a_killed_helper_is_no_error() -> None:
     assert as_user(1, run) == (None, None)
 
 
-def test_a_round_that_spawns_without_end_keeps_only_the_helpers_that_run() -> None:
+def test_finished_helpers_are_not_kept() -> None:
     def run() -> int:
         for _ in range(100):
             user.spawn(int).join()
@@ -201,7 +201,7 @@ def test_a_round_that_spawns_without_end_keeps_only_the_helpers_that_run() -> No
     assert as_user(1, run) == (0, None)
 
 
-def test_a_user_that_is_asked_to_end_hears_of_it_where_it_waits_and_where_it_looks() -> None:
+def test_leaving_is_true_after_a_request_to_end_with_and_without_waiting() -> None:
     def run() -> list[bool]:
         asker = user.spawn(lambda: (user.sleep(0.01), me.ask_to_end()))
         seen = [user.leaving(), user.leaving(within=0.001), user.leaving(within=20)]
@@ -215,20 +215,20 @@ def test_a_user_that_is_asked_to_end_hears_of_it_where_it_waits_and_where_it_loo
         assert done.get() == [False, False, True, True, True]
 
 
-def test_a_user_that_was_asked_before_it_looks_is_leaving() -> None:
+def test_leaving_is_true_if_the_request_came_first() -> None:
     done: AsyncResult[bool] = AsyncResult()
     me = _running(1, lambda: done.set(user.leaving(within=20)))
     me.ask_to_end()
     assert done.get(timeout=10) is True
 
 
-def test_outside_of_a_user_nobody_leaves() -> None:
+def test_leaving_outside_of_a_user_is_refused() -> None:
     with pytest.raises(AmocError, match=r"user\.leaving works only inside start"):
         user.leaving()
 
 
 def _running(user_id: int, function: Callable[[], object]) -> UserGreenlet:
-    """Start a round at the hub's next turn."""
+    """Start an iteration at the hub's next turn."""
     hub = gevent.get_hub()
     greenlet = UserGreenlet(function, hub)
     greenlet.user_id = user_id

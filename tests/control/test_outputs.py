@@ -1,4 +1,4 @@
-"""A master and its outputs, connected."""
+"""A master connected to its outputs."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.servers import wait_for
 
 
 class Ticking(Output):
-    """Counts its ticks; `stored` is what it went on with."""
+    """Counts its ticks; `found` is the data that it was restored with."""
 
     def __init__(self) -> None:
         self.ticks = 0
@@ -36,7 +36,7 @@ class Ticking(Output):
 
 
 class ChosenTicking:
-    """An output that was asked for on the command line."""
+    """An output chosen on the command line."""
 
     file = ""
 
@@ -62,7 +62,7 @@ def master(tmp_path: Path) -> Iterator[Master]:
         sockets.close()
 
 
-def test_outputs_are_told_at_the_masters_ticks_whatever_else_fails_there(
+def test_outputs_tick_with_the_master_even_if_another_subscriber_fails(
     master: Master, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
@@ -78,7 +78,7 @@ def test_outputs_are_told_at_the_masters_ticks_whatever_else_fails_there(
     assert "a step of the master's tick failed" in caplog.messages
 
 
-def test_an_output_goes_on_with_what_it_left_and_what_others_left_is_dropped(
+def test_an_output_is_restored_and_pending_data_of_other_outputs_is_dropped(
     master: Master,
 ) -> None:
     one = Ticking()
@@ -89,14 +89,14 @@ def test_an_output_goes_on_with_what_it_left_and_what_others_left_is_dropped(
     feed.close()
 
 
-def test_a_master_without_outputs_drops_what_they_left(master: Master) -> None:
+def test_a_master_without_outputs_drops_their_pending_data(master: Master) -> None:
     feed = run_feed(master)
     assert master.save()
     assert master.pending() == {}
     feed.close()
 
 
-def test_outputs_that_are_kept_elsewhere_leave_nothing_with_the_runs(master: Master) -> None:
+def test_without_keep_no_pending_data_is_stored(master: Master) -> None:
     one = Ticking()
     feed = run_feed(master, {"one": one}, keep=False)
     assert master.save()

@@ -1,4 +1,4 @@
-"""Commands as JSON: what is asked for, and one line for each way to ask wrongly."""
+"""Commands parsed from JSON, and a one-line error for each invalid request."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -122,7 +122,7 @@ def test_each_verb_becomes_its_command(request_: dict[str, object], expected: Co
         ({"command": "stop", "force": 1}, "stop: force must be true or false"),
     ],
 )
-def test_each_wrong_request_is_a_usage_error_that_says_why(request_: object, said: str) -> None:
+def test_each_invalid_request_is_a_usage_error_with_its_reason(request_: object, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         command_of(request_)
     assert said in str(caught.value)
@@ -139,15 +139,13 @@ FIELD_NAMES = "scenario first last settings options duration count force name no
 FIELDS = st.sampled_from(FIELD_NAMES.split(" "))
 
 
-# The first text that is drawn in a new clone waits for a table of characters to be made.
+# The first example in a new clone is slow, as hypothesis builds its table of characters.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @unhurried
 @given(VERBS, st.dictionaries(FIELDS, json_values))
-def test_whatever_is_asked_is_a_command_or_a_usage_error(
-    verb: str, fields: dict[str, object]
-) -> None:
+def test_any_request_is_a_command_or_a_usage_error(verb: str, fields: dict[str, object]) -> None:
     try:
         command = command_of({"command": verb, **fields})
     except UsageError:
@@ -155,12 +153,12 @@ def test_whatever_is_asked_is_a_command_or_a_usage_error(
     assert type(command).__name__.lower() == verb
 
 
-def test_names_of_others_are_told_along_with_the_commands() -> None:
+def test_the_error_lists_the_services_too() -> None:
     with pytest.raises(UsageError, match=r"status, describe, nodes, runs, summary, watch$"):
         command_of({"command": "jump"}, ["watch", "status"])
 
 
 @unhurried
 @given(json_values)
-def test_whatever_comes_has_a_name_or_none(request: object) -> None:
+def test_any_json_has_a_name_or_none(request: object) -> None:
     assert isinstance(name_of(request), str)

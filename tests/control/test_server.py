@@ -1,4 +1,4 @@
-"""The control socket: each line is answered, whatever it is, and whatever the handler does."""
+"""The control socket: each line is answered, valid or not, even if the handler fails."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -23,21 +23,21 @@ from amoc_gevent.socket_paths import short_enough
 
 @dataclass(frozen=True)
 class Heard:
-    """An answer of this test's own."""
+    """An answer of these tests."""
 
     heard: str
 
 
 @dataclass(frozen=True)
 class Number:
-    """A part of its stream."""
+    """An answer of the stream `count`."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Odd:
-    """An answer that is no JSON."""
+    """An answer that JSON cannot encode."""
 
     odd: object
 
@@ -55,7 +55,7 @@ def handle(command: Command) -> Heard:
 
 
 def count(request: Mapping[str, Any]) -> Iterator[Number]:
-    """Answer with as many parts as are asked for; without a bound, until the client leaves."""
+    """Yield `last` answers, or answers until the client leaves if there is no `last`."""
     last = request.get("last")
     number = 0
     while last is None or number < last:
@@ -98,7 +98,7 @@ class Client:
         return self._lines.readline() == b""
 
     def shut(self) -> None:
-        """Send no more; what was sent is answered."""
+        """Shut down the sending side; pending requests are still answered."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ def path(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A server that all examples of a property share."""
+    """A server shared by all examples of a property."""
     found = tmp_path_factory.mktemp("fuzzed") / "control"
     with closing(ControlServer(found, handle, services())):
         yield found
@@ -134,7 +134,7 @@ def test_only_its_owner_may_use_it(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_wrong_with_a_daemon_goes_with_each_answer(tmp_path: Path) -> None:
+def test_each_answer_carries_the_warning_of_the_daemon(tmp_path: Path) -> None:
     found, wrong = tmp_path / "control", ["no disk"]
 
     def refuse(command: Command) -> Heard:
@@ -148,7 +148,7 @@ def test_what_is_wrong_with_a_daemon_goes_with_each_answer(tmp_path: Path) -> No
             answers = [client.answer() for _ in range(4 if request == "three" else 2)]
             assert {answer["warning"] for answer in answers} == {"no disk"}
         client.send(b'{"command": "add", "count": 1}\n')
-        assert "warning" not in client.answer()  # the error says it
+        assert "warning" not in client.answer()  # the error contains it
         wrong[0] = ""
         client.send(b'{"command": "status"}\n')
         assert "warning" not in client.answer()
@@ -177,7 +177,7 @@ def test_each_line_of_a_connection_is_answered_in_turn(client: Client) -> None:
         (b'{"command": "add", "count": 3}', "internal error: ZeroDivisionError('oops')", False),
     ],
 )
-def test_what_is_wrong_is_said_and_the_connection_goes_on(
+def test_errors_are_answered_and_the_connection_goes_on(
     client: Client, line: bytes, said: str, usage: bool
 ) -> None:
     answer = client.ask(line)
@@ -187,25 +187,23 @@ def test_what_is_wrong_is_said_and_the_connection_goes_on(
     assert client.ask(b'{"command": "status"}')["ok"] is True
 
 
-def test_a_command_that_takes_its_time_holds_up_no_other_connection(
-    path: Path, client: Client
-) -> None:
+def test_a_slow_command_does_not_delay_other_connections(path: Path, client: Client) -> None:
     client.send(b'{"command": "set", "name": "x", "value": "y"}\n')
     other = Client(path)
     assert other.ask(json.dumps({"command": "status"}).encode())["ok"] is True
     other.close()
 
 
-def test_a_service_answers_by_its_name_with_the_whole_request(client: Client) -> None:
+def test_a_service_receives_the_whole_request(client: Client) -> None:
     answer = client.ask(b'{"command": "echo", "text": "abc"}')
     assert answer == {"ok": True, "result": {"heard": "abc"}}
 
 
-def test_a_service_is_among_the_names_that_are_told(client: Client) -> None:
+def test_the_error_lists_the_services(client: Client) -> None:
     assert client.ask(b'{"command": "jump"}')["error"].endswith("summary, count, echo, odd")
 
 
-def test_a_stream_is_answers_of_which_the_last_says_so(client: Client) -> None:
+def test_each_answer_of_a_stream_but_the_last_says_more(client: Client) -> None:
     client.send(b'{"command": "count", "last": 2}\n{"command": "status"}\n')
     assert [client.answer() for _ in range(4)] == [
         {"ok": True, "more": True, "result": {"number": 1}},
@@ -223,7 +221,7 @@ def test_a_stream_that_fails_ends_with_its_error(client: Client) -> None:
     assert client.ask(b'{"command": "status"}')["ok"] is True
 
 
-def test_a_stream_whose_reader_leaves_ends(path: Path, client: Client) -> None:
+def test_a_stream_ends_when_its_reader_leaves(path: Path, client: Client) -> None:
     ended = gevent.event.Event()
 
     def endless(_request: Mapping[str, Any]) -> Iterator[End]:
@@ -242,7 +240,7 @@ def test_a_stream_whose_reader_leaves_ends(path: Path, client: Client) -> None:
         assert ended.wait(10)
 
 
-def test_an_answer_that_is_no_json_is_an_internal_error(client: Client) -> None:
+def test_an_answer_that_json_cannot_encode_is_an_internal_error(client: Client) -> None:
     answer = client.ask(b'{"command": "odd"}')
     assert answer["ok"] is False
     assert "internal error: TypeError" in answer["error"]
@@ -259,7 +257,7 @@ def test_many_clients_are_answered_at_once(path: Path) -> None:
         one.close()
 
 
-def test_a_path_that_is_too_long_for_a_sockets_address_is_reached_all_the_same(
+def test_a_path_too_long_for_a_socket_address_works(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / ("d" * 120) / "control"
@@ -274,7 +272,7 @@ def test_a_path_that_is_too_long_for_a_sockets_address_is_reached_all_the_same(
 
 
 @pytest.mark.parametrize("name", ["none/control", "n" * 120 + "/control", "c" * 300])
-def test_a_path_that_cannot_be_is_one_line(tmp_path: Path, name: str) -> None:
+def test_an_impossible_path_is_a_one_line_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(AmocError, match=r"^no control socket at .*/c+(ontrol)?: [^\n]+$"):
         ControlServer(tmp_path / name, handle)
 
@@ -285,7 +283,7 @@ anything = st.lists(words | st.binary(max_size=20), max_size=12).map(b"".join)
 
 @settings(max_examples=200, deadline=None)
 @given(anything)
-def test_whatever_is_sent_is_answered_line_by_line_and_the_server_goes_on(
+def test_any_bytes_are_answered_line_by_line_and_the_server_goes_on(
     fuzzed: Path, data: bytes
 ) -> None:
     client = Client(fuzzed)
@@ -301,14 +299,14 @@ def test_whatever_is_sent_is_answered_line_by_line_and_the_server_goes_on(
     other.close()
 
 
-def test_a_line_without_end_is_refused_and_the_connection_closed(client: Client) -> None:
+def test_an_endless_line_is_refused_and_the_connection_closed(client: Client) -> None:
     sending = gevent.spawn(client.send, b" " * LINE_MAX)
     assert client.answer()["ok"] is False
     assert client.ended()
     sending.kill()
 
 
-def test_who_leaves_before_the_answer_harms_nobody(path: Path) -> None:
+def test_a_client_that_leaves_early_does_not_affect_others(path: Path) -> None:
     rude = Client(path)
     rude.send(b'{"command": "status"}\n' * 100)
     rude.close()
@@ -320,7 +318,7 @@ def test_who_leaves_before_the_answer_harms_nobody(path: Path) -> None:
     polite.close()
 
 
-def test_one_that_lost_its_socket_leaves_that_of_the_next_one(tmp_path: Path) -> None:
+def test_a_server_that_was_replaced_does_not_remove_the_new_socket(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     first = ControlServer(path, handle)
     path.rename(tmp_path / "old.sock")

@@ -1,4 +1,4 @@
-"""What a master's service answers to `summary`: the one command that needs an output."""
+"""A master's service answers `summary`, the only command that needs an output."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,7 +21,7 @@ from tests.output.runs import full_run
 
 
 def service(*, readable: bool = True) -> MasterService:
-    """Return the service of a master that has one run."""
+    """Return the service of a master with one run."""
     run = full_run()
 
     def find_run(run_id: str) -> Any:
@@ -37,13 +37,13 @@ def service(*, readable: bool = True) -> MasterService:
     return MasterService(cast("Any", master), cast("Any", None))
 
 
-def test_a_summary_is_answered_as_every_command_is() -> None:
+def test_a_summary_is_answered_like_other_commands() -> None:
     assert service().handle(Summary()) == SummaryAnswer(summary_of(full_run()))
     assert service().handle(Status()) == IdleStatus("idle", 3)
     assert [*service().services] == ["watch"]
 
 
-def test_a_report_is_as_wide_as_it_was_asked_for_within_reason() -> None:
+def test_a_report_has_the_requested_width_within_limits() -> None:
     widths = []
     for asked in (-5, 60, 10**9):
         answer = service().handle(Summary(form="text", width=asked))
@@ -53,7 +53,7 @@ def test_a_report_is_as_wide_as_it_was_asked_for_within_reason() -> None:
     assert widths[0] < widths[1] <= 60 < widths[2] <= 1000
 
 
-def test_a_name_of_no_run_is_a_wrong_use_and_one_that_cannot_be_read_is_none() -> None:
+def test_an_unknown_run_is_a_usage_error_and_an_unreadable_one_is_not() -> None:
     with pytest.raises(UsageError, match="there is no run 7a; `runs` lists them"):
         service().handle(Summary("7a"))
     with pytest.raises(AmocError, match="no run 5f0c") as caught:

@@ -1,4 +1,4 @@
-"""What every test of the engine leaves behind: nothing."""
+"""Ends the users of each test."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Users on the hub of the test: what they did, in what states they are, how they ended."""
+"""Users on the hub of the test, with records of their iterations, states and errors."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from amoc_gevent.worker.scheduler import UserScheduler
 from tests.servers import wait_for
 
 AT_ONCE = 1e9
-"""A rate at which nobody waits."""
+"""A rate at which no user waits."""
 
 
 def until(condition: Callable[[], object], what: str = "the condition to hold") -> None:
@@ -25,13 +25,13 @@ _crowds: "list[Crowd]" = []
 
 
 def disperse() -> None:
-    """Stop the users of every crowd that a test made, so that none goes on in the next test."""
+    """Stop the users of all crowds of a test, so that none goes on in the next test."""
     while _crowds:
         _crowds.pop().users.stop(force=True)
 
 
 class Crowd:
-    """Runs `start` for users, and remembers what the engine said of them."""
+    """Runs `start` for users, and records their iterations, errors and stuck users."""
 
     def __init__(
         self,
@@ -63,11 +63,11 @@ class Crowd:
 
     @property
     def stopped(self) -> int:
-        """Whether all were told to stop and none is left."""
+        """Whether (1 or 0) all were told to stop and none is left."""
         return int(self.users.stopped.is_set())
 
     def add(self, count: int, rate: float = AT_ONCE, delay: float = 0.0, step: int = 1) -> Batch:
-        """Assign `count` users after those there are: every `step`-th id of a batch."""
+        """Assign `count` further users: every `step`-th id of a batch."""
         first = self._given + 1
         self._given += count * step
         batch = Batch(first, self._given, clock.monotonic() + delay, rate, ("here",))
@@ -80,7 +80,7 @@ class Crowd:
 
     @property
     def counts(self) -> UserCounts:
-        """The states of the users."""
+        """The users by state."""
         return self.users.counts()
 
     def until_counts(self, **expected: int) -> None:

@@ -1,4 +1,4 @@
-"""When all objects are looked at: as memory grows past what users account for, and not before."""
+"""Full collections happen when memory grows beyond what the users account for."""
 
 import gc
 from collections.abc import Iterator
@@ -18,29 +18,29 @@ def collector() -> Iterator[GarbageCollector]:
     gc.unfreeze()
 
 
-def test_what_was_loaded_before_is_not_looked_at_again(collector: GarbageCollector) -> None:
+def test_objects_from_before_are_frozen(collector: GarbageCollector) -> None:
     assert gc.get_freeze_count() > 10_000
     assert gc.get_threshold() == THRESHOLDS
 
 
-def test_a_process_that_stays_small_is_left_alone(collector: GarbageCollector) -> None:
+def test_a_small_process_is_not_collected(collector: GarbageCollector) -> None:
     assert not any(collector.check(size * MB, users) for size, users in [(41, 1), (123, 900)])
 
 
-def test_a_ramp_of_users_is_no_reason_to_look(collector: GarbageCollector) -> None:
+def test_a_ramp_of_users_causes_no_collection(collector: GarbageCollector) -> None:
     each = 0.025
     sizes = ((int((40 + each * users) * MB), users) for users in range(0, 100_000, 500))
     assert not any(collector.check(size, users) for size, users in sizes)
 
 
-def test_memory_that_grows_without_users_is_looked_at_each_time_it_has_grown_by_half(
+def test_growth_without_users_causes_a_collection_per_half(
     collector: GarbageCollector,
 ) -> None:
     sizes = [size for size in range(40, 1000) if collector.check(size * MB, 10)]
     assert sizes == [125, 252, 443, 729]
 
 
-def test_users_that_go_are_no_reason_to_look_and_their_room_is_not_granted_twice(
+def test_users_that_end_cause_no_collection_and_their_memory_is_allowed_once(
     collector: GarbageCollector,
 ) -> None:
     assert not collector.check(800 * MB, 100_000)

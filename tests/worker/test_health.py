@@ -1,4 +1,4 @@
-"""The generator's own health: what is measured, and what is said of too few descriptors."""
+"""The generator's own health: measurements, and the warning about descriptors."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -21,19 +21,19 @@ NO_LAG = Histogram()
 @pytest.fixture
 def monitor() -> Iterator[HealthMonitor]:
     found = HealthMonitor("here", 3)
-    gevent.sleep(0)  # its timer's first beat
+    gevent.sleep(0)  # its timer starts
     yield found
     found.stop()
 
 
-def test_it_says_who_was_measured_and_when(monitor: HealthMonitor) -> None:
+def test_the_record_names_node_worker_second_and_pid(monitor: HealthMonitor) -> None:
     found = monitor.take(1234, NO_LAG)
     assert (found.node, found.worker, found.second, found.pid) == ("here", 3, 1234, os.getpid())
     assert found.rss > 1_000_000
     assert found.descriptor_limit >= found.descriptors > 3
 
 
-def test_a_hub_that_stands_still_lags(monitor: HealthMonitor) -> None:
+def test_a_blocked_hub_lags(monitor: HealthMonitor) -> None:
     stand_still(0.25)
     until(lambda: monitor._late_ns)
     found = monitor.take(1, NO_LAG)
@@ -41,13 +41,13 @@ def test_a_hub_that_stands_still_lags(monitor: HealthMonitor) -> None:
     assert "lag" in marks_of([found])
 
 
-def test_the_lag_of_one_second_is_not_the_next_ones(monitor: HealthMonitor) -> None:
+def test_the_lag_is_reset_each_second(monitor: HealthMonitor) -> None:
     monitor._late_ns = 90_000_000
     assert monitor.take(1, NO_LAG).timer_lag_us >= 90_000
     assert monitor._late_ns == 0
 
 
-def test_bytes_that_waited_to_be_read_lag_too(monitor: HealthMonitor) -> None:
+def test_bytes_that_waited_to_be_read_count_as_lag(monitor: HealthMonitor) -> None:
     waited = Histogram()
     waited.record(20)
     waited.record(80_000)
@@ -62,7 +62,7 @@ def burn(seconds: float) -> None:
         pass
 
 
-def test_cpu_is_the_share_of_one_core_since_the_last_time(monitor: HealthMonitor) -> None:
+def test_cpu_is_the_share_of_one_core_since_the_last_call(monitor: HealthMonitor) -> None:
     monitor.take(1, NO_LAG)
     began = clock.monotonic_ns()
     burn(0.6)
@@ -71,9 +71,7 @@ def test_cpu_is_the_share_of_one_core_since_the_last_time(monitor: HealthMonitor
     assert monitor.take(3, NO_LAG).cpu < 0.2
 
 
-def test_descriptors_are_counted_also_when_none_is_left(
-    monitor: HealthMonitor, tmp_path: Path
-) -> None:
+def test_descriptors_are_counted(monitor: HealthMonitor, tmp_path: Path) -> None:
     before = monitor.take(1, NO_LAG).descriptors
     opened = [os.open(tmp_path, os.O_RDONLY) for _ in range(20)]
     try:
@@ -84,7 +82,7 @@ def test_descriptors_are_counted_also_when_none_is_left(
 
 
 @pytest.mark.parametrize("step", [0.5, -0.5])
-def test_a_step_of_the_wall_clock_is_seen_once(
+def test_a_step_of_the_wall_clock_is_reported_once(
     monitor: HealthMonitor, monkeypatch: pytest.MonkeyPatch, step: float
 ) -> None:
     real: Callable[[], float] = clock.wall_minus_monotonic
@@ -126,7 +124,7 @@ def test_a_second_is_marked_above_50_ms_of_lag_and_90_percent_of_cpu(
         (1, 8, 64, 65),
     ],
 )
-def test_users_beyond_a_workers_descriptors_are_warned_of(
+def test_too_few_descriptors_for_the_users_give_a_warning(
     users: int, workers: int, limit: int, wanted: int | None
 ) -> None:
     said = descriptor_warning(users, workers, limit)

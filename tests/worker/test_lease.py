@@ -1,4 +1,4 @@
-"""A worker's lease: nobody acts beyond it, wherever in its work the process stood still."""
+"""A worker's lease: no user acts beyond it, even after the process was stopped or suspended."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.lasting import stand_still, turns
 from tests.worker.crowd import Crowd, until
 
 LEASE_S = 0.1
-"""Nothing of the process goes on meanwhile: timers and sockets become due."""
+"""Tests stop the process for longer than this, so timers and sockets become due."""
 
 
 class Leased(Crowd):
@@ -32,14 +32,14 @@ class Leased(Crowd):
         self.users.fence()
 
     def until_all_run(self, count: int) -> None:
-        """Add users, and wait until all are in their rounds."""
+        """Add users, and wait until all are running."""
         self.add(count)
         self.until_counts(running=count)
 
 
 @pytest.fixture
 def lease_of() -> Iterator[Callable[..., Leased]]:
-    """Make users under a lease, which is no more when the test ends."""
+    """Make users under a lease, which is closed when the test ends."""
     made: list[Leased] = []
 
     def make(start: Callable[[int], object], lasts: float = LEASE_S) -> Leased:
@@ -51,7 +51,7 @@ def lease_of() -> Iterator[Callable[..., Leased]]:
         crowd.lease.close()
 
 
-def test_users_run_for_as_long_as_it_is_renewed(lease_of: Callable[..., Leased]) -> None:
+def test_users_run_while_the_lease_is_renewed(lease_of: Callable[..., Leased]) -> None:
     acts: list[int] = []
 
     def start(user_id: int) -> None:
@@ -68,7 +68,7 @@ def test_users_run_for_as_long_as_it_is_renewed(lease_of: Callable[..., Leased])
     assert (crowd.ends, crowd.counts.running, crowd.lease.over) == (0, 3, False)
 
 
-def test_users_end_when_it_does_and_it_is_not_renewed_again(
+def test_users_end_with_the_lease_which_cannot_be_renewed_then(
     lease_of: Callable[..., Leased],
 ) -> None:
     crowd = lease_of(lambda _: gevent.sleep(60))
@@ -80,10 +80,10 @@ def test_users_end_when_it_does_and_it_is_not_renewed_again(
     assert (crowd.ends, crowd.stopped, crowd.errors) == (1, 1, [])
 
 
-def test_what_was_due_while_all_stood_still_does_not_happen(
+def test_events_due_during_a_stop_of_the_process_reach_no_user(
     lease_of: Callable[..., Leased],
 ) -> None:
-    """Users who wait for a time, for bytes and for their first start or the next; and helpers."""
+    """Neither sleeping, receiving, waiting and resting users nor helpers go on."""
     acts: list[int] = []
     ours, theirs = socketpair()
 
@@ -109,7 +109,7 @@ def test_what_was_due_while_all_stood_still_does_not_happen(
     assert crowd.recorder.snapshot.iterations == 0
 
 
-def test_an_order_that_comes_too_late_does_not_renew_it(lease_of: Callable[..., Leased]) -> None:
+def test_a_late_order_does_not_renew_the_lease(lease_of: Callable[..., Leased]) -> None:
     crowd = lease_of(lambda _: gevent.sleep(60))
     crowd.until_all_run(3)
     stand_still(2 * LEASE_S)
@@ -119,10 +119,10 @@ def test_an_order_that_comes_too_late_does_not_renew_it(lease_of: Callable[..., 
 
 
 @pytest.mark.parametrize("lasts", [LEASE_S, 60.0])
-def test_whoever_is_stopped_in_the_middle_of_a_turn_goes_no_further(
+def test_a_user_stopped_in_the_middle_of_a_turn_goes_no_further(
     lease_of: Callable[..., Leased], lasts: float
 ) -> None:
-    """Nor does anyone whose turn it would be next, unless the lease lasts on."""
+    """Nor do the users whose turn is next, unless the lease still lasts."""
     acts: list[int] = []
 
     def start(user_id: int) -> None:
@@ -145,7 +145,7 @@ def test_whoever_is_stopped_in_the_middle_of_a_turn_goes_no_further(
     assert (crowd.ends, crowd.errors) == (int(over), [])
 
 
-def test_a_signal_finds_the_hub_itself(lease_of: Callable[..., Leased]) -> None:
+def test_sigcont_may_interrupt_the_hub_itself(lease_of: Callable[..., Leased]) -> None:
     crowd = lease_of(lambda _: gevent.sleep(60))
     crowd.until_all_run(3)
     stand_still(2 * LEASE_S)
@@ -155,8 +155,8 @@ def test_a_signal_finds_the_hub_itself(lease_of: Callable[..., Leased]) -> None:
     assert (crowd.ends, crowd.counts) == (1, UserCounts())
 
 
-def test_all_go_at_once_however_many_they_are(lease_of: Callable[..., Leased]) -> None:
-    """None of them gets a turn while others are being ended, be that for seconds."""
+def test_a_fence_ends_all_users_in_one_go(lease_of: Callable[..., Leased]) -> None:
+    """No user gets a turn while others are being ended, even if that takes seconds."""
     acts: list[int] = []
 
     def start(user_id: int) -> None:
@@ -173,7 +173,7 @@ def test_all_go_at_once_however_many_they_are(lease_of: Callable[..., Leased]) -
     assert (acts, crowd.counts) == ([], UserCounts())
 
 
-def test_nobody_is_done_by_it_and_only_who_is_still_there_is_counted(
+def test_fenced_users_are_not_done_and_only_running_ones_are_counted(
     lease_of: Callable[..., Leased],
 ) -> None:
     gate = Event()
@@ -197,7 +197,7 @@ def test_nobody_is_done_by_it_and_only_who_is_still_there_is_counted(
     assert crowd.users.take_ended() == ()
 
 
-def test_one_that_clings_to_life_is_told_of(lease_of: Callable[..., Leased]) -> None:
+def test_a_fenced_user_that_does_not_end_is_reported(lease_of: Callable[..., Leased]) -> None:
     gate = Event()
 
     def start(_user_id: int) -> None:
@@ -215,7 +215,7 @@ def test_one_that_clings_to_life_is_told_of(lease_of: Callable[..., Leased]) -> 
     until(lambda: crowd.stopped)
 
 
-def test_it_ends_those_who_may_end_their_round(lease_of: Callable[..., Leased]) -> None:
+def test_the_lease_also_ends_users_that_were_ending_gently(lease_of: Callable[..., Leased]) -> None:
     """A run that stops gently does not last beyond the lease."""
     crowd = lease_of(lambda _: gevent.sleep(60))
     crowd.until_all_run(3)

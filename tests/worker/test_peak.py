@@ -1,4 +1,4 @@
-"""A worker's part of the peak of users: its reports of one second add up to the highest of them."""
+"""A worker's peak of users: its reports of one second add up to the highest value."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +8,7 @@ from amoc_gevent.core.messages import UserCounts
 from amoc_gevent.worker.worker import Worker
 
 
-def test_a_second_that_is_told_of_twice_has_the_higher_peak_not_the_sum() -> None:
+def test_a_second_reported_twice_has_the_higher_peak_not_the_sum() -> None:
     worker = Worker.__new__(Worker)
     worker._peak = (-1, 0)
     live: Any = SimpleNamespace(

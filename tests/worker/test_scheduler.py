@@ -1,4 +1,4 @@
-"""The users of a worker: when they start, rest and end, and that no scenario can disturb it."""
+"""The users of a worker: when they start, rest and end, whatever a scenario raises."""
 
 import sys
 from collections import Counter
@@ -23,7 +23,7 @@ def total(counts: UserCounts) -> int:
 
 
 def nothing(_user_id: int) -> None:
-    """A round that is over at once."""
+    """An iteration that ends at once."""
 
 
 def test_the_states_always_sum_to_what_was_assigned() -> None:
@@ -45,7 +45,7 @@ def test_the_states_always_sum_to_what_was_assigned() -> None:
     assert sums == {100}
 
 
-def test_each_state_is_what_it_says() -> None:
+def test_the_count_of_each_state() -> None:
     gate = Event()
     crowd = Crowd(lambda user_id: gate.wait() if user_id <= 2 else None, repeat_num=0)
     crowd.add(3)
@@ -58,7 +58,7 @@ def test_each_state_is_what_it_says() -> None:
     crowd.until_counts(running=0, resting=2)
 
 
-def test_nobody_starts_before_its_slot_and_all_start_in_their_order() -> None:
+def test_users_start_in_order_and_not_before_their_slots() -> None:
     crowd = Crowd(nothing)
     batch = crowd.add(40, rate=400)
     until(lambda: len(crowd.started_at) == 40)
@@ -66,14 +66,14 @@ def test_nobody_starts_before_its_slot_and_all_start_in_their_order() -> None:
     assert all(at >= batch.slot(user_id) for user_id, at in crowd.started_at.items())
 
 
-def test_users_of_another_worker_are_not_started() -> None:
+def test_only_the_ids_of_the_share_are_started() -> None:
     crowd = Crowd(nothing)
     crowd.add(5, step=3)
     crowd.until_counts(resting=5)
     assert sorted(crowd.rounds) == [1, 4, 7, 10, 13]
 
 
-def test_the_masters_clock_is_not_the_machines() -> None:
+def test_slots_are_in_the_masters_time() -> None:
     crowd = Crowd(nothing)
     offset = 1_700_000_000.0
     start = clock.monotonic() + offset + 0.05
@@ -83,7 +83,7 @@ def test_the_masters_clock_is_not_the_machines() -> None:
     assert crowd.started_at[1] >= start - offset
 
 
-def test_a_user_starts_again_after_its_rest_and_not_before() -> None:
+def test_a_user_starts_again_after_its_rest() -> None:
     begun: list[float] = []
     ended: list[float] = []
 
@@ -98,7 +98,7 @@ def test_a_user_starts_again_after_its_rest_and_not_before() -> None:
     assert all(again - over >= 0.05 for again, over in zip(begun[1:3], ended[:2], strict=True))
 
 
-def test_a_user_runs_as_often_as_it_shall_and_is_done() -> None:
+def test_a_user_is_done_after_repeat_num_iterations() -> None:
     crowd = Crowd(nothing, repeat_interval=0.001, repeat_num=3)
     crowd.add(5)
     crowd.until_counts(done=5)
@@ -109,7 +109,7 @@ def test_a_user_runs_as_often_as_it_shall_and_is_done() -> None:
     assert crowd.recorder.snapshot.started == 5
 
 
-def test_fewer_rounds_than_a_user_has_had_end_it_after_its_present_one() -> None:
+def test_a_repeat_num_below_the_iterations_so_far_ends_a_user_after_the_present_one() -> None:
     crowd = Crowd(nothing, repeat_interval=0.001, repeat_num=0)
     crowd.add(1)
     until(lambda: crowd.rounds[1] >= 5)
@@ -117,7 +117,7 @@ def test_fewer_rounds_than_a_user_has_had_end_it_after_its_present_one() -> None
     crowd.until_counts(done=1)
 
 
-def test_a_shorter_rest_holds_for_those_that_rest_already() -> None:
+def test_a_shorter_rest_applies_to_resting_users() -> None:
     crowd = Crowd(nothing, repeat_interval=3600.0)
     crowd.add(3)
     crowd.until_counts(resting=3)
@@ -126,7 +126,7 @@ def test_a_shorter_rest_holds_for_those_that_rest_already() -> None:
 
 
 @pytest.mark.parametrize(("policy", "done"), [("repeat", False), ("remove", True), ("stop", True)])
-def test_what_a_failed_round_means_is_decided_by_on_user_error(policy: str, done: bool) -> None:
+def test_on_user_error_decides_whether_a_failed_user_goes_on(policy: str, done: bool) -> None:
     def start(user_id: int) -> None:
         if user_id == 2:
             raise ValueError
@@ -143,8 +143,8 @@ def test_what_a_failed_round_means_is_decided_by_on_user_error(policy: str, done
         assert crowd.users.take_ended() == ()
 
 
-class Empty(Exception):  # noqa: N818  # it is falsy, as some exceptions of libraries are
-    """An exception that is as good as nothing to `or`."""
+class Empty(Exception):  # noqa: N818  # falsy, as some exceptions of libraries are
+    """An exception that is false in `or`."""
 
     def __len__(self) -> int:
         return 0
@@ -164,7 +164,7 @@ class Empty(Exception):  # noqa: N818  # it is falsy, as some exceptions of libr
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_whatever_start_raises_is_recorded_and_harms_nobody(error: BaseException) -> None:
+def test_any_exception_of_start_is_recorded_and_other_users_go_on(error: BaseException) -> None:
     def start(user_id: int) -> None:
         if user_id == 1:
             raise error
@@ -176,14 +176,14 @@ def test_whatever_start_raises_is_recorded_and_harms_nobody(error: BaseException
     assert crowd.recorder.snapshot.failed == crowd.rounds[1]
 
 
-def test_a_user_that_calls_exit_ends_its_round_only() -> None:
+def test_sys_exit_ends_only_the_iteration() -> None:
     crowd = Crowd(lambda _user_id: sys.exit("enough"), repeat_interval=0.001)
     crowd.add(1)
     until(lambda: crowd.rounds[1] >= 3)
     assert isinstance(crowd.errors[0][1], SystemExit)
 
 
-def test_what_a_helper_raises_is_the_users_own() -> None:
+def test_an_exception_of_a_helper_counts_as_the_users() -> None:
     def start(user_id: int) -> None:
         user.spawn(int, "none" if user_id == 1 else "1")
         gevent.sleep(0.001)
@@ -194,7 +194,7 @@ def test_what_a_helper_raises_is_the_users_own() -> None:
     assert [(user_id, type(error)) for user_id, error in crowd.errors] == [(1, ValueError)]
 
 
-def test_a_helper_ends_with_the_round() -> None:
+def test_a_helper_ends_with_the_iteration() -> None:
     cut: list[int] = []
 
     def start(user_id: int) -> None:
@@ -213,7 +213,7 @@ def test_a_helper_ends_with_the_round() -> None:
     assert crowd.errors == []
 
 
-def test_a_gentle_removal_lets_a_round_finish_and_ends_the_others_at_once() -> None:
+def test_a_gentle_removal_lets_running_users_finish_and_ends_the_others_at_once() -> None:
     gate, finished = Event(), []
 
     def start(user_id: int) -> None:
@@ -230,17 +230,17 @@ def test_a_gentle_removal_lets_a_round_finish_and_ends_the_others_at_once() -> N
     gate.set()
     crowd.until_counts(done=3)
     assert finished == [1, 2]
-    assert crowd.users.take_ended() == ()  # the plan has them
+    assert crowd.users.take_ended() == ()  # the plan lists them
 
 
-def test_a_removal_by_force_ends_a_round_at_once_and_runs_its_finally_blocks() -> None:
+def test_a_forced_removal_ends_running_users_at_once_and_runs_their_finally_blocks() -> None:
     cleaned: list[int] = []
 
     def start(user_id: int) -> None:
         try:
             gevent.sleep(3600)
         finally:
-            gevent.sleep(0)  # closing takes its time
+            gevent.sleep(0)  # closing may yield
             cleaned.append(user_id)
 
     crowd = Crowd(start)
@@ -253,7 +253,7 @@ def test_a_removal_by_force_ends_a_round_at_once_and_runs_its_finally_blocks() -
     assert crowd.recorder.snapshot.iterations == 0
 
 
-def test_what_a_killed_user_raises_instead_is_recorded_and_it_ends() -> None:
+def test_another_exception_of_a_killed_user_is_recorded_and_the_user_ends() -> None:
     def start(_user_id: int) -> None:
         try:
             gevent.sleep(3600)
@@ -269,7 +269,7 @@ def test_what_a_killed_user_raises_instead_is_recorded_and_it_ends() -> None:
 
 
 def stubborn(gate: Event) -> Callable[[int], None]:
-    """A round that nothing ends but the gate."""
+    """Return a `start` that only the gate ends."""
 
     def start(_user_id: int) -> None:
         while not gate.is_set():
@@ -281,7 +281,7 @@ def stubborn(gate: Event) -> Callable[[int], None]:
     return start
 
 
-def test_a_user_that_swallows_its_end_is_reported_after_the_grace() -> None:
+def test_a_user_that_swallows_the_kill_is_reported_after_the_grace() -> None:
     gate = Event()
     crowd = Crowd(stubborn(gate), kill_grace=0.01)
     crowd.add(3)
@@ -294,7 +294,7 @@ def test_a_user_that_swallows_its_end_is_reported_after_the_grace() -> None:
     crowd.until_counts(done=2, resting=1)
 
 
-def test_a_stop_by_force_reports_those_that_were_stuck_before_it_too() -> None:
+def test_a_forced_stop_also_reports_users_stuck_before_it() -> None:
     gate = Event()
     crowd = Crowd(stubborn(gate), kill_grace=0.01)
     crowd.add(1)
@@ -309,7 +309,7 @@ def test_a_stop_by_force_reports_those_that_were_stuck_before_it_too() -> None:
     assert crowd.stuck == [[1], [1]]
 
 
-def test_nobody_is_reported_that_ended_within_the_grace() -> None:
+def test_users_that_end_within_the_grace_are_not_reported() -> None:
     crowd = Crowd(lambda _user_id: gevent.sleep(3600), kill_grace=0.01)
     crowd.add(2)
     crowd.until_counts(running=2)
@@ -320,7 +320,7 @@ def test_nobody_is_reported_that_ended_within_the_grace() -> None:
     assert crowd.stuck == []
 
 
-def test_a_removal_reaches_over_batches_and_spares_the_rest() -> None:
+def test_a_removal_may_span_batches() -> None:
     crowd = Crowd(nothing, repeat_interval=3600.0)
     crowd.add(10)
     crowd.add(10, delay=3600)
@@ -329,7 +329,7 @@ def test_a_removal_reaches_over_batches_and_spares_the_rest() -> None:
     assert crowd.counts == UserCounts(waiting=7, running=0, resting=7, done=6)
 
 
-def test_waiting_users_that_were_removed_do_not_start() -> None:
+def test_removed_waiting_users_do_not_start() -> None:
     crowd = Crowd(nothing)
     crowd.add(30, rate=1000, step=2)
     crowd.remove(11, 40)
@@ -337,7 +337,7 @@ def test_waiting_users_that_were_removed_do_not_start() -> None:
     assert sorted(crowd.rounds) == [1, 3, 5, 7, 9, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59]
 
 
-def test_a_removed_million_that_waits_holds_up_nobody() -> None:
+def test_a_million_removed_waiting_users_do_not_delay_the_next() -> None:
     crowd = Crowd(nothing)
     crowd.add(1_000_000, delay=0.02)
     crowd.remove(1, 999_999)
@@ -346,7 +346,7 @@ def test_a_removed_million_that_waits_holds_up_nobody() -> None:
     assert list(crowd.rounds) == [1_000_000]
 
 
-def test_users_that_ended_before_a_restart_do_not_come_back() -> None:
+def test_users_that_ended_before_a_restart_do_not_start_again() -> None:
     crowd = Crowd(nothing)
     crowd.users.exclude(IdSet([(2, 3), (9, 9)]))
     crowd.add(5)
@@ -355,7 +355,7 @@ def test_users_that_ended_before_a_restart_do_not_come_back() -> None:
     assert sorted(crowd.rounds) == [1, 4, 5]
 
 
-def test_users_that_are_late_after_a_restart_are_spaced_by_the_rate() -> None:
+def test_late_users_after_a_restart_are_spaced_by_the_rate() -> None:
     crowd = Crowd(nothing)
     crowd.users.exclude(IdSet([(2, 4)]))
     begun = clock.monotonic()
@@ -366,7 +366,7 @@ def test_users_that_are_late_after_a_restart_are_spaced_by_the_rate() -> None:
         assert at >= begun + place / 100
 
 
-def test_gentle_stop_lets_rounds_finish_and_says_so_once() -> None:
+def test_a_gentle_stop_lets_running_users_finish() -> None:
     gate = Event()
     crowd = Crowd(lambda user_id: gate.wait() if user_id == 1 else None)
     crowd.add(2)
@@ -381,7 +381,7 @@ def test_gentle_stop_lets_rounds_finish_and_says_so_once() -> None:
     assert crowd.rounds == Counter({1: 1, 2: 1})
 
 
-def test_a_stop_with_nobody_running_is_over_at_once() -> None:
+def test_a_stop_without_running_users_is_over_at_once() -> None:
     crowd = Crowd(nothing)
     crowd.add(5, delay=3600)
     crowd.users.stop(force=False)
@@ -389,7 +389,7 @@ def test_a_stop_with_nobody_running_is_over_at_once() -> None:
     assert crowd.counts.done == 5
 
 
-def test_a_stop_by_force_after_a_gentle_one_cuts_what_still_runs() -> None:
+def test_a_forced_stop_after_a_gentle_one_kills_running_users() -> None:
     crowd = Crowd(lambda _user_id: gevent.sleep(3600))
     crowd.add(3)
     crowd.until_counts(running=3)
@@ -399,14 +399,14 @@ def test_a_stop_by_force_after_a_gentle_one_cuts_what_still_runs() -> None:
     assert crowd.errors == []
 
 
-def test_nobody_is_taken_on_after_a_stop() -> None:
+def test_no_user_is_assigned_after_a_stop() -> None:
     crowd = Crowd(nothing)
     crowd.users.stop(force=False)
     crowd.add(5)
     assert total(crowd.counts) == 0
 
 
-def test_users_that_never_rest_leave_the_hub_to_others() -> None:
+def test_users_without_rest_let_other_greenlets_run() -> None:
     ticks: list[int] = []
 
     def tick() -> None:
@@ -423,7 +423,7 @@ def test_users_that_never_rest_leave_the_hub_to_others() -> None:
     assert ticks == sorted(ticks)
 
 
-def test_a_steep_ramp_does_not_hold_up_those_that_rest() -> None:
+def test_a_steep_ramp_does_not_delay_resting_users() -> None:
     seen: list[int] = []
 
     def start(user_id: int) -> None:
@@ -466,7 +466,7 @@ def test_running_users_are_asked_to_end_by_a_gentle_removal_and_by_a_stop() -> N
 # Users that are moved to another worker, and pauses
 
 
-def test_users_that_depart_end_at_once_whatever_they_do() -> None:
+def test_departing_users_end_at_once_in_any_state() -> None:
     gate = Event()
     crowd = Crowd(lambda user_id: gate.wait() if user_id in {2, 4} else None)
     crowd.add(4)
@@ -482,7 +482,7 @@ def test_users_that_depart_end_at_once_whatever_they_do() -> None:
     assert crowd.errors == []
 
 
-def test_users_that_departed_may_come_back() -> None:
+def test_departed_users_may_come_back() -> None:
     gate = Event()
     crowd = Crowd(lambda _user_id: gate.wait())
     batch = crowd.add(3)
@@ -494,7 +494,7 @@ def test_users_that_departed_may_come_back() -> None:
     assert crowd.rounds == Counter({1: 1, 2: 2, 3: 2})
 
 
-def test_users_that_arrive_by_a_move_keep_its_pace() -> None:
+def test_moved_users_start_at_the_pace_of_the_move() -> None:
     crowd = Crowd(nothing)
     batch = Batch(1, 20, clock.monotonic() - 3600, AT_ONCE, ("here",))
     begin = clock.monotonic() + 0.02
@@ -506,7 +506,7 @@ def test_users_that_arrive_by_a_move_keep_its_pace() -> None:
     assert all(at >= begin + k * 0.005 for k, (_, at) in enumerate(sorted(started.items())))
 
 
-def test_in_a_pause_nobody_starts_and_after_it_the_others_do_in_their_turn() -> None:
+def test_no_user_starts_in_a_pause_and_the_rest_are_delayed_by_it() -> None:
     crowd = Crowd(nothing, repeat_interval=0.001)
     batch = crowd.add(10, rate=100)
     until(lambda: len(crowd.started_at) >= 3)

@@ -1,4 +1,4 @@
-"""Users' exceptions: grouped by type and place, with one traceback, whatever they are."""
+"""Users' exceptions are grouped by type and place, with one traceback."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,7 +44,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def fail(scenario: Scenario, recorder: Recorder) -> Callable[[int], str]:
-    """Return what records that a user's `start` raised."""
+    """Return a function that runs `start` and records its exception."""
     errors = UserErrors(scenario, recorder)
 
     def raised(user_id: int) -> str:
@@ -83,7 +83,7 @@ def test_other_types_and_places_are_other_groups(
     assert sorted(group.type for group in groups(recorder)) == ["KeyError", "ValueError"]
 
 
-def test_an_exception_that_cannot_say_what_it_is_is_recorded_all_the_same(
+def test_an_exception_whose_str_raises_is_recorded(
     fail: Callable[[int], str], recorder: Recorder
 ) -> None:
     line = fail(10)
@@ -102,13 +102,13 @@ def test_each_second_has_its_own_groups(fail: Callable[[int], str], recorder: Re
 
 @pytest.fixture
 def hub() -> Iterator[Any]:
-    """The hub of the test, which has its own way with errors again afterwards."""
+    """The hub of the test; its error handler is restored afterwards."""
     found: Any = gevent.get_hub()
     yield found
     del found.handle_error
 
 
-def test_greenlets_beside_the_users_fail_without_ending_the_process(
+def test_failing_greenlets_of_no_user_do_not_end_the_process(
     scenario: Scenario, recorder: Recorder, hub: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     UserErrors(scenario, recorder).watch(hub)
@@ -124,7 +124,7 @@ def test_greenlets_beside_the_users_fail_without_ending_the_process(
     assert capfd.readouterr().err == ""
 
 
-def test_what_fails_in_the_hub_itself_is_still_shown(
+def test_errors_of_the_hub_itself_are_still_printed(
     scenario: Scenario, recorder: Recorder, hub: Any
 ) -> None:
     shown: list[object] = []
@@ -136,7 +136,7 @@ def test_what_fails_in_the_hub_itself_is_still_shown(
     UserErrors(scenario, recorder).watch(hub)
 
 
-def test_an_exception_with_an_endless_text_is_kept_in_part(tmp_path: Path) -> None:
+def test_long_exception_texts_are_shortened(tmp_path: Path) -> None:
     path = tmp_path / "wordy.py"
     path.write_text(
         "def init():\n    pass\n\n\ndef start(user_id):\n    raise OSError('x' * 10**6)\n"

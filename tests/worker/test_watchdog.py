@@ -1,4 +1,4 @@
-"""The watchdog: who holds the processor is named and ended, and nobody else."""
+"""The watchdog: a user that blocks the hub is named and ended, and no other user."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ class Watched:
 
     def begin(self, limit: float = 0.3) -> None:
         self.watchdog = Watchdog(lambda *what: self.warnings.append(what), limit)
-        gevent.sleep(0)  # its first beat
+        gevent.sleep(0)  # its first heartbeat
 
     @property
     def named(self) -> list[int]:
@@ -110,10 +110,10 @@ def test_a_user_that_blocks_in_one_call_is_named_afterwards(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call = one_call_of(0.4)
-    monkeypatch.setattr(clock, "cpu_ns", clock.monotonic_ns)  # busy, whatever else runs here
+    monkeypatch.setattr(clock, "cpu_ns", clock.monotonic_ns)  # the process counts as busy
 
     def start(user_id: int) -> None:
-        gevent.sleep(0.1)  # the watchdog's thread is at work by then
+        gevent.sleep(0.1)  # the watchdog's thread runs by then
         if user_id == 2:
             call()
             gevent.sleep(0.05)
@@ -128,7 +128,7 @@ def test_a_user_that_blocks_in_one_call_is_named_afterwards(
     assert crowd.errors == []
 
 
-def test_what_is_left_to_warn_of_is_given_when_it_stops(watched: Watched) -> None:
+def test_remaining_warnings_are_given_when_it_stops(watched: Watched) -> None:
     def start(_user_id: int) -> None:
         gevent.sleep(0.1)
         time.sleep(0.25)
@@ -142,11 +142,11 @@ def test_what_is_left_to_warn_of_is_given_when_it_stops(watched: Watched) -> Non
     assert watched.named == [1]
 
 
-def test_a_process_that_stood_still_blames_no_user(
+def test_after_a_suspension_no_user_is_named(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call = one_call_of(0.4)
-    monkeypatch.setattr(clock, "cpu_ns", lambda: 0)  # as of one that was stopped meanwhile
+    monkeypatch.setattr(clock, "cpu_ns", lambda: 0)  # the process counts as suspended
 
     def start(_user_id: int) -> None:
         gevent.sleep(0.1)
@@ -160,7 +160,7 @@ def test_a_process_that_stood_still_blames_no_user(
     assert watched.named == []
 
 
-def test_a_user_that_swallows_its_end_is_told_again(watched: Watched) -> None:
+def test_a_user_that_swallows_user_blocked_is_interrupted_again(watched: Watched) -> None:
     caught: list[str] = []
 
     def start(_user_id: int) -> None:
@@ -202,13 +202,13 @@ def test_a_hub_that_the_engine_itself_keeps_busy_names_nobody(watched: Watched) 
     crowd.add(1)
     crowd.until_counts(running=1)
     assert watched.watchdog is not None
-    stand_still(0.4)  # in the test's greenlet, which is no user's
+    stand_still(0.4)  # in the greenlet of the test, not of a user
     ended = clock.monotonic()
     until(lambda: watched.watchdog._beat > ended, "the next beat")
     assert (watched.warnings, crowd.errors) == ([], [])
 
 
-def test_what_it_kept_of_a_round_does_not_keep_the_rounds_objects_alive(watched: Watched) -> None:
+def test_samples_do_not_keep_the_objects_of_a_user_alive(watched: Watched) -> None:
     freed: list[bool] = []
 
     class Precious:
