@@ -1,4 +1,4 @@
-"""Users tell the demo server who they are, whose counts prove that none was run twice at once."""
+"""Users identify themselves to the demo server. Its counts show that no user ran twice at once."""
 
 import time
 import uuid
@@ -9,14 +9,14 @@ url = settings.declare("url", "http://127.0.0.1:8080", "the demo server (amoc de
 pause = settings.declare(
     "pause",
     "150ms",
-    "between two requests of a user",
+    "pause between two requests of a user",
     type=settings.duration,
     update=True,
 )
 requests = settings.declare(
     "requests",
     50,
-    "requests of a round",
+    "requests of one call of start",
     verify=lambda count: count > 0 or (False, "must be above 0"),
 )
 

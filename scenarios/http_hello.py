@@ -1,4 +1,4 @@
-"""Every user GETs one page twice a second: the shortest scenario there is."""
+"""Every user gets one page twice a second. This is the shortest scenario."""
 
 from amoc_gevent import http, settings, user
 

@@ -1,7 +1,7 @@
-"""The customers of http_shop, through requests: for what needs its adapters and extensions.
+"""The customers of http_shop use the requests library, for its adapters and extensions.
 
-A scenario imports its neighbours in the directory by name, their settings come along. Requests
-costs about 20 times the CPU of `http.Session` for each request; the face is the same.
+A scenario imports another one in its directory by name and gets its settings too. The API of
+requests is the same as that of `http.Session`, but each request costs about 20 times the CPU.
 """
 
 import http_shop

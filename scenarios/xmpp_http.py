@@ -1,6 +1,7 @@
-"""Some users chat over XMPP, others browse over HTTP, by their id, as one service has both.
+"""Some users chat over XMPP, others browse over HTTP, for a service that offers both.
 
-Every so-many-th id is a browser; the others do what xmpp_chat does, with its settings.
+A user browses if its id is a multiple of the setting `every`. The others run xmpp_chat with its
+settings.
 """
 
 import random
@@ -10,15 +11,15 @@ import xmpp_chat
 from amoc_gevent import http, settings, user
 
 url = settings.declare("url", "http://127.0.0.1:8080", "the web service")
-path = settings.declare("path", "/", "what browsers ask it for")
+path = settings.declare("path", "/", "path of the page that browsing users get")
 every = settings.declare(
     "every",
     2,
-    "of so many users one is a browser: those whose id it divides",
+    "a user browses if its id is a multiple of this number, otherwise it chats",
     verify=lambda count: count >= 1 or (False, "must be 1 or more"),
 )
 think = settings.declare(
-    "think", "1s", "between two requests of a browser", type=settings.duration, update=True
+    "think", "1s", "think time between two requests", type=settings.duration, update=True
 )
 
 
@@ -34,7 +35,7 @@ def start(user_id: int) -> None:
 
 
 def browse() -> None:
-    """Ask for the page until the user is asked to end."""
+    """Get the page again and again until the user is asked to end."""
     with http.Session(url.value) as session:
         wait = random.uniform(0, think.value)
         while not user.leaving(within=wait):

@@ -1,8 +1,8 @@
-"""Users write to a partner and read their archive, page by page: time of a page, completeness.
+"""Users write to a partner and read their archive page by page: time per page, completeness.
 
-In each round a user writes so many messages and reads what its archive (XEP-0313) has since its
-beginning, until they are all in it. Operations: "mam page", and "archive complete", from the last
-message to the end of the read that has all. 1 and 2 are partners, 3 and 4, and so on.
+In each round a user writes its messages, then reads its archive (XEP-0313) from the beginning of
+the round until all of them are there. Operations: "mam page", and "archive complete", from the last
+message to the end of the read that finds all. Users 1 and 2 are partners, 3 and 4, and so on.
 """
 
 import secrets
@@ -13,20 +13,20 @@ accounts = xmpp.accounts.declare()
 messages = settings.declare(
     "messages",
     20,
-    "what a user writes in a round",
+    "messages that a user writes in a round",
     verify=lambda count: 1 <= count <= 100_000 or (False, "must be 1 to 100000"),
 )
 page = settings.declare(
     "page",
     10,
-    "messages of a page",
+    "messages per page",
     verify=lambda count: 1 <= count <= 1000 or (False, "must be 1 to 1000"),
 )
-size = settings.declare("size", 100, "characters of a message", unit="characters")
+size = settings.declare("size", 100, "length of a message", unit="characters")
 looks = settings.declare(
     "looks",
     50,
-    "how often a user reads what is not complete yet, with 100 ms in between",
+    "most reads of the archive until it is complete, 100 ms apart",
     verify=lambda count: 1 <= count <= 10_000 or (False, "must be 1 to 10000"),
 )
 
@@ -43,7 +43,7 @@ def start(user_id: int) -> None:
     with accounts.client(user_id, inbox=xmpp.Inbox(0)) as client:
         which = xmpp.mam.Filter(with_=partner)
         after = xmpp.mam.page(client, which, size=1, before="").last
-        mark = secrets.token_hex(8)  # the partner writes, too
+        mark = secrets.token_hex(8)  # the partner's messages are in the archive too
         for number in range(messages.value):
             client.send_message(partner, f"{mark} {number} ".ljust(size.value, "x"))
             written.add()
@@ -60,7 +60,7 @@ def start(user_id: int) -> None:
 
 
 def read(client: xmpp.Client, which: xmpp.mam.Filter, after: str | None, mark: str) -> int:
-    """Read the archive from `after` on; return how many of the messages marked so are in it."""
+    """Read the archive after `after` and return the number of messages that begin with `mark`."""
     count = 0
     while True:
         found = xmpp.mam.page(client, which, size=page.value, after=after)

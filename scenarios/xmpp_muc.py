@@ -1,7 +1,7 @@
-"""Users meet in rooms and talk: the time to get in, to be heard by each occupant, what is lost.
+"""Users join rooms and talk: time to join, time to delivery at each occupant, lost messages.
 
-So many ids in a row share a room, which the first of them makes. Operations: "muc join",
-"xmpp message delivery" (to each occupant, the speaker among them) and "muc leave".
+Users with consecutive ids share a room, which the first one to join creates. Operations:
+"muc join", "xmpp message delivery" (to each occupant, the speaker included) and "muc leave".
 """
 
 import random
@@ -9,9 +9,9 @@ import random
 from amoc_gevent import metrics, settings, user, xmpp
 
 accounts = xmpp.accounts.declare()
-service = settings.declare("service", "conference.localhost", "the JID of the service for rooms")
+service = settings.declare("service", "conference.localhost", "JID of the room service")
 room = settings.declare(
-    "room", "room_{id}", "the name of a room, by its number", verify=xmpp.accounts.is_template
+    "room", "room_{id}", "name of a room; {id} is its number", verify=xmpp.accounts.is_template
 )
 occupants = settings.declare(
     "occupants",
@@ -20,12 +20,12 @@ occupants = settings.declare(
     verify=lambda count: 1 <= count <= 10_000 or (False, "must be 1 to 10000"),
 )
 speakers: settings.Setting[str] = settings.declare(
-    "speakers", "all", "who speaks: all occupants, or one in each room", verify=["all", "one"]
+    "speakers", "all", "speakers in each room: all occupants, or one", verify=["all", "one"]
 )
 interval = settings.declare(
-    "interval", "5s", "between two messages of a speaker", type=settings.duration, update=True
+    "interval", "5s", "time between two messages of a speaker", type=settings.duration, update=True
 )
-size = settings.declare("size", 100, "characters of a message", unit="characters")
+size = settings.declare("size", 100, "length of a message", unit="characters")
 linger = settings.declare(
     "linger", "2s", "how long a user listens after its last message", type=settings.duration
 )
@@ -43,7 +43,7 @@ def start(user_id: int) -> None:
     with accounts.client(user_id, inbox=xmpp.Inbox(0)) as client:
         entered = xmpp.muc.join(client, jid, f"user_{user_id}")
         speaks = speakers.value == "all" or place == 0
-        wait = random.uniform(0, interval.value)  # else all would speak in the same moment
+        wait = random.uniform(0, interval.value)  # spread the messages over the interval
         while not user.leaving(within=wait):
             if speaks:
                 entered.send("x" * size.value, tracked=True)

@@ -1,9 +1,9 @@
-"""Users with a roster of so many contacts come, change their presence and go: the fan-out of it.
+"""Users log in, change their presence and log out, to measure presence fan-out to their contacts.
 
-Each knows the ids next to its own; where the server does not have that yet, they subscribe to each
-other first, and stay so for later runs. Operations: "roster get", and "presence delivery" from the
-change to its arrival at each contact; "presences lost" counts what a contact has not heard of.
-`amoc demo xmpp --neighbours 5` serves a target with such rosters.
+The contacts of a user are the nearest ids. Users that are not yet in each other's roster subscribe
+first, and the subscriptions remain for later runs. Operations: "roster get", and "presence
+delivery" from a change to its arrival at each contact. "presences lost" counts changes that did not
+reach a contact. `amoc demo xmpp --neighbours 5` serves a target with such rosters.
 """
 
 import random
@@ -14,11 +14,11 @@ accounts = xmpp.accounts.declare()
 contacts = settings.declare(
     "contacts",
     10,
-    "ids next to a user's own that are in its roster, half of them below",
+    "contacts of each user: the nearest ids, half of them below its own",
     verify=lambda count: 2 <= count <= 1000 or (False, "must be 2 to 1000"),
 )
 interval = settings.declare(
-    "interval", "10s", "between two changes of a user", type=settings.duration, update=True
+    "interval", "10s", "time between two changes of a user", type=settings.duration, update=True
 )
 
 changed = metrics.counter("presences changed")
@@ -49,7 +49,7 @@ def start(user_id: int) -> None:
         for jid in wanted:
             if jid not in known or known[jid].subscription not in {"to", "both"}:
                 xmpp.roster.subscribe(client, jid)
-        wait = random.uniform(0, interval.value)  # else all would change in the same moment
+        wait = random.uniform(0, interval.value)  # spread the changes over the interval
         while not user.leaving(within=wait):
             client.send_presence(show=random.choice(SHOWS), extra=source.next())
             changed.add()

@@ -1,8 +1,9 @@
-"""Users publish to a node that they share and hear of it: time to publish, time of each event.
+"""Users publish to a shared node and receive its events: time to publish, time to each event.
 
-So many ids in a row share a node (XEP-0060), which the first of them to come makes; users must be
-allowed to. Operations: "pubsub publish" until the service has the item, "pubsub event" until a
-subscriber has its event; "pubsub events lost" counts what a subscriber has not heard of.
+Users with consecutive ids share a node (XEP-0060). The first one to arrive creates it, which the
+service must allow. Operations: "pubsub publish" until the service confirms the item, and "pubsub
+event" until a subscriber gets the event. "pubsub events lost" counts events that did not reach a
+subscriber.
 """
 
 import random
@@ -10,9 +11,9 @@ import random
 from amoc_gevent import metrics, settings, user, xmpp
 
 accounts = xmpp.accounts.declare()
-service = settings.declare("service", "pubsub.localhost", "the JID of the PubSub service")
+service = settings.declare("service", "pubsub.localhost", "JID of the PubSub service")
 node = settings.declare(
-    "node", "node_{id}", "the name of a node, by its number", verify=xmpp.accounts.is_template
+    "node", "node_{id}", "name of a node; {id} is its number", verify=xmpp.accounts.is_template
 )
 subscribers = settings.declare(
     "subscribers",
@@ -21,12 +22,12 @@ subscribers = settings.declare(
     verify=lambda count: 1 <= count <= 10_000 or (False, "must be 1 to 10000"),
 )
 publishers: settings.Setting[str] = settings.declare(
-    "publishers", "all", "who publishes: all, or one at each node", verify=["all", "one"]
+    "publishers", "all", "publishers at each node: all users, or one", verify=["all", "one"]
 )
 interval = settings.declare(
-    "interval", "5s", "between two items of a publisher", type=settings.duration, update=True
+    "interval", "5s", "time between two items of a publisher", type=settings.duration, update=True
 )
-size = settings.declare("size", 100, "characters of an item", unit="characters")
+size = settings.declare("size", 100, "length of an item", unit="characters")
 linger = settings.declare(
     "linger", "2s", "how long a user listens after its last item", type=settings.duration
 )
@@ -53,7 +54,7 @@ def start(user_id: int) -> None:
         xmpp.pubsub.ensure(client, service.value, name, CONFIG)
         xmpp.pubsub.subscribe(client, service.value, name)
         publishes = publishers.value == "all" or place == 0
-        wait = random.uniform(0, interval.value)  # else all would publish in the same moment
+        wait = random.uniform(0, interval.value)  # spread the items over the interval
         while not user.leaving(within=wait):
             if publishes:
                 entry = f"<entry xmlns='urn:amoc:entry:0'>{'x' * size.value}{source.next()}</entry>"

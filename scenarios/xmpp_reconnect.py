@@ -1,7 +1,7 @@
-"""As xmpp_chat, while connections are dropped and resumed: how long that takes, and what is lost.
+"""Users chat as in xmpp_chat and lose their connections: time to resume, lost messages.
 
-Some users lose their connection without goodbye again and again, stay away for a moment, and go on
-with their session by stream management (XEP-0198), which Prosody and ejabberd have.
+Some users repeatedly lose their connection without closing the stream, stay offline for a moment,
+and resume their session with stream management (XEP-0198). Prosody and ejabberd support it.
 """
 
 import random
@@ -13,11 +13,11 @@ from amoc_gevent import metrics, settings, user, xmpp
 share = settings.declare(
     "share",
     0.3,
-    "of all users, how many lose their connection",
+    "fraction of the users that lose their connection, 0 to 1",
     verify=lambda part: 0 <= part <= 1 or (False, "must be 0 to 1"),
 )
-every = settings.declare("every", "10s", "how often they do", type=settings.duration)
-away = settings.declare("away", "500ms", "how long they stay away", type=settings.duration)
+every = settings.declare("every", "10s", "time between two losses", type=settings.duration)
+away = settings.declare("away", "500ms", "time offline after a loss", type=settings.duration)
 
 dropped = metrics.counter("connections dropped")
 
@@ -46,7 +46,7 @@ def start(user_id: int) -> None:
 
 
 def drop(client: xmpp.Client) -> None:
-    """Pull the plug, now and then, until the user is asked to end."""
+    """Cut the connection every now and then until the user is asked to end."""
     user.sleep(random.uniform(0, every.value))
     while not user.leaving():
         if client.connected:
@@ -56,7 +56,7 @@ def drop(client: xmpp.Client) -> None:
 
 
 def come_back(client: xmpp.Client) -> None:
-    """Go on with the session after a moment."""
+    """Stay offline for a moment, then resume the session."""
     user.sleep(away.value)
     with metrics.operation("xmpp reconnect"):
         client.resume()

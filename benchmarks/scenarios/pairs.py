@@ -12,7 +12,7 @@ BODY = "a message of some thirty bytes"
 
 port = settings.declare("port", 5222, "the server's port, on loopback")
 users = settings.declare("users", 2, "how many users there are")
-tracked = settings.declare("tracked", False, "whether the ledger follows the messages")
+tracked = settings.declare("tracked", False, "track the messages")
 pause = settings.declare("pause", 0.0, "seconds before a message is answered")
 tls = settings.declare("tls", "none", "starttls, direct or none")
 ca = settings.declare("ca", "", "file of the certificate authority, for TLS")
