@@ -493,7 +493,7 @@ def test_check_tells_of_each_user_what_came_of_it_and_when(server: DemoServer) -
     told = json.loads(ask(server, "/count")[1])
     assert (told["total"], told["paths"]) == (4, {"/check": 4})
     [finding] = told["lives"].pop("findings")
-    assert finding.startswith("user 7: life a sent at 1003.500, while life b was lived")
+    assert finding.startswith("user 7: life a sent at 1003.500, during life b from")
     assert told["lives"] == {
         "requests": 4,
         "users": 2,
