@@ -156,7 +156,9 @@ def note(nodes: list[SimulatedNode], path: Path) -> None:
 
 def main() -> None:
     """Simulate until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.simulated_nodes", description=__doc__
+    )
     parser.add_argument("plans")
     parser.add_argument("reports")
     parser.add_argument("first", type=int)

@@ -75,6 +75,7 @@ class LateServer:
     def _read(self, descriptor: int) -> None:
         connection = self._connections[descriptor]
         try:
+            # read until it would block: TLS may buffer a record that epoll does not see
             while received := connection.recv(65536):
                 came = clock.monotonic_ns()
                 *heads, rest = (self._heads[descriptor] + received).split(END_OF_HEAD)
@@ -83,10 +84,7 @@ class LateServer:
                 self._waiting.extend((came + DELAY_NS, connection) for _ in heads)
                 if self._context is None:
                     return
-        except (
-            BlockingIOError,
-            ssl.SSLWantReadError,
-        ):  # read to here, because TLS may buffer a record that epoll does not see
+        except (BlockingIOError, ssl.SSLWantReadError):
             return
         except OSError:
             pass

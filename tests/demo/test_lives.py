@@ -1,4 +1,4 @@
-"""What the demo server concludes from requests that say whose life they are of."""
+"""The findings of the demo server from requests that carry user, life and number."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from amoc_gevent.demo.lives import FINDINGS_MAX, LIVES_MAX, MISSING_MAX, Lives
 
 
 class Came(NamedTuple):
-    """A request as it came, in the order of the table; `at` is when it was sent."""
+    """A request, in order of arrival. `at` is when it was sent."""
 
     life: str
     number: int
@@ -66,7 +66,7 @@ CASES: dict[str, tuple[list[Came], dict[str, int]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_concluded(case: str) -> None:
+def test_counts_of_a_case(case: str) -> None:
     requests, expected = CASES[case]
     lives = Lives()
     for came in requests:
@@ -81,7 +81,7 @@ def test_what_is_concluded(case: str) -> None:
     assert all(text.startswith("user 7: life ") for text in told["findings"])
 
 
-def test_users_are_apart_from_each_other() -> None:
+def test_users_are_independent_of_each_other() -> None:
     lives = Lives()
     for at, user in enumerate([1, 2, 1, 2]):
         lives.take(user, f"of {user}", 1 + at // 2, float(at), 0.0)
@@ -92,7 +92,7 @@ def test_users_are_apart_from_each_other() -> None:
     assert {name: told[name] for name in NOTHING} == NOTHING
 
 
-def test_who_was_seen_lately_is_told_and_from_where() -> None:
+def test_recently_seen_users_and_their_clients() -> None:
     lives = Lives()
     for user, now in ((3, 10.0), (1, 11.0), (2, 12.0), (3, 13.0), (1, 13.5)):
         lives.take(user, f"at {now}", 1, now, now, f"client at {now}")
@@ -102,7 +102,7 @@ def test_who_was_seen_lately_is_told_and_from_where() -> None:
     assert lives.seen_since(13.6) == {}
 
 
-def test_what_comes_late_does_not_tell_where_a_user_is() -> None:
+def test_a_late_request_does_not_change_the_client_of_a_user() -> None:
     lives = Lives()
     lives.take(1, "a", 1, 1.0, 1.0, "there")
     lives.take(1, "b", 1, 3.0, 3.0, "here")
@@ -113,7 +113,7 @@ def test_what_comes_late_does_not_tell_where_a_user_is() -> None:
     assert lives.seen_since(3.5) == {}
 
 
-def test_what_is_kept_is_bounded() -> None:
+def test_memory_is_bounded() -> None:
     lives = Lives()
     for life in range(10 * LIVES_MAX):
         lives.take(1, str(life), 1, float(life), 0.0)
