@@ -27,10 +27,10 @@ Handler = Callable[[Connection], Any]
 
 
 class Scripted:
-    """Plays the first handler for the first connection, and so on; the last one for all others.
+    """Calls the first handler for the first connection, and so on, then the last for all others.
 
-    `requests` has what came before each answer, `connections` how many there were. `released` is
-    set at the end, for handlers that wait for as long as the test lasts.
+    `requests` has the bytes received before each answer, `connections` the number of connections.
+    `released` is set at the end, for handlers that wait until the test ends.
     """
 
     def __init__(self, *handlers: Handler, host: str = "127.0.0.1") -> None:
