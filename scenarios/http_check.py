@@ -29,8 +29,8 @@ def start(user_id: int) -> None:
     life = uuid.uuid4().hex
     with http.Session(url.value) as session:
         for number in range(1, requests.value + 1):
-            whose = f"user={user_id}&life={life}&number={number}&sent={time.time():.6f}"
-            session.get(f"/check?{whose}", name="GET /check")
+            query = f"user={user_id}&life={life}&number={number}&sent={time.time():.6f}"
+            session.get(f"/check?{query}", name="GET /check")
             user.sleep(pause.value)
             if user.leaving():
                 break

@@ -7,7 +7,7 @@ import pytest
 from amoc_gevent.demo.lives import FINDINGS_MAX, LIVES_MAX, MISSING_MAX, Lives
 
 
-class Came(NamedTuple):
+class Arrived(NamedTuple):
     """A request, in order of arrival. `at` is when it was sent."""
 
     life: str
@@ -17,49 +17,70 @@ class Came(NamedTuple):
 
 NOTHING = {"doubled": 0, "missing": 0, "overlapping": 0, "late": 0}
 
-CASES: dict[str, tuple[list[Came], dict[str, int]]] = {
-    "one life": ([Came("a", 1, 1), Came("a", 2, 2), Came("a", 3, 3)], {}),
+CASES: dict[str, tuple[list[Arrived], dict[str, int]]] = {
+    "one life": ([Arrived("a", 1, 1), Arrived("a", 2, 2), Arrived("a", 3, 3)], {}),
     "one life after the other": (
-        [Came("a", 1, 1), Came("a", 2, 2), Came("b", 1, 3), Came("b", 2, 4), Came("c", 1, 5)],
+        [
+            Arrived("a", 1, 1),
+            Arrived("a", 2, 2),
+            Arrived("b", 1, 3),
+            Arrived("b", 2, 4),
+            Arrived("c", 1, 5),
+        ],
         {},
     ),
-    "a life that goes on after the next began": (
-        [Came("a", 1, 1), Came("b", 1, 2), Came("a", 2, 3)],
+    "a life that continues after the next began": (
+        [Arrived("a", 1, 1), Arrived("b", 1, 2), Arrived("a", 2, 3)],
         {"overlapping": 1},
     ),
     "two lives in turn": (
-        [Came("a", 1, 1), Came("b", 1, 2), Came("a", 2, 3), Came("b", 2, 4), Came("a", 3, 5)],
+        [
+            Arrived("a", 1, 1),
+            Arrived("b", 1, 2),
+            Arrived("a", 2, 3),
+            Arrived("b", 2, 4),
+            Arrived("a", 3, 5),
+        ],
         {"overlapping": 2},
     ),
-    "a life whose begin comes after what was sent later by the one before": (
-        [Came("a", 1, 1), Came("a", 2, 5), Came("b", 1, 4)],
+    "a life that begins before the last request of the previous one": (
+        [Arrived("a", 1, 1), Arrived("a", 2, 5), Arrived("b", 1, 4)],
         {"overlapping": 1},
     ),
     "a life within another": (
-        [Came("a", 1, 1), Came("b", 1, 2), Came("b", 2, 3), Came("c", 1, 4), Came("a", 2, 5)],
+        [
+            Arrived("a", 1, 1),
+            Arrived("b", 1, 2),
+            Arrived("b", 2, 3),
+            Arrived("c", 1, 4),
+            Arrived("a", 2, 5),
+        ],
         {"overlapping": 1},
     ),
-    "the network delays a request past the begin of the next life": (
-        [Came("a", 1, 1), Came("b", 1, 3), Came("a", 2, 2), Came("b", 2, 4)],
+    "the network delays a request past the beginning of the next life": (
+        [Arrived("a", 1, 1), Arrived("b", 1, 3), Arrived("a", 2, 2), Arrived("b", 2, 4)],
         {"late": 1},
     ),
-    "a whole life comes late": (
-        [Came("b", 1, 3), Came("a", 1, 1), Came("a", 2, 2), Came("b", 2, 4)],
+    "a whole life arrives late": (
+        [Arrived("b", 1, 3), Arrived("a", 1, 1), Arrived("a", 2, 2), Arrived("b", 2, 4)],
         {"late": 2},
     ),
     "a request is sent again": (
-        [Came("a", 1, 1), Came("a", 2, 2), Came("a", 2, 2), Came("a", 3, 3)],
+        [Arrived("a", 1, 1), Arrived("a", 2, 2), Arrived("a", 2, 2), Arrived("a", 3, 3)],
         {"doubled": 1},
     ),
-    "one of long ago is sent again": (
-        [Came("a", 1, 1), Came("b", 1, 2), Came("a", 1, 1)],
+    "a request of an older life is sent again": (
+        [Arrived("a", 1, 1), Arrived("b", 1, 2), Arrived("a", 1, 1)],
         {"doubled": 1, "late": 1},
     ),
-    "requests are lost": ([Came("a", 1, 1), Came("a", 4, 4)], {"missing": 2}),
-    "the first is lost": ([Came("a", 2, 2)], {"missing": 1}),
-    "one overtakes another": ([Came("a", 1, 1), Came("a", 3, 3), Came("a", 2, 2)], {}),
-    "one that was missing comes twice": (
-        [Came("a", 2, 2), Came("a", 1, 1), Came("a", 1, 1)],
+    "requests are lost": ([Arrived("a", 1, 1), Arrived("a", 4, 4)], {"missing": 2}),
+    "the first is lost": ([Arrived("a", 2, 2)], {"missing": 1}),
+    "a request overtakes another": (
+        [Arrived("a", 1, 1), Arrived("a", 3, 3), Arrived("a", 2, 2)],
+        {},
+    ),
+    "a missing request arrives twice": (
+        [Arrived("a", 2, 2), Arrived("a", 1, 1), Arrived("a", 1, 1)],
         {"doubled": 1},
     ),
 }
