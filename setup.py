@@ -27,7 +27,7 @@ setup(
         "brotli>=1.2",  # Content-Encoding: br, which browsers ask for
         "rich>=13.7",  # the live table
         "dnspython>=2.6",  # SRV records, which no function of the standard library asks for
-        "slixmpp>=1.8",  # XMPP: SASL, stanza classes, and what SleekXMPP's face is over
+        "slixmpp>=1.8",  # XMPP: SASL, stanza classes, and the base of SleekXMPP's API
         "prompt_toolkit>=3.0.43",  # the console's prompt, which log lines must not tear
     ],
     extras_require={

@@ -1,5 +1,5 @@
-"""Benchmarks: each figure of ours beside a peer's, taken in the same run on the same machine.
+"""Benchmarks that compare amoc with other load testers in the same run on the same machine.
 
-``python -m benchmarks [NAME ...] [--quick]``. A bar that is missed is printed, not an exit code:
-the machine is shared and noisy. What cannot be measured, a peer that is not there, is an error.
+``python -m benchmarks [NAME ...] [--quick]``. A missed bar is printed and does not change the exit
+code, because the machine is shared and noisy. A failed measurement, such as a missing peer, does.
 """

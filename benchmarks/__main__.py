@@ -1,4 +1,4 @@
-"""Runs the benchmarks that are named, or all, and prints one table for each."""
+"""Run the named benchmarks, or all, and print a table for each."""
 
 import argparse
 import importlib
@@ -12,9 +12,9 @@ EXIT_INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run them; return 1 when one could not be measured, whatever the figures are."""
+    """Run the benchmarks. Return 1 if one could not be measured, whatever the figures are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds")
     given = parser.parse_args()
     unknown = [name for name in given.names if name not in NAMES]

@@ -1,4 +1,4 @@
-"""The benchmark `cli`: how soon `amoc --help` answers."""
+"""The benchmark `cli`: the time that `amoc --help` takes."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ BAR_MS = 150
 
 
 def run(quick: bool) -> Table:
-    """Start each in turn."""
+    """Run each command in turn."""
     rounds = 5 if quick else 15
     commands = {
         "amoc --help": [sys.executable, str(ROOT / "bin/amoc"), "--help"],

@@ -22,7 +22,7 @@ from benchmarks.table import Table, at_most, spread
 
 AMOC = [sys.executable, str(ROOT / "bin/amoc")]
 SCENARIO = ROOT / "benchmarks/scenarios/nothing.py"
-FLEETS = 4
+NODE_PROCESSES = 4
 FEW_CALLS = 10
 RAMP_PATIENCE_S = 240.0
 MB = 1 << 20
@@ -38,11 +38,11 @@ DO_BAR_MS = 100
 SHELL_BAR_MS = 200
 WORKERS = 2
 RATE = 20_000
-"""Users a second, so that the ramp lasts for as long as status is asked for."""
+"""Users a second, slow enough that the ramp lasts while status is measured."""
 
 
 class Master:
-    """`amoc master` as a process of its own, with its control socket."""
+    """A process of `amoc master`, with its control socket."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -81,17 +81,17 @@ class Master:
         return self.timed("do", **given)
 
     def counted(self) -> int:
-        """Return how many calls of all operations it has counted in this run."""
+        """Return the number of calls of all operations in this run so far."""
         operations = self.ask("status")["operations"].values()
         return sum(operation["count"] for operation in operations)
 
     def until_status(self, wanted: str) -> None:
-        """Wait until the run has come so far."""
+        """Wait until the run has this status."""
         self.child.until(lambda: self.ask("status")["status"] == wanted, f"the run was {wanted}")
 
 
-class Fleet:
-    """Simulated nodes in some processes, and how far all of them are."""
+class SimulatedNodes:
+    """Simulated nodes in several processes, and their progress."""
 
     def __init__(
         self, stack: ExitStack, master: Master, count: int, *, play: int = 0, calls: int = CALLS
@@ -99,25 +99,31 @@ class Fleet:
         self._master = master
         self._notes: list[Path] = []
         self._processes: list[Child] = []
-        each = -(-count // FLEETS)
+        each = -(-count // NODE_PROCESSES)
         for first in range(1, count + 1, each):
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             self._notes.append(directory / "notes.json")
             size = min(each, count + 1 - first)
             numbers = [str(first), str(size), str(self._notes[-1]), "--play", str(play)]
             numbers += ["--calls", str(calls)]
-            command = [sys.executable, "-m", "benchmarks.fleet", master.plans, master.reports]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.simulated_nodes",
+                master.plans,
+                master.reports,
+            ]
             process = Child([*command, *numbers], directory, cores()[1])
             self._processes.append(stack.enter_context(process))
         self.count = count
         self.each = each
 
     def notes(self) -> list[dict[str, Any]]:
-        """Return what the processes tell that have begun."""
+        """Return the notes of the processes that have started."""
         return [json.loads(path.read_text()) for path in self._notes if path.exists()]
 
     def joined(self) -> bool:
-        """Whether the master has heard all nodes and they have heard so."""
+        """Return whether the master has acknowledged all nodes."""
         return sum(note["joined"] for note in self.notes()) == self.count
 
     def lose(self) -> float:
@@ -127,7 +133,7 @@ class Fleet:
         return clock.monotonic()
 
     def got_at(self, version: int) -> float:
-        """Return when (monotonic s) the last node got this version of the plan; wait for it."""
+        """Wait until all nodes have this plan. Return when the last got it (monotonic s)."""
 
         def got() -> bool:
             return all(n["version"] >= version and n["got_at"] for n in self.notes())
@@ -149,11 +155,11 @@ def run(quick: bool) -> Table:
 
 COLUMNS = ("figure", "of", "measured", "CPU s", "wall s", "bar")
 NOTES = [
-    "Simulated nodes: real messages once a second, 20 operations with two histograms of some 42",
-    f"buckets each, from {CALLS} calls, 1,720 in a report; with {FEW_CALLS} calls some 10 and 400;",
-    f"{FLEETS} processes on the other core. There is no peer to compare with.",
-    "An hour: the same reports, as fast as the master takes them; what its memory grew by.",
-    "A million users of a scenario that does nothing, on one node; answers of the control socket.",
+    "Simulated nodes: real messages once a second, 20 operations with two histograms. With",
+    f"{CALLS} calls a histogram has about 42 buckets and a report 1,720; with {FEW_CALLS} calls,",
+    f"10 and 400. {NODE_PROCESSES} processes on the other core. There is no peer to compare with.",
+    "An hour: the same reports as fast as the master takes them, and the growth of its memory.",
+    "A million users of a scenario that does nothing, on one node: times of the control socket.",
 ]
 
 
@@ -169,9 +175,9 @@ def _master() -> Iterator[tuple[ExitStack, Master]]:
 def _many_nodes(table: Table, nodes: int, seconds: int, changes: int) -> None:
     with _master() as (stack, master):
         began, used = clock.monotonic(), master.child.threads_cpu()
-        fleet = Fleet(stack, master, nodes)
-        master.child.until(fleet.joined, f"{nodes} nodes had joined")
-        joined = max(float(note["joined_at"]) for note in fleet.notes()) - began
+        simulated = SimulatedNodes(stack, master, nodes)
+        master.child.until(simulated.joined, f"{nodes} nodes had joined")
+        joined = max(float(note["joined_at"]) for note in simulated.notes()) - began
         cpu = master.child.threads_cpu() - used
         bar = at_most(joined, JOIN_BAR_S, " s")
         table.add(
@@ -182,8 +188,8 @@ def _many_nodes(table: Table, nodes: int, seconds: int, changes: int) -> None:
         taken = []
         for _ in range(changes):
             asked = clock.monotonic()
-            version = _version(master, fleet)
-            taken.append(fleet.got_at(version) - asked)
+            version = _version(master, simulated)
+            taken.append(simulated.got_at(version) - asked)
         bar = at_most(max(taken), CHANGE_BAR_S, " s")
         table.add(
             "s until all have a new plan", f"{changes} changes", spread(taken, 2), "", "", bar
@@ -191,18 +197,18 @@ def _many_nodes(table: Table, nodes: int, seconds: int, changes: int) -> None:
         _steady(table, master, CALLS, seconds)
         memory = master.child.resident() / MB
         table.add("MB of the master", f"{nodes:,} nodes", f"{memory:.0f}", "", "", "")
-        _many_lost(table, master, fleet)
+        _many_lost(table, master, simulated)
         master.ask("stop")
         master.until_status("finished")
 
 
-def _many_lost(table: Table, master: Master, fleet: Fleet) -> None:
-    """Measure how long after their lease the users of many dead nodes are the others'."""
-    version = max(int(note["version"]) for note in fleet.notes()) + 1
-    used, due = master.child.threads_cpu(), fleet.lose() + LEASE_S
-    taken = fleet.got_at(version) - due
+def _many_lost(table: Table, master: Master, simulated: SimulatedNodes) -> None:
+    """Measure how long after the lease ends other nodes get the users of many dead nodes."""
+    version = max(int(note["version"]) for note in simulated.notes()) + 1
+    used, due = master.child.threads_cpu(), simulated.lose() + LEASE_S
+    taken = simulated.got_at(version) - due
     cpu, wall = master.child.threads_cpu() - used, clock.monotonic() - due + LEASE_S
-    of = f"{fleet.each} of {fleet.count:,} nodes"
+    of = f"{simulated.each} of {simulated.count:,} nodes"
     bar = at_most(taken, REPLACE_BAR_S, " s")
     table.add(
         "s from a lease's end until others have its users",
@@ -213,32 +219,32 @@ def _many_lost(table: Table, master: Master, fleet: Fleet) -> None:
         bar,
     )
     lost = sum(node["state"] == "lost" for node in master.ask("nodes")["nodes"])
-    if lost != fleet.each:
-        raise AmocError(f"{lost} nodes are lost, where {fleet.each} were killed")
+    if lost != simulated.each:
+        raise AmocError(f"{lost} nodes are lost, but {simulated.each} were killed")
 
 
 def _few_calls(table: Table, nodes: int, seconds: int) -> None:
     with _master() as (stack, master):
-        _running(Fleet(stack, master, nodes, calls=FEW_CALLS), master)
+        _running(SimulatedNodes(stack, master, nodes, calls=FEW_CALLS), master)
         _steady(table, master, FEW_CALLS, seconds)
 
 
-def _running(fleet: Fleet, master: Master) -> None:
-    """Wait until all nodes have joined, and have a run begin on them."""
-    master.child.until(fleet.joined, f"{fleet.count} nodes had joined")
-    master.start(fleet.count)
+def _running(simulated: SimulatedNodes, master: Master) -> None:
+    """Wait until all nodes have joined, then start a run on them."""
+    master.child.until(simulated.joined, f"{simulated.count} nodes had joined")
+    master.start(simulated.count)
     master.until_status("running")
 
 
-def _version(master: Master, fleet: Fleet) -> int:
-    """Add a user; return the version of the plan that has it."""
-    known = max(int(note["version"]) for note in fleet.notes())
+def _version(master: Master, simulated: SimulatedNodes) -> int:
+    """Add a user and return the version of the plan with it."""
+    known = max(int(note["version"]) for note in simulated.notes())
     master.ask("add", count=1)
     return known + 1
 
 
 def _steady(table: Table, master: Master, calls: int, seconds: int) -> None:
-    """Measure what `seconds` of reports cost the master, and how many it took in meanwhile."""
+    """Measure the master's CPU time for `seconds` of reports, and the number of reports."""
     used, began, before = master.child.threads_cpu(), clock.monotonic(), master.counted()
     time.sleep(seconds)
     cpu, wall = master.child.threads_cpu() - used, clock.monotonic() - began
@@ -252,13 +258,13 @@ def _steady(table: Table, master: Master, calls: int, seconds: int) -> None:
 
 def _an_hour(table: Table, nodes: int, seconds: int) -> None:
     with _master() as (stack, master):
-        fleet = Fleet(stack, master, nodes, play=seconds)
-        _running(fleet, master)
+        simulated = SimulatedNodes(stack, master, nodes, play=seconds)
+        _running(simulated, master)
         sizes: list[float] = []
         began, used = clock.monotonic(), master.child.threads_cpu()
         for quarter in range(1, 5):
             due = seconds * quarter // 4
-            _until_played(master, fleet, due)
+            _until_played(master, simulated, due)
             sizes.append(master.child.resident() / MB)
         cpu, wall = master.child.threads_cpu() - used, clock.monotonic() - began
         grown = sizes[-1] - sizes[0]
@@ -269,12 +275,12 @@ def _an_hour(table: Table, nodes: int, seconds: int) -> None:
         table.add("MB more from the first on", of, f"{grown:.0f}", "", "", "")
 
 
-def _until_played(master: Master, fleet: Fleet, due: int) -> None:
-    """Wait as long as it goes on: an hour may take a while."""
-    while (before := min(int(note["played"]) for note in fleet.notes())) < due:
+def _until_played(master: Master, simulated: SimulatedNodes, due: int) -> None:
+    """Wait until `due` seconds are played, for as long as there is progress."""
+    while (before := min(int(note["played"]) for note in simulated.notes())) < due:
 
         def further(before: int = before) -> bool:
-            return min(int(note["played"]) for note in fleet.notes()) > before
+            return min(int(note["played"]) for note in simulated.notes()) > before
 
         master.child.until(further, f"more than {before} s were played")
 
@@ -313,7 +319,7 @@ def _join_a_node(stack: ExitStack, master: Master) -> None:
 
 
 def _from_the_shell(master: Master) -> float:
-    """Return how long `amoc status` takes from exec to exit (ms)."""
+    """Return the time of `amoc status` from exec to exit (ms)."""
     began = clock.monotonic()
     command: Sequence[str] = [*AMOC, "status", "--json"]
     environment = {"AMOC_HOME": str(master.directory), "PATH": "/usr/bin:/bin"}

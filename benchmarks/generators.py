@@ -1,4 +1,4 @@
-"""The load generators that are compared: how each is started, ended, and what it says it did."""
+"""The compared load generators: how to start and end each, and how to read its results."""
 
 import json
 import re
@@ -20,10 +20,10 @@ RAMP = 500  # users a second
 
 @dataclass(frozen=True)
 class Load:
-    """What a generator is asked for.
+    """The load that a generator makes.
 
-    Rounds of `gets` requests by so many users; after each answer `turns` of peers.busy.work.
-    `expected` requests in all bound the generator that cannot be told to end.
+    `users` do rounds of `gets` requests and after each answer `turns` of peers.busy.work. A
+    generator that cannot be stopped early ends after `expected` requests.
     """
 
     users: int
@@ -38,8 +38,8 @@ class Load:
 class Generator:
     """One load generator.
 
-    `command` makes its command line for a load, given an empty directory; `ended_by` is the signal
-    that ends it in good order (None: it ends by itself); `outcome` reads what it has written then.
+    `command` returns its command line for a load and an empty directory. `ended_by` is the signal
+    that stops it gracefully (None: it ends by itself). `outcome` reads its results afterwards.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Generator:
     environment: Callable[[Load], Mapping[str, str]]
 
     def start(self, load: Load, directory: Path) -> Child:
-        """Start it on the generators' core."""
+        """Start the generator on the generators' core."""
         command, environment = self.command(load, directory), self.environment(load)
         return Child(command, directory, cores()[0], environment)
 
     def end(self, child: Child, directory: Path) -> "Outcome":
-        """End it in good order and return what it says it did."""
+        """Stop the generator gracefully and return its results."""
         if self.ended_by is None:
             child.wait()
         else:
@@ -67,7 +67,7 @@ class Generator:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A generator's own figures: requests done (failed ones included), their p50, its lag's p50."""
+    """The results of a generator: requests (failed ones included), latency p50 and p99, lag p50."""
 
     requests: int
     failed: int
@@ -79,7 +79,7 @@ class Outcome:
 def amoc_run(
     scenario: str, users: int, directory: Path, given: Mapping[str, object], rate: int = RAMP
 ) -> list[str]:
-    """Return the command that runs one of scenarios/ in one worker, `rate` users a second."""
+    """Return the command that runs one of scenarios/ in one worker at `rate` users a second."""
     path = str(BENCHMARKS / "scenarios" / f"{scenario}.py")
     run = [sys.executable, "-m", "amoc_gevent", "run", path, "1", str(users), "--workers", "1"]
     how = ["--user-rate", f"{rate}/s", "--quiet", "--summary", str(directory / SUMMARY)]
@@ -91,7 +91,7 @@ def amoc_run(
 
 
 def locust_run(file: str, user: str, users: int, rate: int = RAMP) -> list[str]:
-    """Return the command that runs a class of one of the files of peers/ in one process."""
+    """Return the command that runs a user class of a file in peers/ in one process."""
     package("locust")
     path = str(BENCHMARKS / "peers" / f"{file}.py")
     run = [sys.executable, "-m", "locust", "-f", path, user, "--headless", "--only-summary"]
@@ -99,7 +99,7 @@ def locust_run(file: str, user: str, users: int, rate: int = RAMP) -> list[str]:
 
 
 def amoc(name: str, client: str) -> Generator:
-    """Return ourselves: `amoc run` with one worker, and one of our two HTTP clients."""
+    """Return amoc: `amoc run` with one worker and one of our two HTTP clients."""
 
     def command(load: Load, directory: Path) -> list[str]:
         given = {"url": load.url, "client": client, "ca": load.ca}
@@ -124,7 +124,7 @@ def locust(name: str, user: str) -> Generator:
 
 
 def tsung(name: str) -> Generator:
-    """Return Tsung, in its controller's virtual machine; each user does an equal, fixed number."""
+    """Return Tsung in its controller's VM. Each user sends the same fixed number of requests."""
     path = program("tsung", "tsung")
 
     def command(load: Load, directory: Path) -> list[str]:
@@ -145,7 +145,7 @@ def tsung(name: str) -> Generator:
         ]
 
     def environment(load: Load) -> Mapping[str, str]:
-        # a port mapper of its own: one that already runs is not ours to use, nor to end
+        # a private port mapper, because one that already runs must not be used or stopped
         return {"ERL_EPMD_PORT": str(free_port()), "ERL_EPMD_ADDRESS": "127.0.0.1"}
 
     return Generator(name, command, None, _tsung_outcome, environment)

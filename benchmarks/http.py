@@ -1,4 +1,4 @@
-"""The benchmark `http`: CPU time of a request, beside Locust's and Tsung's, loading nginx."""
+"""The benchmark `http`: CPU time per request to nginx, compared with Locust and Tsung."""
 
 import tempfile
 import time
@@ -16,12 +16,12 @@ from benchmarks.table import Table, at_least, ratio, spread
 
 USERS = 50
 WARM_REQUESTS = 1000
-FASTEST = 60_000  # requests a second that bound what Tsung, which cannot be ended, is asked for
+FASTEST = 60_000  # requests a second, to bound the load of Tsung, which cannot be stopped early
 
 
 @dataclass(frozen=True)
 class Window:
-    """What passed between two instants of a steady load, and whether all requests were counted."""
+    """The figures between two instants of a steady load. `miscounted` is our count less nginx's."""
 
     cpu_s: float
     wall_s: float
@@ -30,17 +30,17 @@ class Window:
 
     @property
     def cpu_us(self) -> float:
-        """CPU time of the generator for one request, in µs."""
+        """CPU time of the generator per request (µs)."""
         return self.cpu_s / self.requests * 1e6
 
     @property
     def per_cpu_second(self) -> float:
-        """Requests for each second of CPU time."""
+        """Requests per second of CPU time."""
         return self.requests / self.cpu_s
 
 
 def run(quick: bool) -> Table:
-    """Measure all generators in turn, ours next to those that it is compared with."""
+    """Measure all generators in turn, with ours next to the ones it is compared with."""
     rounds, warm_s, window_s = (3, 0.3, 0.7) if quick else (7, 1.0, 2.0)
     ours = amoc("amoc http.Session", "Session")
     unlike = amoc("  no two heads alike", "Session")
@@ -133,11 +133,11 @@ def _notes(rounds: int, window_s: float) -> list[str]:
     return [
         ", ".join(versions),
         f"median (least-greatest) of {rounds} rounds in turn, {window_s:g} s each after warm-up;",
-        "CPU: user and system, of the generator with all its helper processes (ours: master, node",
-        "and worker); no think time, 100 requests a round on a connection that the user keeps.",
-        "Within a second nginx's answers have the same head, which ours then reads once; where no",
-        "two are alike (X-Request-Id) it reads each, and httptools parses each response.",
-        "Own - nginx's: requests by the generator's count and by nginx's, from start to end.",
-        "Ours records total, first byte and lag by the kernel's stamps, to 0.1 %; Locust the total",
-        "by its own clock, to two digits; Tsung mean, variance, least and greatest.",
+        "CPU: user and system time of the generator with its helper processes (ours: master, node",
+        "and worker); no think time, 100 requests a round on one connection per user.",
+        "Within a second all heads from nginx are equal, and amoc parses such a head once. If all",
+        "heads differ (X-Request-Id), it parses each one, with httptools.",
+        "Own - nginx's: difference of the request counts of generator and nginx in the whole run.",
+        "amoc records total, first byte and lag from kernel timestamps, to 0.1 %. Locust records",
+        "the total by its own clock, to two digits; Tsung mean, variance, minimum and maximum.",
     ]

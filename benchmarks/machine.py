@@ -1,4 +1,4 @@
-"""The machine that the figures come from: its cores, and the versions that are compared."""
+"""The machine of the measurements: cores, ports, and versions of the compared programs."""
 
 import os
 import platform
@@ -12,19 +12,19 @@ import amoc_gevent
 from amoc_gevent.errors import AmocError
 
 ROOT = Path(__file__).resolve().parent.parent
-"""The checkout."""
+"""The root of the repository."""
 
 INSTALL = "install the peers with: pip install -e '.[bench]'"
 
 
 def cores() -> tuple[int, int]:
-    """Return the core of the load generator and the core of the server, two where there are."""
+    """Return the core of the load generator and that of the server; different if possible."""
     usable = sorted(os.sched_getaffinity(0))
     return usable[-1], usable[0]
 
 
 def package(name: str) -> str:
-    """Return `name` with its version; AmocError where the Python package is missing."""
+    """Return `name` with its version. Raises AmocError if the Python package is missing."""
     try:
         return f"{name} {version(name)}"
     except PackageNotFoundError:
@@ -34,7 +34,7 @@ def package(name: str) -> str:
 
 
 def program(name: str, debian: str) -> str:
-    """Return the path of a program; AmocError where it is missing, with its Debian package."""
+    """Return the path of a program. Raises AmocError with its Debian package if it is missing."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if found is None:
         raise AmocError(f"{name} is missing; install it with: apt-get install {debian}")
@@ -42,13 +42,13 @@ def program(name: str, debian: str) -> str:
 
 
 def answer(*command: str) -> str:
-    """Return what a command prints when it is asked for its version."""
+    """Run a command, such as one for a version, and return its output."""
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return (done.stdout + done.stderr).strip()
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody has bound just now."""
+    """Return a free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -56,7 +56,7 @@ def free_port() -> int:
 
 
 def heading() -> str:
-    """Describe the machine and ourselves in two lines."""
+    """Return two lines that describe the machine and our versions."""
     generator, server = cores()
     cpu = next(
         (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")),

@@ -1,4 +1,4 @@
-"""What a process under measurement notes about itself: memory, CPU, instants, in a file of JSON."""
+"""Notes of a measured process about itself, in a JSON file: memory, CPU time, instants."""
 
 import json
 import os
@@ -8,19 +8,19 @@ from amoc_gevent import clock
 
 
 def memory(what: str, pid: int | None = None) -> int:
-    """Return how many bytes a process (this one if none is given) holds: VmRSS, or VmHWM."""
+    """Return the memory of a process (bytes), by default this one. `what` is VmRSS or VmHWM."""
     lines = Path(f"/proc/{pid or 'self'}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
 
 
 def read(path: Path) -> dict[str, dict[str, float]]:
-    """Return the notes so far, none when there is no file yet."""
+    """Return the notes so far, or an empty dict if there is no file yet."""
     found: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
     return found
 
 
 class Notes:
-    """Notes of one process; each `take` is written at once, as the process may be ended any time.
+    """Notes of one process. `take` writes at once, because the process may be killed at any time.
 
     A note holds `resident` and `peak` (bytes), `at` (monotonic s), `cpu` (s) and the `pid`.
     """
@@ -30,7 +30,7 @@ class Notes:
         self._notes: dict[str, dict[str, float]] = {}
 
     def take(self, name: str) -> None:
-        """Note how this process stands now."""
+        """Add a note about this process."""
         self._notes[name] = {
             "resident": memory("VmRSS"),
             "peak": memory("VmHWM"),

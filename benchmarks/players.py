@@ -1,4 +1,4 @@
-"""The generators of the benchmark `xmpp`: how each lets users in pairs play, and what it holds."""
+"""The generators of the benchmark `xmpp`: their commands, and the cost of their logins."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -14,14 +14,14 @@ from benchmarks.scenarios.pairs import BODY
 from benchmarks.servers.xmpp import DemoXmpp
 
 LOGIN_PATIENCE_S = 300.0
-"""For all log-ins: 10,000 hand-shakes of TLS take a minute of the demo server's core."""
+"""For all logins: 10,000 TLS handshakes take a minute of the demo server's core."""
 
-AT_ONCE = 1_000_000  # users a second: a rate that limits nobody
+AT_ONCE = 1_000_000  # users a second: effectively no limit
 
 
 @dataclass(frozen=True)
 class Game:
-    """What is asked for: so many users, who answer a message after a pause (s)."""
+    """The load: `users` in pairs, each answering a message after `pause` (s)."""
 
     port: int
     users: int
@@ -30,7 +30,7 @@ class Game:
 
 @dataclass(frozen=True)
 class Entry:
-    """What all log-ins took of the process that holds the users: CPU (s) and memory (bytes)."""
+    """The cost of all logins in the process with the users: CPU (s) and memory (bytes)."""
 
     cpu_s: float
     held: float
@@ -40,7 +40,7 @@ class Entry:
 class Player:
     """One generator: its command line for a game, given an empty directory.
 
-    `entry` waits until all are logged in and returns what that took.
+    `entry` waits until all users are logged in and returns the cost.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Player:
     environment: Callable[[], Mapping[str, str]] = field(default=dict)
 
     def start(self, game: Game, directory: Path) -> Child:
-        """Start it on the generators' core."""
+        """Start the generator on the generators' core."""
         return Child(self.command(game, directory), directory, cores()[0], self.environment())
 
 
 def amoc(name: str, *, tracked: bool) -> Player:
-    """Return ourselves: `amoc run` with one worker and scenarios/pairs.py."""
+    """Return amoc: `amoc run` with one worker and scenarios/pairs.py."""
 
     def command(game: Game, directory: Path) -> list[str]:
         return amoc_command(game, directory, tracked=str(tracked).lower())
@@ -70,14 +70,14 @@ def amoc_command(game: Game, directory: Path, rate: int = AT_ONCE, **given: obje
 
 
 def amoc_entry(child: Child, directory: Path, _server: DemoXmpp) -> Entry:
-    """Return what the worker notes of itself before the first user and after the last log-in."""
+    """Return the cost from the worker's notes before the first user and after the last login."""
     child.until(lambda: "logged in" in notes.read(_notes(directory)), "logged in", LOGIN_PATIENCE_S)
     before, after = (notes.read(_notes(directory))[name] for name in ("before", "logged in"))
     return Entry(after["cpu"] - before["cpu"], after["resident"] - before["resident"])
 
 
 def slixmpp(name: str) -> Player:
-    """Return plain slixmpp on one asyncio loop, which says what its log-ins took."""
+    """Return plain slixmpp on one asyncio loop. It prints the cost of its logins."""
 
     def command(game: Game, _directory: Path) -> list[str]:
         script = str(BENCHMARKS / "peers/slixmpp_pairs.py")
@@ -101,14 +101,14 @@ def tsung(name: str) -> Player:
         return [path, "-n", "-w", "0", "-f", str(file), "-l", str(log), "start"]
 
     def environment() -> Mapping[str, str]:
-        # a port mapper of its own: one that already runs is not ours to use, nor to end
+        # a private port mapper, because one that already runs must not be used or stopped
         return {"ERL_EPMD_PORT": str(free_port()), "ERL_EPMD_ADDRESS": "127.0.0.1"}
 
     return Player(name, command, _tsung_entry, environment)
 
 
 def _tsung_entry(child: Child, directory: Path, server: DemoXmpp) -> Entry:
-    """Look on from outside; from some 20 ms before the first connection on."""
+    """Measure from outside, starting about 20 ms before the first connection."""
     users = (directory / "tsung.xml").read_text().count("<session ")
     cpu_s = held = 0.0
 

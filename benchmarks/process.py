@@ -1,4 +1,4 @@
-"""A process that a benchmark starts: pinned to a core, its whole tree's CPU time, its end."""
+"""The processes of a benchmark: pinning to a core, CPU time of the whole tree, termination."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ POLL_S = 0.02
 
 
 class Child:
-    """A command and what it starts, with home and output in `directory`; it ends with the block."""
+    """A command with its subprocesses, home and output in `directory`. The `with` block ends it."""
 
     def __init__(
         self,
@@ -57,21 +57,21 @@ class Child:
         self.end(signal.SIGKILL)
 
     def cpu(self) -> float:
-        """Return the CPU seconds, user and system, of the process and of all that it started."""
+        """Return the CPU seconds (user and system) of the process and its descendants."""
         family = [self.process, *self.process.children(recursive=True)]
         return sum(_cpu_of(process) for process in family)
 
     def threads_cpu(self) -> float:
-        """Return the CPU seconds of all threads there are, to the µs; `cpu` counts in 10 ms."""
+        """Return the CPU seconds of all live threads, to the µs. `cpu` counts in 10 ms."""
         return sum(map(_threads_cpu_of, [self.process, *self.process.children(recursive=True)]))
 
     def resident(self) -> int:
-        """Return the bytes that the process and what it started hold in memory."""
+        """Return the resident memory (bytes) of the process and its descendants."""
         family = [self.process, *self.process.children(recursive=True)]
         return sum(map(_resident_of, family))
 
     def until(self, condition: Callable[[], bool], what: str, patience: float = PATIENCE_S) -> None:
-        """Poll until `condition` holds; AmocError when the process ends or the time is up."""
+        """Poll until `condition` holds. Raises AmocError if the process ends or time runs out."""
         deadline = clock.monotonic() + patience
         while not condition():
             if self.process.poll() is not None:
@@ -81,7 +81,7 @@ class Child:
             time.sleep(POLL_S)
 
     def wait(self) -> None:
-        """Wait until it has ended by itself; AmocError when it does not."""
+        """Wait until the process ends by itself. Raises AmocError if it does not."""
         try:
             self.process.wait(PATIENCE_S)
         except psutil.TimeoutExpired:
@@ -90,7 +90,7 @@ class Child:
             ) from None
 
     def end(self, number: signal.Signals) -> None:
-        """Send it the signal, wait until it has ended, and end what it has left behind."""
+        """Send the signal, wait until the process has ended, and kill its leftovers."""
         family: list[psutil.Process] = []
         try:
             if self.process.poll() is None:
@@ -103,7 +103,7 @@ class Child:
                     _kill(process)
 
     def result(self) -> str:
-        """Return the last line of its output; AmocError when it did not end well."""
+        """Return the last line of its output. Raises AmocError if its exit code is not 0."""
         if self.process.poll():
             raise AmocError(f"{self.name} ended with code {self.process.poll()}:\n{self.said()}")
         return self.said().splitlines()[-1]
@@ -116,13 +116,13 @@ class Child:
 def _resident_of(process: psutil.Process) -> int:
     try:
         return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:  # a helper that had little to do
+    except psutil.NoSuchProcess:  # a helper that has already ended
         return 0
 
 
 def _cpu_of(process: psutil.Process) -> float:
     try:
-        return sum(process.cpu_times()[:4])  # its own, and its ended children's, user and system
+        return sum(process.cpu_times()[:4])  # user and system, of itself and its ended children
     except psutil.NoSuchProcess:
         return 0.0
 

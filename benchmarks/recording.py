@@ -1,4 +1,4 @@
-"""The benchmark `recording`: what it costs to record an operation, and what 1,000 names hold."""
+"""The benchmark `recording`: CPU time to record an operation, and the memory of 1,000 names."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ MEMORY_BAR_MB = 100
 
 @dataclass(frozen=True)
 class Cost:
-    """What one measurement showed: the figure that counts, CPU and wall time (s) in all."""
+    """The result of one measurement: the figure, total CPU and wall time (s)."""
 
     figure: float
     cpu_s: float
@@ -47,7 +47,7 @@ COLUMNS = ("figure", "by", "median", "CPU s", "wall s", "ours / peer's", "bar")
 
 
 def _costs(rounds: int, count: int) -> dict[str, list[Cost]]:
-    """Measure in a process of its own: importing Locust patches the one that does."""
+    """Measure in a separate process, because importing Locust monkey-patches the process."""
     with tempfile.TemporaryDirectory() as name:
         command = [sys.executable, "-m", "benchmarks.ways", str(rounds), str(count)]
         with Child(command, Path(name), cores()[0]) as child:
@@ -80,7 +80,7 @@ def _peak(
 ) -> Cost:
     with Child(command, home, cores()[0], environment) as child:
         child.until(lambda: "after" in notes.read(path), "all recorded")
-        time.sleep(1)  # the last second is sent
+        time.sleep(1)  # until the last second has been sent
         taken = notes.read(path)
         peak = notes.memory("VmHWM", int(taken["after"]["pid"]))
         child.end(SIGKILL)
@@ -111,8 +111,8 @@ def _notes(rounds: int, count: int, seconds: int) -> list[str]:
     return [
         f"{package('hdrhistogram')}, {package('locust')}",
         f"Operations: median (least-greatest) of {rounds} rounds in turn of {count:,}, the loop",
-        "included; ours and hdrhistogram record latency and first byte, Locust the latency. Every",
-        "time that bytes arrive, be it of a request or not, ours records its own lag besides.",
+        "included; amoc and hdrhistogram record latency and first byte, Locust the latency. amoc",
+        "also records its own lag whenever bytes arrive, of a request or not.",
         f"Memory: peak of the worker (of Locust's process); {EACH:,} requests of each name, spread",
-        f"over {seconds} s; ours sends its snapshot each second.",
+        f"over {seconds} s; amoc sends a snapshot each second.",
     ]

@@ -1,4 +1,4 @@
-"""What a simulated node reports: real messages, with figures as a busy node has them."""
+"""The reports of a simulated node: real messages with the figures of a busy node."""
 
 import random
 from collections import Counter
@@ -19,9 +19,9 @@ from amoc_gevent.core.run.plan import Plan
 
 OPERATIONS = 20
 CALLS = 100
-"""Calls of each operation in a second: 2,000 requests a second and node, as many as it can make.
+"""Calls of each operation per second: 2,000 requests per second and node, its maximum.
 
-At 1,000 nodes that is two million; a node that makes a tenth of them is the more common one.
+With 1,000 nodes that is two million. A tenth of that is more common for a node.
 """
 
 VARIANTS = 8
@@ -30,10 +30,10 @@ MEDIAN_US = 20_000
 
 
 def snapshots(calls: int = CALLS) -> list[Snapshot]:
-    """Return some seconds of 20 operations with so many `calls` each.
+    """Return the snapshots of some seconds, each with 20 operations of `calls` calls.
 
-    With 100 they have about 42 buckets a histogram, 1,720 altogether, and with 10 about 400. They
-    are read from a message, as those that a node has of its workers are.
+    With 100 calls a histogram has about 42 buckets and a snapshot 1,720, with 10 calls about 400.
+    They are decoded from a message, like the snapshots that a node gets from its workers.
     """
     made = [(seed, _snapshot(random.Random(seed), calls)) for seed in range(VARIANTS)]
     report = Report("", "", 0, "", "ready", seconds=tuple(made))
@@ -55,7 +55,7 @@ def _snapshot(chance: random.Random, calls: int) -> Snapshot:
 
 
 def users_of(plan: Plan) -> dict[str, UserCounts]:
-    """Return the users of each node by a plan that goes round robin, all of them in `start`."""
+    """Return the users of each node in a round-robin plan, all of them in `start`."""
     running: Counter[str] = Counter()
     for batch in plan.batches:
         for place, node in enumerate(batch.nodes[: batch.size]):
@@ -64,12 +64,12 @@ def users_of(plan: Plan) -> dict[str, UserCounts]:
 
 
 def state_of(plan: Plan) -> State:
-    """Return how a node stands to a plan whose workers do all they are told at once."""
+    """Return the state of a node whose workers follow a plan at once."""
     return "ready" if plan.status in {"starting", "running"} else "stopped"
 
 
 def health_of(node: str, second: int) -> tuple[Health, ...]:
-    """Return how the workers of a node fared."""
+    """Return the health of a node's workers."""
     one = Health(node, 0, second, 4711, 0.5, 900, 300, 60 << 20, 200, 65536)
     return tuple(replace(one, worker=worker) for worker in range(WORKERS))
 
@@ -85,7 +85,7 @@ def report_of(
     users: UserCounts,
     measured: tuple[tuple[int, Snapshot], ...],
 ) -> Report:
-    """Return the next report of a node, with what was `measured` in which seconds."""
+    """Return the next report of a node, with its `measured` snapshots by second."""
     return Report(
         source=node,
         incarnation=incarnation,

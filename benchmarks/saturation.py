@@ -1,4 +1,4 @@
-"""The benchmark `saturation`: whether a full generator still tells the server's latency."""
+"""The benchmark `saturation`: whether a saturated generator still reports the true latency."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ TOLERANCE = 0.10
 
 @dataclass(frozen=True)
 class Reading:
-    """What a generator and the probe said of the same server at the same time."""
+    """The figures of a generator and the probe for the same server at the same time."""
 
     generator: Outcome
     probe_us: float
@@ -38,12 +38,12 @@ class Reading:
 
     @property
     def deviation(self) -> float:
-        """How far the generator's p50 is from the probe's, as a part of the probe's."""
+        """The relative deviation of the generator's p50 from the probe's."""
         return self.generator.p50_us / self.probe_us - 1
 
 
 def run(quick: bool) -> Table:
-    """Measure ours and Locust in turn, over TCP and over TLS."""
+    """Measure amoc and Locust in turn, over TCP and over TLS."""
     rounds, window_s = (1, 2.0) if quick else (3, 3.0)
     ours, fast = amoc("amoc http.Session", "Session"), locust("Locust FastHttpUser", "Fast")
     taken: dict[tuple[str, str], list[Reading]] = defaultdict(list)
@@ -134,16 +134,16 @@ def _add(
 
 def _title() -> str:
     return (
-        f"saturation: {USERS} users compute {WORK_US} µs after each answer of a server that "
-        "answers after 10 ms; the generator's core is full"
+        f"saturation: {USERS} users compute for {WORK_US} µs after each answer, which the server "
+        "delays by 10 ms; the generator's core is saturated"
     )
 
 
 def _notes(rounds: int, window_s: float) -> list[str]:
     return [
         f"{package('locust')}; median (least-greatest) of {rounds} rounds in turn",
-        "probe: another process on the server's core, one plain blocking socket, 30 requests a",
-        "second, at the same time; lag: how long answers lay in the kernel before they were read;",
-        f"CPU and wall in {window_s:g} s after the ramp; own - server's: requests by the counts of",
-        "both, from start to end. Locust rounds percentiles to two digits.",
+        "probe: another process on the server's core with one blocking socket and 30 requests a",
+        "second at the same time; lag: time that answers waited in the kernel before the read;",
+        f"CPU and wall: in {window_s:g} s after the ramp; own - server's: difference of their",
+        "request counts in the whole run. Locust rounds percentiles to two digits.",
     ]

@@ -1,4 +1,4 @@
-"""One table of one benchmark: its heading, the notes that say what is compared, aligned columns."""
+"""The table of a benchmark: title, notes on the comparison, aligned columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from statistics import median
 
 @dataclass
 class Table:
-    """What a benchmark prints; columns whose cells are names are aligned left, the others right."""
+    """The output of a benchmark. Columns of names are aligned left, other columns right."""
 
     title: str
     notes: Sequence[str]
@@ -35,22 +35,22 @@ def _aligned(cells: Sequence[str]) -> list[str]:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Return the median over the pairs (taken one after the other) of ours by theirs."""
+    """Return the median of ours / theirs over the pairs, whose values were measured in turn."""
     return median(mine / other for mine, other in zip(ours, theirs, strict=True))
 
 
 def at_least(value: float, bar: float, unit: str = "") -> str:
-    """Say whether `value` reaches `bar`."""
+    """Return a cell that tells whether `value` reaches `bar`."""
     return f"≥ {bar:,g}{unit} {'met' if value >= bar else 'MISSED'}"
 
 
 def at_most(value: float, bar: float, unit: str = "") -> str:
-    """Say whether `value` stays within `bar`."""
+    """Return a cell that tells whether `value` stays within `bar`."""
     return f"≤ {bar:,g}{unit} {'met' if value <= bar else 'MISSED'}"
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Return the median, and the least and the greatest value where they differ from it."""
+    """Return the median, followed by minimum and maximum if there are several values."""
     low, middle, high = min(values), median(values), max(values)
     if len(values) == 1:
         return f"{middle:,.{digits}f}"

@@ -1,4 +1,4 @@
-"""The benchmark `users`: how fast a worker starts users, and what each one that it holds costs."""
+"""The benchmark `users`: how fast a worker starts users, and the memory of each."""
 
 import tempfile
 import time
@@ -14,7 +14,7 @@ from benchmarks.machine import cores, package
 from benchmarks.process import Child
 from benchmarks.table import Table, at_least, at_most, ratio, spread
 
-FASTEST = 1_000_000  # users a second: a rate that limits nobody
+FASTEST = 1_000_000  # users a second: effectively no limit
 SLOWEST = 1
 SETTLED_S = 1.0
 STARTS_BAR = 30_000
@@ -24,10 +24,10 @@ AT_REST_BAR = 300
 
 @dataclass(frozen=True)
 class Crowd:
-    """What one run showed.
+    """The figures of one run.
 
-    Wall and CPU time until the last user's first line, and the memory of the process (bytes) that
-    there was more with all users there than before the first.
+    Wall and CPU time until the last user ran its first line, and the growth of the process's memory
+    (bytes) from before the first user until all users had started.
     """
 
     users: int
@@ -37,17 +37,17 @@ class Crowd:
 
     @property
     def per_s(self) -> float:
-        """Users started a second."""
+        """Users started per second."""
         return self.users / self.wall_s
 
     @property
     def each(self) -> float:
-        """Bytes for each user."""
+        """Bytes per user."""
         return self.held / self.users
 
 
 def run(quick: bool) -> Table:
-    """Start and hold users in turn with Locust, then let them rest, then wait."""
+    """Measure sleeping users in turn with Locust, then resting users, then waiting ones."""
     rounds, asleep, at_rest = (3, 30_000, 200_000) if quick else (3, 100_000, 1_000_000)
     table = Table(_title(), _notes(rounds), COLUMNS)
     ours: list[Crowd] = []
@@ -68,7 +68,7 @@ COLUMNS = ("of each user", "by", "users", "figure", "CPU s", "wall s", "ours / p
 
 
 def _ours(users: int, rate: int, *, sleep: bool) -> Crowd:
-    """Start users that sleep in their first round or rest after it; the slowest rate: only one."""
+    """Start users that sleep in their first round or rest after it; at SLOWEST, start only one."""
     with tempfile.TemporaryDirectory() as name:
         home, path = Path(name), Path(name) / "notes.json"
         given = {"users": users, "notes": path, "sleep": str(sleep).lower()}
@@ -82,7 +82,7 @@ def _locust(users: int, rate: int = FASTEST) -> Crowd:
         home, path = Path(name), Path(name) / "notes.json"
         command = locust_run("locust_crowd", "Sleeper", users, min(users, rate))
         environment = {"USERS": str(users), "NOTES": str(path)}
-        # from before the first: it makes all users before the first of them runs
+        # measure from the start: Locust creates all users before the first one runs
         span = ("before", "first" if rate == SLOWEST else "last")
         return _watched(command, home, path, users, span, environment)
 
@@ -128,14 +128,14 @@ def _effort(crowds: list[Crowd], figure: str) -> tuple[str, str, str, str]:
 
 
 def _title() -> str:
-    return "users: started and held by one worker, and by Locust in one process"
+    return "users: start rate and memory of users in one worker, and in one Locust process"
 
 
 def _notes(rounds: int) -> list[str]:
     return [
         f"{package('locust')}; median (least-greatest) of {rounds} rounds in turn (at rest: one).",
-        "A user has started when it has run its first line. Times: until the last has; ours from",
-        "the first, Locust's from the start of its test, as it makes all before any of them runs.",
-        "Memory: resident in the process with all of them there, less that before the first.",
-        "Locust knows no users at rest: between two tasks they are greenlets that sleep.",
+        "A user has started when it has run its first line. Times end when all have started. Ours",
+        "begin with the first user, Locust's with its test: it creates all users before any runs.",
+        "Memory: growth of the process's resident memory from before the first user to the last.",
+        "Locust has no resting users: between two tasks they are sleeping greenlets.",
     ]

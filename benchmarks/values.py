@@ -1,14 +1,14 @@
-"""The latencies that the benchmark `recording` records, the same for all."""
+"""The latencies that all generators of the benchmark `recording` record."""
 
 import random
 from collections.abc import Sequence
 
 Values = Sequence[tuple[int, int, int]]
-"""Of each operation: its latency, its time to the first byte and the generator's lag, in µs."""
+"""For each operation: latency, time to the first byte and the generator's lag, in µs."""
 
 
 def values_of(count: int) -> Values:
-    """Return so many: first bytes after 10 ms (log-normal), lags of 300 µs (exponential)."""
+    """Return `count` values: first byte after 10 ms (log-normal), lag of 300 µs (exponential)."""
     dice = random.Random(1)
     found = []
     for _ in range(count):

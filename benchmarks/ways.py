@@ -1,7 +1,7 @@
-"""The ways to record operations that the benchmark `recording` compares, timed in one process.
+"""The recording methods that the benchmark `recording` compares, timed in one process.
 
-``python -m benchmarks.ways ROUNDS COUNT`` prints, for each way, the CPU and the wall seconds that
-COUNT operations took, ROUNDS times.
+``python -m benchmarks.ways ROUNDS COUNT`` prints for each method and round the CPU and wall seconds
+of COUNT operations.
 """
 
 import json
@@ -19,14 +19,14 @@ NAME = "GET /"
 
 
 def ours(values: Values) -> None:
-    """Record an operation as http.Session does: count, latency and first byte."""
+    """Record count, latency and first byte of each operation, like http.Session."""
     for total_us, first_us, _ in values:
         recorder.operation(NAME, total_us, None, first_us)
     recorder.take()
 
 
 def with_lag(values: Values) -> None:
-    """Record the same, and how late the bytes of its answer were picked up."""
+    """Record the same, and the lag in reading the answer."""
     for total_us, first_us, lag_us in values:
         recorder.operation(NAME, total_us, None, first_us)
         recorder.lag(lag_us)
@@ -34,7 +34,7 @@ def with_lag(values: Values) -> None:
 
 
 def hdrhistogram(values: Values) -> None:
-    """Record latency and first byte, in histograms found by the name of the operation."""
+    """Record latency and first byte in histograms by operation name."""
     histograms = {NAME: [HdrHistogram(1, 3_600_000_000, 3) for _ in range(2)]}
     for total_us, first_us, _ in values:
         latency, first_byte = histograms[NAME]
@@ -43,7 +43,7 @@ def hdrhistogram(values: Values) -> None:
 
 
 def locust(values: Values) -> None:
-    """Record the latency alone, as Locust does."""
+    """Record only the latency, as Locust does."""
     stats = RequestStats()
     for total_us, _, _ in values:
         stats.log_request("GET", NAME, total_us / 1000, 35)
@@ -58,7 +58,7 @@ WAYS: dict[str, Callable[[Values], None]] = {
 
 
 def main() -> None:
-    """Take all in turn, so often."""
+    """Time all methods in turn, in each round."""
     rounds, count = map(int, sys.argv[1:3])
     values = values_of(count)
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}

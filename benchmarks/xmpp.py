@@ -1,6 +1,7 @@
-"""The benchmark `xmpp`: CPU and memory of users who send each other messages, on the demo server.
+"""The benchmark `xmpp`: CPU and memory of users that exchange messages through the demo server.
 
-Two games of pairs, as fast as it goes and at a pace, then a crowd that is only logged in.
+Users exchange messages in pairs, first at full speed, then at a fixed rate. The last measurement
+has many idle users that are only logged in.
 """
 
 import tempfile
@@ -25,12 +26,12 @@ USERS = 200
 WARM_MESSAGES = 1000
 PACE = 2000
 PAUSE_S = USERS / 2 / PACE
-"""Seconds before each answer: one message of each pair is under way at a time."""
+"""Seconds before each answer. Each pair has one message on its way at a time."""
 
 PACED_NOTE = f"As above, but each message is answered after {PAUSE_S * 1000:g} ms."
 
 CROWD, FEW = 10_000, 1_000
-RAMP = 1_000  # users of the crowd that log in in a second
+RAMP = 1_000  # logins per second of the crowd
 CROWD_BAR_KB = 40
 
 COLUMNS = (
@@ -45,7 +46,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Played:
-    """What one generator took for each message (sent and received), and for each log-in."""
+    """The cost of one generator per message (sent and received) and per login."""
 
     cpu_us: float
     per_second: float
@@ -59,7 +60,7 @@ Taken = dict[str, list[Played]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure of ours by a peer's, and the bar for it, if there is one."""
+    """The ratio of a figure of ours to a peer's, and its bar, if there is one."""
 
     what: str
     ours: str
@@ -72,9 +73,9 @@ OURS, TRACKED, SLIXMPP, TSUNG = "amoc", "amoc, tracked", "slixmpp on asyncio", "
 
 
 def run(quick: bool) -> str:
-    """Let all play in turn, first as fast as it goes, then at a pace; then fill a worker.
+    """Measure all generators in turn, at full speed and at a fixed rate, then the idle users.
 
-    Each plays next to those that it is compared with: the machine's speed changes.
+    Generators that are compared run one after the other, because the machine's speed changes.
     """
     rounds, window_s = (1, 1.0) if quick else (7, 2.0)
     ours, tracked = amoc(OURS, tracked=False), amoc(TRACKED, tracked=True)
@@ -82,7 +83,7 @@ def run(quick: bool) -> str:
     fast = _play(players, 0.0, rounds, window_s)
     paced = _play(players, PAUSE_S, 1 if quick else 2, window_s)
     tables = [
-        _figures("xmpp", "as fast as it goes", fast, _notes(rounds, window_s)),
+        _figures("xmpp", "at full speed", fast, _notes(rounds, window_s)),
         _comparisons("xmpp: the same, compared", FAST, fast),
         _figures("xmpp, paced", f"{PACE:,} messages a second in all", paced, [PACED_NOTE]),
         _comparisons("xmpp, paced: the same, compared", PACED, paced),
@@ -181,7 +182,7 @@ def _comparisons(title: str, comparisons: Sequence[Comparison], taken: Taken) ->
 
 def _crowd(users: int) -> Table:
     title = f"xmpp, crowd: {users:,} users logged in from one worker, {RAMP:,} a second"
-    notes = ["Memory: resident in the worker with all of them there, less that before the first."]
+    notes = ["Memory: growth of the worker's resident memory from before the first user to all."]
     table = Table(title, notes, ("over", "memory KB/user", "login CPU µs", "bar"))
     with tempfile.TemporaryDirectory() as name:
         certificate, authority = certificates(Path(name), "localhost")
@@ -212,10 +213,10 @@ def _notes(rounds: int, window_s: float) -> list[str]:
     return [
         ", ".join(versions),
         f"median (least-greatest) of {rounds} rounds in turn, {window_s:g} s each after warm-up,",
-        "each with a demo server of its own: PLAIN, no TLS. A message is sent and received.",
-        "CPU: user and system, of the generator with all its helper processes; log-ins and memory:",
-        "of the process that holds the users, all of whom come at once (slixmpp's: 50 at a time).",
-        "Tsung's messages are fixed texts: no id, and nothing read of what comes.",
+        "each with a new demo server, PLAIN, no TLS. Each message is sent and received.",
+        "CPU: user and system time of the generator with its helper processes. Logins and memory:",
+        "of the process with the users, which all log in at once (slixmpp's: 50 at a time).",
+        "Tsung sends fixed texts without an id and does not read incoming messages.",
     ]
 
 

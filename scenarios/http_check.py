@@ -1,4 +1,4 @@
-"""Users identify themselves to the demo server, which counts any user that runs twice at once."""
+"""Users identify themselves to the demo server. Its counts show that no user ran twice at once."""
 
 import time
 import uuid
@@ -16,7 +16,7 @@ pause = settings.declare(
 requests = settings.declare(
     "requests",
     50,
-    "requests per round",
+    "requests of one call of start",
     verify=lambda count: count > 0 or (False, "must be above 0"),
 )
 
@@ -29,8 +29,8 @@ def start(user_id: int) -> None:
     life = uuid.uuid4().hex
     with http.Session(url.value) as session:
         for number in range(1, requests.value + 1):
-            whose = f"user={user_id}&life={life}&number={number}&sent={time.time():.6f}"
-            session.get(f"/check?{whose}", name="GET /check")
+            query = f"user={user_id}&life={life}&number={number}&sent={time.time():.6f}"
+            session.get(f"/check?{query}", name="GET /check")
             user.sleep(pause.value)
             if user.leaving():
                 break

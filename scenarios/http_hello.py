@@ -1,4 +1,4 @@
-"""Users GET one page twice a second: a minimal scenario."""
+"""Every user gets one page twice a second. This is the shortest scenario."""
 
 from amoc_gevent import http, settings, user
 

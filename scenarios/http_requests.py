@@ -1,8 +1,7 @@
-"""The customers of http_shop use requests instead of http.Session.
+"""The customers of http_shop use the requests library, for its adapters and extensions.
 
-Choose requests when you need its adapters or extensions. The API is the same, but a request costs
-about 20 times the CPU of `http.Session`. A scenario imports its neighbours in the directory by
-name and gets their settings too.
+A scenario imports another one in its directory by name and gets its settings too. The API of
+requests is the same as that of `http.Session`, but each request costs about 20 times the CPU.
 """
 
 import http_shop

@@ -1,7 +1,7 @@
-"""Customers log in to a shop, look at products, put some into the cart and check their account.
+"""Customers of a shop log in, look at products, put some into the cart and check their account.
 
-This scenario shows log-in by form and cookie, JSON bodies, think times, checks of an answer's
-content, one name for many paths, and metrics of your own. `amoc demo http` serves the shop.
+This example shows a login with form and cookie, JSON bodies, think times, checks of a response's
+content, one name for many paths, and custom metrics. `amoc demo http` serves the shop.
 """
 
 import random
@@ -19,7 +19,7 @@ think = settings.declare(
 looks = settings.declare(
     "looks",
     5,
-    "products that a customer looks at",
+    "products that each customer looks at",
     verify=lambda count: 1 <= count <= 100 or (False, "must be 1 to 100"),
 )
 
@@ -28,7 +28,7 @@ carts = metrics.histogram("cart_value", "cents")
 
 
 def init() -> list[int]:
-    """Read the catalogue once in each worker; `start` of every user gets the returned list."""
+    """Read the catalogue once in each worker. Every user gets the returned value."""
     with http.Session(url.value) as session:
         answer = session.get("/products")
         answer.raise_for_status()
@@ -43,13 +43,13 @@ def start(user_id: int, catalogue: list[int]) -> None:
 def visit(
     session: "http.Session | http.RequestsSession", user_id: int, catalogue: list[int]
 ) -> None:
-    """Visit the shop as one customer."""
+    """Go through the shop as one customer."""
     name = f"user_{user_id}"
     log_in(session, name, f"password_{user_id}")
     cents = 0
     for number in random.sample(catalogue, min(looks.value, len(catalogue))):
         pause()
-        # One name for all products, or each would be an operation of its own.
+        # One name for all products. Without it, each product would be a separate operation.
         product = session.get(f"/products/{number}", name="GET /products/<id>").json()
         if random.random() < 0.3:
             pause()
@@ -66,7 +66,7 @@ def visit(
 
 
 def log_in(session: "http.Session | http.RequestsSession", name: str, password: str) -> None:
-    """Log in; the session keeps the cookie. `check=True` leaves success to the code below."""
+    """Get the session cookie. With `check=True` the scenario judges the response."""
     form = {"user": name, "password": password}
     with session.post("/login", data=form, check=True) as answer:
         if not answer.ok:
@@ -76,5 +76,5 @@ def log_in(session: "http.Session | http.RequestsSession", name: str, password: 
 
 
 def pause() -> None:
-    """Think as people do: mostly for a short time, sometimes for long."""
+    """Think as people do: mostly for a short time, sometimes for a long one."""
     user.sleep(random.expovariate(1 / think.value) if think.value else 0)

@@ -1,8 +1,8 @@
-"""Users write to their neighbours by id; each message is tracked to its receiver.
+"""Users log in and write to the users with the next ids: delivery time, lost and doubled messages.
 
-The run measures the time to delivery and counts lost and duplicated messages. Each user stays
-until it is asked to end, then listens until nothing more arrives, so that sent and received
-messages balance. `amoc demo xmpp` serves a target; the accounts are user_N with password_N.
+A user stays until it is asked to end. It then listens until no more messages arrive, so that every
+tracked message is accounted for. `amoc demo xmpp` serves a target with accounts user_N and
+passwords password_N.
 """
 
 import random
@@ -14,19 +14,19 @@ accounts = xmpp.accounts.declare()
 neighbours = settings.declare(
     "neighbours",
     4,
-    "neighbours that each user writes to while they are online: half of them have lower ids, half "
-    "higher",
+    "number of nearest ids that each user writes to, half of them below its own; only users "
+    "that are online get messages",
     verify=lambda count: 2 <= count <= 1000 or (False, "must be 2 to 1000"),
 )
 interval = settings.declare(
     "interval", "1s", "time between two messages of a user", type=settings.duration, update=True
 )
 size = settings.declare("size", 100, "length of a message", unit="characters")
-tracked = settings.declare("tracked", True, "track each message to its receiver")
+tracked = settings.declare("tracked", True, "track each message to its recipient")
 linger = settings.declare(
     "linger",
     "2s",
-    "how long a user keeps listening after the last arrival; what arrives later counts as lost",
+    "silence after which a user stops listening; messages that have not arrived by then are lost",
     type=settings.duration,
 )
 
@@ -39,7 +39,7 @@ def start(user_id: int) -> None:
     with accounts.client(user_id, inbox=xmpp.Inbox(0)) as client:
         online = Neighbours(client, user_id)
         send = client.send_tracked if tracked.value else client.send_message
-        wait = random.uniform(0, interval.value)  # or all would write at the same moment
+        wait = random.uniform(0, interval.value)  # spread the messages over the interval
         while not user.leaving(within=wait):
             if online.jids:
                 send(random.choice(online.jids), "x" * size.value)
@@ -49,7 +49,7 @@ def start(user_id: int) -> None:
 
 
 class Neighbours:
-    """The neighbours of a user that are online; they exchange directed presence to find out."""
+    """The neighbours of a user that are online, found by exchanging directed presence."""
 
     def __init__(self, client: xmpp.Client, user_id: int) -> None:
         reach = neighbours.value // 2
@@ -68,9 +68,9 @@ class Neighbours:
         elif presence.type is None and jid in self._all and jid not in self.jids:
             self.jids.append(jid)
             with suppress(xmpp.Disconnected):
-                self._client.send_presence(jid)  # it was offline when ours was sent
+                self._client.send_presence(jid)  # it was offline when we sent ours
 
     def leave(self) -> None:
-        """Tell the neighbours to stop writing."""
+        """Tell the neighbours to stop writing to this user."""
         for jid in self.jids:
             self._client.send_presence(jid, type="unavailable")

@@ -1,6 +1,6 @@
-"""Users chat over XMPP or browse over HTTP, for a service that offers both.
+"""Some users chat over XMPP, others browse over HTTP, for a service that offers both.
 
-Users whose id is a multiple of `every` browse. The others do what xmpp_chat does, with its
+A user browses if its id is a multiple of the setting `every`. The others run xmpp_chat with its
 settings.
 """
 
@@ -11,19 +11,15 @@ import xmpp_chat
 from amoc_gevent import http, settings, user
 
 url = settings.declare("url", "http://127.0.0.1:8080", "the web service")
-path = settings.declare("path", "/", "path that browsing users request")
+path = settings.declare("path", "/", "path of the page that browsing users get")
 every = settings.declare(
     "every",
     2,
-    "one in so many users browses: those whose id is a multiple of it",
+    "a user browses if its id is a multiple of this number, otherwise it chats",
     verify=lambda count: count >= 1 or (False, "must be 1 or more"),
 )
 think = settings.declare(
-    "think",
-    "1s",
-    "time between two requests of a browsing user",
-    type=settings.duration,
-    update=True,
+    "think", "1s", "think time between two requests", type=settings.duration, update=True
 )
 
 
@@ -39,7 +35,7 @@ def start(user_id: int) -> None:
 
 
 def browse() -> None:
-    """Request the page until the user is asked to end."""
+    """Get the page again and again until the user is asked to end."""
     with http.Session(url.value) as session:
         wait = random.uniform(0, think.value)
         while not user.leaving(within=wait):

@@ -1,9 +1,8 @@
-"""Users write to a partner, then read their archive page by page until it is complete.
+"""Users write to a partner and read their archive page by page: time per page, completeness.
 
-In each round a user writes `messages` messages. It then reads what its archive (XEP-0313) holds
-since the start of the round, until all of them are in it. Operations: "mam page", and "archive
-complete", from the last message to the end of the read that finds all. Users 1 and 2 are partners,
-3 and 4, and so on.
+In each round a user writes its messages, then reads its archive (XEP-0313) from the beginning of
+the round until all of them are there. Operations: "mam page", and "archive complete", from the last
+message to the end of the read that finds all. Users 1 and 2 are partners, 3 and 4, and so on.
 """
 
 import secrets
@@ -27,7 +26,7 @@ size = settings.declare("size", 100, "length of a message", unit="characters")
 looks = settings.declare(
     "looks",
     50,
-    "most reads of an incomplete archive, 100 ms apart",
+    "most reads of the archive until it is complete, 100 ms apart",
     verify=lambda count: 1 <= count <= 10_000 or (False, "must be 1 to 10000"),
 )
 
@@ -44,7 +43,7 @@ def start(user_id: int) -> None:
     with accounts.client(user_id, inbox=xmpp.Inbox(0)) as client:
         which = xmpp.mam.Filter(with_=partner)
         after = xmpp.mam.page(client, which, size=1, before="").last
-        mark = secrets.token_hex(8)  # tells own messages from the partner's
+        mark = secrets.token_hex(8)  # the partner's messages are in the archive too
         for number in range(messages.value):
             client.send_message(partner, f"{mark} {number} ".ljust(size.value, "x"))
             written.add()
@@ -61,7 +60,7 @@ def start(user_id: int) -> None:
 
 
 def read(client: xmpp.Client, which: xmpp.mam.Filter, after: str | None, mark: str) -> int:
-    """Read the archive from `after` on; return how many messages in it start with `mark`."""
+    """Read the archive after `after` and return the number of messages that begin with `mark`."""
     count = 0
     while True:
         found = xmpp.mam.page(client, which, size=page.value, after=after)

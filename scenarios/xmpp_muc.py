@@ -1,7 +1,7 @@
-"""Users talk in rooms; each message is tracked to every occupant.
+"""Users join rooms and talk: time to join, time to delivery at each occupant, lost messages.
 
-Each room has `occupants` users with consecutive ids; whoever comes first creates it. Operations:
-"muc join", "xmpp message delivery" (to each occupant, including the speaker) and "muc leave".
+Users with consecutive ids share a room, which the first one to join creates. Operations:
+"muc join", "xmpp message delivery" (to each occupant, the speaker included) and "muc leave".
 """
 
 import random
@@ -11,10 +11,7 @@ from amoc_gevent import metrics, settings, user, xmpp
 accounts = xmpp.accounts.declare()
 service = settings.declare("service", "conference.localhost", "JID of the room service")
 room = settings.declare(
-    "room",
-    "room_{id}",
-    "template for the names of rooms; {id} is the room's number",
-    verify=xmpp.accounts.is_template,
+    "room", "room_{id}", "name of a room; {id} is its number", verify=xmpp.accounts.is_template
 )
 occupants = settings.declare(
     "occupants",
@@ -23,14 +20,14 @@ occupants = settings.declare(
     verify=lambda count: 1 <= count <= 10_000 or (False, "must be 1 to 10000"),
 )
 speakers: settings.Setting[str] = settings.declare(
-    "speakers", "all", "who speaks: all occupants, or one per room", verify=["all", "one"]
+    "speakers", "all", "speakers in each room: all occupants, or one", verify=["all", "one"]
 )
 interval = settings.declare(
     "interval", "5s", "time between two messages of a speaker", type=settings.duration, update=True
 )
 size = settings.declare("size", 100, "length of a message", unit="characters")
 linger = settings.declare(
-    "linger", "2s", "how long a user keeps listening after its last message", type=settings.duration
+    "linger", "2s", "how long a user listens after its last message", type=settings.duration
 )
 
 said = metrics.counter("muc messages said")
@@ -46,7 +43,7 @@ def start(user_id: int) -> None:
     with accounts.client(user_id, inbox=xmpp.Inbox(0)) as client:
         entered = xmpp.muc.join(client, jid, f"user_{user_id}")
         speaks = speakers.value == "all" or place == 0
-        wait = random.uniform(0, interval.value)  # or all would speak at the same moment
+        wait = random.uniform(0, interval.value)  # spread the messages over the interval
         while not user.leaving(within=wait):
             if speaks:
                 entered.send("x" * size.value, tracked=True)

@@ -1,9 +1,9 @@
-"""Users with contacts in their rosters change their presence, and each contact receives it.
+"""Users log in, change their presence and log out, to measure presence fan-out to their contacts.
 
-The contacts of a user are its neighbours by id. Where the server lacks a subscription, the users
-make it first; it remains for later runs. Operations: "roster get", and "presence delivery", from
-the change to its arrival at each contact. The counter "presences lost" counts changes that a
-contact did not receive. `amoc demo xmpp --neighbours 5` serves a target with such rosters.
+The contacts of a user are the nearest ids. Users that are not yet in each other's roster subscribe
+first, and the subscriptions remain for later runs. Operations: "roster get", and "presence
+delivery" from a change to its arrival at each contact. "presences lost" counts changes that did not
+reach a contact. `amoc demo xmpp --neighbours 5` serves a target with such rosters.
 """
 
 import random
@@ -14,7 +14,7 @@ accounts = xmpp.accounts.declare()
 contacts = settings.declare(
     "contacts",
     10,
-    "neighbours by id in a user's roster, half of them with lower ids",
+    "contacts of each user: the nearest ids, half of them below its own",
     verify=lambda count: 2 <= count <= 1000 or (False, "must be 2 to 1000"),
 )
 interval = settings.declare(
@@ -49,7 +49,7 @@ def start(user_id: int) -> None:
         for jid in wanted:
             if jid not in known or known[jid].subscription not in {"to", "both"}:
                 xmpp.roster.subscribe(client, jid)
-        wait = random.uniform(0, interval.value)  # or all would change at the same moment
+        wait = random.uniform(0, interval.value)  # spread the changes over the interval
         while not user.leaving(within=wait):
             client.send_presence(show=random.choice(SHOWS), extra=source.next())
             changed.add()

@@ -1,9 +1,9 @@
-"""Users share nodes, publish to them and receive each other's events.
+"""Users publish to a shared node and receive its events: time to publish, time to each event.
 
-Each node (XEP-0060) has `subscribers` users with consecutive ids. The first of them to come creates
-it, so the service must let users create nodes. Operations: "pubsub publish", until the service has
-the item, and "pubsub event", until a subscriber has its event. The counter "pubsub events lost"
-counts events that a subscriber did not receive.
+Users with consecutive ids share a node (XEP-0060). The first one to arrive creates it, which the
+service must allow. Operations: "pubsub publish" until the service confirms the item, and "pubsub
+event" until a subscriber gets the event. "pubsub events lost" counts events that did not reach a
+subscriber.
 """
 
 import random
@@ -13,26 +13,23 @@ from amoc_gevent import metrics, settings, user, xmpp
 accounts = xmpp.accounts.declare()
 service = settings.declare("service", "pubsub.localhost", "JID of the PubSub service")
 node = settings.declare(
-    "node",
-    "node_{id}",
-    "template for the names of nodes; {id} is the node's number",
-    verify=xmpp.accounts.is_template,
+    "node", "node_{id}", "name of a node; {id} is its number", verify=xmpp.accounts.is_template
 )
 subscribers = settings.declare(
     "subscribers",
     10,
-    "users that share a node",
+    "users of each node",
     verify=lambda count: 1 <= count <= 10_000 or (False, "must be 1 to 10000"),
 )
 publishers: settings.Setting[str] = settings.declare(
-    "publishers", "all", "who publishes: all users, or one per node", verify=["all", "one"]
+    "publishers", "all", "publishers at each node: all users, or one", verify=["all", "one"]
 )
 interval = settings.declare(
     "interval", "5s", "time between two items of a publisher", type=settings.duration, update=True
 )
 size = settings.declare("size", 100, "length of an item", unit="characters")
 linger = settings.declare(
-    "linger", "2s", "how long a user keeps listening after its last item", type=settings.duration
+    "linger", "2s", "how long a user listens after its last item", type=settings.duration
 )
 
 published = metrics.counter("pubsub items published")
@@ -57,7 +54,7 @@ def start(user_id: int) -> None:
         xmpp.pubsub.ensure(client, service.value, name, CONFIG)
         xmpp.pubsub.subscribe(client, service.value, name)
         publishes = publishers.value == "all" or place == 0
-        wait = random.uniform(0, interval.value)  # or all would publish at the same moment
+        wait = random.uniform(0, interval.value)  # spread the items over the interval
         while not user.leaving(within=wait):
             if publishes:
                 entry = f"<entry xmlns='urn:amoc:entry:0'>{'x' * size.value}{source.next()}</entry>"

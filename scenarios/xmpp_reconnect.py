@@ -1,8 +1,7 @@
-"""Users chat as in xmpp_chat, while some of them lose and resume their connection.
+"""Users chat as in xmpp_chat and lose their connections: time to resume, lost messages.
 
-The run measures how long it takes to resume, and what is lost. The affected users drop their
-connection again and again without logging out, stay away for a moment, and resume their session by
-stream management (XEP-0198), which Prosody and ejabberd support.
+Some users repeatedly lose their connection without closing the stream, stay offline for a moment,
+and resume their session with stream management (XEP-0198). Prosody and ejabberd support it.
 """
 
 import random
@@ -14,11 +13,11 @@ from amoc_gevent import metrics, settings, user, xmpp
 share = settings.declare(
     "share",
     0.3,
-    "share of users that lose their connection",
+    "fraction of the users that lose their connection, 0 to 1",
     verify=lambda part: 0 <= part <= 1 or (False, "must be 0 to 1"),
 )
 every = settings.declare("every", "10s", "time between two losses", type=settings.duration)
-away = settings.declare("away", "500ms", "time that they stay away", type=settings.duration)
+away = settings.declare("away", "500ms", "time offline after a loss", type=settings.duration)
 
 dropped = metrics.counter("connections dropped")
 
@@ -47,7 +46,7 @@ def start(user_id: int) -> None:
 
 
 def drop(client: xmpp.Client) -> None:
-    """Drop the connection every so often, until the user is asked to end."""
+    """Cut the connection every now and then until the user is asked to end."""
     user.sleep(random.uniform(0, every.value))
     while not user.leaving():
         if client.connected:
@@ -57,7 +56,7 @@ def drop(client: xmpp.Client) -> None:
 
 
 def come_back(client: xmpp.Client) -> None:
-    """Resume the session after the time away."""
+    """Stay offline for a moment, then resume the session."""
     user.sleep(away.value)
     with metrics.operation("xmpp reconnect"):
         client.resume()

@@ -1,13 +1,13 @@
-"""Users register an account (XEP-0077), log in with it and remove it.
+"""Users register an account (XEP-0077), log in with it and remove it: time of each step.
 
-The server must let everybody register. Operations: "register form", "register account", "register
-remove", and those of a login. With `keep=yes` the accounts remain, for other scenarios.
+The server must allow open registration. Operations: "register form", "register account",
+"register remove", and those of a login. `keep=yes` keeps the accounts for other scenarios.
 """
 
 from amoc_gevent import settings, user, xmpp
 
 accounts = xmpp.accounts.declare(user="new_{id}")
-stay = settings.declare("stay", "1s", "time that a user stays logged in", type=settings.duration)
+stay = settings.declare("stay", "1s", "how long a user stays logged in", type=settings.duration)
 keep = settings.declare("keep", False, "keep the accounts")
 
 

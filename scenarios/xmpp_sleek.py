@@ -1,8 +1,7 @@
-"""Pairs of SleekXMPP bots chat: one writes, the other answers.
+"""Clients with SleekXMPP's API chat in pairs: time of a login, a roster request and an answer.
 
-Start from this scenario if you have bots written for SleekXMPP; `xmpp.Client` is several times as
-fast. The run measures logins, rosters, and the time until a message is answered. User 1 answers
-user 2, user 3 answers user 4, and so on. `amoc demo xmpp` serves a target.
+Start from this scenario to reuse bots written for SleekXMPP. `xmpp.Client` is several times as
+fast. User 1 answers user 2, 3 answers 4, and so on. `amoc demo xmpp` serves a target.
 """
 
 from typing import Any
@@ -14,11 +13,9 @@ from amoc_gevent import metrics, settings, user, xmpp
 from amoc_gevent.xmpp import sleek as sleekxmpp
 
 accounts = xmpp.accounts.declare()
-messages = settings.declare(
-    "messages", 10, "messages that each user with an even id writes in a round"
-)
+messages = settings.declare("messages", 10, "messages that each even user sends in a round")
 pause = settings.declare(
-    "pause", "1s", "time between two messages", type=settings.duration, update=True
+    "pause", "1s", "pause between messages", type=settings.duration, update=True
 )
 said = metrics.counter("messages_said")
 answered = metrics.counter("messages_answered")
@@ -28,7 +25,7 @@ RESOURCE = "amoc"
 
 
 class Chatter(sleekxmpp.ClientXMPP):
-    """A bot in the manner of SleekXMPP's examples; one with an odd id echoes each message."""
+    """A bot in the style of SleekXMPP's examples. Bots with odd ids echo each message."""
 
     def __init__(self, user_id: int) -> None:
         sasl = settings.get("sasl").value or None
@@ -53,7 +50,7 @@ class Chatter(sleekxmpp.ClientXMPP):
     def _meet(self, presence: Any) -> None:
         if presence["from"] == self.neighbour and not self.present.is_set():
             self.present.set()
-            self.send_presence(pto=self.neighbour)  # it was offline when ours was sent
+            self.send_presence(pto=self.neighbour)  # it was offline when we sent ours
 
     def _listen(self, message: Any) -> None:
         if message["type"] == "error":
@@ -80,17 +77,17 @@ def start(user_id: int) -> None:
     direct = server.tls == "direct"
     address = (server.host, server.port or (5223 if direct else 5222)) if server.host else ()
     if not chatter.connect(address, reattempt=False, use_tls=server.tls != "none", use_ssl=direct):
-        return  # the failed operation has recorded the error
+        return  # the operation has recorded the error
     chatter.process(block=False)
     if chatter.present.wait(server.timeout):
         listen(chatter) if chatter.answers else talk(chatter)
     elif not chatter.answers:
-        raise TimeoutError(f"{chatter.neighbour} is not there to answer")
+        raise TimeoutError(f"{chatter.neighbour} did not come online to answer")
     chatter.disconnect(wait=True)
 
 
 def talk(chatter: Chatter) -> None:
-    """Write the messages to the neighbour, each after the answer to the previous one."""
+    """Send messages to the neighbour, each after the answer to the previous one."""
     for number in range(messages.value):
         if number:
             user.sleep(pause.value)
@@ -105,13 +102,13 @@ def talk(chatter: Chatter) -> None:
 
 
 def listen(chatter: Chatter) -> None:
-    """Stay until the neighbour says bye, or falls silent for longer than it ever pauses."""
+    """Stay until the neighbour says bye, or until no message arrives in time."""
     while hear(chatter) not in {BYE, None}:
         pass
 
 
 def hear(chatter: Chatter) -> str | None:
-    """Return the next message body, or None if none arrives in time."""
+    """Return the next message, or None if none arrives in time or the session has ended."""
     try:
         return chatter.heard.get(timeout=accounts.server.timeout + pause.value)
     except Empty:

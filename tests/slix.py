@@ -64,9 +64,9 @@ def visit(
 
 
 def on_a_loop(run: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Return what `run` returns, on an event loop in a thread of its own.
+    """Run `run` on an event loop in a new thread and return its result.
 
-    In this thread, SleekXMPP's face may have a loop that runs.
+    The calling thread may already have a running loop, that of SleekXMPP's API.
     """
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(run())).result()

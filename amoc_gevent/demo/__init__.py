@@ -1,1 +1,1 @@
-"""Servers to load: for `amoc demo`, the tests and the benchmarks."""
+"""Target servers for `amoc demo`, the tests and the benchmarks."""

@@ -1,7 +1,7 @@
 """One client's connection to the demo server: requests in, replies out, in order, never blocking.
 
-There is no greenlet: the hub calls `_read` when bytes came. A request whose exact bytes were seen
-before, and whose answer lasts, is answered from a dict without being parsed again.
+A connection has no greenlet: the hub calls `_read` when bytes arrive. A cache of lasting answers,
+keyed by the bytes of the request, avoids parsing a repeated request.
 """
 
 import _socket
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 READ, WRITE = 1, 2  # EV_READ and EV_WRITE of libev
 RECEIVE_SIZE = 1 << 14
-KNOWN_MAX = 1 << 25  # bytes, of all that is kept together
+KNOWN_MAX = 1 << 25  # bytes of all cached requests and replies together
 KNOWN_REPLY_MAX = 1 << 14
 LINGER = 2.0
 
@@ -33,20 +33,19 @@ log = logging.getLogger(__name__)
 
 
 class Answering(Protocol):
-    """What a server serves: an answer to each request, and the counts of all."""
+    """The content of a server: answers to requests, and their counts."""
 
     counts: Counts
 
     def answer(self, request: Request) -> PageAnswer | Reply:
-        """Answer `request`, which was counted already."""
+        """Return the answer to `request`. The caller has already counted it."""
 
 
 @dataclass(slots=True)
 class Service:
-    """What the connections of one server share.
+    """The state that the connections of one server share.
 
-    `known` holds the replies to requests that were seen before, by their bytes, each with the
-    tally that counts them.
+    `known` caches replies by the bytes of their request, each with the tally that counts it.
     """
 
     loop: "_Loop"
@@ -57,7 +56,7 @@ class Service:
     open: set["ServedConnection"] = field(default_factory=set)
 
     def remember(self, request: Request, reply: Reply) -> None:
-        """Keep `reply` for the next request with the same bytes; forget all when there are many."""
+        """Cache `reply` for requests with the same bytes. Empty the cache first if it is full."""
         if len(reply.data) > KNOWN_REPLY_MAX:
             return
         self.known_size += len(request.source) + len(reply.data)
@@ -97,10 +96,10 @@ class ServedConnection:
         self._reader: RequestReader | None = None
         self._queue: deque[Request | Reply] = deque()
         self._unsent: bytes | memoryview = b""
-        self._ending: Then | None = None  # what the last reply asked for; nothing is answered after
+        self._ending: Then | None = None  # set by the last reply; no more answers
         self._timer: _TimerWatcher | None = None  # runs while a reply or the end is delayed
         self._writer: _IoWatcher | None = None  # runs while something is unsent
-        self._resting = True  # nothing of the above is under way, no request was half read
+        self._resting = True  # nothing of the above is pending and no request is half read
         sock.setblocking(False)
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         self._watcher: _IoWatcher | None = service.loop.io(sock.fileno(), READ)
@@ -109,7 +108,7 @@ class ServedConnection:
         service.open.add(self)
 
     def close(self) -> None:
-        """Close at once, whatever is under way."""
+        """Close at once, even if replies are pending."""
         if self._watcher is None:
             return
         for watcher in (self._watcher, self._writer, self._timer):
@@ -124,7 +123,7 @@ class ServedConnection:
         self._service.open.discard(self)
 
     def _guard(self, step: Callable[..., None], *arguments: object) -> None:
-        """Boundary: what goes wrong in one connection ends that one and no other."""
+        """Boundary: an error in one connection closes only that one."""
         try:
             step(*arguments)
         except OSError:
@@ -158,18 +157,18 @@ class ServedConnection:
         try:
             return tls.decrypt(data)
         except ssl.SSLError:
-            return None  # no TLS at all, or a broken one: the alert says so
+            return None  # not TLS, or broken: the alert tells the client
         finally:
             if pending := tls.pending():
                 self._send(pending)
 
     def _take(self, data: bytes) -> None:
-        """Read requests from `data` and reply to what is complete."""
+        """Read requests from `data` and reply to the complete ones."""
         if not data:
             self.close()
             return
         if self._ending is not None:
-            return  # what comes after the last reply is read only to see the end
+            return  # after the last reply, read only to notice the end of the stream
         if self._reader is None:
             self._reader = RequestReader(self._client)
         items = self._reader.feed(data)
@@ -180,7 +179,7 @@ class ServedConnection:
         self._work()
 
     def _work(self) -> None:
-        """Reply to what is queued, in order, until a reply has to wait."""
+        """Reply to the queued requests in order, until a reply is delayed."""
         out = []
         while self._queue and self._ending is None and self._timer is None and not self._unsent:
             item = self._queue.popleft()
@@ -218,7 +217,7 @@ class ServedConnection:
         self._work()
 
     def _settle(self) -> None:
-        """Read on, or end, when nothing is unsent any more."""
+        """Once all bytes are sent, read on or end the connection."""
         if self._watcher is None or self._unsent:
             return
         if self._ending is not None:
@@ -235,7 +234,7 @@ class ServedConnection:
             self._read_on(not self._queue)
 
     def _linger(self) -> None:
-        """Say that no more comes, and read until the client closes: a reset would eat the reply."""
+        """Shut down sending and read until the client closes. A reset could destroy the reply."""
         self._resting = False
         if self._timer is None:
             if self._tls is not None:

@@ -1,4 +1,4 @@
-"""How many requests a demo server has received, by method and path, and what its users lived."""
+"""Counts of the requests to a demo server by method and path, and the lives of its users."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ class Tally:
 class Counts:
     """Requests received since the start or the last reset.
 
-    Paths beyond the first 10,000 different ones are counted together as ``(other)``. `lives` has
-    what the requests told that say which user's they are.
+    Paths beyond the first 10,000 different ones are counted together as ``(other)``. `lives` keeps
+    the requests to ``/check``, which name their user.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Counts:
         self._tallies: dict[tuple[str, str], Tally] = {}
 
     def tally(self, method: str, path: str) -> Tally:
-        """Return the tally of this method and path; it stays the same one for good."""
+        """Return the tally of this method and path, always the same object."""
         found = self._tallies.get((method, path))
         if found is None:
             if len(self._tallies) >= PATHS_MAX:
@@ -39,7 +39,7 @@ class Counts:
         return found
 
     def reset(self) -> None:
-        """Count from nought again."""
+        """Reset all counts to 0."""
         self.connections = 0
         self.lives.reset()
         for tally in self._tallies.values():

@@ -1,4 +1,4 @@
-"""The demo HTTP server: listens, serves and counts; its pages are in `pages`."""
+"""The demo HTTP server. `pages` has its pages."""
 
 import _socket
 import ssl
@@ -16,8 +16,8 @@ from amoc_gevent.errors import AmocError
 class DemoServer:
     """An HTTP/1.1 server on the hub of the thread that starts it, fast enough to be no bottleneck.
 
-    `address` is (host, port), port 0 for any free one; with `context` it speaks TLS; `pages` are
-    what it serves, by default those of a demo.
+    `address` is (host, port); port 0 picks a free port. `context` enables TLS. `pages` answers the
+    requests, by default with the demo pages.
 
     >>> with DemoServer() as server:
     ...     print(server.url)
@@ -51,15 +51,15 @@ class DemoServer:
 
     @property
     def counts(self) -> dict[str, Any]:
-        """Requests received: ``total``, ``paths``, ``methods``; and ``connections`` accepted."""
+        """Requests received (``total``, ``paths``, ``methods``) and ``connections`` accepted."""
         return self._pages.counts.as_dict()
 
     def reset_counts(self) -> None:
-        """Count from nought again."""
+        """Reset all counts to 0."""
         self._pages.counts.reset()
 
     def start(self) -> None:
-        """Listen and serve; raises AmocError when the address cannot be had."""
+        """Listen and serve. Raises AmocError if the address is not available."""
         self._listener = ServerSocket(self._wanted, self._serve)
         self._service = Service(get_hub().loop, self._pages, self._context)
 

@@ -1,4 +1,4 @@
-"""A listening socket on the hub: accepts clients for a demo server, without a greenlet."""
+"""The listening socket of a demo server. It accepts clients on the hub, without a greenlet."""
 
 import _socket
 import errno
@@ -24,9 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class ServerSocket:
-    """Listens on `wanted`, (host, port), and hands each client to `serve` as (socket, "host:port").
+    """Listens on `wanted`, (host, port), and calls `serve(socket, "host:port")` for each client.
 
-    Raises AmocError when the address cannot be had. A client whose `serve` raises OSError is gone.
+    Raises AmocError if the address is not available. If `serve` raises OSError, the client has
+    disconnected.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class ServerSocket:
         return host, port
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher.close()
@@ -68,11 +69,11 @@ class ServerSocket:
             try:
                 self._serve(sock, f"{client[0]}:{client[1]}")
             except OSError:
-                sock.close()  # gone before it was served
+                sock.close()  # the client disconnected early
 
     def _pause(self, problem: OSError) -> None:
-        """Accept nobody for a while: the waiting client would wake us without end."""
-        log.warning("no more connections for %s s: %s", PAUSE, problem.strerror)
+        """Pause accepting. Without it, the waiting client would wake the hub again and again."""
+        log.warning("accepting no connections for %s s: %s", PAUSE, problem.strerror)
         if self._watcher is None:
             return
         self._watcher.stop()

@@ -1,23 +1,24 @@
-"""Whether the users that a server hears are each one at a time, and whether all of it arrived.
+"""Check that no user runs twice at once and that all of its requests arrive.
 
-A user's life is one execution of its `start`. Each request says whose life it is of, the how
-manieth of that life it is, from 1, and when it was sent. From this follows, for a target that
-knows nothing else of the load tester:
+A life is one call of a user's `start`. Each request carries its user, its life, its sequence number
+in that life (from 1) and the time it was sent. A target that knows nothing else about the load
+tester can find from this:
 
-- **doubled**: the same request of the same life came again;
-- **missing**: a life's request did not come, though a later one of it did;
-- **overlapping**: it was sent while another life of the same user was being lived. Lives last from
-  the first to the last `sent` of theirs that came, so a request that the network delayed past the
-  begin of the next life is **late**, and nothing worse.
+- **doubled**: a request of a life that arrived before;
+- **missing**: a request that did not arrive although a later one of the same life did;
+- **overlapping**: a request sent during another life of the same user. A life lasts from the first
+  to the last `sent` of its requests that arrived;
+- **late**: a request that the network delayed past the beginning of the next life. This is
+  harmless.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 LIVES_MAX = 16
-"""Of one user, the latest, that are told apart; one that is older counts as a new one."""
+"""Lives kept per user, the latest ones. A request of an older life counts as a new life."""
 MISSING_MAX = 256
-"""Of one life, that are known by number; more are counted only."""
+"""Missing requests kept by number per life. Others are only counted."""
 FINDINGS_MAX = 20
 
 
@@ -25,7 +26,7 @@ FINDINGS_MAX = 20
 class _Life:
     """One life, from `begin` to `last`.
 
-    Of the numbers below `highest` those in `missing` were not seen, nor `unnamed` others.
+    Below `highest`, the numbers in `missing` and `unnamed` other numbers have not arrived.
     """
 
     name: str
@@ -38,9 +39,9 @@ class _Life:
 
 @dataclass(slots=True)
 class _User:
-    """The lives of one user by name, in the order in which they were first heard of.
+    """The lives of one user by name, ordered by the arrival of their first request.
 
-    The last request came at `seen` from `client`.
+    The last request of the latest life came at `seen` from `client`.
     """
 
     latest: _Life
@@ -50,14 +51,14 @@ class _User:
 
 
 class Lives:
-    """All users that were heard since the start or the last reset."""
+    """All users with requests since the start or the last reset."""
 
     def __init__(self) -> None:
         self._users: dict[int, _User] = {}
         self.reset()
 
     def reset(self) -> None:
-        """Begin again, as if nobody had been heard of."""
+        """Forget all users and counts."""
         self._users.clear()
         self._requests = self._lives = 0
         self._doubled = self._missing = self._overlapping = self._late = 0
@@ -66,10 +67,10 @@ class Lives:
     def take(
         self, user: int, life: str, number: int, sent: float, now: float, client: str = ""
     ) -> None:
-        """Note request `number` (from 1) of a user's life, from the address `client`.
+        """Record request `number` (from 1) of a user's life, from the address `client`.
 
-        `sent` (s) is when it was sent, on a clock that all who send share, else when it came;
-        `now` (s) is when it came, on the clock that `seen_since` is asked by.
+        `sent` (s) is the time of sending on a clock that all senders share, or else the time of
+        arrival. `now` (s) is the time of arrival on the clock of `seen_since`.
         """
         self._requests += 1
         known = self._users.get(user)
@@ -83,7 +84,7 @@ class Lives:
                 found.last = max(found.last, sent)
             else:
                 found = self._other(user, known, life, sent)
-            if found is known.latest:  # what comes late does not tell where the user is now
+            if found is known.latest:  # an older life says nothing about where the user is now
                 known.seen, known.client = now, client
         if number == found.highest + 1:
             found.highest = number
@@ -91,7 +92,7 @@ class Lives:
             self._out_of_order(user, found, number)
 
     def _other(self, user: int, known: _User, name: str, sent: float) -> _Life:
-        """Return a life that is not its user's latest: one that begins, or an earlier one."""
+        """Return a life that is not the user's latest: a new or an earlier one."""
         life = known.lives.get(name) or _Life(name, sent, sent)
         self._compare(user, known, life, sent)
         if name in known.lives:
@@ -106,7 +107,7 @@ class Lives:
         return life
 
     def _compare(self, user: int, known: _User, life: _Life, sent: float) -> None:
-        """Count a request that was sent within another life, or late."""
+        """Count a request if it is overlapping or late."""
         for other in known.lives.values():
             if other is life:
                 continue
@@ -114,8 +115,8 @@ class Lives:
             if (newer and sent > other.begin) or other.begin <= sent < other.last:
                 self._overlapping += 1
                 self._find(
-                    f"user {user}: life {life.name} sent at {sent:.3f}, while life {other.name} "
-                    f"was lived, from {other.begin:.3f} to {other.last:.3f}"
+                    f"user {user}: life {life.name} sent at {sent:.3f}, during life {other.name} "
+                    f"from {other.begin:.3f} to {other.last:.3f}"
                 )
                 return
         if known.latest.begin > sent:
@@ -144,12 +145,12 @@ class Lives:
             self._findings.append(text)
 
     def seen_since(self, moment: float) -> dict[int, str]:
-        """Return the users of whom something came at `moment` or later, and their last clients."""
+        """Return each user with a request at `moment` or later, and its last client address."""
         seen = ((user, known) for user, known in self._users.items() if known.seen >= moment)
         return {user: known.client for user, known in seen}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what was counted, and the first `findings` in words."""
+        """Return the counts, and descriptions of the first `findings`."""
         return {
             "requests": self._requests,
             "users": len(self._users),

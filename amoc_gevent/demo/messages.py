@@ -1,4 +1,4 @@
-"""A request as the demo server read it and an answer as it will write it."""
+"""The requests that the demo server reads and the answers that it writes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 @dataclass(slots=True)
 class Request:
-    """One request, complete; header names are as they were sent, `path` is without the query.
+    """One complete request. Header names are as the client sent them; `path` has no query.
 
-    `source` is its bytes where it came alone and is short, else empty.
+    `source` holds the bytes of a short request that arrived alone, otherwise it is empty.
     """
 
     method: str
@@ -30,7 +30,7 @@ class Request:
     source: bytes = b""
 
     def header(self, name: str) -> str | None:
-        """Return the value of the first header called `name` (in lower case), or None."""
+        """Return the value of the first header `name` (given in lower case), or None."""
         return next((value for key, value in self.headers if key.lower() == name), None)
 
     def cookie(self, name: str) -> str | None:
@@ -45,10 +45,10 @@ class Request:
 
 
 class PageAnswer(NamedTuple):
-    """What one request is answered with.
+    """The answer to one request.
 
-    `delay` (s) passes before it is sent. A `lasting` answer is the same for the same request
-    bytes, for ever, so the server may keep it.
+    It is sent after `delay` (s). A `lasting` answer never changes for the same request bytes, so
+    the server may cache it.
     """
 
     status: int
@@ -83,7 +83,7 @@ class PageAnswer(NamedTuple):
 
 
 class Then(Enum):
-    """What happens to the connection after a reply."""
+    """The fate of the connection after a reply."""
 
     GO_ON = auto()
     CLOSE = auto()
@@ -92,7 +92,7 @@ class Then(Enum):
 
 
 class Reply(NamedTuple):
-    """The bytes that go out after `delay` seconds, and what follows them."""
+    """Bytes to send after `delay` seconds, and the fate of the connection after them."""
 
     data: bytes
     then: Then = Then.GO_ON

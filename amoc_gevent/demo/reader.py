@@ -1,4 +1,4 @@
-"""Bytes of one connection into requests (RFC 9112, by llhttp), with limits; no I/O."""
+"""The parser of one connection's requests (RFC 9112, with llhttp), with limits and without I/O."""
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -14,13 +14,13 @@ CONTINUE = Reply(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 class _Refused(AmocError):  # noqa: N818  # the client's fault, not ours
-    """Stops the parser; carries the status and the line that says why."""
+    """Stops the parser. Carries the status and the error message."""
 
 
 class RequestReader:
-    """Reads the requests that one client sends, one after the other.
+    """Parses the requests of one client.
 
-    After a refusal it reads no more: the connection is to be closed.
+    Close the connection after a refusal: the reader parses nothing after it.
     """
 
     __slots__ = (
@@ -44,7 +44,7 @@ class RequestReader:
         self._in_head = False
 
     def feed(self, data: bytes) -> list[Request | Reply]:
-        """Return what `data` completed: requests, and replies that go out at their place."""
+        """Return the requests that `data` completes, and replies to send in their place."""
         found: list[Request | Reply] = []
         self._found = found
         alone = not self.middle
@@ -53,7 +53,7 @@ class RequestReader:
             if self._in_head:
                 self._grow_head(len(data))
         except HttpParserUpgrade:
-            pass  # not a protocol that we know: answered as a plain request, and closed
+            pass  # no upgrade is supported: answer the request as usual and close
         except (HttpParserError, _Refused) as wrong:
             found.append(_refusal(wrong))
             return found
@@ -64,7 +64,7 @@ class RequestReader:
         return found
 
     def on_message_begin(self) -> None:
-        """Begin a request (called by the parser, as are the others)."""
+        """Begin a request. The parser calls this method and the ones below."""
         self.middle = self._in_head = True
         self._url = b""
         self._headers: list[tuple[str, str]] = []
@@ -72,15 +72,15 @@ class RequestReader:
         self._head_size = self._body_size = 0
 
     def on_url(self, url: bytes) -> None:
-        """Take the target, or a part of it."""
+        """Append a part of the request target."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one header."""
+        """Add one header."""
         self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
-        """Judge the head, before the body comes."""
+        """Check the head before the body arrives."""
         self._in_head = False
         size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
         self._head_size = 0
@@ -95,14 +95,14 @@ class RequestReader:
             self._found.append(CONTINUE)
 
     def on_body(self, data: bytes) -> None:
-        """Take a part of the body."""
+        """Append a part of the body."""
         self._body_size += len(data)
         if self._body_size > BODY_MAX:
             raise _Refused(413, f"a body may have {BODY_MAX} bytes")
         self._body.append(data)
 
     def on_message_complete(self) -> None:
-        """End the request."""
+        """Finish the request."""
         parser = self._parser
         self.middle = False
         path, _, query = _origin_form(self._url.decode("latin-1")).partition("?")
@@ -126,7 +126,7 @@ class RequestReader:
 
 
 def _origin_form(target: str) -> str:
-    """Return the path and query of an absolute target, which a proxy's client sends."""
+    """Return the path and query of a target, also of the absolute form that proxies receive."""
     scheme, separator, rest = target.partition("://")
     if not separator or "/" in scheme:
         return target

@@ -1,4 +1,4 @@
-"""TLS for the server side as a filter of bytes, so that the socket stays the connection's own."""
+"""Server-side TLS as a filter of bytes. The connection reads and writes the socket itself."""
 
 import ssl
 from contextlib import suppress
@@ -7,7 +7,7 @@ READ_SIZE = 1 << 16
 
 
 class TlsFilter:
-    """Turns what came from the socket into plain bytes and plain bytes into what goes to it."""
+    """Decrypts bytes from a socket and encrypts bytes for it."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._incoming = ssl.MemoryBIO()
@@ -18,7 +18,7 @@ class TlsFilter:
     def decrypt(self, data: bytes) -> bytes | None:
         """Return the plain bytes in `data`: b"" for none yet, None at the end of the stream.
 
-        Raises ssl.SSLError when the client speaks no TLS; `pending` then holds the alert.
+        Raises ssl.SSLError if the client does not speak TLS; `pending` then returns the alert.
         """
         self._incoming.write(data)
         plain = []
@@ -41,12 +41,12 @@ class TlsFilter:
         return self._outgoing.read()
 
     def pending(self) -> bytes:
-        """Return what has to go to the client by itself: handshake, tickets, alerts."""
+        """Return bytes of TLS itself to send to the client: handshake, tickets, alerts."""
         return self._outgoing.read()
 
     def goodbye(self) -> bytes:
-        """Return the record that announces the end of the stream."""
+        """Return the closing alert."""
         if self._greeted:
-            with suppress(ssl.SSLError):  # the client's own goodbye is not waited for
+            with suppress(ssl.SSLError):  # do not wait for the client's alert
                 self._tls.unwrap()
         return self._outgoing.read()

@@ -1,4 +1,4 @@
-"""One user's TCP or TLS stream, with the kernel's arrival times; under http and xmpp."""
+"""TCP and TLS streams with the kernel's arrival times, the base of the HTTP and XMPP clients."""
 
 from amoc_gevent.transport.connecting import Peer, SourceAddress, connect, upgrade
 from amoc_gevent.transport.errors import TransportError, TransportTimeout

@@ -1,4 +1,4 @@
-"""Opening a stream: addresses in turn, our own address, time-outs, the TLS hand-shake."""
+"""Opening a stream: addresses in turn, source address, timeouts, TLS handshake."""
 
 import _socket
 import errno
@@ -32,7 +32,7 @@ SourceAddress = str | tuple[str, int] | None
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Whom to connect to; `context` makes it a TLS stream, `source` is our address (and port)."""
+    """The peer to connect to. `context` makes it a TLS stream; `source` is our address and port."""
 
     host: str
     port: int
@@ -45,7 +45,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """When connecting ends (monotonic seconds): a step's own deadline, or the total one."""
+    """The deadlines for connecting (monotonic seconds): that of this step, and the total one."""
 
     peer: Peer
     connect: float
@@ -57,7 +57,7 @@ class Limit:
         return min(self.connect, self.total)
 
     def passed(self) -> TransportTimeout:
-        """Return the error that names which of the two has passed."""
+        """Return the error for the deadline that comes first."""
         kind = TOTAL_TIMEOUT if self.total <= self.connect else CONNECT_TIMEOUT
         return TransportTimeout(kind, str(self.peer))
 
@@ -68,10 +68,10 @@ def connect(
     total_deadline: float = NEVER,
     session: ssl.SSLSession | None = None,
 ) -> Transport:
-    """Return a connected stream; `session` is what an earlier one to the same peer left.
+    """Return a connected stream. `session` is the TLS session of an earlier one to the same peer.
 
-    `timeout` (seconds) bounds name look-up, TCP and TLS hand-shake together. Each address of the
-    host is tried in turn; the last one's error is raised, a TransportError.
+    `timeout` (seconds) bounds name lookup, TCP and TLS handshake together. Addresses of the host
+    are tried in turn. Raises the TransportError of the last one, or TransportTimeout.
     """
     began = clock.monotonic()
     limit = Limit(peer, began + timeout, total_deadline)
@@ -89,7 +89,7 @@ def connect(
             continue
         stream.connect_us = int((stream.arrived - began) * 1e6)
         if isinstance(stream, TlsTransport):
-            _secure(stream, limit)
+            _do_handshake(stream, limit)
         return stream
     raise failure or TransportError(NAME_NOT_FOUND, f"{peer} has no address")
 
@@ -97,21 +97,21 @@ def connect(
 def upgrade(
     stream: Transport, context: ssl.SSLContext, name: str, timeout: float = NEVER
 ) -> TlsTransport:
-    """Return a TLS stream over the connection of `stream`, which is given up (STARTTLS).
+    """Return a TLS stream that takes over the connection of `stream` (STARTTLS).
 
-    The certificate must be for `name`. `timeout` (seconds) bounds the hand-shake; its failure
-    closes the connection and is a TransportError.
+    The certificate must be valid for `name`. `timeout` (seconds) bounds the handshake. If it fails,
+    the connection is closed and TransportError raised.
     """
     made = TlsTransport(*stream.release(), stream.peer, Tls(context, name))
     made.connect_us = stream.connect_us
     made.read_timeout = stream.read_timeout
     deadline = clock.monotonic() + timeout
-    _secure(made, Limit(Peer(stream.peer, 0), deadline, NEVER))
+    _do_handshake(made, Limit(Peer(stream.peer, 0), deadline, NEVER))
     return made
 
 
 def _open(address: Address, limit: Limit, session: ssl.SSLSession | None) -> Transport:
-    """Return a stream with its TCP hand-shake done, which was over when it says it `arrived`."""
+    """Return a stream after the TCP handshake. Its `arrived` is the end of the handshake."""
     family, where = address
     peer = limit.peer
     sock = _new_socket(family)
@@ -119,7 +119,7 @@ def _open(address: Address, limit: Limit, session: ssl.SSLSession | None) -> Tra
     try:
         _configure(sock, family, peer.source)
         began = clock.monotonic()
-        _establish(sock, where, waiter, limit)
+        _connect_socket(sock, where, waiter, limit)
         stream: Transport
         if peer.context is None:
             stream = Transport(sock, waiter, str(peer))
@@ -136,7 +136,7 @@ def _open(address: Address, limit: Limit, session: ssl.SSLSession | None) -> Tra
     return stream
 
 
-def _secure(stream: TlsTransport, limit: Limit) -> None:
+def _do_handshake(stream: TlsTransport, limit: Limit) -> None:
     stream.total_deadline = limit.deadline
     try:
         stream.handshake()
@@ -149,7 +149,7 @@ def _secure(stream: TlsTransport, limit: Limit) -> None:
     stream.total_deadline = NEVER
 
 
-def _establish(sock: _socket.socket, where: Any, waiter: Waiter, limit: Limit) -> None:
+def _connect_socket(sock: _socket.socket, where: Any, waiter: Waiter, limit: Limit) -> None:
     waiter.arm(limit.deadline)
     code = sock.connect_ex(where)
     while code in (errno.EINPROGRESS, errno.EALREADY):
@@ -162,9 +162,9 @@ def _establish(sock: _socket.socket, where: Any, waiter: Waiter, limit: Limit) -
 
 
 def _connected_at(sock: _socket.socket, began: float) -> float:
-    """Return when the TCP hand-shake was over (monotonic seconds).
+    """Return when the TCP handshake ended (monotonic seconds).
 
-    The kernel measured its round trip; the time that passed is longer when this process was busy.
+    The round trip measured by the kernel does not include time that this process was busy.
     """
     now = clock.monotonic()
     info = sock.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, _TCP_INFO_SIZE)
@@ -174,13 +174,13 @@ def _connected_at(sock: _socket.socket, began: float) -> float:
 
 
 def _new_socket(family: int) -> _socket.socket:
-    _keep_stamping()
+    _keep_timestamps_on()
     try:
         return _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             raise from_os_error(error, "socket") from None
-    gc.collect()  # streams that were dropped within a cycle still hold theirs
+    gc.collect()  # dropped streams in reference cycles still hold descriptors
     try:
         return _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     except OSError as error:
@@ -194,20 +194,23 @@ def _configure(sock: _socket.socket, family: int, source: SourceAddress) -> None
     if source is not None:
         host, port = (source, 0) if isinstance(source, str) else source
         if not port and family == _socket.AF_INET:
-            # the port is chosen at connect, so the same one can serve different peers
+            # the kernel picks the port at connect, so different peers can share one
             sock.setsockopt(_socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((host, port))
 
 
-_stamping: _socket.socket | None = None
+_timestamping_socket: _socket.socket | None = None
 
 
-def _keep_stamping() -> None:
-    """Keep one socket that asks for stamps open, as the kernel stamps only while there is one.
+def _keep_timestamps_on() -> None:
+    """Keep one socket with timestamps open, so that the kernel never stops stamping.
 
-    It begins a moment after the first and pays for each first and last one.
+    The kernel stamps only while such a socket is open. Stamping begins a moment after the first
+    one opens, and each switch on or off costs time.
     """
-    global _stamping  # noqa: PLW0603  # one for the process
-    if _stamping is None:
-        _stamping = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
-        _stamping.setsockopt(_socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    global _timestamping_socket  # noqa: PLW0603  # one per process
+    if _timestamping_socket is None:
+        _timestamping_socket = _socket.socket(
+            _socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC
+        )
+        _timestamping_socket.setsockopt(_socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)

@@ -1,4 +1,4 @@
-"""What can go wrong on a stream, as one exception whose `kind` groups it in the figures."""
+"""The exceptions of a stream. Each has a `kind`, by which the metrics group errors."""
 
 import errno
 import socket
@@ -32,23 +32,23 @@ _KINDS = {
 
 
 class TransportError(AmocError):
-    """A stream could not be opened or broke; `kind` is what errors are grouped by."""
+    """A stream could not be opened or broke. Metrics group errors by `kind`."""
 
     def __init__(self, kind: str, detail: str = "") -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind = kind
 
 
-class TransportTimeout(TransportError):  # noqa: N818  # it is one
+class TransportTimeout(TransportError):  # noqa: N818  # clear without the suffix
     """A stream did not connect or answer in time."""
 
 
-class UnusableFile(UsageError, TransportError):  # noqa: N818  # it reads as what it is
-    """A file of certificates or keys is not there, or holds none; the message names it."""
+class UnusableFile(UsageError, TransportError):  # noqa: N818  # clear without the suffix
+    """A file of certificates or keys is missing or holds none. The message names the file."""
 
 
 def from_os_error(error: OSError, peer: str) -> TransportError:
-    """Name what the operating system, the resolver or OpenSSL reported about `peer`."""
+    """Convert an error of the operating system, the resolver or OpenSSL about `peer`."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return TransportError(f"TLS: {error.verify_message.rstrip('.')}", peer)
     if isinstance(error, ssl.SSLError):

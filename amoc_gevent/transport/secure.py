@@ -1,4 +1,4 @@
-"""A stream under TLS: the records go through memory, the bytes through the stream's own socket."""
+"""A TLS stream: records are encrypted in memory and sent through the stream's own socket."""
 
 import _socket
 import ssl
@@ -11,11 +11,11 @@ from amoc_gevent.transport.tls import Tls
 from amoc_gevent.transport.waiting import Waiter
 
 PIECE = 1 << 18
-"""Bytes that are encrypted before they are sent, so that a big body is not held twice."""
+"""Bytes to encrypt and send at a time, so that a big body is not in memory twice."""
 
 
 class TlsTransport(Transport):
-    """A Transport whose bytes are those within the TLS records; `handshake` comes first."""
+    """A Transport that encrypts what it sends. Call `handshake` before anything else."""
 
     __slots__ = ("_tls",)
 
@@ -24,7 +24,7 @@ class TlsTransport(Transport):
         self._tls = tls
 
     def handshake(self) -> None:
-        """Agree on keys with the peer. Raises TransportError with the reason if that fails."""
+        """Do the TLS handshake. Raises TransportError with the reason if it fails."""
         tls = self._tls
         began, lag = clock.monotonic(), 0.0
         try:
@@ -41,7 +41,7 @@ class TlsTransport(Transport):
         super().send(tls.outgoing())
 
     def send(self, data: bytes) -> None:
-        """Encrypt and send all of `data`, as `Transport.send` does."""
+        """Encrypt and send all of `data`, like `Transport.send`."""
         began = 0.0
         try:
             for start in range(0, len(data), PIECE):
@@ -53,14 +53,14 @@ class TlsTransport(Transport):
             self.sent = began or self.sent
 
     def push(self, data: bytes) -> None:
-        """Encrypt `data` and hand it over, as `Transport.push` does."""
+        """Encrypt and send `data` without waiting, like `Transport.push`."""
         try:
             super().push(self._tls.encrypt(data))
         except ssl.SSLError as error:
             raise from_os_error(error, self.peer) from None
 
     def receive(self) -> bytes:
-        """Return what the next records carry, as `Transport.receive` does."""
+        """Return the content of the next records, like `Transport.receive`."""
         tls = self._tls
         try:
             data = tls.decrypt(READ_SIZE) if tls.buffered else None
@@ -72,7 +72,7 @@ class TlsTransport(Transport):
         return data
 
     def poll(self) -> bytes:
-        """Return what the records that are there carry, as `Transport.poll` does."""
+        """Return the content of the records that have arrived, like `Transport.poll`."""
         tls = self._tls
         data = super().poll()
         if data or self.over:
@@ -90,29 +90,29 @@ class TlsTransport(Transport):
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """What the next stream to the same peer can resume, tickets of TLS 1.3 included."""
+        """The session for resumption by the next stream to the same peer, with TLS 1.3 tickets."""
         return self._tls.session
 
     @property
     def resumed(self) -> bool:
-        """Whether the hand-shake was an abbreviated one."""
+        """Whether the handshake resumed an earlier session."""
         return self._tls.resumed
 
     @property
     def version(self) -> str:
-        """Which TLS it is, such as "TLSv1.3"."""
+        """The version of TLS, such as "TLSv1.3"."""
         return self._tls.version
 
     def channel_binding(self) -> bytes | None:
-        """Return what is unique to this stream (tls-unique, RFC 5929); TLS 1.3 has none here."""
+        """Return the channel binding tls-unique (RFC 5929), or None with TLS 1.3."""
         return self._tls.channel_binding()
 
     def close(self) -> None:
-        """Send the closing alert, which a resumption needs, and close the stream at once."""
+        """Send the closing alert, which session resumption needs, and close the stream at once."""
         if not self.closed:
             self._try_to_send(self._tls.goodbye())
             super().close()
 
     def _try_to_send(self, data: bytes) -> None:
-        with suppress(OSError):  # nobody may listen any longer
+        with suppress(OSError):  # the peer may be gone
             self._send(data)

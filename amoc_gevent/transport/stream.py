@@ -1,7 +1,7 @@
-"""One user's TCP stream: raw, non-blocking, with the kernel's arrival times.
+"""One user's TCP stream: a raw, non-blocking socket with the kernel's arrival times.
 
-The arrival of bytes is the kernel's (SO_TIMESTAMPNS, which for TCP stamps the segment that the last
-byte of a read came in), so time for which this process was busy is not taken for the peer's.
+Arrival times come from SO_TIMESTAMPNS. For TCP it stamps the segment that carried the last byte of
+a read. Time that this process was busy is therefore not counted as the peer's.
 """
 
 import _socket
@@ -29,14 +29,19 @@ _stamp_of = struct.Struct("qq").unpack
 
 
 class Transport:
-    """A connected stream for one greenlet at a time; `connect` makes it.
+    """A connected stream for one greenlet at a time, made by `connect`.
 
-    `sent` and `arrived` are when the last `send` began and when the last bytes received reached the
-    kernel (seconds of the monotonic clock); `lag` is how long those then waited for this process
-    (seconds). `stamped` tells whether the kernel said so; else they arrived when they were picked
-    up. `connect_us` and `tls_us` are what network and peer took for the hand-shakes (µs; `tls_us`
-    is None for plain TCP). `read_timeout` (seconds) bounds each wait of a read or a write,
-    `total_deadline` (monotonic seconds) all of them. `kept` is what was pushed and is still to go.
+    - `sent`: start of the last `send` (monotonic seconds)
+    - `arrived`: when the last received bytes reached the kernel (monotonic seconds); if not
+      `stamped`, when this process read them
+    - `lag`: how long those bytes waited for this process (seconds)
+    - `stamped`: whether the kernel gave the time of arrival
+    - `connect_us`, `tls_us`: duration of the TCP and TLS handshakes without our own lag (µs);
+      `tls_us` is None for plain TCP
+    - `read_timeout`: limit of each wait for a read or write (seconds)
+    - `total_deadline`: limit of all waits (monotonic seconds)
+    - `over`: whether `poll` has seen the end of the peer's stream
+    - `kept`: pushed bytes that the kernel has not taken yet
     """
 
     __slots__ = (
@@ -76,7 +81,7 @@ class Transport:
     def send(self, data: bytes) -> None:
         """Hand all of `data` to the kernel, waiting while its buffer is full.
 
-        Raises TransportError when the stream is broken, TransportTimeout when it takes too long.
+        Raises TransportError if the stream is broken, TransportTimeout if a wait takes too long.
         """
         self.sent = clock.monotonic()
         try:
@@ -91,8 +96,8 @@ class Transport:
     def push(self, data: bytes) -> None:
         """Hand `data` to the kernel without waiting, from a greenlet or the hub.
 
-        What the kernel does not take yet is `kept` and goes as soon as it does. Raises
-        TransportError when the stream is broken.
+        Bytes that do not fit into the kernel's buffer are `kept` and sent as soon as they fit.
+        Raises TransportError if the stream is broken.
         """
         self.sent = clock.monotonic()
         if self.kept:
@@ -109,9 +114,9 @@ class Transport:
             self.waiter.when_writable(self._socket.fileno(), ref(self))
 
     def flush(self) -> bool:
-        """Hand over what is kept; true when nothing of it is left, or nobody takes it any longer.
+        """Send kept bytes. Return True when none are left, or when the stream is broken.
 
-        That the stream is broken will be told by its reading side.
+        The reading side reports a broken stream.
         """
         try:
             self.kept = self.kept[self._send(self.kept) :]
@@ -124,7 +129,8 @@ class Transport:
     def receive(self) -> bytes:
         """Wait for bytes and return them, b"" at the end of the stream.
 
-        It waits before it reads: an answer is never there yet. Raises as `send` does.
+        It waits before it reads, because the answer to a request is never there yet. Raises the
+        same errors as `send`.
         """
         waiter = self.waiter
         deadline = clock.monotonic() + self.read_timeout
@@ -145,17 +151,17 @@ class Transport:
         return data
 
     def follow(self, callback: Callable[..., None], *args: object) -> None:
-        """Have `callback(*args)` called on the hub whenever there is something to `poll`."""
+        """Call `callback(*args)` on the hub whenever there is something to `poll`."""
         self.waiter.follow(callback, *args)
 
     def unfollow(self) -> None:
-        """Let the greenlet that uses the stream `receive` again."""
+        """Stop calling back, so that the greenlet that uses the stream can `receive` again."""
         self.waiter.unfollow()
 
     def poll(self) -> bytes:
-        """Return what is there to read, b"" when that is nothing; it never waits.
+        """Return the bytes that can be read without waiting, b"" if there are none.
 
-        `over` is true once the peer has ended the stream. Raises TransportError when it is broken.
+        Sets `over` once the peer has ended the stream. Raises TransportError if it is broken.
         """
         try:
             data, ancillary, _, _ = self._recvmsg(READ_SIZE, _ANCILLARY_SIZE)
@@ -169,17 +175,17 @@ class Transport:
         return data
 
     def release(self) -> tuple["_socket.socket", Waiter]:
-        """Give up socket and waiter to another stream, over the same connection."""
+        """Hand the socket and the waiter over to another stream on the same connection."""
         self.closed = True
         return self._socket, self.waiter
 
     def _mark(self, ancillary: list[tuple[int, int, bytes]]) -> None:
-        """Note when bytes that were just read had arrived."""
+        """Record when the bytes that were just read arrived."""
         now = clock.monotonic()
         if ancillary:
             seconds, ns = _stamp_of(ancillary[0][2])
             lag_ns = clock.wall_ns() - seconds * 1_000_000_000 - ns
-            if lag_ns < 0:  # noqa: PLR1730  # max() takes longer; the wall clock was set back
+            if lag_ns < 0:  # noqa: PLR1730  # the wall clock was set back; max() is slower
                 lag_ns = 0
             recorder.lag(lag_ns // 1000)
             self.stamped = True
@@ -192,11 +198,11 @@ class Transport:
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """What the next stream to the same peer can resume; None for plain TCP."""
+        """The TLS session for resumption by the next stream to the same peer; None for TCP."""
         return None
 
     def ended(self) -> bool:
-        """Whether the peer has already closed, or sent what nobody asked for; asks the kernel."""
+        """Return whether the peer has closed or sent unrequested bytes. Costs a system call."""
         try:
             self._socket.recv(1, _socket.MSG_PEEK)
         except BlockingIOError:
@@ -212,7 +218,7 @@ class Transport:
             self.waiter.close()
             self._socket.close()
 
-    def __del__(self) -> None:  # a user that drops its streams leaks no descriptor
+    def __del__(self) -> None:  # a dropped stream leaks no descriptor
         self.close()
 
     def _send_rest(self, rest: memoryview) -> None:
@@ -229,7 +235,7 @@ class Transport:
                 raise self._broken(error) from None
 
     def _broken(self, error: OSError) -> TransportError:
-        if error.errno == errno.ETIMEDOUT:  # what was sent was never acknowledged
+        if error.errno == errno.ETIMEDOUT:  # the peer never acknowledged sent bytes
             return TransportTimeout(READ_TIMEOUT, self.peer)
         return from_os_error(error, self.peer)
 

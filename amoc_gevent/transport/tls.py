@@ -1,6 +1,6 @@
-"""TLS over a stream: contexts shared by all users of a worker, records kept in memory.
+"""TLS in memory, and the contexts that all users of a worker share.
 
-The socket stays ours to read, so that the kernel's arrival times hold for TLS as well.
+The stream reads its socket itself, so that the kernel's arrival times are available under TLS too.
 """
 
 import ssl
@@ -22,10 +22,10 @@ def context(
 ) -> ssl.SSLContext:
     """Return the worker's context for these settings.
 
-    `verify` is True (the authorities of the system and those of certifi, which requests trusts),
-    False, or the path of a file or folder of authorities. `cert` is the path of the client's
-    certificate with its key, or the paths of both. `protocols` are offered by ALPN (RFC 7301).
-    Raises UnusableFile when a file cannot be used.
+    `verify` is True (trust the authorities of the system and of certifi, as requests does), False,
+    or the path of a file or directory of authorities. `cert` is the path of a client certificate
+    with its key, or the paths of both. `protocols` are offered with ALPN (RFC 7301).
+    Raises UnusableFile if a file cannot be used.
     """
     key = (verify, cert, protocols)
     found = _contexts.get(key)
@@ -66,7 +66,7 @@ def _make(verify: Verify, cert: Certificate) -> ssl.SSLContext:
 
 
 def _check_readable(argument: str, path: str) -> None:
-    """Open a file, as OpenSSL does not say which of several it could not."""
+    """Open a file. OpenSSL does not tell which of several files it could not open."""
     try:
         Path(path).open("rb").close()
     except OSError as error:
@@ -81,7 +81,7 @@ def _unusable(argument: str, paths: str, error: ssl.SSLError) -> UnusableFile:
 
 
 class Tls:
-    """One stream's records: what came from the peer goes in, what is for the peer comes out."""
+    """The TLS state of one stream, without I/O: bytes of the peer go in, bytes for it come out."""
 
     __slots__ = ("_incoming", "_object", "_outgoing")
 
@@ -95,7 +95,7 @@ class Tls:
         )
 
     def handshake(self) -> bool:
-        """Go on with the handshake; true when it is done. Raises ssl.SSLError."""
+        """Continue the handshake and return whether it is done. Raises ssl.SSLError."""
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
@@ -103,11 +103,11 @@ class Tls:
         return True
 
     def outgoing(self) -> bytes:
-        """Take the bytes that the peer must get."""
+        """Return the bytes to send to the peer, and remove them here."""
         return self._outgoing.read()
 
     def feed(self, data: bytes) -> None:
-        """Take in what the peer sent; b"" is the end of its stream."""
+        """Take in bytes of the peer; b"" is the end of its stream."""
         if data:
             self._incoming.write(data)
         else:
@@ -121,7 +121,7 @@ class Tls:
         return self._outgoing.read()
 
     def decrypt(self, size: int) -> bytes | None:
-        """Return up to `size` bytes that came in, None when more is needed, b"" at the end."""
+        """Return up to `size` plain bytes, None if more input is needed, b"" at the end."""
         try:
             return self._object.read(size)
         except ssl.SSLWantReadError:
@@ -131,30 +131,30 @@ class Tls:
 
     @property
     def buffered(self) -> bool:
-        """Whether records are here that were not read yet."""
+        """Whether there are records that have not been read yet."""
         return self._incoming.pending > 0 or self._object.pending() > 0
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """What the next stream to this peer resumes with, tickets of TLS 1.3 included."""
+        """The session for resumption by the next stream to this peer, with TLS 1.3 tickets."""
         return self._object.session
 
     @property
     def resumed(self) -> bool:
-        """Whether the handshake was an abbreviated one."""
+        """Whether the handshake resumed an earlier session."""
         return bool(self._object.session_reused)
 
     @property
     def version(self) -> str:
-        """Which TLS was agreed on, such as "TLSv1.3"."""
+        """The negotiated version of TLS, such as "TLSv1.3"."""
         return self._object.version() or ""
 
     def channel_binding(self) -> bytes | None:
-        """Return tls-unique (RFC 5929), which TLS 1.3 does not have."""
+        """Return the channel binding tls-unique (RFC 5929), or None with TLS 1.3."""
         return None if self.version == "TLSv1.3" else self._object.get_channel_binding()
 
     def goodbye(self) -> bytes:
-        """Return the closing alert; OpenSSL lets no session be resumed that ended without it."""
-        with suppress(ssl.SSLError):  # the peer's own alert is not waited for
+        """Return the closing alert. OpenSSL does not resume a session that ended without one."""
+        with suppress(ssl.SSLError):  # do not wait for the peer's alert
             self._object.unwrap()
         return self._outgoing.read()

@@ -1,7 +1,7 @@
-"""A greenlet's wait for one stream, and the worker's one timer that ends waits that last too long.
+"""Waiting for a stream to become ready, and the timer that ends a worker's overdue waits.
 
-A wait costs no system call: its read watcher stays in the event loop's set for as long as the
-stream lives, and its time-out is an attribute that the timer looks at when the time has come.
+A wait costs no system call: the read watcher stays in the event loop's set for the lifetime of the
+stream, and the timeout is an attribute that the timer checks when it is due.
 """
 
 from collections.abc import Callable
@@ -16,55 +16,56 @@ from amoc_gevent import clock
 
 NEVER = float("inf")
 TICK = 0.01
-"""Seconds by which a time-out may come late."""
+"""Most seconds by which a timeout is late."""
 
 _READ, _WRITE = 1, 2
 
 
-class Flushed(Protocol):
-    """A stream that keeps what it could not send yet."""
+class Flushable(Protocol):
+    """A stream that keeps bytes it could not send yet."""
 
     def flush(self) -> bool:
-        """Send of it what can be sent; true when that is all."""
+        """Send as much as possible and return whether nothing is left."""
 
 
 class Timed:
-    """A wait that the worker's one timer ends: `arm` sets its time, `expire` is called when it is.
+    """A wait that the worker's timer ends. It calls `expire` at the deadline that `arm` sets.
 
-    `deadline` (monotonic seconds) is when; `expired` tells that it has been.
+    `deadline` is in monotonic seconds. `expired` is true once it has passed. `check_at` is when the
+    timer checks this wait next.
     """
 
-    __slots__ = ("deadline", "expired", "seen_at")
+    __slots__ = ("check_at", "deadline", "expired")
 
     def __init__(self) -> None:
         self.deadline = NEVER
         self.expired = False
-        self.seen_at = NEVER
+        self.check_at = NEVER
 
     def arm(self, deadline: float) -> None:
-        """Let waits last until `deadline` (monotonic seconds) at most."""
+        """Set the deadline of the next waits (monotonic seconds)."""
         self.deadline = deadline
         self.expired = False
-        if self.seen_at > deadline + TICK:
-            deadlines().file(self)
+        if self.check_at > deadline + TICK:
+            deadlines().add(self)
 
     def disarm(self) -> None:
-        """Leave the timer."""
-        if self.seen_at != NEVER:
-            deadlines().forget(self)
+        """Remove this wait from the timer."""
+        if self.check_at != NEVER:
+            deadlines().remove(self)
 
     def expire(self) -> None:
-        """End the wait, because the deadline has passed."""
+        """End the wait because the deadline has passed."""
         raise NotImplementedError
 
 
 class Waiter(Timed):
-    """Lets the one greenlet that uses a stream wait until it is readable or writable.
+    """Blocks the greenlet that uses a stream until the stream is readable or writable.
 
-    `deadline` (monotonic seconds) ends a wait; `expired` then tells that it has. `unread` is true
-    when bytes or the end of the stream came while nobody waited; the watcher rests until the next
-    wait, so an idle stream that its peer closed costs one wake-up and can be told from a live one.
-    The waiter does not know its stream, so that a stream nobody holds any longer is collected.
+    `unread` is true when bytes or the end of the stream arrived while no greenlet waited. The
+    watcher is then stopped until the next wait, so an idle stream that its peer closed costs one
+    wake-up and can be told from a live one. The waiter has no reference to its stream, so that an
+    unused stream is garbage-collected.
     """
 
     __slots__ = (
@@ -86,22 +87,22 @@ class Waiter(Timed):
         self.unread = False
 
     def watch(self) -> None:
-        """Begin, once the stream is connected, to notice what comes in."""
+        """Start to watch for incoming bytes. Call it once the stream is connected."""
         self.unread = False
         self._watcher.start(self._on_readable)
 
     def follow(self, callback: Callable[..., None], *args: object) -> None:
-        """Call `callback(*args)` on the hub whenever there is something to read; nobody waits."""
+        """Call `callback(*args)` on the hub whenever the stream is readable, instead of waiting."""
         self._watcher.stop()
         self._watcher.start(callback, *args)
 
     def unfollow(self) -> None:
-        """Let a greenlet wait again."""
+        """Stop calling back, so that a greenlet can wait again."""
         self._watcher.stop()
         self.watch()
 
     def readable(self) -> None:
-        """Return when there is something to read, when the deadline has passed, or sooner."""
+        """Return when the stream is readable, when the deadline has passed, or earlier."""
         if self.unread:
             self.watch()
         self._reader = getcurrent()
@@ -111,7 +112,7 @@ class Waiter(Timed):
             self._reader = None
 
     def writable(self, fileno: int) -> None:
-        """Return when the stream can be written to, when the deadline has passed, or sooner."""
+        """Return when the stream is writable, when the deadline has passed, or earlier."""
         watcher = self._hub.loop.io(fileno, _WRITE)
         self._writer = getcurrent()
         watcher.start(self._on_writable)
@@ -122,12 +123,12 @@ class Waiter(Timed):
             watcher.stop()
             watcher.close()
 
-    def when_writable(self, fileno: int, stream: Callable[[], Flushed | None]) -> None:
-        """Have the stream flushed whenever it can be written to, until it says that it is done."""
+    def when_writable(self, fileno: int, stream: Callable[[], Flushable | None]) -> None:
+        """Call `flush` of the stream whenever it is writable, until `flush` returns True."""
         self._flusher = self._hub.loop.io(fileno, _WRITE)
         self._flusher.start(self._flush, stream)
 
-    def _flush(self, stream: Callable[[], Flushed | None]) -> None:
+    def _flush(self, stream: Callable[[], Flushable | None]) -> None:
         found = stream()
         if found is None or found.flush():
             self._end_flushing()
@@ -139,7 +140,7 @@ class Waiter(Timed):
             self._flusher = None
 
     def close(self) -> None:
-        """Leave the event loop and the timer."""
+        """Remove this waiter from the event loop and the timer."""
         self._end_flushing()
         self._watcher.stop()
         self._watcher.close()
@@ -167,11 +168,11 @@ class Waiter(Timed):
 
 
 class Deadlines:
-    """One timer for all streams of a worker: waiters filed by the tick that ends their time.
+    """One timer for all waits of a worker, stored by the tick in which they are due.
 
-    A waiter is filed once, under the earliest deadline that it had; `seen_at` says when that comes
-    up (monotonic seconds). If the deadline has moved on by then, as it does with each operation, it
-    is filed again; so an operation's time-out costs an assignment and a comparison, not a timer.
+    A wait is stored once, under the earliest deadline it had, which is due at `check_at` (monotonic
+    seconds). Each operation moves the deadline. If it is later by then, the wait is stored again.
+    So the timeout of an operation costs an assignment and a comparison, not a timer.
     """
 
     def __init__(self, loop: Any) -> None:
@@ -181,12 +182,12 @@ class Deadlines:
         self._timer: Any = None
         self._due = 0
 
-    def file(self, waiter: Timed) -> None:
-        """Look at `waiter` when its deadline comes up, at most a tick late."""
-        if waiter.seen_at != NEVER:
-            self.forget(waiter)
+    def add(self, waiter: Timed) -> None:
+        """Check `waiter` when its deadline is due, at most one tick late."""
+        if waiter.check_at != NEVER:
+            self.remove(waiter)
         tick = int(waiter.deadline / TICK) + 1
-        waiter.seen_at = tick * TICK
+        waiter.check_at = tick * TICK
         slot = self._slots.get(tick)
         if slot is None:
             self._slots[tick] = {waiter}
@@ -196,12 +197,12 @@ class Deadlines:
         else:
             slot.add(waiter)
 
-    def forget(self, waiter: Timed) -> None:
-        """Drop a waiter that needs no time-out any longer."""
-        slot = self._slots.get(round(waiter.seen_at / TICK))
+    def remove(self, waiter: Timed) -> None:
+        """Remove a waiter that needs no timeout any more."""
+        slot = self._slots.get(round(waiter.check_at / TICK))
         if slot is not None:
             slot.discard(waiter)
-        waiter.seen_at = NEVER
+        waiter.check_at = NEVER
 
     def _schedule(self) -> None:
         if self._timer is not None:
@@ -212,22 +213,22 @@ class Deadlines:
         if self._due:
             delay = max(0.0, self._due * TICK - clock.monotonic())
             self._timer = self._loop.timer(delay, ref=False)
-            self._timer.start(self._look, update=True)
+            self._timer.start(self._check_due, update=True)
 
-    def _look(self) -> None:
-        """Wake those whose deadline has passed and file the others again."""
+    def _check_due(self) -> None:
+        """Wake the waiters whose deadline has passed and store the others again."""
         now = clock.monotonic()
         late: list[Timed] = []
         while self._ticks and self._ticks[0] * TICK <= now:
             for waiter in self._slots.pop(heappop(self._ticks)):
-                waiter.seen_at = NEVER
+                waiter.check_at = NEVER
                 if waiter.deadline <= now:
                     late.append(waiter)
                 elif waiter.deadline != NEVER:
-                    self.file(waiter)
+                    self.add(waiter)
         self._schedule()
         for waiter in late:
-            if waiter.deadline <= now:  # one woken before it may have moved or ended this wait
+            if waiter.deadline <= now:  # a waiter woken before may have changed this deadline
                 waiter.expire()
 
 
@@ -235,7 +236,7 @@ _of_hub: WeakKeyDictionary[Any, Deadlines] = WeakKeyDictionary()
 
 
 def deadlines() -> Deadlines:
-    """Return the timer of this thread's hub: a worker has one of each."""
+    """Return the timer of this thread's hub. A worker has one hub and one timer."""
     hub = get_hub()
     found = _of_hub.get(hub)
     if found is None:

@@ -1,4 +1,4 @@
-"""The CPU work that users of the benchmark `saturation` do between two requests, for all alike."""
+"""The CPU work of all users of the benchmark `saturation` between two requests."""
 
 from amoc_gevent import clock
 
@@ -12,7 +12,7 @@ def work(turns: int) -> None:
 
 
 def turns_in(cpu_us: float) -> int:
-    """Return how many turns take so many µs of CPU time on this machine."""
+    """Return the number of turns that take `cpu_us` µs of CPU time on this machine."""
     samples = []
     for _ in range(7):
         began = clock.cpu_ns()

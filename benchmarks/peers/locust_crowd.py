@@ -1,6 +1,6 @@
-"""Locust's side of the benchmark `users`: users that sleep in a task; first and last take a note.
+"""The benchmark `users` for Locust: users that sleep in a task. The first and last take a note.
 
-USERS and NOTES in the environment say how many there are, and the file for the notes.
+USERS (their number) and NOTES (the file for the notes) are in the environment.
 """
 
 import os
@@ -19,7 +19,7 @@ notes = Notes(os.environ["NOTES"])
 
 @events.test_start.add_listener
 def before(**_: Any) -> None:
-    """Note how the process stands before any user."""
+    """Take a note before the first user."""
     notes.take("before")
 
 
@@ -31,7 +31,7 @@ class Sleeper(User):
 
     @task
     def sleep(self) -> None:
-        """Be counted, then sleep."""
+        """Count this user, then sleep."""
         Sleeper.started += 1
         if Sleeper.started == 1:
             notes.take("first")

@@ -1,4 +1,4 @@
-"""Locust's side of the memory figure of the benchmark `recording`: the same as scenarios/names.py.
+"""The memory part of the benchmark `recording` for Locust: the same as scenarios/names.py.
 
 NAMES, EACH, SECONDS and NOTES are in the environment.
 """
@@ -22,7 +22,7 @@ class Recorder(User):
 
     @task
     def record(self) -> None:
-        """Record them all."""
+        """Record all requests."""
         notes = Notes(os.environ["NOTES"])
         notes.take("before")
         pool = values_of(10 * EACH)

@@ -1,7 +1,7 @@
-"""Locust's side of the benchmarks `http` and `saturation`, the same as scenarios/rounds.py.
+"""The benchmarks `http` and `saturation` for Locust: the same as scenarios/rounds.py.
 
-Started as `locust -f locust_rounds.py CLASS` with GETS and TURNS in the environment. Certificates
-are not verified, which spares Locust a little: only handshakes would.
+Start it as `locust -f locust_rounds.py CLASS` with GETS and TURNS in the environment. Certificates
+are not verified. This saves Locust little, because only handshakes verify them.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Users in pairs that play ping-pong, each on a plain slixmpp client, all on one asyncio loop.
+"""Users in pairs that play ping-pong, each with a plain slixmpp client, all on one asyncio loop.
 
-Started as `python slixmpp_pairs.py PORT USERS PAUSE`; says `logged in CPU_SECONDS BYTES`, what the
-log-ins took of both, then plays until it is ended, each message answered after PAUSE seconds.
+Start it as `python slixmpp_pairs.py PORT USERS PAUSE`. It prints `logged in CPU_SECONDS BYTES`, the
+cost of the logins, then plays until it is ended. Each message is answered after PAUSE seconds.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from typing import Any
 
 from slixmpp import ClientXMPP
 
-RAMP = 50  # users that log in at a time
+RAMP = 50  # simultaneous logins
 BODY = "a message of some thirty bytes"
 
 
 class Player(ClientXMPP):
-    """One user, who answers each message with one."""
+    """One user, which answers each message."""
 
     def __init__(self, number: int, context: ssl.SSLContext, pause: float) -> None:
         allow = {"feature_mechanisms": {"unencrypted_plain": True}}
@@ -35,23 +35,23 @@ class Player(ClientXMPP):
         self.add_event_handler("message", self.later if pause else self.answer)
 
     def later(self, _message: Any) -> None:
-        """Send one back after the pause."""
+        """Send an answer after the pause."""
         self.loop.call_later(self.pause, self.answer, None)
 
     def answer(self, _message: Any) -> None:
-        """Send one back."""
+        """Send an answer."""
         self.send_message(self.partner, BODY, mtype="chat")
 
 
 async def log_in(player: Player, port: int, turn: asyncio.Semaphore) -> None:
-    """Log in when it is the player's turn."""
+    """Log a player in, RAMP players at a time."""
     async with turn:
         player.connect("127.0.0.1", port)
         await player.wait_until("session_start", 60)
 
 
 async def play(port: int, users: int, pause: float) -> None:
-    """Log all in, say what that took, and let each first of a pair serve."""
+    """Log all users in, print the cost, and send the first message of each pair."""
     context = ssl.create_default_context()
     before, turn = used(), asyncio.Semaphore(RAMP)
     players = [Player(number, context, pause) for number in range(1, users + 1)]

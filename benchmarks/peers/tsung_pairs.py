@@ -1,14 +1,14 @@
-"""Tsung's configuration for users in pairs that play ping-pong, each in a session of its own.
+"""Tsung's configuration for users in pairs that play ping-pong, each in its own session.
 
-A user waits for what comes ("local": for any data) after each message that it sends, so two of
-them answer each other. Messages are fixed texts: Tsung puts nothing into them, not even an id.
+After each message it sends, a user waits for any data (ack "local"), so two users answer each
+other. Messages are fixed texts: Tsung adds nothing to them, not even an id.
 """
 
 from string import Template
 from xml.sax.saxutils import escape
 
-START_S = 2  # seconds from its start until all users come at once
-LOGIN_S = 2.0  # seconds from a user's log-in until it plays
+START_S = 2  # seconds from Tsung's start until all users start at once
+LOGIN_S = 2.0  # seconds from a user's login until it plays
 TURNS = 1_000_000
 
 _TEST = Template("""<?xml version="1.0"?>
@@ -43,7 +43,7 @@ _MESSAGE = escape("<message to='user_{}@localhost/r' type='chat'><body>{}</body>
 
 
 def configuration(port: int, users: int, body: str, pause: float) -> str:
-    """Return it; `pause` seconds pass before each message."""
+    """Return the configuration. `pause` is the time before each message (s)."""
     sessions = "".join(_session(number, body, pause) for number in range(1, users + 1))
     return _TEST.substitute(maximum=users + 1, port=port, start=START_S, sessions=sessions)
 
@@ -54,7 +54,9 @@ def _session(number: int, body: str, pause: float) -> str:
         number=number,
         probability=100 if number == 1 else 0,
         user=_USER.format(number),
-        login=LOGIN_S if serves else LOGIN_S / 2,  # who waits is there before who serves
+        login=LOGIN_S
+        if serves
+        else LOGIN_S / 2,  # the waiting user must be ready before the serving one
         first="" if serves else _WAIT,
         turns=TURNS,
         pause=f'<thinktime value="{pause}"/>' if pause else "",

@@ -1,6 +1,6 @@
-"""Users that sleep in their first round, or rest at once; the first and the last take a note.
+"""The benchmark `users` for amoc: users that sleep in their first round, or rest at once.
 
-Our side of the benchmark `users`.
+The first and the last user take a note.
 """
 
 from amoc_gevent import settings, user
@@ -8,13 +8,13 @@ from benchmarks.notes import Notes
 
 HOUR = 3600
 
-users = settings.declare("users", 1, "how many users there are")
+users = settings.declare("users", 1, "number of users")
 notes = settings.declare("notes", "notes.json", "file for the notes")
-sleep = settings.declare("sleep", True, "whether a user sleeps in its round")
+sleep = settings.declare("sleep", True, "sleep in the round instead of resting")
 
 
 class Crowd:
-    """How many users of this worker have run their first line."""
+    """The number of this worker's users that have run their first line, and the notes."""
 
     def __init__(self) -> None:
         self.notes = Notes(notes.value)
@@ -23,12 +23,12 @@ class Crowd:
 
 
 def init() -> Crowd:
-    """Note how the worker stands before any user."""
+    """Take a note before the first user."""
     return Crowd()
 
 
 def start(user_id: int, crowd: Crowd) -> None:
-    """Be counted, then sleep or rest."""
+    """Count this user, then sleep or rest."""
     crowd.started += 1
     if crowd.started == 1:
         crowd.notes.take("first")

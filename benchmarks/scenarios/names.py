@@ -1,6 +1,6 @@
-"""One user that records requests under many names, a second's worth each second.
+"""The memory part of the benchmark `recording` for amoc: requests under many names.
 
-Our side of the memory figure of the benchmark `recording`.
+One user records each second the requests of one second.
 """
 
 from amoc_gevent import settings, user
@@ -8,21 +8,21 @@ from amoc_gevent.metrics import recorder
 from benchmarks.notes import Notes
 from benchmarks.values import values_of
 
-names = settings.declare("names", 1000, "how many operations there are")
-each = settings.declare("each", 100, "how many requests of each are recorded in a second")
-seconds = settings.declare("seconds", 10, "for how many seconds")
+names = settings.declare("names", 1000, "number of operations")
+each = settings.declare("each", 100, "requests of each operation per second")
+seconds = settings.declare("seconds", 10, "duration in seconds")
 notes = settings.declare("notes", "notes.json", "file for the notes")
 
 
 def init() -> Notes:
-    """Note how the worker stands before the user."""
+    """Take a note before the user starts."""
     made = Notes(notes.value)
     made.take("before")
     return made
 
 
 def start(user_id: int, made: Notes) -> None:
-    """Record them all; the last second has been sent when the last note is taken."""
+    """Record all requests. The last second has been sent when the last note is taken."""
     pool = values_of(10 * each.value)
     for _ in range(seconds.value):
         for name in range(names.value):

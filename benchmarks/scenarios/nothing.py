@@ -1,8 +1,8 @@
-"""Users that do nothing: what is left is what it costs to have them."""
+"""Users that do nothing, to measure the cost of users themselves."""
 
 
 def init() -> None:
-    """Need nothing."""
+    """Prepare nothing."""
 
 
 def start(_user_id: int) -> None:

@@ -1,6 +1,6 @@
-"""Users in pairs that play ping-pong, each message answered after a pause, if one is given.
+"""The benchmark `xmpp` for amoc: users in pairs that play ping-pong.
 
-The side of ours in the benchmark `xmpp`; all begin when the last of them has logged in.
+Each message is answered after an optional pause. All users begin once the last has logged in.
 """
 
 from gevent.event import Event
@@ -11,17 +11,17 @@ from benchmarks.notes import Notes
 BODY = "a message of some thirty bytes"
 
 port = settings.declare("port", 5222, "the server's port, on loopback")
-users = settings.declare("users", 2, "how many users there are")
-tracked = settings.declare("tracked", False, "whether the ledger follows the messages")
+users = settings.declare("users", 2, "number of users")
+tracked = settings.declare("tracked", False, "track the messages")
 pause = settings.declare("pause", 0.0, "seconds before a message is answered")
 tls = settings.declare("tls", "none", "starttls, direct or none")
 ca = settings.declare("ca", "", "file of the certificate authority, for TLS")
-play = settings.declare("play", True, "whether they play, or only stay")
+play = settings.declare("play", True, "exchange messages instead of idling")
 notes = settings.declare("notes", "notes.json", "file for the notes")
 
 
-class Hall:
-    """Where the users of this worker wait for each other."""
+class LoginBarrier:
+    """Holds the users of this worker until all have logged in."""
 
     def __init__(self) -> None:
         trust = ca.value or True
@@ -32,13 +32,13 @@ class Hall:
         self._here = 0
 
     def begin(self) -> None:
-        """Note how the worker stands before the first user does anything."""
+        """Take a note before the first user does anything."""
         if not self._begun:
             self._begun = True
             self._notes.take("before")
 
-    def enter(self) -> None:
-        """Wait until all users are there; the last one notes what that took."""
+    def wait(self) -> None:
+        """Wait until all users are logged in. The last one takes a note."""
         self._here += 1
         if self._here == users.value:
             self._notes.take("logged in")
@@ -46,17 +46,17 @@ class Hall:
         self.full.wait()
 
 
-def init() -> Hall:
-    """Begin with nobody there."""
-    return Hall()
+def init() -> LoginBarrier:
+    """Create the barrier for this worker."""
+    return LoginBarrier()
 
 
-def start(user_id: int, hall: Hall) -> None:
-    """Log in, wait for the others, and answer what the partner sends for as long as that is."""
-    hall.begin()
+def start(user_id: int, barrier: LoginBarrier) -> None:
+    """Log in, wait for the other users, and answer each message of the partner."""
+    barrier.begin()
     who, password = f"user_{user_id}@localhost/r", f"password_{user_id}"
-    client = xmpp.Client(who, password, hall.server, sasl="PLAIN").connect(presence=False)
-    hall.enter()
+    client = xmpp.Client(who, password, barrier.server, sasl="PLAIN").connect(presence=False)
+    barrier.wait()
     if not play.value:
         user.sleep(3600)
     send = client.send_tracked if tracked.value else client.send_message

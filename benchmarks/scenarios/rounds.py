@@ -1,6 +1,6 @@
-"""Rounds of keep-alive GETs, each user on a connection that it keeps, with work after each answer.
+"""The benchmarks `http` and `saturation` for amoc: rounds of GETs on a connection per user.
 
-The side of ours in the benchmarks `http` (no work) and `saturation`.
+In `saturation` users do CPU work after each answer.
 """
 
 from amoc_gevent import http, settings
@@ -9,8 +9,8 @@ from benchmarks.peers.busy import work
 url = settings.declare("url", "http://127.0.0.1:8080", "the server")
 client = settings.declare("client", "Session", "the client", verify=["Session", "RequestsSession"])
 ca = settings.declare("ca", "", "file of the certificate authority, for https")
-gets = settings.declare("gets", 100, "how many requests are a round")
-turns = settings.declare("turns", 0, "how much a user computes after each answer")
+gets = settings.declare("gets", 100, "requests per round")
+turns = settings.declare("turns", 0, "turns of CPU work after each answer")
 
 Sessions = dict[int, "http.Session | http.RequestsSession"]
 

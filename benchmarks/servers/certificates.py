@@ -1,4 +1,4 @@
-"""A certificate for a server under load, and the authority that the generators trust."""
+"""The certificate of a server, and the authority that the generators trust."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import trustme
 
 
 def certificates(directory: Path, host: str) -> tuple[str, str]:
-    """Return the path of a file with a certificate and its key, and of one with its authority."""
+    """Return the paths of two files: certificate with key, and certificate authority."""
     authority = trustme.CA()
     certificate, trusted = directory / "server.pem", directory / "ca.pem"
     authority.issue_cert(host).private_key_and_cert_chain_pem.write_to_path(certificate)

@@ -1,8 +1,8 @@
-"""A server that answers each request 10 ms after it came in, over TCP or TLS, in one thread.
+"""A server that answers each request 10 ms after its arrival, over TCP or TLS, in one thread.
 
-``python -m benchmarks.servers.late [CERTIFICATE]`` prints its port in a line, then serves until
-SIGTERM; then it prints how many requests it saw. All answers wait equally long, so the ones that
-are due stand at the front of one queue.
+``python -m benchmarks.servers.late [CERTIFICATE]`` prints its port on one line and serves until
+SIGTERM, then prints the number of requests. All answers wait equally long, so one queue keeps them
+in the order in which they are due.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ END_OF_HEAD = b"\r\n\r\n"
 
 
 class LateServer:
-    """Its connections, what they have sent of a request, and the answers that wait."""
+    """The server with its connections, their incomplete requests, and the waiting answers."""
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
         self._context = context
@@ -39,10 +39,10 @@ class LateServer:
         self.port: int = self._listener.getsockname()[1]
 
     def serve(self) -> None:
-        """Serve for ever."""
+        """Serve forever."""
         while True:
             self._answer()
-            # epoll counts in milliseconds; select on it, in microseconds
+            # epoll waits with a resolution of 1 ms, so use select on it, which has 1 µs
             due_s = (self._waiting[0][0] - clock.monotonic_ns()) / 1e9 if self._waiting else None
             select.select([self._ready], [], [], due_s if due_s is None else max(0.0, due_s))
             for descriptor, _ in self._ready.poll(0):
@@ -57,7 +57,7 @@ class LateServer:
             connection = self._waiting.popleft()[1]
             try:
                 connection.send(ANSWER)
-            except (OSError, ValueError):  # it went away while its answer waited
+            except (OSError, ValueError):  # the client left before its answer was due
                 continue
 
     def _accept(self) -> None:
@@ -75,6 +75,7 @@ class LateServer:
     def _read(self, descriptor: int) -> None:
         connection = self._connections[descriptor]
         try:
+            # read until it would block: TLS may buffer a record that epoll does not see
             while received := connection.recv(65536):
                 came = clock.monotonic_ns()
                 *heads, rest = (self._heads[descriptor] + received).split(END_OF_HEAD)
@@ -83,10 +84,7 @@ class LateServer:
                 self._waiting.extend((came + DELAY_NS, connection) for _ in heads)
                 if self._context is None:
                     return
-        except (
-            BlockingIOError,
-            ssl.SSLWantReadError,
-        ):  # TLS may hold a record that epoll knows not
+        except (BlockingIOError, ssl.SSLWantReadError):
             return
         except OSError:
             pass
@@ -96,7 +94,7 @@ class LateServer:
 
 
 def main() -> None:
-    """Serve over TLS when a file with a certificate and its key is given."""
+    """Serve, over TLS if a file with a certificate and its key is given."""
     context = None
     if len(sys.argv) > 1:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -1,4 +1,4 @@
-"""nginx on a port of its own, in a directory of its own: a body of 35 bytes, requests counted."""
+"""nginx with its own port and directory. It serves a body of 35 bytes and counts requests."""
 
 import http.client
 import re
@@ -34,9 +34,9 @@ http {{
 
 
 class Nginx:
-    """One worker of nginx on the server's core; `requests` is its own count of what it answered.
+    """nginx with one worker on the server's core. `requests` is its own count of requests.
 
-    Below `url` the answers of a second have one head, below `unlike` no two heads are alike.
+    Answers under `url` have the same head within a second. Under `unlike` each head is different.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -48,7 +48,7 @@ class Nginx:
                 self._child.until(self._answers, "listening")
             except AmocError:
                 self._child.end(SIGKILL)
-                if attempt == ATTEMPTS:  # somebody else was faster to take the port
+                if attempt == ATTEMPTS:  # another process may have taken the port
                     raise
             else:
                 break
@@ -67,7 +67,7 @@ class Nginx:
         self._child.end(SIGTERM)
 
     def requests(self) -> int:
-        """Return how many requests came in, those for this count left out."""
+        """Return the number of requests, without those for this count."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.request("GET", "/status")
         text = connection.getresponse().read().decode()

@@ -1,8 +1,8 @@
-"""An independent, idle client that measures how late a server's answers come.
+"""An independent, mostly idle client that measures the latency of a server.
 
-``python -m benchmarks.servers.probe HOST PORT [CERTIFICATE]`` asks on one blocking connection some
-30 times a second, at random instants, until SIGTERM; then it prints its p50, its p99 (µs) and how
-many requests it sent. It shares nothing with the generators: plain sockets, its own clock.
+``python -m benchmarks.servers.probe HOST PORT [CERTIFICATE]`` sends about 30 requests a second on
+one blocking connection, at random instants, until SIGTERM. Then it prints p50, p99 (µs) and the
+number of requests. It shares nothing with the generators: plain sockets, its own clock.
 """
 
 import json
@@ -21,7 +21,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: probe\r\n\r\n"
 
 
 def connect(host: str, port: int, certificate: str | None) -> socket.socket:
-    """Return a blocking connection, over TLS when a certificate to trust is given."""
+    """Return a blocking connection, over TLS if a certificate to trust is given."""
     plain = socket.create_connection((host, port), timeout=10)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if certificate is None:
@@ -30,7 +30,7 @@ def connect(host: str, port: int, certificate: str | None) -> socket.socket:
 
 
 def ask(connection: socket.socket) -> float:
-    """Return how many µs one answer took."""
+    """Send a request and return the time to its answer (µs)."""
     sent = clock.monotonic_ns()
     connection.sendall(REQUEST)
     answer = connection.recv(65536)
@@ -50,7 +50,7 @@ def main() -> None:
         ending.append(number)
 
     signal.signal(signal.SIGTERM, end)
-    ask(connection)  # the first pays for the server's first steps
+    ask(connection)  # warm-up: the first answer is slower
     print("ready", flush=True)
     took = []
     while not ending:

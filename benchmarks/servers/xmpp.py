@@ -1,4 +1,4 @@
-"""`amoc demo xmpp` on the servers' core, with its own count of what it routed."""
+"""`amoc demo xmpp` on the servers' core, and its counts of routed messages."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from benchmarks.process import Child
 
 
 class DemoXmpp:
-    """The demo XMPP server in a process of its own."""
+    """The demo XMPP server in its own process."""
 
     def __init__(self, directory: Path, certificate: str = "") -> None:
         command = [sys.executable, "-m", "amoc_gevent", "demo", "xmpp", "--port", "0"]
@@ -42,20 +42,20 @@ class DemoXmpp:
         self._child.end(SIGTERM)
 
     def routed(self) -> int:
-        """Return how many messages were delivered; none may have been lost."""
+        """Return the number of delivered messages. There are no faults, so none is lost."""
         return int(self._counts()["messages"]["delivered"])
 
     def sent(self) -> dict[str, int]:
-        """Return how many messages of each user were delivered, by bare JID."""
+        """Return the number of delivered messages from each user, by bare JID."""
         pairs: list[dict[str, Any]] = self._asked("/pairs")
         return {pair["from"]: int(pair["delivered"]) for pair in pairs}
 
     def online(self) -> int:
-        """Return how many users are logged in."""
+        """Return the number of logged-in users."""
         return int(self._counts()["online"])
 
     def connections(self) -> int:
-        """Return how many connections there were."""
+        """Return the number of connections so far."""
         return int(self._counts()["connections"])
 
     def _counts(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`amoc demo http` as a process: what it says, what it serves and how it ends."""
+"""`amoc demo http` as a process: output, pages and exit."""
 
 import signal
 import socket
@@ -18,7 +18,7 @@ AMOC = [sys.executable, "-m", "amoc_gevent"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_one_line_when_it_listens_and_ends_well_on_a_signal(
+def test_it_prints_one_line_when_it_listens_and_exits_with_0_on_a_signal(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     with Process([*AMOC, "demo", "http", "--port", "0"], tmp_path / "output") as process:
@@ -30,7 +30,7 @@ def test_it_says_one_line_when_it_listens_and_ends_well_on_a_signal(
         assert process.said() == f"listening on {url}\n"
 
 
-def test_quiet_says_nothing(tmp_path: Path) -> None:
+def test_quiet_prints_nothing(tmp_path: Path) -> None:
     command = [*AMOC, "demo", "http", "--quiet", "--port", "0"]
     with Process(command, tmp_path / "output") as process:
         connections = psutil.Process(process.pid).net_connections
@@ -44,7 +44,7 @@ def test_quiet_says_nothing(tmp_path: Path) -> None:
         assert (process.wait(), process.said()) == (0, "")
 
 
-def test_a_port_in_use_is_one_line_and_exit_code_1(tmp_path: Path, demo: Demo) -> None:
+def test_a_port_in_use_is_an_error_of_one_line_with_exit_code_1(tmp_path: Path, demo: Demo) -> None:
     port = demo.url.rpartition(":")[2]
     told = f"amoc: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another\n"
     with Process([*AMOC, "demo", "http", "--port", port], tmp_path / "output") as process:
@@ -95,7 +95,7 @@ def test_the_executable_runs_from_any_directory(
         assert process.said().startswith("amoc ")
 
 
-def test_the_help_lists_a_path_a_line() -> None:
+def test_the_help_lists_one_path_per_line() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "amoc_gevent", "demo", "http", "--help"],
         cwd=ROOT,

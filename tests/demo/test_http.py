@@ -1,4 +1,4 @@
-"""The demo server, page by page and fault by fault, over real sockets in this hub."""
+"""Each page and fault of the demo server, over real sockets in this hub."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ def server() -> Iterator[DemoServer]:
 
 
 class Client:
-    """A plain connection, whose answers are read one by one though they come in one piece."""
+    """A plain connection that reads answers one by one even if they arrive in one piece."""
 
     def __init__(self, server: DemoServer, context: ssl.SSLContext | None = None) -> None:
         self.sock = socket.create_connection(server.address, timeout=PATIENCE)
@@ -47,17 +47,17 @@ class Client:
         self.sock.sendall(data)
 
     def answer(self, method: str = "GET") -> tuple[HTTPResponse, bytes]:
-        """The next answer and its body."""
+        """Return the next answer and its body."""
         response = HTTPResponse(self, method=method)  # type: ignore[arg-type]
         response.begin()
         return response, response.read()
 
     def rest(self) -> bytes:
-        """All that comes until the server closes."""
+        """Return all bytes until the server closes."""
         return self._file.read()
 
     def makefile(self, _mode: str) -> "Client":
-        """What HTTPResponse reads from; it closes it, and we do not."""
+        """Return a file for HTTPResponse, which closes it. The connection stays open."""
         return self
 
     def readline(self, limit: int = -1) -> bytes:
@@ -80,7 +80,7 @@ def ask(
     body: bytes | None = None,
     **headers: str,
 ) -> tuple[HTTPResponse, bytes]:
-    """One request on a connection of its own."""
+    """Send one request on a new connection and return the response and its body."""
     lines = [f"{method} {path} HTTP/1.1", "Host: demo"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     if body is not None:
@@ -125,7 +125,7 @@ PAGES = [
 def test_a_page_answers_with_its_status_type_and_body(
     server: DemoServer, path: str, status: int, kind: str, body: bytes | None
 ) -> None:
-    for _ in range(2):  # the second one may come from what the server keeps
+    for _ in range(2):  # the second answer may come from the cache
         response, got = ask(server, path)
         assert (response.status, response.getheader("Content-Type")) == (status, kind)
         assert body is None or got == body
@@ -147,9 +147,7 @@ def test_head_has_the_head_of_get_and_no_body(
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_an_answer_that_may_have_no_body_has_none_and_no_length(
-    server: DemoServer, status: int
-) -> None:
+def test_an_answer_without_a_body_has_no_length(server: DemoServer, status: int) -> None:
     with Client(server) as client:
         client.send(f"GET /status/{status} HTTP/1.1\r\nHost: demo\r\n\r\n".encode() * 2)
         for _ in range(2):
@@ -158,7 +156,7 @@ def test_an_answer_that_may_have_no_body_has_none_and_no_length(
             assert response.getheader("Content-Length") is None
 
 
-def test_echo_tells_the_request_as_it_came(server: DemoServer) -> None:
+def test_echo_returns_the_request_unchanged(server: DemoServer) -> None:
     _, body = ask(server, "/echo?a=1&b=%20", "PUT", "grüß".encode(), X_Test="One", x_test="two")
     told = json.loads(body)
     assert (told["method"], told["path"], told["query"]) == ("PUT", "/echo", "a=1&b=%20")
@@ -167,7 +165,7 @@ def test_echo_tells_the_request_as_it_came(server: DemoServer) -> None:
     assert told["client"].startswith("127.0.0.1:")
 
 
-def test_echo_joins_headers_that_came_twice(server: DemoServer) -> None:
+def test_echo_joins_repeated_headers(server: DemoServer) -> None:
     with Client(server) as client:
         client.send(b"GET /echo HTTP/1.1\r\nHost: demo\r\nX-A: 1\r\nX-A: 2\r\n\r\n")
         assert json.loads(client.answer()[1])["headers"]["X-A"] == "1, 2"
@@ -205,7 +203,7 @@ def test_redirects_count_down_to_the_first_page(server: DemoServer) -> None:
         ("application/x-www-form-urlencoded", b"user=user_7&password=x"),
     ],
 )
-def test_a_log_in_by_form_or_json_opens_the_account(
+def test_a_login_by_form_or_json_gives_access_to_the_account(
     server: DemoServer, kind: str, body: bytes
 ) -> None:
     response, told = ask(server, "/login", "POST", body, Content_Type=kind)
@@ -226,9 +224,7 @@ def test_a_log_in_by_form_or_json_opens_the_account(
         (b'{"user": "\\ud800", "password": "x"}', 400),
     ],
 )
-def test_a_log_in_that_is_wrong_gets_no_cookie(
-    server: DemoServer, body: bytes, status: int
-) -> None:
+def test_a_failed_login_gets_no_cookie(server: DemoServer, body: bytes, status: int) -> None:
     response, _ = ask(server, "/login", "POST", body, Content_Type="application/json")
     assert (response.status, response.getheader("Set-Cookie")) == (status, None)
 
@@ -240,7 +236,7 @@ def test_a_forged_session_is_refused(server: DemoServer) -> None:
         assert ask(server, "/account", Cookie=cookie)[0].status == 401
 
 
-def test_the_cart_takes_json_from_a_user_who_is_logged_in(server: DemoServer) -> None:
+def test_the_cart_takes_json_from_a_logged_in_user(server: DemoServer) -> None:
     item = b'{"product": 3, "quantity": 2}'
     assert ask(server, "/cart", "POST", item)[0].status == 401
     cookie = log_in(server)
@@ -258,7 +254,7 @@ def test_pipelined_requests_are_answered_in_order_past_a_delayed_one(server: Dem
     assert bodies == [b"x", b'{"delay": 0.02}\n', b"xx", b'{"delay": 0.01}\n', b"xxx"]
 
 
-def test_a_request_that_comes_during_a_delay_waits_its_turn(server: DemoServer) -> None:
+def test_a_request_during_a_delay_waits_its_turn(server: DemoServer) -> None:
     first = b"GET / HTTP/1.1\r\nHost: d\r\n\r\n"
     with Client(server) as client:
         client.send(first)
@@ -266,7 +262,7 @@ def test_a_request_that_comes_during_a_delay_waits_its_turn(server: DemoServer) 
         client.send(b"GET /delay/0.05 HTTP/1.1\r\nHost: d\r\n\r\n")
         while server.counts["total"] < 2:
             gevent.sleep(0.001)
-        client.send(first)  # its reply is known, and must not overtake
+        client.send(first)  # its reply is cached and must not overtake
         assert client.answer()[1] == b'{"delay": 0.05}\n'
         assert client.answer()[1] == HELLO
 
@@ -283,7 +279,7 @@ def test_a_request_is_read_in_any_pieces(server: DemoServer) -> None:
     whole = b"GET / HTTP/1.1\r\nHost: d\r\n\r\n"
     with Client(server) as client:
         client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.send(whole)  # so that its bytes are known
+        client.send(whole)  # to cache its reply
         client.answer()
         for cut in range(1, len(whole)):
             client.send(whole[:cut])
@@ -292,12 +288,14 @@ def test_a_request_is_read_in_any_pieces(server: DemoServer) -> None:
             assert client.answer()[1] == HELLO
         client.send(b"POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 31\r\n\r\n")
         gevent.sleep(0)
-        client.send(whole + b"....")  # known bytes inside a body are body
+        client.send(whole + b"....")  # bytes of a cached request in a body are body
         assert json.loads(client.answer()[1])["body"] == (whole + b"....").decode()
     assert server.counts["paths"] == {"/": len(whole), "/echo": 1}
 
 
-def test_http_1_0_is_closed_after_the_answer_unless_it_asks(server: DemoServer) -> None:
+def test_http_1_0_is_closed_after_the_answer_unless_it_asks_for_keep_alive(
+    server: DemoServer,
+) -> None:
     with Client(server) as client:
         client.send(b"GET /chunked/2 HTTP/1.0\r\n\r\n")
         head, _, body = client.rest().partition(b"\r\n\r\n")
@@ -310,7 +308,7 @@ def test_http_1_0_is_closed_after_the_answer_unless_it_asks(server: DemoServer) 
             assert (response.getheader("Connection"), body) == ("keep-alive", HELLO)
 
 
-def test_connection_close_is_obeyed_and_what_follows_is_not_answered(server: DemoServer) -> None:
+def test_requests_after_connection_close_are_not_answered(server: DemoServer) -> None:
     with Client(server) as client:
         client.send(
             b"GET / HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"
@@ -321,7 +319,7 @@ def test_connection_close_is_obeyed_and_what_follows_is_not_answered(server: Dem
     assert got.count(b"HTTP/1.1 200") == 1
 
 
-def test_continue_is_said_before_the_body_comes(server: DemoServer) -> None:
+def test_continue_is_sent_before_the_body(server: DemoServer) -> None:
     with Client(server) as client:
         client.send(
             b"POST /echo HTTP/1.1\r\nHost: d\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
@@ -341,7 +339,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("data", MALFORMED)
-def test_a_malformed_request_gets_400_after_the_answers_due_and_is_not_counted(
+def test_a_malformed_request_gets_400_after_earlier_answers_and_is_not_counted(
     server: DemoServer, data: bytes
 ) -> None:
     with Client(server) as client:
@@ -369,7 +367,7 @@ def test_a_head_that_never_ends_gets_431(server: DemoServer) -> None:
         assert client.answer()[0].status == 431
 
 
-def test_a_body_over_the_limit_gets_413_by_its_length_or_by_its_bytes(server: DemoServer) -> None:
+def test_a_body_over_the_limit_by_its_length_or_its_bytes_gets_413(server: DemoServer) -> None:
     start = b"POST /echo HTTP/1.1\r\nHost: d\r\n"
     with Client(server) as client:
         client.send(start + b"Content-Length: %d\r\n\r\n" % (BODY_MAX + 1))
@@ -419,7 +417,7 @@ def test_half_promises_more_than_it_sends(server: DemoServer) -> None:
     assert len(body) == 500
 
 
-def test_garbage_is_no_http(server: DemoServer) -> None:
+def test_garbage_is_not_http(server: DemoServer) -> None:
     assert b"HTTP/1.1" not in fault(server, "/garbage")
 
 
@@ -434,14 +432,14 @@ def test_silent_never_answers_and_frees_the_connection_when_the_client_leaves(
     assert open_connections(server) == 0
 
 
-def test_a_client_that_leaves_during_a_delay_is_forgotten(server: DemoServer) -> None:
+def test_a_client_that_disconnects_during_a_delay_is_removed(server: DemoServer) -> None:
     with Client(server) as client:
         client.send(b"GET /delay/60 HTTP/1.1\r\nHost: d\r\n\r\n")
     assert open_connections(server) == 0
 
 
 def open_connections(server: DemoServer) -> int:
-    """How many are open once it settled; 10 s at most."""
+    """Wait up to 10 s until all connections are closed and return the number still open."""
     assert server._service is not None
     with gevent.Timeout(PATIENCE, False):
         while server._service.open:
@@ -449,7 +447,7 @@ def open_connections(server: DemoServer) -> int:
     return len(server._service.open)
 
 
-def test_count_tells_requests_by_path_and_method_and_not_itself(server: DemoServer) -> None:
+def test_count_has_requests_by_path_and_method_without_its_own(server: DemoServer) -> None:
     for path, method in (("/?a=1", "GET"), ("/?a=2", "GET"), ("/", "HEAD"), ("/status/500", "PUT")):
         ask(server, path, method)
     ask(server, "/products/7")
@@ -474,7 +472,7 @@ def test_count_tells_requests_by_path_and_method_and_not_itself(server: DemoServ
 
 
 @pytest.mark.parametrize(("method", "path"), [("DELETE", "/count"), ("POST", "/count/reset")])
-def test_counts_begin_again_after_a_reset(server: DemoServer, method: str, path: str) -> None:
+def test_a_reset_sets_counts_to_0(server: DemoServer, method: str, path: str) -> None:
     ask(server, "/")
     ask(server, "/")
     assert ask(server, path, method)[0].status == 200
@@ -482,7 +480,7 @@ def test_counts_begin_again_after_a_reset(server: DemoServer, method: str, path:
     assert server.counts["paths"] == {"/": 1}
 
 
-def test_check_tells_of_each_user_what_came_of_it_and_when(server: DemoServer) -> None:
+def test_check_finds_overlapping_lives_and_recent_users(server: DemoServer) -> None:
     for query in (
         "user=7&life=a&number=1&sent=1000.5",
         "user=7&life=b&number=1&sent=1002.5",
@@ -493,7 +491,7 @@ def test_check_tells_of_each_user_what_came_of_it_and_when(server: DemoServer) -
     told = json.loads(ask(server, "/count")[1])
     assert (told["total"], told["paths"]) == (4, {"/check": 4})
     [finding] = told["lives"].pop("findings")
-    assert finding.startswith("user 7: life a sent at 1003.500, while life b was lived")
+    assert finding.startswith("user 7: life a sent at 1003.500, during life b from")
     assert told["lives"] == {
         "requests": 4,
         "users": 2,
@@ -524,14 +522,16 @@ def test_check_tells_of_each_user_what_came_of_it_and_when(server: DemoServer) -
         ("/count/seen?within=-1", "'-1' is not a number of seconds"),
     ],
 )
-def test_check_says_what_it_wants(server: DemoServer, path: str, told: str) -> None:
+def test_check_refuses_invalid_fields_with_the_reason(
+    server: DemoServer, path: str, told: str
+) -> None:
     response, body = ask(server, path)
     assert response.status == 400
     assert told in json.loads(body)["error"]
     assert server.counts["lives"]["requests"] == 0
 
 
-def test_a_request_counts_only_when_its_body_was_read(server: DemoServer) -> None:
+def test_a_request_counts_once_its_body_is_read(server: DemoServer) -> None:
     with Client(server) as client:
         client.send(b"POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 3\r\n\r\nab")
         ask(server, "/")
@@ -541,7 +541,7 @@ def test_a_request_counts_only_when_its_body_was_read(server: DemoServer) -> Non
     assert server.counts["paths"] == {"/": 1, "/echo": 1}
 
 
-def test_what_is_kept_of_past_requests_is_bounded_and_counts_stay_right(
+def test_the_cache_is_bounded_and_counts_stay_right(
     server: DemoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("amoc_gevent.demo.connection.KNOWN_MAX", 1000)
@@ -553,7 +553,7 @@ def test_what_is_kept_of_past_requests_is_bounded_and_counts_stay_right(
     assert server.counts["paths"] == {f"/bytes/{i}": 2 for i in range(25)}
 
 
-def test_tls_serves_all_of_it_the_same() -> None:
+def test_all_pages_work_over_tls() -> None:
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("127.0.0.1").configure_cert(context)
@@ -569,7 +569,7 @@ def test_tls_serves_all_of_it_the_same() -> None:
         assert server.counts["total"] == 3
 
 
-def test_a_client_that_speaks_no_tls_is_closed_and_disturbs_nobody() -> None:
+def test_a_client_without_tls_is_closed_and_does_not_disturb_others() -> None:
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("127.0.0.1").configure_cert(context)
@@ -579,12 +579,12 @@ def test_a_client_that_speaks_no_tls_is_closed_and_disturbs_nobody() -> None:
         assert open_connections(server) == 0
 
 
-def test_a_port_in_use_is_one_clear_error(server: DemoServer) -> None:
+def test_a_port_in_use_is_a_clear_error(server: DemoServer) -> None:
     with pytest.raises(AmocError, match=rf"port {server.address[1]}.*in use"):
         DemoServer(server.address).start()
 
 
-def test_stop_closes_what_is_open_and_start_serves_again(server: DemoServer) -> None:
+def test_stop_closes_connections_and_start_serves_again(server: DemoServer) -> None:
     with Client(server) as client:
         client.send(b"GET / HTTP/1.1\r\nHost: d\r\n\r\n")
         client.answer()

@@ -1,4 +1,4 @@
-"""What the demo server concludes from requests that say whose life they are of."""
+"""The findings of the demo server from requests that carry user, life and number."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,8 @@ import pytest
 from amoc_gevent.demo.lives import FINDINGS_MAX, LIVES_MAX, MISSING_MAX, Lives
 
 
-class Came(NamedTuple):
-    """A request as it came, in the order of the table; `at` is when it was sent."""
+class Arrived(NamedTuple):
+    """A request, in order of arrival. `at` is when it was sent."""
 
     life: str
     number: int
@@ -17,56 +17,77 @@ class Came(NamedTuple):
 
 NOTHING = {"doubled": 0, "missing": 0, "overlapping": 0, "late": 0}
 
-CASES: dict[str, tuple[list[Came], dict[str, int]]] = {
-    "one life": ([Came("a", 1, 1), Came("a", 2, 2), Came("a", 3, 3)], {}),
+CASES: dict[str, tuple[list[Arrived], dict[str, int]]] = {
+    "one life": ([Arrived("a", 1, 1), Arrived("a", 2, 2), Arrived("a", 3, 3)], {}),
     "one life after the other": (
-        [Came("a", 1, 1), Came("a", 2, 2), Came("b", 1, 3), Came("b", 2, 4), Came("c", 1, 5)],
+        [
+            Arrived("a", 1, 1),
+            Arrived("a", 2, 2),
+            Arrived("b", 1, 3),
+            Arrived("b", 2, 4),
+            Arrived("c", 1, 5),
+        ],
         {},
     ),
-    "a life that goes on after the next began": (
-        [Came("a", 1, 1), Came("b", 1, 2), Came("a", 2, 3)],
+    "a life that continues after the next began": (
+        [Arrived("a", 1, 1), Arrived("b", 1, 2), Arrived("a", 2, 3)],
         {"overlapping": 1},
     ),
     "two lives in turn": (
-        [Came("a", 1, 1), Came("b", 1, 2), Came("a", 2, 3), Came("b", 2, 4), Came("a", 3, 5)],
+        [
+            Arrived("a", 1, 1),
+            Arrived("b", 1, 2),
+            Arrived("a", 2, 3),
+            Arrived("b", 2, 4),
+            Arrived("a", 3, 5),
+        ],
         {"overlapping": 2},
     ),
-    "a life whose begin comes after what was sent later by the one before": (
-        [Came("a", 1, 1), Came("a", 2, 5), Came("b", 1, 4)],
+    "a life that begins before the last request of the previous one": (
+        [Arrived("a", 1, 1), Arrived("a", 2, 5), Arrived("b", 1, 4)],
         {"overlapping": 1},
     ),
     "a life within another": (
-        [Came("a", 1, 1), Came("b", 1, 2), Came("b", 2, 3), Came("c", 1, 4), Came("a", 2, 5)],
+        [
+            Arrived("a", 1, 1),
+            Arrived("b", 1, 2),
+            Arrived("b", 2, 3),
+            Arrived("c", 1, 4),
+            Arrived("a", 2, 5),
+        ],
         {"overlapping": 1},
     ),
-    "the network delays a request past the begin of the next life": (
-        [Came("a", 1, 1), Came("b", 1, 3), Came("a", 2, 2), Came("b", 2, 4)],
+    "the network delays a request past the beginning of the next life": (
+        [Arrived("a", 1, 1), Arrived("b", 1, 3), Arrived("a", 2, 2), Arrived("b", 2, 4)],
         {"late": 1},
     ),
-    "a whole life comes late": (
-        [Came("b", 1, 3), Came("a", 1, 1), Came("a", 2, 2), Came("b", 2, 4)],
+    "a whole life arrives late": (
+        [Arrived("b", 1, 3), Arrived("a", 1, 1), Arrived("a", 2, 2), Arrived("b", 2, 4)],
         {"late": 2},
     ),
     "a request is sent again": (
-        [Came("a", 1, 1), Came("a", 2, 2), Came("a", 2, 2), Came("a", 3, 3)],
+        [Arrived("a", 1, 1), Arrived("a", 2, 2), Arrived("a", 2, 2), Arrived("a", 3, 3)],
         {"doubled": 1},
     ),
-    "one of long ago is sent again": (
-        [Came("a", 1, 1), Came("b", 1, 2), Came("a", 1, 1)],
+    "a request of an older life is sent again": (
+        [Arrived("a", 1, 1), Arrived("b", 1, 2), Arrived("a", 1, 1)],
         {"doubled": 1, "late": 1},
     ),
-    "requests are lost": ([Came("a", 1, 1), Came("a", 4, 4)], {"missing": 2}),
-    "the first is lost": ([Came("a", 2, 2)], {"missing": 1}),
-    "one overtakes another": ([Came("a", 1, 1), Came("a", 3, 3), Came("a", 2, 2)], {}),
-    "one that was missing comes twice": (
-        [Came("a", 2, 2), Came("a", 1, 1), Came("a", 1, 1)],
+    "requests are lost": ([Arrived("a", 1, 1), Arrived("a", 4, 4)], {"missing": 2}),
+    "the first is lost": ([Arrived("a", 2, 2)], {"missing": 1}),
+    "a request overtakes another": (
+        [Arrived("a", 1, 1), Arrived("a", 3, 3), Arrived("a", 2, 2)],
+        {},
+    ),
+    "a missing request arrives twice": (
+        [Arrived("a", 2, 2), Arrived("a", 1, 1), Arrived("a", 1, 1)],
         {"doubled": 1},
     ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_concluded(case: str) -> None:
+def test_counts_of_a_case(case: str) -> None:
     requests, expected = CASES[case]
     lives = Lives()
     for came in requests:
@@ -81,7 +102,7 @@ def test_what_is_concluded(case: str) -> None:
     assert all(text.startswith("user 7: life ") for text in told["findings"])
 
 
-def test_users_are_apart_from_each_other() -> None:
+def test_users_are_independent_of_each_other() -> None:
     lives = Lives()
     for at, user in enumerate([1, 2, 1, 2]):
         lives.take(user, f"of {user}", 1 + at // 2, float(at), 0.0)
@@ -92,7 +113,7 @@ def test_users_are_apart_from_each_other() -> None:
     assert {name: told[name] for name in NOTHING} == NOTHING
 
 
-def test_who_was_seen_lately_is_told_and_from_where() -> None:
+def test_recently_seen_users_and_their_clients() -> None:
     lives = Lives()
     for user, now in ((3, 10.0), (1, 11.0), (2, 12.0), (3, 13.0), (1, 13.5)):
         lives.take(user, f"at {now}", 1, now, now, f"client at {now}")
@@ -102,7 +123,7 @@ def test_who_was_seen_lately_is_told_and_from_where() -> None:
     assert lives.seen_since(13.6) == {}
 
 
-def test_what_comes_late_does_not_tell_where_a_user_is() -> None:
+def test_a_late_request_does_not_change_the_client_of_a_user() -> None:
     lives = Lives()
     lives.take(1, "a", 1, 1.0, 1.0, "there")
     lives.take(1, "b", 1, 3.0, 3.0, "here")
@@ -113,7 +134,7 @@ def test_what_comes_late_does_not_tell_where_a_user_is() -> None:
     assert lives.seen_since(3.5) == {}
 
 
-def test_what_is_kept_is_bounded() -> None:
+def test_memory_is_bounded() -> None:
     lives = Lives()
     for life in range(10 * LIVES_MAX):
         lives.take(1, str(life), 1, float(life), 0.0)

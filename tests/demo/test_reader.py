@@ -1,4 +1,4 @@
-"""Bytes into requests, without a socket: any pieces, any form of target, every limit."""
+"""The request parser without a socket: any pieces, any form of target, every limit."""
 
 import json
 from itertools import pairwise
@@ -45,7 +45,7 @@ def test_requests_are_the_same_however_the_stream_is_cut(cuts: list[int]) -> Non
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_read_refused_or_waited_for(data: bytes) -> None:
+def test_any_bytes_are_parsed_refused_or_incomplete(data: bytes) -> None:
     for item in read(data):
         assert isinstance(item, Request) or item.data.startswith(b"HTTP/1.1 4")
 
@@ -59,19 +59,21 @@ def test_any_bytes_are_read_refused_or_waited_for(data: bytes) -> None:
         ("/?a=b?c", "/", "a=b?c"),
     ],
 )
-def test_path_and_query_are_found_in_any_form_of_target(target: str, path: str, query: str) -> None:
+def test_path_and_query_are_parsed_from_any_form_of_target(
+    target: str, path: str, query: str
+) -> None:
     request = only(f"GET {target} HTTP/1.1\r\nHost: d\r\n\r\n".encode())
     assert (request.path, request.query) == (path, query)
 
 
-def test_a_wish_to_upgrade_is_answered_as_a_plain_request_and_closed() -> None:
+def test_an_upgrade_request_is_answered_as_a_plain_request_and_closed() -> None:
     request = only(
         b"GET / HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x00"
     )
     assert (request.path, request.keep_alive) == ("/", False)
 
 
-def test_the_source_is_kept_only_of_a_request_that_came_alone_and_whole() -> None:
+def test_only_a_request_that_arrived_alone_and_whole_keeps_its_source() -> None:
     whole = b"GET / HTTP/1.1\r\nHost: d\r\n\r\n"
     assert only(whole).source == whole
     assert only(whole[:5], whole[5:]).source == b""
@@ -79,7 +81,7 @@ def test_the_source_is_kept_only_of_a_request_that_came_alone_and_whole() -> Non
     assert [item.source for item in read(whole + whole[:9]) if isinstance(item, Request)] == [b""]
 
 
-def test_a_continue_is_wanted_at_its_place_and_only_in_http_1_1() -> None:
+def test_continue_is_sent_in_its_place_and_only_in_http_1_1() -> None:
     head = b"POST / HTTP/1.%d\r\nHost: d\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\n"
     reader = RequestReader("")
     assert reader.feed(head % 1) == [CONTINUE]
@@ -99,7 +101,7 @@ def test_a_continue_is_wanted_at_its_place_and_only_in_http_1_1() -> None:
         (b"GET /%b" % (b"x" * (65 << 10)), 431),
     ],
 )
-def test_a_refusal_closes_and_says_why_in_json(data: bytes, status: int) -> None:
+def test_a_refusal_closes_with_the_reason_in_json(data: bytes, status: int) -> None:
     [refusal] = read(data)
     assert isinstance(refusal, Reply)
     head, _, body = refusal.data.partition(b"\r\n\r\n")

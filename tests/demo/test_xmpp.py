@@ -1,4 +1,4 @@
-"""The demo XMPP server over raw sockets in this hub: logins, routing, faults and what it counts."""
+"""The demo XMPP server over raw sockets in this hub: logins, routing, faults and counts."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ def server() -> Iterator[XmppServer]:
 
 
 class Raw:
-    """A plain connection; `until` reads up to a text and returns what came with it."""
+    """A plain connection. `until` reads up to a text and returns everything up to its end."""
 
     def __init__(self, server: XmppServer) -> None:
         self.sock: Any = socket.create_connection(server.address, timeout=PATIENCE)
@@ -57,7 +57,7 @@ class Raw:
         return found + end
 
     def rest(self) -> str:
-        """All that comes until the server closes or breaks off."""
+        """Return all bytes until the server closes or resets the connection."""
         try:
             while data := self.sock.recv(65536):
                 self.got += data.decode()
@@ -83,7 +83,7 @@ class Raw:
         return self
 
     def say(self, to: int, *bodies: object) -> None:
-        """Send messages, in one piece, to the bare JID's resource r."""
+        """Send messages in one piece to resource r of the bare JID."""
         self.send(
             "".join(
                 f"<message to='user_{to}@localhost/r' type='chat'><body>{body}</body></message>"
@@ -92,14 +92,14 @@ class Raw:
         )
 
     def heard(self, count: int) -> list[str]:
-        """The bodies of the next messages."""
+        """Return the bodies of the next messages."""
         messages = [self.until("</message>") for _ in range(count)]
         return [re.findall("<body>(.*)</body>", message)[0] for message in messages]
 
 
 @pytest.fixture
 def pair(server: XmppServer) -> Iterator[tuple[Raw, Raw]]:
-    """users 1 and 2, logged in."""
+    """Users 1 and 2, logged in."""
     with Raw(server).login(1) as one, Raw(server).login(2) as two:
         yield one, two
 
@@ -120,7 +120,7 @@ def test_a_message_reaches_a_full_jid_with_its_true_sender(pair: tuple[Raw, Raw]
     assert re.findall(r"from=[\"']([^\"']*)", got) == ["user_1@localhost/r"]
 
 
-def test_a_message_split_at_every_byte_arrives_as_it_was_sent(pair: tuple[Raw, Raw]) -> None:
+def test_a_message_split_at_every_byte_arrives_unchanged(pair: tuple[Raw, Raw]) -> None:
     one, two = pair
     text = "<message to='user_2@localhost/r' id=\"a>b\"><body>schön</body></message> \n<message "
     text += "to='user_2@localhost/r'/><message to='user_2@localhost/r'><body>end</body></message>"
@@ -155,7 +155,7 @@ def test_messages_to_a_bare_jid_go_to_the_available_resource_of_highest_priority
         assert desk.heard(1) == ["2"]
 
 
-def test_a_message_to_nobody_comes_back_as_an_error_and_an_error_does_not(
+def test_an_undeliverable_message_is_bounced_but_an_undeliverable_error_is_not(
     server: XmppServer, pair: tuple[Raw, Raw]
 ) -> None:
     one, _ = pair
@@ -169,7 +169,7 @@ def test_a_message_to_nobody_comes_back_as_an_error_and_an_error_does_not(
     assert server.counts["messages"]["undeliverable"] == 3
 
 
-def test_presence_reaches_neighbours_and_the_end_of_a_connection_is_presence_too() -> None:
+def test_neighbours_get_presence_and_unavailable_when_a_connection_ends() -> None:
     with (
         XmppServer(accounts=AccountRegistry(neighbours=1)) as server,
         Raw(server).login(2) as two,
@@ -243,9 +243,7 @@ def test_an_account_is_registered_logs_in_and_is_removed(server: XmppServer) -> 
         (HEADER + "<iq id='" + "x" * 3000, "policy-violation"),
     ],
 )
-def test_what_is_no_xmpp_ends_its_stream_with_the_defined_condition(
-    said: str, condition: str
-) -> None:
+def test_invalid_xmpp_ends_the_stream_with_the_defined_condition(said: str, condition: str) -> None:
     with XmppServer(stanza_max=2000) as server, Raw(server) as raw, Raw(server).login(1) as other:
         raw.send(said)
         got = raw.rest()
@@ -255,7 +253,7 @@ def test_what_is_no_xmpp_ends_its_stream_with_the_defined_condition(
         assert other.heard(1) == ["still there"]
 
 
-def test_white_space_between_stanzas_is_never_too_much() -> None:
+def test_whitespace_between_stanzas_is_unlimited() -> None:
     with XmppServer(stanza_max=2000) as server, Raw(server).login(1) as one:
         for _ in range(100):
             one.send(" " * 100)
@@ -270,7 +268,7 @@ def test_a_newer_stream_of_the_same_resource_ends_the_older(server: XmppServer) 
         assert newer.heard(1) == ["hello"]
 
 
-def test_a_stream_that_ends_well_is_ended_well(server: XmppServer) -> None:
+def test_a_closed_stream_is_closed_by_the_server_too(server: XmppServer) -> None:
     with Raw(server).login(1) as one, Raw(server).login(2) as two:
         one.send("</stream:stream>")
         assert one.rest() == "</stream:stream>"
@@ -279,7 +277,7 @@ def test_a_stream_that_ends_well_is_ended_well(server: XmppServer) -> None:
 
 
 @pytest.mark.parametrize("how", ["starttls", "direct"])
-def test_one_port_takes_starttls_and_tls_at_once(ca: Authority, how: str) -> None:
+def test_one_port_accepts_starttls_and_direct_tls(ca: Authority, how: str) -> None:
     context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(ca.file)
     with XmppServer(context=ca.server_context()) as server, Raw(server) as raw:
@@ -296,7 +294,7 @@ def test_one_port_takes_starttls_and_tls_at_once(ca: Authority, how: str) -> Non
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("kind", ["silent", "cut", "malformed"])
-def test_a_login_fails_at_the_step_that_is_asked_for(ca: Authority, step: str, kind: str) -> None:
+def test_a_login_fails_at_the_step_with_a_fault(ca: Authority, step: str, kind: str) -> None:
     none = dict.fromkeys(("silent", "cut", "malformed"), 0)
     with XmppServer(context=ca.server_context()) as server, Raw(server) as raw:
         server.faults = Faults(**{f"{kind}_at": step})
@@ -330,12 +328,12 @@ def _log_in_by_steps(raw: Raw, last: str) -> None:
 
 
 def balanced(counts: dict[str, int]) -> bool:
-    """Whether each message is accounted for."""
+    """Return whether every message is accounted for."""
     ends = ("delivered", "dropped", "cut", "malformed", "undeliverable", "on_the_way")
     return counts["received"] + counts["duplicated"] == sum(counts[name] for name in ends)
 
 
-def test_one_in_so_many_is_dropped_doubled_and_overtaken_and_exactly_those_are_counted(
+def test_every_nth_message_is_dropped_duplicated_or_reordered_and_counted(
     server: XmppServer, pair: tuple[Raw, Raw]
 ) -> None:
     one, two = pair
@@ -360,7 +358,7 @@ def test_one_in_so_many_is_dropped_doubled_and_overtaken_and_exactly_those_are_c
     assert server.pairs == [{"from": "user_1@localhost", "to": "user_2@localhost", **counts}]
 
 
-def test_a_held_message_that_nobody_overtakes_is_delivered_in_order(
+def test_a_held_message_that_is_not_overtaken_is_delivered_in_order(
     server: XmppServer, pair: tuple[Raw, Raw]
 ) -> None:
     one, two = pair
@@ -373,7 +371,7 @@ def test_a_held_message_that_nobody_overtakes_is_delivered_in_order(
     )
 
 
-def test_a_delay_keeps_the_order_and_is_on_the_way_meanwhile(
+def test_delayed_messages_keep_their_order_and_count_as_on_the_way(
     server: XmppServer, pair: tuple[Raw, Raw]
 ) -> None:
     one, two = pair
@@ -387,7 +385,7 @@ def test_a_delay_keeps_the_order_and_is_on_the_way_meanwhile(
 
 
 @pytest.mark.parametrize(("fault", "end"), [("cut", "(reset)"), ("malformed", "")])
-def test_a_message_may_break_the_recipients_stream_instead(
+def test_a_fault_can_break_the_recipients_stream_instead(
     server: XmppServer, pair: tuple[Raw, Raw], fault: str, end: str
 ) -> None:
     one, two = pair
@@ -403,7 +401,7 @@ def test_a_message_may_break_the_recipients_stream_instead(
     assert balanced(counts)
 
 
-def test_a_recipient_that_goes_before_its_delayed_message_makes_that_undeliverable(
+def test_a_delayed_message_is_undeliverable_if_its_recipient_disconnects(
     server: XmppServer, pair: tuple[Raw, Raw]
 ) -> None:
     one, two = pair
@@ -415,9 +413,7 @@ def test_a_recipient_that_goes_before_its_delayed_message_makes_that_undeliverab
     assert balanced(server.counts["messages"])
 
 
-def test_a_recipient_that_reads_slowly_gets_all_of_it(
-    server: XmppServer, pair: tuple[Raw, Raw]
-) -> None:
+def test_a_slow_recipient_gets_everything(server: XmppServer, pair: tuple[Raw, Raw]) -> None:
     one, two = pair
     bodies = [f"{number}" * 30_000 for number in range(9)] * 20
     sender = gevent.spawn(one.say, 2, *bodies)
@@ -427,7 +423,7 @@ def test_a_recipient_that_reads_slowly_gets_all_of_it(
 
 
 def page(server: XmppServer, method: str, path: str, body: str = "") -> tuple[int, Any]:
-    """Status and JSON of one of the pages."""
+    """Return status and JSON of a page."""
     host, port = server.page_url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=PATIENCE) as sock:
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
@@ -437,7 +433,7 @@ def page(server: XmppServer, method: str, path: str, body: str = "") -> tuple[in
     return int(head.split()[1]), json.loads(text) if text else None
 
 
-def test_pages_tell_the_counts_and_change_the_faults(
+def test_pages_return_the_counts_and_change_the_faults(
     server: XmppServer, pair: tuple[Raw, Raw]
 ) -> None:
     one, two = pair
@@ -461,7 +457,7 @@ def test_pages_tell_the_counts_and_change_the_faults(
 @pytest.mark.parametrize(
     "wrong", [{"drop": -1}, {"drop": 1.5}, {"delay": "x"}, {"silent_at": "never"}]
 )
-def test_a_fault_that_cannot_be_is_said_in_a_line(wrong: dict[str, Any]) -> None:
+def test_an_invalid_fault_is_an_error_of_one_line(wrong: dict[str, Any]) -> None:
     with pytest.raises(AmocError, match=rf"^fault {next(iter(wrong))}: .*$"):
         Faults().changed(wrong)
 

@@ -1,4 +1,4 @@
-"""`amoc demo xmpp` as a process, seen by slixmpp."""
+"""`amoc demo xmpp` as a process, tested with slixmpp."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ def started(directory: Path, *options: str) -> tuple[Process, int, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_where_it_listens_and_ends_well_on_a_signal(
+def test_it_prints_where_it_listens_and_exits_with_0_on_a_signal(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     process, _, _ = started(tmp_path)
@@ -45,7 +45,7 @@ def test_it_says_where_it_listens_and_ends_well_on_a_signal(
 
 @pytest.mark.parametrize("sasl", ["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"])
 @pytest.mark.parametrize("how", ["plain", "starttls", "direct"])
-def test_slixmpp_logs_in_by_each_way_and_mechanism(
+def test_slixmpp_logs_in_with_each_kind_of_tls_and_mechanism(
     tmp_path: Path, ca: Authority, how: str, sasl: str
 ) -> None:
     process, port, _ = started(tmp_path, "--tls", *map(str, ca.certificate("localhost")))
@@ -56,7 +56,7 @@ def test_slixmpp_logs_in_by_each_way_and_mechanism(
             visit(lambda: client(jid, "password_8", how, ca.file, sasl), port, who)
 
 
-def test_names_passwords_and_domain_are_as_told(tmp_path: Path) -> None:
+def test_options_set_names_passwords_and_domain(tmp_path: Path) -> None:
     process, port, _ = started(
         tmp_path, "--domain", "example.com", "--user", "u{id}x", "--password", "p-{id}"
     )
@@ -65,7 +65,7 @@ def test_names_passwords_and_domain_are_as_told(tmp_path: Path) -> None:
         assert visit(lambda: client(jid, "p-3"), port, who) == jid
 
 
-def test_two_slixmpp_clients_talk_and_the_fault_that_was_asked_for_is_counted(
+def test_two_slixmpp_clients_talk_and_the_requested_fault_is_counted(
     tmp_path: Path,
 ) -> None:
     process, port, page = started(tmp_path, "--fault", "drop=3")
@@ -106,7 +106,9 @@ def test_two_slixmpp_clients_talk_and_the_fault_that_was_asked_for_is_counted(
         (["--tls", __file__, __file__], 2, "amoc: --tls: no certificate chain and its key"),
     ],
 )
-def test_wrong_usage_is_one_line(tmp_path: Path, options: list[str], code: int, said: str) -> None:
+def test_wrong_usage_is_an_error_of_one_line(
+    tmp_path: Path, options: list[str], code: int, said: str
+) -> None:
     with Process([*AMOC, *options], tmp_path / "output") as process:
         assert process.wait() == code
         assert said in process.said()

@@ -1,4 +1,4 @@
-"""How a client's stream is cut into stanzas: whatever the pieces that it comes in."""
+"""Splitting a client's stream into stanzas, in whatever pieces it arrives."""
 
 import pytest
 from hypothesis import given
@@ -34,7 +34,7 @@ def in_pieces(data: bytes, size: int) -> list[bytes]:
 
 
 def feed(reader: StreamReader, pieces: list[bytes]) -> list[Event]:
-    """Return all that comes out of these pieces."""
+    """Return the events of these pieces."""
     return [event for piece in pieces for event in reader.feed(piece)]
 
 
@@ -51,7 +51,7 @@ def read(data: bytes, cuts: list[int]) -> list[Event]:
     st.lists(st.integers(min_value=0), max_size=30),
     st.booleans(),
 )
-def test_each_stanza_comes_once_with_its_very_bytes(
+def test_each_stanza_comes_once_with_its_original_bytes(
     parts: list[tuple[bytes, bytes]], cuts: list[int], closes: bool
 ) -> None:
     data = HEADER + b"".join(stanza + space for stanza, space in parts)
@@ -63,7 +63,7 @@ def test_each_stanza_comes_once_with_its_very_bytes(
 
 
 class Watched:
-    """The parser of a reader, which must never be left with a part of a token."""
+    """The parser of a reader. Fails if it gets an incomplete token."""
 
     def __init__(self, reader: StreamReader) -> None:
         self._parser, self._watch = reader._parser, Watch()
@@ -80,7 +80,7 @@ class Watched:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
-def test_expat_is_never_left_with_a_part_of_a_token(size: int) -> None:
+def test_expat_never_gets_an_incomplete_token(size: int) -> None:
     data, reader = HEADER + b" ".join(STANZAS) + b"</stream:stream>", StreamReader()
     Watched(reader)
     events = feed(reader, in_pieces(data, size))
@@ -88,7 +88,7 @@ def test_expat_is_never_left_with_a_part_of_a_token(size: int) -> None:
 
 
 @pytest.mark.parametrize("begin", [b"<a", b"<a b='", b"<a>", b"<a><![CDATA[", b"x"])
-def test_a_stanza_that_grows_too_long_is_refused(begin: bytes) -> None:
+def test_a_stanza_over_the_limit_is_refused(begin: bytes) -> None:
     reader = StreamReader(1000)
     reader.feed(HEADER + STANZAS[0])
     reader.feed(begin)
@@ -96,7 +96,7 @@ def test_a_stanza_that_grows_too_long_is_refused(begin: bytes) -> None:
         feed(reader, [b"xy"] * 1000)
 
 
-def test_white_space_between_two_stanzas_only_keeps_alive() -> None:
+def test_whitespace_between_stanzas_is_ignored() -> None:
     reader = StreamReader(1000)
     reader.feed(HEADER)
     for _ in range(2000):
@@ -106,13 +106,13 @@ def test_white_space_between_two_stanzas_only_keeps_alive() -> None:
 
 @pytest.mark.parametrize("part", [b"<!-- x -->", b"<?x y?>", b"<!DOCTYPE a>", b"<!DOCTYPE a [<!"])
 @pytest.mark.parametrize("size", [1, 100])
-def test_what_xmpp_forbids_is_told_at_once(part: bytes, size: int) -> None:
+def test_forbidden_xml_is_refused_at_once(part: bytes, size: int) -> None:
     data = part if b"DOCTYPE" in part else HEADER + part
     with pytest.raises(InvalidStreamError, match="restricted-xml"):
         feed(StreamReader(), in_pieces(data, size))
 
 
-def test_only_the_own_attribute_of_a_stanza_is_taken_away() -> None:
+def test_only_the_attribute_of_the_outermost_tag_is_removed() -> None:
     raw = b"<message from = 'a>b' xfrom='c' to='d'><x from='e'/></message>"
     assert without_attribute(raw, b"from") == (b"<message xfrom='c' to='d'><x from='e'/></message>")
     assert without_attribute(b"<a to=' from=\"b\"'/>", b"to") == b"<a/>"

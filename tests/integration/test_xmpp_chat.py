@@ -1,4 +1,4 @@
-"""`amoc run xmpp_chat`: the ledger is held against what the server did, and balances."""
+"""`amoc run xmpp_chat`: message tracking agrees with the counts of the server, and balances."""
 
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,13 @@ FAULTS = ("--fault", "drop=100", "--fault", "duplicate=200", "--fault", "reorder
 
 
 def sums(messages: dict[str, Any]) -> tuple[int, int, int, int]:
-    """Sent, delivered, lost and on the way, which must balance."""
+    """Return sent, delivered, lost and on the way, after checking that they balance."""
     sent, *rest = (messages[name] for name in ("sent", "delivered", "lost", "on_the_way"))
     assert sent == sum(rest)
     return (sent, *rest)
 
 
-def test_the_ledger_finds_exactly_what_the_server_did_to_each_pair(
-    amoc: Amoc, tmp_path: Path
-) -> None:
+def test_message_tracking_finds_each_fault_of_the_server(amoc: Amoc, tmp_path: Path) -> None:
     with DemoXmpp(tmp_path, *FAULTS) as server:
         options = ("--set", f"port={server.port}", "--set", "tls=none", "--set", "interval=20ms")
         summary = amoc.load(
@@ -52,7 +50,7 @@ def test_the_ledger_finds_exactly_what_the_server_did_to_each_pair(
     assert summary["errors"] == []
 
 
-def test_untracked_messages_are_all_at_the_server(amoc: Amoc, tmp_path: Path) -> None:
+def test_untracked_messages_all_reach_the_server(amoc: Amoc, tmp_path: Path) -> None:
     with DemoXmpp(tmp_path) as server:
         options = ("--set", f"port={server.port}", "--set", "tls=none", "--set", "tracked=no")
         summary = amoc.load(

@@ -1,4 +1,4 @@
-"""A server on the hub of the test that does to each connection what its script says."""
+"""A server on the hub of the test that follows a script on each connection."""
 
 import socket
 import struct
@@ -13,7 +13,7 @@ from gevent.server import StreamServer
 
 
 class Connection:
-    """One client's connection: a socket that knows its server."""
+    """One connection of a client, with a reference to the server."""
 
     def __init__(self, sock: gsocket.socket, server: "Scripted") -> None:
         self._sock = sock
@@ -27,10 +27,10 @@ Handler = Callable[[Connection], Any]
 
 
 class Scripted:
-    """Plays the first handler for the first connection, and so on; the last one for all others.
+    """Calls the first handler for the first connection, and so on, then the last for all others.
 
-    `requests` has what came before each answer, `connections` how many there were. `released` is
-    set at the end, for handlers that wait for as long as the test lasts.
+    `requests` has the bytes received before each answer, `connections` the number of connections.
+    `released` is set at the end, for handlers that wait until the test ends.
     """
 
     def __init__(self, *handlers: Handler, host: str = "127.0.0.1") -> None:
@@ -62,12 +62,12 @@ class Scripted:
         handler = self._handlers[min(self.connections, len(self._handlers) - 1)]
         self.connections += 1
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with suppress(OSError):  # the client may leave at any time
+        with suppress(OSError):  # the client may disconnect at any time
             handler(Connection(sock, self))
 
 
 def read_request(sock: Connection) -> bytes:
-    """Return the next request, noted in the server's `requests`; b"" at the end."""
+    """Return the next request, b"" at the end. Adds it to the server's `requests`."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = sock.recv(65536)
@@ -89,7 +89,7 @@ def read_request(sock: Connection) -> bytes:
 
 
 def more_of(sock: Connection) -> bytes:
-    """Return more of a request, whose client must not have left."""
+    """Return more bytes of a request. The client must still be connected."""
     more: bytes = sock.recv(65536)
     if not more:
         raise ConnectionResetError("the client left in the middle of its request")
@@ -97,7 +97,7 @@ def more_of(sock: Connection) -> bytes:
 
 
 def answers(*answers: bytes, then: Handler | None = None) -> Handler:
-    """Give one answer for each request, then close, or do what `then` does."""
+    """Give one answer to each request, then close or call `then`."""
 
     def handler(sock: Connection) -> None:
         for answer in answers:
@@ -111,7 +111,7 @@ def answers(*answers: bytes, then: Handler | None = None) -> Handler:
 
 
 def always(answer: bytes) -> Handler:
-    """Give the same answer to each request for as long as the client likes."""
+    """Give the same answer to each request until the client closes."""
 
     def handler(sock: Connection) -> None:
         while read_request(sock):
@@ -121,7 +121,7 @@ def always(answer: bytes) -> Handler:
 
 
 def in_pieces(answer: bytes, size: int = 1) -> Handler:
-    """Answer one request piece by piece; each is read before the next one is sent."""
+    """Answer one request in pieces. The client reads each piece before the next is sent."""
 
     def handler(sock: Connection) -> None:
         read_request(sock)
@@ -133,7 +133,7 @@ def in_pieces(answer: bytes, size: int = 1) -> Handler:
 
 
 def reads_then(do: Handler) -> Handler:
-    """Read one request, then do something else than answer it."""
+    """Read one request, then call something instead of answering."""
 
     def handler(sock: Connection) -> None:
         read_request(sock)
@@ -143,12 +143,12 @@ def reads_then(do: Handler) -> Handler:
 
 
 def stays_silent(sock: Connection) -> None:
-    """Keep the connection open and say nothing until the test is over."""
+    """Keep the connection open and send nothing until the test ends."""
     sock.server.released.wait()
 
 
 def resets(sock: Connection) -> None:
-    """Break the connection off (RST)."""
+    """Reset the connection (RST)."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
 
@@ -160,7 +160,7 @@ def response(body: bytes = b"", status: str = "200 OK", *fields: str) -> bytes:
 
 
 def refused_port() -> int:
-    """Return a port on which nobody listens, held by a socket that does not either."""
+    """Return a closed port, reserved by a bound socket that does not listen."""
     held = socket.socket()
     held.bind(("127.0.0.1", 0))
     _held.append(held)

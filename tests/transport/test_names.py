@@ -1,4 +1,4 @@
-"""Names are asked of the resolver once a minute, numeric addresses never."""
+"""The DNS cache: one lookup per name and minute, none for numeric addresses."""
 
 import socket
 
@@ -13,7 +13,7 @@ NEVER = float("inf")
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The names that the resolver was asked for; each has the address 10.0.0.1 after a moment."""
+    """The names that the resolver was asked for. Each resolves to 10.0.0.1 after a moment."""
     seen = []
 
     def getaddrinfo(host, port, *_):
@@ -24,11 +24,11 @@ def asked(monkeypatch):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", port))] * 2
 
     monkeypatch.setattr(names, "getaddrinfo", getaddrinfo)
-    monkeypatch.setattr(names, "_known", {})
+    monkeypatch.setattr(names, "_cache", {})
     return seen
 
 
-def test_a_name_is_asked_for_once_a_minute(asked, monkeypatch):
+def test_a_name_is_looked_up_once_a_minute(asked, monkeypatch):
     addresses = [(socket.AF_INET, ("10.0.0.1", 80))]
     now = clock.monotonic()
     assert names.resolve("host.example", 80, NEVER) == addresses
@@ -40,13 +40,13 @@ def test_a_name_is_asked_for_once_a_minute(asked, monkeypatch):
     assert asked == ["host.example"] * 2
 
 
-def test_users_that_ask_at_the_same_time_share_one_answer(asked):
+def test_simultaneous_lookups_of_a_name_share_one_query(asked):
     asking = [gevent.spawn(names.resolve, "host.example", 80, NEVER) for _ in range(20)]
     gevent.joinall(asking, raise_error=True)
     assert asked == ["host.example"]
 
 
-def test_one_who_is_killed_while_asking_takes_nobody_along(asked):
+def test_a_killed_caller_does_not_cancel_the_lookup_of_others(asked):
     asking = [gevent.spawn(names.resolve, "host.example", 80, NEVER) for _ in range(3)]
     gevent.sleep(0)
     asking[0].kill()
@@ -55,13 +55,13 @@ def test_one_who_is_killed_while_asking_takes_nobody_along(asked):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "10.1.2.3"])
-def test_a_numeric_address_is_never_asked_for(asked, host):
+def test_a_numeric_address_is_never_looked_up(asked, host):
     found = names.resolve(host, 8080, NEVER)
     assert [address[:2] for _, address in found] == [(host, 8080)]
     assert asked == []
 
 
-def test_a_look_up_that_is_killed_leaves_nobody_waiting(asked, monkeypatch):
+def test_a_killed_lookup_raises_in_all_waiting_callers(asked, monkeypatch):
     def killed(*_):
         raise gevent.GreenletExit
 
@@ -70,7 +70,7 @@ def test_a_look_up_that_is_killed_leaves_nobody_waiting(asked, monkeypatch):
         names.resolve("host.example", 80, NEVER)
 
 
-def test_a_failure_is_told_to_all_who_wait_and_not_kept(asked):
+def test_a_failure_reaches_all_waiting_callers_and_is_not_cached(asked):
     asking = [gevent.spawn(names.resolve, "missing.example", 80, NEVER) for _ in range(3)]
     gevent.joinall(asking)
     assert [type(a.exception) for a in asking] == [TransportError] * 3
@@ -79,7 +79,7 @@ def test_a_failure_is_told_to_all_who_wait_and_not_kept(asked):
     assert len(asked) == 2
 
 
-def test_a_resolver_that_takes_too_long_is_not_waited_for(monkeypatch):
+def test_a_lookup_ends_at_the_deadline(monkeypatch):
     waiting = gevent.event.Event()
     monkeypatch.setattr(names, "getaddrinfo", lambda *_: waiting.wait() and [])
     assert names.resolve("slow.example", 80, clock.monotonic() + 0.02) is None

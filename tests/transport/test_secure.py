@@ -1,4 +1,4 @@
-"""TLS streams: who is trusted, what is resumed, and that the kernel's stamps hold here as well."""
+"""TLS streams: trust, session resumption, and the kernel timestamps."""
 
 import socket
 import ssl
@@ -40,7 +40,7 @@ def test_a_verified_stream_carries_bytes_with_the_kernels_stamp(ca):
         (["elsewhere.example"], True, "TLS: Hostname mismatch"),
     ],
 )
-def test_a_peer_that_is_not_who_it_should_be_is_refused(ca, names, trusting, reason):
+def test_a_peer_with_an_untrusted_certificate_is_refused(ca, names, trusting, reason):
     with DemoServer(context=ca.server_context(*names)) as server:
         used = context(str(ca.file)) if trusting else context()
         with pytest.raises(TransportError) as raised:
@@ -48,7 +48,7 @@ def test_a_peer_that_is_not_who_it_should_be_is_refused(ca, names, trusting, rea
     assert raised.value.kind.startswith(reason)
 
 
-def test_without_verification_anybody_is_talked_to(ca):
+def test_without_verification_any_certificate_is_accepted(ca):
     with DemoServer(context=ca.server_context("elsewhere.example")) as server:
         stream = connect(Peer("localhost", server.address[1], context(verify=False)), 5)
         assert ask(stream).startswith(b"HTTP/1.1 200 ")
@@ -78,7 +78,7 @@ class Tells:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_the_next_stream_resumes_the_session_of_the_last(ca, version):
+def test_a_stream_resumes_the_session_of_the_previous_one(ca, version):
     server = Tells(ca.server_context(minimum_version=version, maximum_version=version))
     peer = Peer("localhost", server.port, context(str(ca.file)))
     first = connect(peer, 5)
@@ -92,7 +92,7 @@ def test_the_next_stream_resumes_the_session_of_the_last(ca, version):
     server.close()
 
 
-def test_a_client_certificate_is_shown_to_who_asks_for_one(ca):
+def test_a_client_certificate_is_sent_on_request(ca):
     certificate, key = map(str, ca.certificate("client.example"))
     with DemoServer(context=ca.server_context(want_client_certificate=True)) as server:
         used = context(str(ca.file), (certificate, key))
@@ -101,7 +101,7 @@ def test_a_client_certificate_is_shown_to_who_asks_for_one(ca):
         stream.close()
 
 
-def test_a_missing_client_certificate_is_an_error_of_its_kind(ca):
+def test_a_missing_client_certificate_has_its_own_error_kind(ca):
     with DemoServer(context=ca.server_context(want_client_certificate=True)) as server:
         stream = connect(Peer("localhost", server.address[1], context(str(ca.file))), 5)
         with pytest.raises(TransportError) as raised:
@@ -110,7 +110,7 @@ def test_a_missing_client_certificate_is_an_error_of_its_kind(ca):
     assert raised.value.kind == "TLS: tlsv13 alert certificate required"
 
 
-def test_contexts_are_shared_by_all_who_want_the_same(ca):
+def test_equal_settings_share_one_context(ca):
     assert context(str(ca.file)) is context(str(ca.file))
     assert context() is not context(verify=False)
 
@@ -125,7 +125,7 @@ def test_contexts_are_shared_by_all_who_want_the_same(ca):
         (True, __file__, f"unusable certificate file: cert={__file__}: no certificate"),
     ],
 )
-def test_a_certificate_file_that_cannot_be_used_is_named_alone(verify, cert, told):
+def test_the_error_names_only_the_unusable_certificate_file(verify, cert, told):
     with pytest.raises(UsageError) as raised:
         context(verify, cert)
     assert isinstance(raised.value, TransportError)
@@ -145,20 +145,20 @@ def test_a_certificate_file_that_cannot_be_used_is_named_alone(verify, cert, tol
         (lambda sock: sock.recv(9) and resets(sock), "connection reset"),
     ],
 )
-def test_a_peer_that_does_not_speak_tls_is_an_error_of_its_kind(handler, kind):
+def test_a_peer_without_tls_has_its_own_error_kind(handler, kind):
     with Scripted(handler) as server, pytest.raises(TransportError) as raised:
         connect(Peer("127.0.0.1", server.port, context(verify=False)), 5)
     assert raised.value.kind in {kind, "connection reset"}
 
 
-def test_a_hand_shake_that_hangs_is_a_connect_time_out():
+def test_a_hanging_handshake_is_a_connect_timeout():
     with Scripted(stays_silent) as server:
         peer = Peer("127.0.0.1", server.port, context(verify=False))
         with pytest.raises(TransportTimeout, match="connect time-out"):
             connect(peer, 0.05)
 
 
-def test_megabytes_pass_both_ways(ca):
+def test_megabytes_arrive_in_both_directions(ca):
     body = bytes(range(256)) * 8192
     head = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
     with DemoServer(context=ca.server_context()) as server:

@@ -1,4 +1,4 @@
-"""A plain stream against scripted peers: times, time-outs, ends and big writes."""
+"""Plain streams against scripted peers: times, timeouts, ends and big writes."""
 
 import gc
 import resource
@@ -40,7 +40,7 @@ def echoing():
 
 
 class Threaded:
-    """A server in a thread of its own, which answers while the hub of the test is blocked."""
+    """A server in its own thread, so that it answers while the hub of the test is blocked."""
 
     def __init__(self, answer_after: float) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -65,18 +65,18 @@ class Threaded:
 
 
 def block_hub(seconds: float) -> None:
-    """Keep this thread, and all greenlets in it, from running."""
+    """Block this thread with all its greenlets."""
     threading.Event().wait(seconds)
 
 
-def test_what_is_sent_comes_back_with_the_kernels_stamp(echoing):
+def test_an_echo_arrives_with_the_kernel_timestamp(echoing):
     echoing.send(b"hello")
     assert echoing.receive() == b"hello"
     assert echoing.stamped
     assert echoing.sent <= echoing.arrived <= clock.monotonic()
 
 
-def test_an_answer_that_waits_for_a_busy_process_counts_as_lag_not_as_latency():
+def test_waiting_for_a_busy_process_counts_as_lag_and_not_as_latency():
     with Threaded(answer_after=0.01) as server:
         stream = connect(Peer("127.0.0.1", server.port), 5)
         gevent.spawn(block_hub, 0.3)
@@ -89,7 +89,7 @@ def test_an_answer_that_waits_for_a_busy_process_counts_as_lag_not_as_latency():
     assert metrics.recorder.take().lag.max == pytest.approx(stream.lag * 1e6, rel=0.01)
 
 
-def test_an_answer_that_arrived_in_time_is_taken_however_late_the_process_is():
+def test_an_answer_in_time_is_accepted_even_if_the_process_reads_it_late():
     with Threaded(answer_after=0.01) as server:
         stream = connect(Peer("127.0.0.1", server.port), 5)
         stream.read_timeout = 0.15
@@ -99,7 +99,7 @@ def test_an_answer_that_arrived_in_time_is_taken_however_late_the_process_is():
         stream.close()
 
 
-def test_an_answer_that_arrived_too_late_is_late_though_it_is_there_when_the_timer_fires():
+def test_a_late_answer_times_out_even_if_it_is_there_when_the_timer_fires():
     with Threaded(answer_after=0.25) as server:
         stream = connect(Peer("127.0.0.1", server.port), 5)
         stream.read_timeout = 0.05
@@ -110,7 +110,7 @@ def test_an_answer_that_arrived_too_late_is_late_though_it_is_there_when_the_tim
         stream.close()
 
 
-def test_without_a_stamp_bytes_arrive_when_they_are_picked_up_and_are_no_lag(echoing):
+def test_without_a_timestamp_arrival_is_the_time_of_the_read_and_lag_is_0(echoing):
     echoing._socket.setsockopt(socket.SOL_SOCKET, 35, 0)
     echoing.send(b"x")
     metrics.recorder.reset()
@@ -121,14 +121,14 @@ def test_without_a_stamp_bytes_arrive_when_they_are_picked_up_and_are_no_lag(ech
 
 
 @pytest.mark.parametrize("step_s", [-3600, 3600])
-def test_a_wall_clock_that_is_set_while_an_answer_is_on_its_way_does_not_touch_latency(
+def test_setting_the_wall_clock_while_an_answer_is_on_its_way_leaves_latency_unchanged(
     echoing, monkeypatch, step_s
 ):
     wall_ns = clock.wall_ns
     echoing.send(b"x")
     monkeypatch.setattr(clock, "wall_ns", lambda: wall_ns() + step_s * 10**9)
     echoing.receive()
-    # the stamp is of the old time: to the process it looks an hour old, or an hour ahead
+    # the timestamp is of the old time, so it seems an hour old or an hour ahead
     assert echoing.arrived <= clock.monotonic()
     assert echoing.lag >= 0
 
@@ -137,7 +137,7 @@ def test_a_wall_clock_that_is_set_while_an_answer_is_on_its_way_does_not_touch_l
     ("read", "total", "kind"),
     [(0.03, 60, "read time-out"), (60, 0.03, "total time-out")],
 )
-def test_a_silent_peer_runs_into_the_time_out_that_comes_first(read, total, kind):
+def test_a_silent_peer_hits_the_earlier_timeout(read, total, kind):
     with Scripted(stays_silent) as server:
         stream = open_to(server)
         stream.read_timeout, stream.total_deadline = read, clock.monotonic() + total
@@ -147,7 +147,7 @@ def test_a_silent_peer_runs_into_the_time_out_that_comes_first(read, total, kind
         stream.close()
 
 
-def test_a_read_time_out_runs_anew_with_each_read_and_the_total_one_does_not():
+def test_each_read_restarts_the_read_timeout_but_not_the_total_one():
     def drips(sock):
         while True:
             sock.sendall(b".")
@@ -163,7 +163,7 @@ def test_a_read_time_out_runs_anew_with_each_read_and_the_total_one_does_not():
         stream.close()
 
 
-def test_a_write_that_nobody_reads_times_out_too():
+def test_a_write_that_the_peer_does_not_read_times_out():
     with Scripted(stays_silent) as server:
         stream = open_to(server)
         stream.read_timeout = 0.05
@@ -190,7 +190,7 @@ def test_a_big_write_to_a_slow_reader_arrives_whole():
     assert received == data
 
 
-def test_an_answer_that_comes_during_a_long_write_is_read_after_it():
+def test_an_answer_during_a_long_write_is_read_after_it():
     size = 8 << 20
 
     def answers_first(sock):
@@ -207,7 +207,7 @@ def test_an_answer_that_comes_during_a_long_write_is_read_after_it():
         stream.close()
 
 
-def test_the_end_of_the_peers_stream_reads_as_nothing():
+def test_the_end_of_the_peers_stream_reads_as_empty_bytes():
     with Scripted(lambda sock: sock.recv(1)) as server:
         stream = open_to(server)
         stream.read_timeout = 5
@@ -216,7 +216,7 @@ def test_the_end_of_the_peers_stream_reads_as_nothing():
         stream.close()
 
 
-def test_a_reset_is_an_error_of_its_kind():
+def test_a_reset_has_its_own_error_kind():
     with Scripted(lambda sock: sock.recv(1) and resets(sock)) as server:
         stream = open_to(server)
         stream.read_timeout = 5
@@ -241,7 +241,7 @@ def test_an_idle_stream_that_is_open_has_not_ended(echoing):
     assert not echoing.ended()
 
 
-def test_bytes_that_came_while_nobody_waited_are_read_later():
+def test_bytes_that_arrive_while_no_greenlet_waits_are_read_later():
     with Scripted(lambda sock: sock.sendall(b"unasked") or stays_silent(sock)) as server:
         stream = open_to(server)
         stream.read_timeout = 5
@@ -283,14 +283,14 @@ def test_a_greenlet_killed_in_its_wait_leaves_the_stream_usable_for_closing():
         ("a" * 64 + ".invalid", 80, "name not found"),
     ],
 )
-def test_what_cannot_be_connected_to_says_why(host, port, kind):
+def test_a_failed_connect_names_the_reason(host, port, kind):
     with pytest.raises(TransportError) as raised:
         connect(Peer(host, port or refused_port()), 10)
     assert raised.value.kind == kind
 
 
 def full_backlog():
-    """A listening socket whose backlog is full, and what fills it: a connect to it hangs."""
+    """A listening socket with a full backlog, so that a connect hangs, and the sockets in it."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)
@@ -307,7 +307,7 @@ def full_backlog():
     ("timeout", "total", "kind"),
     [(0.05, 60, "connect time-out"), (60, 0.05, "total time-out")],
 )
-def test_a_connect_that_hangs_runs_into_the_time_out_that_comes_first(timeout, total, kind):
+def test_a_hanging_connect_hits_the_earlier_timeout(timeout, total, kind):
     listener, fillers = full_backlog()
     with pytest.raises(TransportTimeout) as raised:
         connect(Peer("127.0.0.1", listener.getsockname()[1]), timeout, clock.monotonic() + total)
@@ -329,7 +329,7 @@ def test_each_address_of_a_name_is_tried(monkeypatch):
         stream.close()
 
 
-def test_ipv6_is_connected_to():
+def test_ipv6_works():
     with Scripted(echo, host="::1") as server:
         stream = connect(Peer("::1", server.port), 5)
         stream.read_timeout = 5
@@ -340,7 +340,7 @@ def test_ipv6_is_connected_to():
 
 
 @pytest.mark.parametrize("source", ["127.0.0.7", ("127.0.0.7", 0)])
-def test_the_source_address_is_ours_to_choose(source):
+def test_a_stream_connects_from_the_given_source_address(source):
     seen = []
     with Scripted(lambda sock: seen.append(sock.getpeername()[0])) as server:
         stream = connect(Peer("127.0.0.1", server.port, source=source), 5)
@@ -365,7 +365,7 @@ def test_streams_lost_in_a_cycle_are_collected_before_descriptors_run_out(monkey
             gc.enable()
 
 
-def test_too_many_open_files_are_an_error_of_their_kind():
+def test_too_many_open_files_have_their_own_error_kind():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         held = [connect(Peer("127.0.0.1", listener.getsockname()[1]), 5)]
@@ -379,7 +379,7 @@ def test_too_many_open_files_are_an_error_of_their_kind():
         assert raised.value.kind == "too many open files"
 
 
-def test_connecting_takes_as_long_as_the_kernel_says_not_as_the_process_was_busy():
+def test_connect_time_is_measured_by_the_kernel_without_time_the_process_was_busy():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         gevent.spawn(block_hub, 0.2)
         began = clock.monotonic()

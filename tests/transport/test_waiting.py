@@ -1,4 +1,4 @@
-"""One timer ends all waits: deadlines that move, that pass and that are taken back."""
+"""The timer for all waits: deadlines that move, pass or are withdrawn."""
 
 import socket
 
@@ -25,7 +25,7 @@ class FakeTimer:
 
 
 class FakeLoop:
-    """Remembers the one timer that is set."""
+    """Keeps the one timer that is set."""
 
     running = callback = None
     timers = 0
@@ -39,7 +39,7 @@ class FakeLoop:
 class FakeWaiter:
     def __init__(self, deadline):
         self.deadline = deadline
-        self.seen_at = NEVER
+        self.check_at = NEVER
         self.expired = 0
 
     def expire(self):
@@ -55,7 +55,7 @@ def now(monkeypatch):
 
 def test_a_waiter_expires_at_its_deadline_within_a_tick(now):
     loop, waiter = FakeLoop(), FakeWaiter(1002.345)
-    Deadlines(loop).file(waiter)
+    Deadlines(loop).add(waiter)
     assert 2.345 <= loop.running.delay <= 2.356
     now[0] = 1002.344
     loop.callback()
@@ -66,9 +66,9 @@ def test_a_waiter_expires_at_its_deadline_within_a_tick(now):
     assert loop.running is None
 
 
-def test_a_deadline_that_moved_on_is_looked_at_again_when_it_comes_up(now):
+def test_a_later_deadline_is_checked_again_when_it_is_due(now):
     loop, waiter = FakeLoop(), FakeWaiter(1001.0)
-    Deadlines(loop).file(waiter)
+    Deadlines(loop).add(waiter)
     waiter.deadline = 1060.0
     now[0] = 1001.02
     loop.callback()
@@ -79,38 +79,38 @@ def test_a_deadline_that_moved_on_is_looked_at_again_when_it_comes_up(now):
     assert waiter.expired == 1
 
 
-def test_a_waiter_that_waits_for_nothing_is_dropped(now):
+def test_a_waiter_without_a_deadline_is_removed(now):
     loop, waiter = FakeLoop(), FakeWaiter(1001.0)
-    Deadlines(loop).file(waiter)
+    Deadlines(loop).add(waiter)
     waiter.deadline = NEVER
     now[0] = 1001.02
     loop.callback()
-    assert (waiter.expired, waiter.seen_at, loop.running) == (0, NEVER, None)
+    assert (waiter.expired, waiter.check_at, loop.running) == (0, NEVER, None)
 
 
-def test_an_earlier_deadline_sets_the_timer_anew_and_a_later_one_does_not(now):
+def test_only_an_earlier_deadline_sets_the_timer_again(now):
     loop = FakeLoop()
     timer = Deadlines(loop)
-    timer.file(FakeWaiter(1060.0))
-    timer.file(FakeWaiter(1070.0))
+    timer.add(FakeWaiter(1060.0))
+    timer.add(FakeWaiter(1070.0))
     assert loop.timers == 1
-    timer.file(FakeWaiter(1005.0))
+    timer.add(FakeWaiter(1005.0))
     assert loop.running.delay == pytest.approx(5.0, abs=0.02)
 
 
-def test_what_was_forgotten_does_not_expire(now):
+def test_a_removed_waiter_does_not_expire(now):
     loop = FakeLoop()
     timer = Deadlines(loop)
     kept, gone = FakeWaiter(1001.0), FakeWaiter(1001.0)
-    timer.file(kept)
-    timer.file(gone)
-    timer.forget(gone)
+    timer.add(kept)
+    timer.add(gone)
+    timer.remove(gone)
     now[0] = 1001.02
     loop.callback()
     assert (kept.expired, gone.expired) == (1, 0)
 
 
-def test_one_that_is_woken_may_take_back_the_deadline_of_the_next(now):
+def test_a_woken_waiter_can_move_the_deadline_of_the_next(now):
     loop = FakeLoop()
     timer = Deadlines(loop)
     first, second = FakeWaiter(1001.0), FakeWaiter(1001.0)
@@ -122,7 +122,7 @@ def test_one_that_is_woken_may_take_back_the_deadline_of_the_next(now):
     second.expire = lambda: takes_back(first)
     woken = []
     for waiter in (first, second):
-        timer.file(waiter)
+        timer.add(waiter)
         waiter.expire = lambda w=waiter, e=waiter.expire: (woken.append(w), e())
     now[0] = 1001.02
     loop.callback()
@@ -143,7 +143,7 @@ def test_a_hundred_thousand_operations_set_one_timer(monkeypatch):
     theirs.close()
 
 
-def test_a_stray_switch_does_not_end_a_wait_for_good():
+def test_a_stray_switch_does_not_end_a_wait():
     ours, theirs = socket.socketpair()
     waiter = Waiter(ours.fileno())
     waiter.watch()

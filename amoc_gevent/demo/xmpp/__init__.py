@@ -1,4 +1,4 @@
-"""The demo XMPP server: small, fast, and at fault when asked to be."""
+"""The demo XMPP server: small, fast, and with faults on request."""
 
 from amoc_gevent.demo.xmpp.accounts import AccountRegistry
 from amoc_gevent.demo.xmpp.faults import STEPS, Faults

@@ -1,4 +1,4 @@
-"""Who may log in to the demo server, with which password, and who is in whose roster."""
+"""The accounts, passwords and rosters of the demo server."""
 
 import re
 from dataclasses import dataclass, field
@@ -8,34 +8,34 @@ ID = "{id}"
 
 @dataclass
 class AccountRegistry:
-    """All accounts whose name and password follow the templates, and those that were registered.
+    """All accounts that match the templates, and the registered ones.
 
-    With `user_{id}` and `password_{id}` every user_N may log in with password_N. `neighbours` are
-    how many ids below and above are in a user's roster, each of them subscribed both ways.
+    With `user_{id}` and `password_{id}` every user_N may log in with password_N. The roster of a
+    user has the `neighbours` ids below and above its own, each subscribed both ways.
     """
 
     user: str = "user_{id}"
-    password: str = "password_{id}"  # noqa: S105  # the rule of a demo
+    password: str = "password_{id}"  # noqa: S105  # a demo's template
     neighbours: int = 0
     _registered: dict[str, str | None] = field(default_factory=dict)
 
     def password_of(self, user: str) -> str | None:
-        """Return the password of `user`, None where there is no such account."""
+        """Return the password of `user`, None if there is no such account."""
         if user in self._registered:
             return self._registered[user]
         number = self._number(user)
         return None if number is None else self.password.replace(ID, number)
 
     def register(self, user: str, password: str) -> None:
-        """Make an account, or change its password (XEP-0077)."""
+        """Create an account or change its password (XEP-0077)."""
         self._registered[user] = password
 
     def remove(self, user: str) -> None:
-        """Remove an account for good."""
+        """Remove an account, even one that matches the templates."""
         self._registered[user] = None
 
     def contacts(self, user: str) -> list[str]:
-        """Return the users in the roster of `user`, with ids from 1."""
+        """Return the users in the roster of `user`. Ids begin at 1."""
         number = self._number(user) if self.neighbours else None
         if number is None:
             return []

@@ -1,4 +1,4 @@
-"""What the demo XMPP server has done: messages by pair and in sum, logins, connections."""
+"""Counts of the demo XMPP server: messages by pair and in total, logins, connections."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ FIELDS = (
 
 
 class Pair:
-    """Messages from one user to another.
+    """Counts of the messages from one user to another.
 
-    received + duplicated = delivered + dropped + cut + malformed + undeliverable + on the way,
-    where on the way is what is delayed or held; reordered ones are delivered ones, too.
+    received + duplicated = delivered + dropped + cut + malformed + undeliverable + on the way.
+    On the way are delayed and held messages. Reordered messages count as delivered too.
     """
 
     __slots__ = (*FIELDS, "delayed", "held")
@@ -39,13 +39,13 @@ class Pair:
         self.clear()
 
     def clear(self) -> None:
-        """Count from nought again."""
+        """Reset all counts to 0."""
         for name in FIELDS:
             setattr(self, name, 0)
 
     @property
     def on_the_way(self) -> int:
-        """Messages that are delayed or held back just now."""
+        """Messages that are delayed or held now."""
         return self.delayed + (self.held is not None)
 
     def as_dict(self) -> dict[str, int]:
@@ -59,9 +59,9 @@ class Pair:
 class XmppCounts:
     """Counts since the start or the last reset.
 
-    `connections` accepted, `logins` that got to a bound resource, `refused` authentications,
-    `registered` accounts, `iqs` and `presences` received, `steps`: faults done in a login by kind.
-    Pairs are by bare JID, sender first.
+    `connections` accepted, `logins` with a bound resource, `refused` authentications, `registered`
+    accounts, `iqs` and `presences` received. `steps` counts faults in logins by kind. The keys of
+    `pairs` are the bare JIDs of sender and recipient.
     """
 
     PLAIN = ("connections", "logins", "refused", "registered", "iqs", "presences")
@@ -73,9 +73,9 @@ class XmppCounts:
         self.steps = {"silent": 0, "cut": 0, "malformed": 0}
 
     def pair(self, sender: str, recipient: str) -> Pair:
-        """Return the counts of a pair; they stay the same ones for good.
+        """Return the counts of a pair, always the same object.
 
-        Beyond a million pairs, all others are counted as one, from "" to "".
+        Pairs beyond a million are counted as one, from "" to "".
         """
         found = self.pairs.get((sender, recipient))
         if found is None:
@@ -84,7 +84,7 @@ class XmppCounts:
         return found
 
     def reset(self) -> None:
-        """Count from nought again."""
+        """Reset all counts to 0."""
         for name in self.PLAIN:
             setattr(self, name, 0)
         self.steps = dict.fromkeys(self.steps, 0)
@@ -92,7 +92,7 @@ class XmppCounts:
             pair.clear()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all in sum: the plain ones, `messages` (by what became of them) and `steps`."""
+        """Return the totals: plain counts, `messages` by outcome, and `login_faults` by kind."""
         messages = dict.fromkeys((*FIELDS, "on_the_way"), 0)
         for pair in self.pairs.values():
             for name, value in pair.as_dict().items():
@@ -101,7 +101,7 @@ class XmppCounts:
         return {**plain, "messages": messages, "login_faults": dict(self.steps)}
 
     def by_pair(self) -> list[dict[str, Any]]:
-        """Return the pairs that have exchanged messages: `from`, `to` and their counts."""
+        """Return each pair that has exchanged messages: `from`, `to` and its counts."""
         return [
             {"from": sender, "to": recipient, **pair.as_dict()}
             for (sender, recipient), pair in sorted(self.pairs.items())

@@ -1,4 +1,4 @@
-"""Faults on demand: what the demo server does wrong, and how it does it to a message."""
+"""Faults on request: their settings, and a delivery that applies them to messages."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -20,13 +20,19 @@ NOT_XML = b"<message><body>this & that</message>"
 
 @dataclass(frozen=True)
 class Faults:
-    """What is wrong, by default nothing.
+    """The faults to apply, by default none.
 
-    `delay` (s) is for every message. `drop`, `cut` (break the recipient's connection off instead),
-    `malformed` (send it broken XML instead), `duplicate` and `reorder` (let the pair's next message
-    overtake it) happen to one in so many messages; each fault counts those that come to it, in the
-    order of this list. `silent_at`, `cut_at` and `malformed_at` name the step of a login that the
-    server never answers, answers by breaking off, or answers with broken XML and then no more.
+    `delay` (s) applies to every message. With value N, these apply to every Nth message:
+
+    - `drop`: lose the message;
+    - `cut`: reset the recipient's connection instead of delivering;
+    - `malformed`: send broken XML instead;
+    - `duplicate`: deliver it twice;
+    - `reorder`: deliver it after the pair's next message.
+
+    Faults are checked in this order, and each counts only the messages that reach it. `silent_at`,
+    `cut_at` and `malformed_at` name the login step that the server does not answer, answers with a
+    reset, or answers with broken XML and then silence.
     """
 
     delay: float = 0.0
@@ -53,11 +59,11 @@ class Faults:
 
     @property
     def of_messages(self) -> bool:
-        """Whether anything happens to messages."""
+        """Whether any fault applies to messages."""
         return bool(self.delay or any(getattr(self, name) for name in MESSAGE_FAULTS))
 
     def at(self, step: str) -> str:
-        """Return what happens at a step of the login: silent, cut, malformed, or nothing."""
+        """Return the fault at a login step: "silent", "cut", "malformed", or "" for none."""
         if self.silent_at == step:
             return "silent"
         if self.cut_at == step:
@@ -65,7 +71,7 @@ class Faults:
         return "malformed" if self.malformed_at == step else ""
 
     def changed(self, given: Mapping[str, Any]) -> Self:
-        """Return these faults with some of them set; raises AmocError for what is none."""
+        """Return a copy with some faults set. Raises AmocError for unknown names and bad values."""
         names = [each.name for each in fields(self)]
         for name in given:
             if name not in names:
@@ -73,43 +79,43 @@ class Faults:
         return replace(self, **given)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all by their names."""
+        """Return all faults by name."""
         return asdict(self)
 
 
 class Recipient(Protocol):
-    """Who a message goes to."""
+    """The recipient of a message."""
 
     @property
     def gone(self) -> bool:
-        """Whether it cannot be reached any more."""
+        """Whether the recipient is unreachable."""
 
     def send(self, data: bytes) -> None:
-        """Send it bytes."""
+        """Send bytes to the recipient."""
 
     def reset(self) -> None:
-        """Break its connection off."""
+        """Reset its connection."""
 
 
 class FaultyDelivery:
-    """Delivers messages with the faults that are set, and counts by pair what it did."""
+    """Delivers messages with the current faults and counts the outcomes by pair."""
 
     def __init__(self) -> None:
         self.faults = Faults()
-        self.active = False  # once it is, it stays so: a message may still be on the way
+        self.active = False  # stays true once set: messages may still be on the way
         self._seen = dict.fromkeys(MESSAGE_FAULTS, 0)
         self._queue: deque[tuple[float, Pair, Recipient, bytes]] = deque()
         self._loop = get_hub().loop
         self._timer: Any = None
 
     def change(self, faults: Faults) -> None:
-        """Do from now on what `faults` says; the counts to one in so many begin anew."""
+        """Apply `faults` from now on. The counts towards every Nth message restart."""
         self.faults = faults
         self.active = self.active or faults.of_messages
         self._seen = dict.fromkeys(MESSAGE_FAULTS, 0)
 
     def deliver(self, pair: Pair, recipient: Recipient, data: bytes) -> None:
-        """Deliver a message, or do to it what is its turn."""
+        """Deliver a message, or apply the fault that is due."""
         if self._hits("drop"):
             pair.dropped += 1
         elif self._hits("cut"):
@@ -130,7 +136,7 @@ class FaultyDelivery:
             self._pass(pair, recipient, data)
 
     def close(self) -> None:
-        """Forget what is delayed."""
+        """Discard delayed messages."""
         self._queue.clear()
         self._stop_timer()
 
@@ -148,7 +154,7 @@ class FaultyDelivery:
             self._release(pair)
 
     def _release(self, pair: Pair) -> None:
-        """Deliver what was held: it was overtaken, or nobody came to overtake it."""
+        """Deliver the held message: it was overtaken, or no other message came in time."""
         if pair.held is not None:
             recipient, data, timer = pair.held
             pair.held = None

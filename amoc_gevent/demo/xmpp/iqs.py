@@ -23,22 +23,22 @@ FEATURES = (INFO, ITEMS, PING, REGISTER, ROSTER, VERSION)
 
 
 class IqClient(RoutedClient, Protocol):
-    """A client's session, as far as its IQs go."""
+    """The part of a client's session that IQ handlers use."""
 
     router: Router
 
     def bind(self, resource: str) -> None:
-        """Take a resource."""
+        """Bind a resource."""
 
     def answer(self, step: str, data: bytes) -> None:
-        """Send the answer to a step of the login, or do the fault that is asked for there."""
+        """Send the answer to a login step, or apply the fault that is set for it."""
 
 
 Handler = Callable[[IqClient, RawStanza, Element], None]
 
 
 def answer(session: IqClient, stanza: RawStanza) -> None:
-    """Answer an IQ to the server or to the user's own account; results and errors need none."""
+    """Answer an IQ to the server or to the user's own account. Ignore results and errors."""
     kind = stanza.attributes.get("type")
     if kind not in ("get", "set"):
         return
@@ -113,7 +113,7 @@ def _form(session: IqClient, stanza: RawStanza, _payload: Element) -> None:
 
 
 def _register(session: IqClient, stanza: RawStanza, payload: Element) -> None:
-    """Make an account, change its password or, with <remove/>, remove it (XEP-0077, 3)."""
+    """Create an account, change its password or, with <remove/>, remove it (XEP-0077, 3)."""
     accounts = session.router.accounts
     if payload.find(f"{{{REGISTER}}}remove") is not None:
         if not session.jid:

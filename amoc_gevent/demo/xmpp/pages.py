@@ -1,4 +1,4 @@
-"""What the demo XMPP server tells over HTTP: its counts, and the faults that it is asked for."""
+"""The HTTP pages of the demo XMPP server: its counts and faults."""
 
 import json
 from collections.abc import Callable
@@ -14,8 +14,9 @@ from amoc_gevent.errors import AmocError
 class XmppPages:
     """The pages of one server.
 
-    ``/count`` all in sum (DELETE starts again), ``/pairs`` messages by sender and recipient,
-    ``/faults`` what is done wrong (PUT changes those that are given, DELETE ends them all).
+    - ``/count``: the totals; DELETE resets them
+    - ``/pairs``: messages by sender and recipient
+    - ``/faults``: the current faults; PUT changes the given ones, DELETE removes all
     """
 
     def __init__(self, router: Router) -> None:
@@ -31,7 +32,7 @@ class XmppPages:
         }
 
     def answer(self, request: Request) -> PageAnswer | Reply:
-        """Answer `request`."""
+        """Return the answer to `request`."""
         page = self._pages.get((request.method, request.path))
         if page is None:
             return _json({"error": "there are /count, /pairs and /faults"}, 404)
@@ -67,7 +68,7 @@ class XmppPages:
 def _object(body: bytes) -> dict[str, Any]:
     given = json.loads(body)
     if not isinstance(given, dict):
-        raise AmocError("faults are a JSON object")
+        raise AmocError("faults must be a JSON object")
     return given
 
 

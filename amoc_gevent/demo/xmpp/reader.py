@@ -1,4 +1,4 @@
-"""Cuts a client's XML stream into stanzas, each with its bytes as they came (RFC 6120, 4)."""
+"""Splits a client's XML stream into stanzas, each with its original bytes (RFC 6120, 4)."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _TAG = re.compile(rb"""<[^\s/>]+(?:[^>"']|"[^"]*"|'[^']*')*>""")
 
 
 class InvalidStreamError(AmocError):
-    """The stream cannot go on; the message is its defined condition (RFC 6120, 4.9.3)."""
+    """The stream is invalid. The message is a defined condition (RFC 6120, 4.9.3)."""
 
 
 class Opened(NamedTuple):
@@ -41,10 +41,10 @@ Event = Opened | Closed | RawStanza
 
 
 class StreamReader:
-    """Feeds one stream to expat in whole tokens; only the stream's children are kept.
+    """Feeds one stream to expat in whole tokens and keeps only the children of the stream.
 
-    Stanzas are those of the default namespace: one whose name has a prefix is not understood.
-    `stanza_max` bounds a stanza (bytes).
+    Stanzas must use the default namespace; names with a prefix are not supported. `stanza_max` is
+    the largest size of a stanza (bytes).
     """
 
     __slots__ = (
@@ -68,8 +68,8 @@ class StreamReader:
         self._depth = 0
         self._name = ""
         self._attributes: dict[str, str] = {}
-        self._begin = self._end = 0  # of the present and after the last stanza, in the stream
-        self._base = 0  # where in the stream what is held begins
+        self._begin = self._end = 0  # start of this stanza, end of the last one, in the stream
+        self._base = 0  # position of the held bytes in the stream
         self._held: list[bytes] = []
         self._held_size = 0
         self._data = b""
@@ -83,7 +83,7 @@ class StreamReader:
         self._parser: expat.XMLParserType | None = parser
 
     def feed(self, data: bytes) -> list[Event]:
-        """Return what is complete now; raises InvalidStreamError for what is no XMPP."""
+        """Return the events that `data` completes. Raises InvalidStreamError if it is not XMPP."""
         parser = self._parser
         if parser is None:
             return []
@@ -100,11 +100,11 @@ class StreamReader:
         return events
 
     def close(self) -> None:
-        """Let go of the parser, which holds this reader."""
+        """Release the parser, which has references to this reader."""
         self._parser = None
 
     def _keep(self) -> None:
-        """Keep only the bytes of an unfinished stanza; white space between two keeps alive."""
+        """Keep only the bytes of an unfinished stanza. Drop whitespace keep-alives between two."""
         keep = self._held_size - (self._end - self._base)
         if keep == 0:
             self._held.clear()
@@ -126,7 +126,7 @@ class StreamReader:
         if depth == 1:
             self._name = name
             self._attributes = attributes
-            self._begin = self._parser.CurrentByteIndex  # type: ignore[union-attr]  # it calls us
+            self._begin = self._parser.CurrentByteIndex  # type: ignore[union-attr]  # set: it calls us
         elif depth == 0:
             if name != STREAM:
                 raise InvalidStreamError("bad-format")
@@ -139,7 +139,7 @@ class StreamReader:
             begin, index = self._begin, self._parser.CurrentByteIndex  # type: ignore[union-attr]
             data = self._all()
             base = self._base
-            # expat stands before an end tag, but behind a tag that is both
+            # expat's position is before an end tag, but after an empty-element tag
             at = index - base
             if data[at - 2 : at] == b"/>" and self._after_tag(begin) == index:
                 end = index
@@ -169,7 +169,7 @@ class StreamReader:
 
 
 def without_attribute(raw: bytes, name: bytes) -> bytes:
-    """Return a stanza without one attribute of its own tag."""
+    """Return a stanza without one attribute of its outermost tag."""
     found = _TAG.match(raw)
     if found is None:
         return raw

@@ -1,4 +1,4 @@
-"""Who is logged in, and where their stanzas go (RFC 6120, 10; RFC 6121, 8)."""
+"""The sessions of a domain and the routing of their stanzas (RFC 6120, 10; RFC 6121, 8)."""
 
 import re
 from typing import Protocol
@@ -13,7 +13,7 @@ _PRIORITY = re.compile(rb"<priority>\s*([+-]?\d{1,3})\s*</priority>")
 
 
 class RoutedClient(Recipient, Protocol):
-    """A client's session, as far as routing goes; `demo.xmpp.session` describes the attributes."""
+    """The part of a client's session that routing uses; see `ClientSession` for the attributes."""
 
     user: str
     bare: str
@@ -27,14 +27,15 @@ class RoutedClient(Recipient, Protocol):
         """End the stream with an error."""
 
     def drop(self) -> None:
-        """Close the socket without a word."""
+        """Close the socket without ending the stream."""
 
 
 class Router:
-    """Routes between the bound sessions of one domain.
+    """Routes stanzas between the bound sessions of one domain.
 
-    `bound` has them by full JID, and by bare JID the one that takes a user's messages: available,
-    of the highest priority, the latest of those. `sessions` are all that are open.
+    `bound` maps each full JID to its session, and each bare JID to the session that gets the user's
+    messages: the available one with the highest priority, the latest of several. `sessions` has all
+    open sessions.
     """
 
     def __init__(self, domain: str, accounts: AccountRegistry) -> None:
@@ -47,7 +48,7 @@ class Router:
         self._available: dict[str, list[RoutedClient]] = {}
 
     def bind(self, session: RoutedClient) -> None:
-        """Let stanzas reach `session`; an older one of the same full JID has to go."""
+        """Route stanzas to `session` from now on. End an older session with the same full JID."""
         older = self.bound.get(session.jid)
         if older is not None:
             older.fail("conflict")
@@ -55,7 +56,7 @@ class Router:
         self.counts.logins += 1
 
     def unbind(self, session: RoutedClient) -> None:
-        """Forget a session that has ended, and tell its user's contacts."""
+        """Remove a session that has ended, and tell the user's contacts."""
         if self.bound.get(session.jid) is session:
             del self.bound[session.jid]
         if session.presence:
@@ -63,7 +64,7 @@ class Router:
             self._leave(session, gone)
 
     def message(self, session: RoutedClient, stanza: RawStanza) -> None:
-        """Deliver a message, and count it."""
+        """Deliver and count a message."""
         to = stanza.attributes.get("to", session.bare)
         pair = session.pairs.get(to)
         if pair is None:
@@ -85,7 +86,7 @@ class Router:
             recipient.send(data)
 
     def presence(self, session: RoutedClient, stanza: RawStanza) -> None:
-        """Send a presence to whom it is directed, else to all who should know."""
+        """Send a presence to its recipient, or without one to the user's contacts."""
         self.counts.presences += 1
         data = stanzas.stamped(stanza, stanzas.opening("presence", session.jid))
         to, kind = stanza.attributes.get("to"), stanza.attributes.get("type")
@@ -98,7 +99,7 @@ class Router:
             self._enter(session, stanza, data)
 
     def iq(self, session: RoutedClient, stanza: RawStanza, to: str) -> None:
-        """Deliver an IQ to a full JID; one that asks nobody is an error."""
+        """Deliver an IQ to a full JID. Answer an undeliverable request with an error."""
         recipient = self.bound.get(to) if "/" in to else None
         if recipient is None:
             recipient = self._find(to) if "/" in to else None
@@ -117,7 +118,7 @@ class Router:
         return pair
 
     def _find(self, to: str) -> RoutedClient | None:
-        """Return who a JID that is not written as we write it means."""
+        """Return the session of a JID that is not in normal form."""
         to = _prepared(to)
         found = self.bound.get(to)
         if found is None and "/" in to:
@@ -136,7 +137,7 @@ class Router:
         return self.resources(to)
 
     def _audience(self, session: RoutedClient) -> list[RoutedClient]:
-        """Return who gets a user's presence: the contacts' sessions and the user's own."""
+        """Return the sessions that get a user's presence: those of its contacts and its own."""
         contacts = self.accounts.contacts(session.user)
         bare = [session.bare, *(f"{user}@{self.domain}" for user in contacts)]
         return [each for jid in bare for each in self._available.get(jid, ())]
@@ -168,7 +169,7 @@ class Router:
         self._choose(session.bare)
 
     def _choose(self, bare: str) -> None:
-        """Let the bare JID mean the one who takes its messages."""
+        """Bind the bare JID to the session that gets its messages."""
         takers = [each for each in self._available.get(bare, ()) if each.priority >= 0]
         self.bound.pop(bare, None)
         if takers:
@@ -176,6 +177,6 @@ class Router:
 
 
 def _prepared(jid: str) -> str:
-    """Return a JID with node and domain in lower case."""
+    """Return a JID with local part and domain in lower case."""
     bare, slash, resource = jid.partition("/")
     return bare.lower() + slash + resource

@@ -21,13 +21,13 @@ _SALT_KEY = secrets.token_bytes(16)
 
 
 class SaslError(AmocError):
-    """The exchange failed; the message is its defined condition (RFC 6120, 6.5)."""
+    """The exchange failed. The message is a defined condition (RFC 6120, 6.5)."""
 
 
 class SaslExchange:
-    """One client's authentication: `step` takes what it says and returns what to answer.
+    """One client's authentication. `step` takes a response and returns the next challenge.
 
-    `user` is set and `done` true when it has succeeded; the answer then goes with the success.
+    After success `done` is true, `user` is set, and the last answer goes into <success/>.
     Raises SaslError for a mechanism that is not offered.
     """
 
@@ -43,9 +43,9 @@ class SaslExchange:
         self.done = False
 
     def step(self, text: str) -> str:
-        """Return the answer to `text`, both in base64; raises SaslError when it fails.
+        """Return the answer to `text`, both in base64. Raises SaslError if authentication fails.
 
-        "=" stands for nothing, which is answered by asking for the first response.
+        "=" means no initial response; the answer is then an empty challenge.
         """
         if text == "=":
             return ""
@@ -74,7 +74,7 @@ class SaslExchange:
     def _scram_first(self, data: str) -> str:
         flag, authorization, self._first = data.split(",", 2)
         if flag[:1] == "p":
-            raise SaslError("malformed-request")  # no channel binding is offered
+            raise SaslError("malformed-request")  # channel binding is not offered
         self._gs2 = f"{flag},{authorization},"
         fields = _fields(self._first)
         self.user = fields["n"].replace("=2C", ",").replace("=3D", "=")
@@ -111,7 +111,7 @@ def _fields(text: str) -> dict[str, str]:
 
 @lru_cache(KEYS_MAX)
 def _keys(name: str, password: str, salt: bytes) -> tuple[bytes, bytes]:
-    """Return StoredKey and ServerKey; a user who comes again costs no derivation."""
+    """Return StoredKey and ServerKey. The cache saves the derivation when a user logs in again."""
     salted = hashlib.pbkdf2_hmac(name, password.encode(), salt, ITERATIONS)
     client = hmac.digest(salted, b"Client Key", name)
     return hashlib.new(name, client).digest(), hmac.digest(salted, b"Server Key", name)

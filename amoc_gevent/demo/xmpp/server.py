@@ -1,4 +1,4 @@
-"""The demo XMPP server: listens, holds its sessions, and tells over HTTP what it has done."""
+"""The demo XMPP server: it listens, owns its sessions, and serves its counts over HTTP."""
 
 import _socket
 import ssl
@@ -18,10 +18,11 @@ from amoc_gevent.errors import AmocError
 class XmppServer:
     """An XMPP server for one `domain` on the hub of the thread that starts it.
 
-    `address` is (host, port), port 0 for any free one; with `context` its port takes STARTTLS and
-    direct TLS, too. `stanza_max` bounds a stanza (bytes). It has PLAIN and SCRAM, resource binding,
-    rosters, presence, messages, pings, disco and registration, and keeps nothing: no message to
-    somebody who is away. A second port of the same host, `page_url`, tells its counts over HTTP.
+    `address` is (host, port); port 0 picks a free port. `context` adds STARTTLS and direct TLS on
+    the same port. `stanza_max` is the largest size of a stanza (bytes). The server supports PLAIN
+    and SCRAM, resource binding, rosters, presence, messages, pings, disco and registration. It does
+    not store messages for offline users. `page_url`, a second port on the same host, serves its
+    counts over HTTP.
 
     >>> with XmppServer() as server:
     ...     print(server.address)
@@ -57,7 +58,7 @@ class XmppServer:
 
     @property
     def counts(self) -> dict[str, Any]:
-        """What it has done, in sum."""
+        """The total counts."""
         return self._router.counts.as_dict()
 
     @property
@@ -67,7 +68,7 @@ class XmppServer:
 
     @property
     def faults(self) -> Faults:
-        """What it does wrong; assign to change it."""
+        """The current faults. Assign to change them."""
         return self._router.delivery.faults
 
     @faults.setter
@@ -75,7 +76,7 @@ class XmppServer:
         self._router.delivery.change(faults)
 
     def start(self) -> None:
-        """Listen and serve; raises AmocError when an address cannot be had."""
+        """Listen and serve. Raises AmocError if an address is not available."""
         self._listener = ServerSocket(self._wanted, self._serve)
         try:
             self._pages.start()

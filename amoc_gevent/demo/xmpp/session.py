@@ -1,4 +1,4 @@
-"""One client of the demo server: its stream from the header to a bound resource, and after."""
+"""One client's session with the demo server, from the stream header to the end of the stream."""
 
 import _socket
 import secrets
@@ -18,9 +18,9 @@ HANDSHAKE = 0x16  # the first byte of a TLS client's first record
 class ClientSession:
     """Answers one client until either side ends the stream.
 
-    `user` is who has authenticated, `jid` the full JID once a resource is bound, `presence` the
-    last that was sent to all, else empty. With `context` the client may use STARTTLS, or begin with
-    TLS at once: the first byte tells.
+    `user` is the authenticated user, `jid` the full JID once a resource is bound, `presence` the
+    last broadcast presence; all are empty before. With `context` the client may use STARTTLS or
+    direct TLS, which the first byte tells apart.
     """
 
     __slots__ = (
@@ -68,15 +68,15 @@ class ClientSession:
 
     @property
     def gone(self) -> bool:
-        """Whether nothing reaches the client any more."""
+        """Whether the client is unreachable."""
         return self._wire.closing
 
     def reset(self) -> None:
-        """Break the connection off."""
+        """Reset the connection."""
         self._wire.reset()
 
     def drop(self) -> None:
-        """Close the socket without a word."""
+        """Close the socket without ending the stream."""
         self._wire.drop()
 
     def fail(self, condition: str) -> None:
@@ -87,13 +87,13 @@ class ClientSession:
         self._wire.close()
 
     def bind(self, resource: str) -> None:
-        """Take a resource."""
+        """Bind a resource."""
         self.jid = f"{self.bare}/{resource}"
         self.message_begin = stanzas.opening("message", self.jid)
         self.router.bind(self)
 
     def answer(self, step: str, data: bytes) -> None:
-        """Send the answer to a step of the login, or do the fault that is asked for there."""
+        """Send the answer to a login step, or apply the fault that is set for it."""
         if fault := self.router.delivery.faults.at(step):
             self._fault(fault)
         else:
@@ -145,7 +145,7 @@ class ClientSession:
         self._depart()
 
     def _depart(self) -> None:
-        """Be reached no longer."""
+        """Remove this session from the router."""
         if self.jid:
             self.router.unbind(self)
             self.jid = ""
@@ -174,7 +174,7 @@ class ClientSession:
         return self._context is not None and not self._wire.secure
 
     def _restart(self) -> None:
-        """Expect a new stream header, on the same connection."""
+        """Expect a new stream header on the same connection."""
         self._reader.close()
         self._reader = StreamReader(self._stanza_max)
         self._opened = False
@@ -187,7 +187,7 @@ class ClientSession:
             self.router.presence(self, stanza)
         elif name == "starttls" and self._can_start_tls():
             self.answer("starttls", f"<proceed xmlns='{stanzas.TLS}'/>".encode())
-            self._restart()  # the handshake that comes now is told by its first byte
+            self._restart()  # the first byte of the handshake starts TLS
         elif name in ("auth", "response", "abort") and not self.user:
             self._authenticate(stanza)
         elif name in ("message", "presence"):
@@ -224,7 +224,7 @@ class ClientSession:
         self.answer("auth", f"<{name} xmlns='{stanzas.SASL}'>{said}</{name}>".encode())
 
     def _exchange_of(self, stanza: RawStanza) -> SaslExchange:
-        """Return the exchange that a stanza begins or goes on with."""
+        """Return the exchange that a stanza begins or continues."""
         if stanza.name == "abort":
             raise SaslError("aborted")
         if stanza.name == "auth":

@@ -1,4 +1,4 @@
-"""What the demo server says: stream headers, errors and IQ answers as bytes."""
+"""The bytes that the demo server sends: stream headers, errors and IQ answers."""
 
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
@@ -28,7 +28,7 @@ def header(domain: str, identity: str) -> bytes:
 
 
 def stream_error(condition: str) -> bytes:
-    """Return a stream error and the end of the stream (RFC 6120, 4.9)."""
+    """Return a stream error with the end of the stream (RFC 6120, 4.9)."""
     return f"<stream:error><{condition} xmlns='{STREAMS}'/></stream:error></stream:stream>".encode()
 
 
@@ -58,16 +58,16 @@ def _answer(name: str, request: RawStanza, kind: str, sender: str, payload: str)
 def element(stanza: RawStanza) -> ElementTree.Element:
     """Return a stanza as an element, in the namespaces of a client's stream."""
     around = f"<s xmlns='jabber:client' xmlns:stream='{STREAM_NS}'>".encode()
-    return ElementTree.fromstring(around + stanza.raw + b"</s>")[0]  # noqa: S314  # read before
+    return ElementTree.fromstring(around + stanza.raw + b"</s>")[0]  # noqa: S314  # already parsed once
 
 
 def opening(name: str, jid: str) -> bytes:
-    """Return the beginning of each stanza `name` that `jid` has sent, as others get it."""
+    """Return the first bytes of each forwarded stanza `name` from `jid`."""
     return f"<{name} from={quoteattr(jid)}".encode()
 
 
 def stamped(stanza: RawStanza, begin: bytes) -> bytes:
-    """Return the bytes of a stanza that begins with `begin`: its name and true sender."""
+    """Return a stanza with its start replaced by `begin`, which has its name and true sender."""
     raw = stanza.raw
     if "from" in stanza.attributes:
         raw = without_attribute(raw, b"from")

@@ -1,4 +1,4 @@
-"""One client's socket: bytes in, bytes out, TLS under both, never blocking; it knows no XMPP."""
+"""One client's socket: bytes in, bytes out, with optional TLS, never blocking, without XMPP."""
 
 import _socket
 import logging
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 
 class Wire:
-    """Calls `received` with what the client sends, and `ended` once when the socket is closed.
+    """Calls `received` with the bytes of the client, and `ended` once when the socket is closed.
 
-    There is no greenlet: the hub calls it. What goes wrong in `received` ends this wire only.
+    It has no greenlet: the hub calls it. An error in `received` closes only this socket.
     """
 
     __slots__ = (
@@ -65,12 +65,12 @@ class Wire:
         self._watcher.start(self._read)
 
     def send(self, data: bytes) -> None:
-        """Send `data`, now or when the client takes it; nothing when the wire is closing."""
+        """Send `data`, now or when the client can take it. Do nothing while closing."""
         if not self.closing:
             self._out(data if self._tls is None else self._tls.encrypt(data))
 
     def start_tls(self, context: ssl.SSLContext) -> None:
-        """Expect the client's handshake next."""
+        """Use TLS from now on, beginning with the client's handshake."""
         self._tls = TlsFilter(context)
 
     @property
@@ -79,11 +79,11 @@ class Wire:
         return self._tls is not None
 
     def mute(self) -> None:
-        """Take in what the client sends and never answer any more."""
+        """Ignore everything that the client sends from now on."""
         self._muted = True
 
     def close(self) -> None:
-        """Send what is unsent, say goodbye and read on until the client closes too, for 2 s."""
+        """Send pending bytes, end the stream, and wait up to 2 s for the client to close."""
         if self.closing or self._watcher is None:
             return
         if self._tls is not None:
@@ -95,13 +95,13 @@ class Wire:
             self._shut()
 
     def reset(self) -> None:
-        """Break the connection off."""
+        """Reset the connection."""
         if self._watcher is not None:
             self._sock.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
             self.drop()
 
     def drop(self) -> None:
-        """Close the socket at once, whatever is under way."""
+        """Close the socket at once, even if bytes are pending."""
         if self._watcher is None:
             return
         for watcher in (self._watcher, self._writer, self._timer):
@@ -115,7 +115,7 @@ class Wire:
         self._ended()
 
     def _read(self) -> None:
-        """Boundary: what goes wrong with one client ends that one and no other."""
+        """Boundary: an error in one connection closes only that one."""
         try:
             data = self._sock.recv(RECEIVE_SIZE)
         except BlockingIOError:
@@ -132,7 +132,7 @@ class Wire:
                 self.drop()
 
     def take(self, data: bytes) -> None:
-        """Take `data` for what came from the socket."""
+        """Process `data` as if it came from the socket."""
         if self._tls is not None:
             data = self._decrypt(self._tls, data)
         if data:
@@ -142,7 +142,7 @@ class Wire:
         try:
             plain = tls.decrypt(data)
         except ssl.SSLError:
-            plain = None  # no TLS at all, or a broken one: the alert says so
+            plain = None  # not TLS, or broken: the alert tells the client
         if pending := tls.pending():
             self._out(pending)
         if plain is None:
@@ -153,7 +153,7 @@ class Wire:
         if self._unsent:
             self._unsent += data
             if len(self._unsent) > UNSENT_MAX:
-                self.drop()  # a client that does not read is not waited for without bound
+                self.drop()  # bound the memory for a client that does not read
             return
         try:
             sent = self._sock.send(data)

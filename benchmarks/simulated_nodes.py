@@ -1,9 +1,10 @@
 """Simulated nodes in one process: real sockets and real reports, but no workers and no users.
 
-`python -m benchmarks.fleet PLANS REPORTS FIRST COUNT NOTES` simulates the nodes `node-FIRST` and
-following. Each reports once a second, with `--calls` of each operation. With `--play SECONDS` each
-reports, once there is a run, the seconds before its begin, so many, as fast as the master
-acknowledges them: none may lie ahead. The file NOTES tells how far all of them are.
+`python -m benchmarks.simulated_nodes PLANS REPORTS FIRST COUNT NOTES` simulates COUNT nodes from
+`node-FIRST` on. Each reports once a second, with `--calls` of each operation. With `--play SECONDS`
+each node reports, once a run starts, that many seconds before its start, as fast as the master
+acknowledges them. They are in the past because reports from the future are not allowed. The file
+NOTES has the progress of all nodes.
 """
 
 import argparse
@@ -38,24 +39,24 @@ from benchmarks.reports import CALLS, report_of, snapshots, users_of
 REPORT_S = 1.0
 NOTE_S = 0.05
 WINDOW = 20
-"""Reports that a node which plays has on the way; a real one has two or three."""
+"""Unacknowledged reports of a node with `--play`. A real node has two or three."""
 
 
 @lru_cache(maxsize=64)
 def plan_of(data: bytes) -> tuple[Plan, dict[str, UserCounts]]:
-    """Return a plan and who has how many users by it; one node of a process reads it for all."""
+    """Return a plan and the users of each node in it. The cache decodes once per process."""
     plan = decode_plan(data)
     return plan, users_of(plan)
 
 
 @lru_cache(maxsize=64)
 def beat_of(data: bytes) -> Beat:
-    """Return a beat."""
+    """Return a beat. The cache decodes once per process."""
     return decode_beat(data)
 
 
 class SimulatedNode:
-    """One node: `got_at` is when it got its `plan`, `played` counts seconds it has played."""
+    """One node. `got_at` is when it got its `plan`, `played` the number of seconds played."""
 
     def __init__(
         self, number: int, plans: str, reports: str, play: int, measured: list[Snapshot]
@@ -139,7 +140,7 @@ class SimulatedNode:
 
 
 def note(nodes: list[SimulatedNode], path: Path) -> None:
-    """Write how far all nodes are: the last one's time of joining and of each plan, and more."""
+    """Write the progress of all nodes, such as when the last one joined and got the plan."""
     versions = {node.plan.version for node in nodes}
     told = {
         "joined": sum(node.joined_at > 0 for node in nodes),
@@ -155,14 +156,18 @@ def note(nodes: list[SimulatedNode], path: Path) -> None:
 
 def main() -> None:
     """Simulate until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.simulated_nodes", description=__doc__
+    )
     parser.add_argument("plans")
     parser.add_argument("reports")
     parser.add_argument("first", type=int)
     parser.add_argument("count", type=int)
     parser.add_argument("notes", type=Path)
     parser.add_argument("--play", type=int, default=0, metavar="SECONDS")
-    parser.add_argument("--calls", type=int, default=CALLS, help="of each operation in a second")
+    parser.add_argument(
+        "--calls", type=int, default=CALLS, help="calls of each operation per second"
+    )
     given = parser.parse_args()
     raise_descriptor_limit()
     ended = Event()
