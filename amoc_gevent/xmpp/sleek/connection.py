@@ -180,7 +180,15 @@ class SleekConnection(EventHandling):
         """End the connection at once."""
         if not called_by_slixmpp():
             self.__stopping = True
-        super().abort()
+        transport = self.transport
+        if transport is None or not transport.is_closing():
+            super().abort()
+            return
+        # slixmpp would close it once more. Python 3.11.2 then drops the TLS layer, and abort() raises.
+        self.cancel_connection_attempt()
+        if getattr(transport, "_ssl_protocol", self) is not None:
+            transport.abort()
+        self.event("killed")
 
     def use_signals(self, signals: Sequence[str] | None = None) -> None:
         """Disconnect on SIGHUP and SIGTERM, or `signals`. A worker handles them itself."""
