@@ -184,7 +184,7 @@ class SleekConnection(EventHandling):
         if transport is None or not transport.is_closing():
             super().abort()
             return
-        # slixmpp would close it once more. Python 3.11.2 then drops the TLS layer, and abort() raises.
+        # slixmpp would close it again: Python 3.11.2 then drops its TLS layer, and abort() raises.
         self.cancel_connection_attempt()
         if getattr(transport, "_ssl_protocol", self) is not None:
             transport.abort()
