@@ -180,7 +180,15 @@ class SleekConnection(Handling):
         """End the connection at once."""
         if not slixmpp_asks():
             self.__stopping = True
-        super().abort()
+        transport = self.transport
+        if transport is None or not transport.is_closing():
+            super().abort()
+            return
+        # slixmpp would close it again: Python 3.11.2 then drops its TLS layer, and abort() raises.
+        self.cancel_connection_attempt()
+        if getattr(transport, "_ssl_protocol", self) is not None:
+            transport.abort()
+        self.event("killed")
 
     def use_signals(self, signals: Sequence[str] | None = None) -> None:
         """Disconnect at SIGHUP and SIGTERM, or `signals`; where users run, the worker has them."""

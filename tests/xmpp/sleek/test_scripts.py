@@ -7,6 +7,7 @@ from pathlib import Path
 import gevent
 import pytest
 
+from tests.servers import wait_for
 from tests.xmpp.sleek.conftest import LogIn
 from tests.xmpp.sleek.helpers import Scripts
 from tests.xmpp_servers import XmppServer
@@ -162,3 +163,12 @@ def test_what_cannot_be_run_is_said_in_one_line(
     assert process.wait() == 2
     assert process.said().startswith(message)
     assert process.said().count("\n") == 1
+
+
+def test_a_connection_that_is_closing_can_be_aborted(log_in: LogIn) -> None:
+    bot = log_in(1)
+    ended: list[object] = []
+    bot.add_event_handler("disconnected", ended.append)
+    bot.transport.close()
+    bot.abort()
+    wait_for(lambda: ended, what="the end of the connection")
