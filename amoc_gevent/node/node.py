@@ -29,7 +29,7 @@ from amoc_gevent.core.messages import (
 from amoc_gevent.core.run.plan import Plan
 from amoc_gevent.core.views import NodeStatus, UsersByState
 from amoc_gevent.errors import AmocError
-from amoc_gevent.loading.sources import Shelf
+from amoc_gevent.loading.sources import SourceCache
 from amoc_gevent.node.gathering import Gathering
 from amoc_gevent.node.lease import NEVER, NodeLease
 from amoc_gevent.node.master_connection import MasterAddress, MasterConnection, PublishedSources
@@ -77,7 +77,7 @@ class Node:
         self._watch = SocketWatch(
             *self._master.sockets, self._orders, self._worker_reports, ours=ours
         )
-        self._shelf = Shelf(shelf or sockets.path / "sources")
+        self._shelf = SourceCache(shelf or sockets.path / "sources")
         launcher = Launcher(orders, worker_reports, on_output)
         self._supervisor = WorkerSupervisor(workers, launcher, self._event, self._on_death)
         self._plan = Plan()
