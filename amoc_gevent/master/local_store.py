@@ -42,7 +42,7 @@ class LocalStore(Store):
     def close(self) -> None:
         """Let go of the runs and close the database."""
         super().close()
-        self._claims.release()
+        self._locks.release()
 
     def active(self) -> Run | None:
         """Return None: a local run ends with its process."""
@@ -71,7 +71,7 @@ class LocalStore(Store):
 
     def _save_run(self, db: sqlite3.Connection, run: Run) -> None:
         if self._claimed != run.id:
-            self._claims.hold(run.id)
+            self._locks.hold(run.id)
             self._claimed = run.id
         db.execute("INSERT OR IGNORE INTO local VALUES (?)", (run.id,))
         super()._save_run(db, run)

@@ -20,7 +20,7 @@ from amoc_gevent.core.measure.rows import Row
 from amoc_gevent.core.records import NodeRecord, RecordError, RunRecord
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.daemon.claims import Claims
+from amoc_gevent.daemon.run_locks import RunLocks
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.database import BUSY_S, Database, StoreError
 from amoc_gevent.master.run_lines import Line, line_of
@@ -58,7 +58,7 @@ class Store:
     """Whether a run that cannot be stored is refused."""
 
     def __init__(self, path: Path, ours: Callable[[], bool] = lambda: True) -> None:
-        self._claims = Claims(path.with_suffix(".lock"))
+        self._locks = RunLocks(path.with_suffix(".lock"))
         self._database = Database(path, SCHEMA, ours)
 
     @property
@@ -101,7 +101,7 @@ class Store:
         """
         with self._database.writing() as db:
             local = [run_id for (run_id,) in db.execute("SELECT run FROM local").fetchall()]
-            held = [run_id for run_id in local if self._claims.is_held(run_id)]
+            held = [run_id for run_id in local if self._locks.is_held(run_id)]
             old = (
                 f"SELECT id FROM runs WHERE active = 0 AND id NOT IN ({', '.join('?' * len(held))})"  # noqa: S608  # question marks
                 " ORDER BY number DESC LIMIT -1 OFFSET ?"
@@ -264,7 +264,7 @@ class Store:
     def _is_local(self, db: sqlite3.Connection, run_id: str, *, held: bool) -> bool:
         """Whether the run is local, and its process still there (`held`) or gone."""
         found = db.execute("SELECT 1 FROM local WHERE run = ?", (run_id,)).fetchone()
-        return found is not None and self._claims.is_held(run_id) == held
+        return found is not None and self._locks.is_held(run_id) == held
 
     def list(self) -> list[Line]:
         """Return all runs, the latest first."""
