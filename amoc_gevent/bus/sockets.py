@@ -1,8 +1,8 @@
 """The sockets between master, node and worker: PUB/SUB for the plan, PUSH/PULL for reports.
 
-Nothing on them matters by itself: plans are published again and again, reports are acknowledged.
-On one machine they are ipc sockets, in directories that are this user's alone: nobody else can
-join, listen or pose as the master.
+No single message matters: plans are published repeatedly and reports are acknowledged. On one
+machine they are ipc sockets in private directories, so that no other user can join, listen or pose
+as the master.
 """
 
 from collections.abc import Iterable
@@ -21,23 +21,23 @@ from amoc_gevent.core.messages import MessageError
 SEND_BUFFER = 10_000
 
 WIRE = f"amoc {__version__}".encode()
-"""What each message between machines begins with, after its topic: who speaks, and how."""
+"""The frame after the topic of each message between machines: program and version."""
 
 MESSAGE_MAX = 64 << 20
 """Largest message, in bytes. A peer that sends a longer one is disconnected."""
 
 SILENCE_MS = 4000
-"""A connection on which who was asked is silent for so long is made anew; half a link is none."""
+"""Reconnect after this much silence, since a half-open link is useless."""
 
 HEARTBEAT_MS = 2000
-"""How often a node asks whether the master is there: a dead link is noticed 4 to 6 s later."""
+"""Interval of a node's heartbeats. It notices a dead link after 4 to 6 s."""
 
 PROBE_S = 1
-"""How often the kernel asks a node that has fallen silent."""
+"""Interval of the kernel's keepalive probes to a silent node."""
 
 NOW = int(plain.NOBLOCK)
 MORE = int(plain.SNDMORE)
-"""As numbers: the enumeration's take longer to handle than a frame takes to be sent."""
+"""Plain integers: combining enum members takes longer than sending a frame."""
 
 HANDSHAKE_EVENTS = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -48,7 +48,7 @@ HANDSHAKE_EVENTS = (
 Handshake = Literal["done", "other", "refused"]
 
 BURST = 100
-"""Reports that are taken in one after the other before something else gets its turn."""
+"""Number of reports received in a row before other greenlets run."""
 
 CONNECT_MS = 2000
 RECONNECT_MS = (100, 1000)
@@ -60,7 +60,7 @@ class OtherVersionError(MessageError):
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The CURVE keys (Z85) of one end: its own pair and, of a node's, the master's public key."""
+    """The CURVE keys (Z85) of one end: its own pair and, on a node, the master's public key."""
 
     public: bytes
     secret: bytes
@@ -76,7 +76,7 @@ def _socket(kind: int, keys: Keys | None = None, **how: Any) -> Any:
 
 
 def _encrypt(socket: Any, keys: Keys) -> None:
-    """Have all addresses that the socket gets from now on take and give CURVE only."""
+    """Require CURVE on all addresses that the socket is bound or connected to from now on."""
     socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
     if keys.server:
         socket.curve_serverkey = keys.server
@@ -85,19 +85,19 @@ def _encrypt(socket: Any, keys: Keys) -> None:
         socket.zap_domain = b"amoc"
 
 
-def _mind_the_master(socket: Any) -> None:
-    """Notice a dead connection soon, make it anew soon, and take no endless message."""
+def _configure_node_end(socket: Any) -> None:
+    """Configure heartbeats, quick reconnects and the message limit of a node's socket."""
     socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, SILENCE_MS
     socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS
     socket.connect_timeout, socket.handshake_ivl = CONNECT_MS, SILENCE_MS
     socket.maxmsgsize = MESSAGE_MAX
 
 
-def _mind_the_nodes(socket: Any) -> None:
-    """Drop dead connections, which those at their other ends make anew, and endless messages.
+def _configure_master_end(socket: Any) -> None:
+    """Configure keepalive and the message limit of a master's socket; the nodes reconnect.
 
-    That the other end still answers is left to the kernel to ask: ZeroMQ keeps its timers in a list
-    that it goes through for each beat of each of a thousand nodes.
+    TCP keepalive detects dead nodes, not ZeroMQ heartbeats: ZeroMQ keeps its timers in a list and
+    walks it for each beat of each of a thousand nodes.
     """
     socket.tcp_keepalive, socket.tcp_maxrt = 1, SILENCE_MS
     socket.tcp_keepalive_idle = socket.tcp_keepalive_cnt = SILENCE_MS // 1000
@@ -110,9 +110,9 @@ class _Bound(Addressed):
     """A socket that others connect to."""
 
     def _listen(self, endpoint: str, keys: Keys | None, local: str) -> str:
-        """Bind to both addresses; return `endpoint` with its port. `keys` are for it alone.
+        """Bind to both addresses; return `endpoint` with its port. Only `endpoint` uses `keys`.
 
-        ZeroMQ gives an address the options that the socket has when it is bound.
+        ZeroMQ gives an address the socket's options at the time of the bind.
         """
         if local:
             self._bind(local)
@@ -122,23 +122,23 @@ class _Bound(Addressed):
 
 
 class Publisher(_Bound):
-    """Publishes to whoever listens at `endpoint`, which has the port in it once it is bound.
+    """Publishes at `endpoint`, which includes the port once it is bound.
 
-    `keys` encrypt that. At `local`, an ipc address, whoever can reach it listens without.
+    `keys` encrypt `endpoint`. The ipc address `local` is not encrypted.
     """
 
     def __init__(self, endpoint: str, keys: Keys | None = None, local: str = "") -> None:
-        # What is published never waits for a listener, so nothing has to wait on the hub.
+        # Publishing never blocks, so this needs no green socket and no wait on the hub.
         super().__init__(_socket(zmq.PUB, socket_class=plain.Socket))
-        _mind_the_nodes(self._socket)
+        _configure_master_end(self._socket)
         self.endpoint = self._listen(endpoint, keys, local)
 
     def publish(self, data: bytes) -> None:
-        """Send `data` to all subscribers of this moment."""
+        """Send `data` to all current subscribers."""
         self._socket.send(data)
 
     def tell(self, topic: bytes, *frames: bytes) -> None:
-        """Send a message to those who listen to `topic`."""
+        """Send a message to the subscribers of `topic`."""
         *before, last = topic, WIRE, *frames
         for frame in before:
             self._socket.send(frame, MORE)
@@ -146,7 +146,7 @@ class Publisher(_Bound):
 
 
 class Subscriber(Addressed):
-    """Receives the orders published at `endpoint`; one that was overtaken by a newer is skipped."""
+    """Receives the latest order published at `endpoint`; skips those that a newer one replaced."""
 
     def __init__(self, endpoint: str) -> None:
         super().__init__(_socket(zmq.SUB))
@@ -160,11 +160,11 @@ class Subscriber(Addressed):
 
 
 class Listener(Addressed):
-    """Receives what a master tells about `topics`, over any network."""
+    """Receives a master's messages on `topics`, over any network."""
 
     def __init__(self, endpoint: str, topics: Iterable[bytes], keys: Keys | None = None) -> None:
         super().__init__(_socket(zmq.SUB, keys))
-        _mind_the_master(self._socket)
+        _configure_node_end(self._socket)
         for topic in topics:
             self._socket.subscribe(topic)
         self._socket.ipv6 = True
@@ -174,10 +174,10 @@ class Listener(Addressed):
         self._connect(endpoint)
 
     def handshake(self) -> Handshake:
-        """Wait until a connection's handshake ends; return how.
+        """Wait until a connection's handshake ends; return its result.
 
-        `other`: the other end has keys and this one has none, or the other way round. `refused`: it
-        went away or was silent, as one is that does not take the key.
+        `other`: only one of the two ends has keys. `refused`: the other end disconnected or stayed
+        silent, as it does when it rejects the key.
         """
         while True:
             event = parse_monitor_message(self._monitor.recv_multipart())["event"]
@@ -198,11 +198,11 @@ class Listener(Addressed):
     def receive(self) -> tuple[bytes, list[bytes]]:
         """Wait for the next message; return its topic and its frames. Raises MessageError."""
         topic, *frames = self._socket.recv_multipart()
-        return topic, _spoken(frames)
+        return topic, _without_version(frames)
 
 
-def _spoken(frames: list[bytes]) -> list[bytes]:
-    """Return the frames after the one that says who speaks. Raises MessageError."""
+def _without_version(frames: list[bytes]) -> list[bytes]:
+    """Check the version frame and return the frames after it. Raises MessageError."""
     if not frames or not frames[0].startswith(b"amoc "):
         raise MessageError("a message that is none of amoc's")
     if frames[0] != WIRE:
@@ -212,18 +212,18 @@ def _spoken(frames: list[bytes]) -> list[bytes]:
 
 
 class Pusher(Addressed):
-    """Sends reports to `endpoint`; those not sent yet when it closes get `linger` seconds."""
+    """Sends reports to `endpoint`. Unsent ones get `linger` seconds when it closes."""
 
     def __init__(self, endpoint: str, linger: float = 2.0, keys: Keys | None = None) -> None:
         super().__init__(_socket(zmq.PUSH, keys))
         self._socket.linger = int(linger * 1000)
         self._socket.sndhwm = SEND_BUFFER
-        _mind_the_master(self._socket)
+        _configure_node_end(self._socket)
         self._socket.ipv6 = True
         self._connect(endpoint)
 
     def push(self, data: bytes) -> bool:
-        """Queue `data`; False when the queue is full."""
+        """Queue `data`; return False if the queue is full."""
         try:
             self._socket.send_multipart((WIRE, data), zmq.NOBLOCK)
         except zmq.Again:
@@ -232,12 +232,10 @@ class Pusher(Addressed):
 
 
 class Puller(_Bound):
-    """Receives the reports sent to `endpoint`, which has the port in it once it is bound.
+    """Receives the reports sent to `endpoint`, which includes the port once it is bound.
 
-    `keys` encrypt that. Those sent to `local`, an ipc address, come without.
-
-    Those that come while one that was taken in is followed by `rest` seconds are taken in together:
-    that is cheaper than to wake up for each.
+    `keys` encrypt `endpoint`. The ipc address `local` is not encrypted. After a burst it pauses for
+    `rest` seconds and receives the next reports together: cheaper than a wake-up for each.
     """
 
     def __init__(
@@ -245,23 +243,23 @@ class Puller(_Bound):
     ) -> None:
         super().__init__(_socket(zmq.PULL))
         self._socket.rcvhwm = SEND_BUFFER
-        _mind_the_nodes(self._socket)
+        _configure_master_end(self._socket)
         self.endpoint = self._listen(endpoint, keys, local)
         self._plain: Any = plain.Socket.shadow(self._socket.underlying)
         self._rest = rest
         self._burst = 0
 
     def pull(self) -> bytes:
-        """Wait for the next report. Raises MessageError for what is none."""
+        """Wait for the next report. Raises MessageError for any other message."""
         frames = self._at_hand() or self._rested() or self._socket.recv_multipart()
         self._burst += 1
-        frames = _spoken(frames)
+        frames = _without_version(frames)
         if len(frames) != 1:
             raise MessageError(f"a report of {len(frames)} frames")
         return frames[0]
 
     def _at_hand(self) -> list[bytes]:
-        """Return the next message where one has come and others had their turn, else nothing."""
+        """Return the next message if one has arrived and the burst is not over, else nothing."""
         if self._burst >= BURST:
             return []
         try:
@@ -273,12 +271,12 @@ class Puller(_Bound):
         return frames
 
     def _rested(self) -> list[bytes]:
-        """Let others have their turn; return what has come by then."""
+        """Let other greenlets run; return the next message, if any, afterwards."""
         self._burst = 0
         gevent.sleep(self._rest)
         return self._at_hand()
 
 
 def finish() -> None:
-    """Wait until what was pushed is sent, within each socket's linger, before the process ends."""
+    """Wait, within each socket's linger, until all reports are sent, before the process ends."""
     zmq.Context.instance().term()

@@ -1,4 +1,4 @@
-"""The topics of a master's messages. A node subscribes to those that concern it."""
+"""The topics of a master's messages. A node subscribes to the ones it needs."""
 
 PLAN = b"plan/"
 """A beat and the whole plan."""
@@ -8,11 +8,11 @@ BEAT = b"beat/"
 
 
 CODE = b"code/"
-"""Sources of a scenario, for whoever lacks them."""
+"""Sources of a scenario, for nodes without them."""
 
 
 def ack_topic(node: str) -> bytes:
-    """Return the topic of what one node is told; names have no slash, so none begins another."""
+    """Return the topic of one node's acks. Names have no slash, so no topic prefixes another."""
     return f"ack/{node}/".encode()
 
 

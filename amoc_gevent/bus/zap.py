@@ -1,4 +1,4 @@
-"""Who may connect to a master's sockets: machines whose public key it knows (CURVE, ZMQ RFC 27)."""
+"""Admits only machines with a known public key to a master's sockets (CURVE, ZMQ RFC 27)."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -16,23 +16,23 @@ log = logging.getLogger(__name__)
 ADDRESS = "inproc://zeromq.zap.01"
 KEY_BYTES = 32
 LATER = b"300"
-"""The status of a refusal after which the other side tries again; after 400 it never would, and a
-node whose key is allowed a minute later would have to be started again."""
+"""The status of a refusal, after which the other end retries. After 400 it never would, and a node
+whose key is allowed a minute later would need a restart."""
 
 REFUSED_NAMED = 1000
-"""Strangers that are remembered, so that each is named in the log once."""
+"""Number of refused keys to remember, so that each is logged once."""
 
 
 class ZapAuthenticator:
-    """Answers ZeroMQ's question about each connection; `allowed()` maps public keys to names.
+    """Answers ZeroMQ's authentication requests; `allowed()` maps public keys to names.
 
-    It is asked anew for each, so a key that is added or revoked counts from the next one on.
-    There is one in a process.
+    `allowed` is called for each connection, so changes apply to the next one. A process has one
+    authenticator.
     """
 
     def __init__(self, allowed: Callable[[], Mapping[str, str]]) -> None:
         self._allowed = allowed
-        self._strangers: set[str] = set()
+        self._refused_keys: set[str] = set()
         context: Any = zmq.green.Context.instance()
         self._socket: Any = context.socket(zmq.REP)
         self._socket.linger = 0
@@ -42,7 +42,7 @@ class ZapAuthenticator:
     def close(self) -> None:
         """Stop authenticating."""
         self._answering.kill()
-        self._socket.unbind(ADDRESS)  # which closing does some time later
+        self._socket.unbind(ADDRESS)  # closing would do it only some time later
         self._socket.close()
 
     def _answer(self) -> None:
@@ -69,6 +69,6 @@ class ZapAuthenticator:
             return ""
 
     def _refuse(self, key: str, address: str) -> None:
-        if key not in self._strangers and len(self._strangers) < REFUSED_NAMED:
-            self._strangers.add(key)
+        if key not in self._refused_keys and len(self._refused_keys) < REFUSED_NAMED:
+            self._refused_keys.add(key)
             log.warning("refused %s, whose key %s is not allowed: amoc keys allow", address, key)

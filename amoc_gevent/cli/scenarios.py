@@ -19,7 +19,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def scenarios(as_json: bool) -> None:
     """List the scenarios of ./scenarios with the first line of each docstring."""
     found = loader.listing()
-    for line in catalogue.barred():
+    for line in catalogue.unreadable_directories():
         click.echo(f"amoc: {line}", err=True)
     if as_json:
         rows = [{"name": s.name, "path": shown(s.path), "summary": s.summary} for s in found]

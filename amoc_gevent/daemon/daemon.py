@@ -1,8 +1,7 @@
-"""A process as a daemon: its claim on a home, its log, its signals and how it ends.
+"""Runs this process as a daemon: pid file, log, signals and shutdown.
 
-It is the same in the background, under systemd and in a container; only where its standard error
-goes differs, and with it the log. It starts nothing by itself: how one is put into the background
-is the command line's.
+It behaves the same in the background, under systemd and in a container. Only the destination of
+standard error, and so of the log, differs. The command line puts daemons into the background.
 """
 
 import faulthandler
@@ -35,19 +34,19 @@ from amoc_gevent.errors import AmocError
 log = logging.getLogger(__name__)
 
 END_S = 15.0
-"""A daemon that was told to end and has not by then writes where it hangs and is gone."""
+"""Time for a daemon to shut down. Then it dumps its tracebacks and exits."""
 
 LOOK_S = 0.5
-"""How often a daemon looks whether its pid file is still its own."""
+"""How often a daemon checks that its pid file is still its own."""
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 class Daemon:
-    """This process as the `kind` of a home, from `with` to the end.
+    """This process as the daemon of this `kind` in a home, as a context manager.
 
-    `log_file` takes standard output and error, and is opened anew on SIGHUP; None leaves them as
-    they are. SIGTERM, SIGINT and the request `shutdown` end `wait`, as does the loss of the home.
+    `log_file` receives standard output and error and is reopened on SIGHUP; None leaves them
+    unchanged. SIGTERM, SIGINT, the request `shutdown` and the loss of the home end `wait`.
     """
 
     def __init__(self, home: Home, kind: Kind, log_file: Path | None) -> None:
@@ -64,12 +63,12 @@ class Daemon:
             _write_to(self._log_file)
         logging.basicConfig(level=log_level("INFO"), format=FORMAT, stream=sys.stderr)
         self._pid_file = PidFile(self._home.pid_file(self._kind), self._kind)
-        # What a process that was killed has left; the claim says that nobody listens there.
+        # Left by a killed process. We hold the pid file, so nobody listens there.
         self._home.socket(self._kind).unlink(missing_ok=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self.leave, signal.Signals(number).name)
         gevent.signal_handler(signal.SIGHUP, self._reopen_log)
-        self._watching = gevent.spawn(self._watch_the_claim)
+        self._watching = gevent.spawn(self._watch_pid_file)
         return self
 
     def __exit__(
@@ -87,15 +86,15 @@ class Daemon:
         self._pid_file.release()
 
     def holds(self) -> bool:
-        """Whether the home is still this daemon's; else it must change nothing in it."""
+        """Return whether the home still belongs to this daemon. If not, it must not write there."""
         return not self._pid_file.lost
 
-    def _watch_the_claim(self) -> None:
-        """End once the home was removed, moved or made anew: another daemon may be in it by now."""
+    def _watch_pid_file(self) -> None:
+        """Shut down if the home is removed, moved or remade: another daemon may be in it."""
         while self.holds():
             gevent.sleep(LOOK_S)
         if self._log_file is not None and self._log_file.parent.is_dir():
-            with suppress(AmocError):  # the log that was open may be one that nobody can read
+            with suppress(AmocError):  # the open log may be unreachable
                 self._home.check()
                 _write_to(self._log_file)
         pid, path = os.getpid(), self._home.pid_file(self._kind)
@@ -103,28 +102,28 @@ class Daemon:
         self.leave("its home was removed, moved or made anew")
 
     def ready(self, what: str) -> None:
-        """Say that commands are answered from now on; `what` is a line about it."""
+        """Report that the daemon answers commands; `what` is a line of details."""
         log.info("%s %s, pid %d: %s", self._kind, __version__, os.getpid(), what)
         notify(f"READY=1\nSTATUS={what}\n")
 
     def wait(self) -> None:
-        """Return when the daemon shall end; from then on it has `END_S` for it."""
+        """Return when the daemon is to shut down. It has `END_S` for that."""
         self._leave.wait()
         faulthandler.dump_traceback_later(END_S, exit=True)
         log.info("%s ends: %s", self._kind, self._why)
         notify("STOPPING=1\n")
 
     def leave(self, why: str) -> None:
-        """Have `wait` return."""
+        """Make `wait` return; `why` goes to the log."""
         self._why = self._why or why
         self._leave.set()
 
     def services(
         self, may_end: Callable[[bool], None], describe: Callable[[], Answer]
     ) -> dict[str, Callable[[Mapping[str, Any]], Answer]]:
-        """Return what a daemon answers at its control socket.
+        """Return the handlers of a daemon's control socket by request.
 
-        `may_end` gets whether it shall end by force, and raises an AmocError that says why not.
+        `may_end` gets the `force` flag and raises AmocError if the daemon may not end now.
         `describe` returns the answer to `daemon`.
         """
 
@@ -136,11 +135,11 @@ class Daemon:
         return {"daemon": lambda _: describe(), "shutdown": shutdown}
 
     def as_node(self) -> NodeDaemon:
-        """Return how this process describes itself as a node."""
+        """Return the description of this process as a node."""
         return NodeDaemon("node", *self._described())
 
     def as_master(self, endpoints: tuple[str, str] | None, run: str | None) -> MasterDaemon:
-        """Return how it describes itself as a master with these endpoints and inherited run."""
+        """Return the description of a master with these endpoints and this inherited run."""
         return MasterDaemon("master", *self._described(), endpoints, run)
 
     def _described(self) -> tuple[int, str, str, str | None, float]:
@@ -153,14 +152,14 @@ class Daemon:
             return
         try:
             _write_to(self._log_file)
-        except AmocError as error:  # the old file is open still
+        except AmocError as error:  # the old file is still open
             log.error("%s", error)
         else:
             log.info("log reopened")
 
 
 def _write_to(path: Path) -> None:
-    """Have all that this process writes, an interpreter's last words included, go to `path`."""
+    """Redirect standard output and error to `path`, including the interpreter's last words."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -172,7 +171,7 @@ def _write_to(path: Path) -> None:
 
 
 def notify(state: str) -> None:
-    """Tell a service manager how this process stands (sd_notify(3)), where there is one."""
+    """Send `state` to the service manager, if any (sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

@@ -1,6 +1,6 @@
-"""Where files live: AMOC_HOME (default `~/.amoc`) with keys, control sockets, logs and pid files.
+"""The paths in AMOC_HOME (default `~/.amoc`): keys, control sockets, logs and pid files.
 
-Imports nothing that is slow: plain clients look here for the socket they talk to.
+It imports nothing slow, since every client looks up its control socket here.
 """
 
 import os
@@ -15,14 +15,14 @@ from amoc_gevent.socket_paths import owner_name
 
 Kind = Literal["master", "node"]
 KINDS: tuple[Kind, ...] = ("master", "node")
-"""The daemons of which a home may hold one each."""
+"""The kinds of daemons. A home holds at most one of each."""
 
 LINKS_MAX = 40
-"""Links that Linux follows in one path."""
+"""The maximum number of links that Linux follows in one path."""
 
 
-def _led_through(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield the directories and links that lead to `path`, then itself, as far as they exist."""
+def _path_components(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield the existing directories and links on the way to `path`, and `path` itself."""
     at, links = Path("/"), 0
     yield at, at.lstat()
     left = [*reversed(path.parts[1:])]
@@ -49,18 +49,18 @@ def _led_through(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The directory of one master, one node, or both. Nobody else may write to it.
+    """The directory of one master, one node, or both. Only its owner may write to it.
 
-    Whoever could would pose as its master to commands and nodes, and have nodes run other code.
+    A person with write access could pose as its master and make nodes run other code.
     """
 
     path: Path
 
     @classmethod
     def current(cls) -> Self:
-        """Return the home that the environment names.
+        """Return the home that AMOC_HOME names.
 
-        Raises AmocError for one that cannot be entered, or that others may write to.
+        Raises AmocError if it cannot be entered or if others may write to it.
         """
         given = os.environ.get("AMOC_HOME") or "~/.amoc"
         try:
@@ -73,26 +73,26 @@ class Home:
         return home
 
     def _enter(self) -> None:
-        """Raise AmocError where the directory is there and what it holds cannot be seen."""
+        """Raise AmocError if the directory exists and cannot be entered."""
         try:
             (self.path / "..").stat()
-        except FileNotFoundError:  # it was not made yet
+        except FileNotFoundError:  # not made yet
             return
         except OSError as error:
             raise AmocError(f"AMOC_HOME {self.path} cannot be used: {error.strerror}") from error
 
     def check(self) -> None:
-        """Raise AmocError where the directory is there and anybody but this user may write to it.
+        """Raise AmocError if the directory exists and anybody but this user may write to it.
 
-        Each directory and link that leads to it must be this user's or root's, and writable by no
-        one else (sshd's StrictModes), unless it is sticky: who writes there could put another home
-        in its place.
+        Each directory and link on the way must belong to this user or root and be writable by
+        nobody else (as with sshd's StrictModes), unless it is sticky. Otherwise others could put
+        another home in its place.
         """
-        for place, led in _led_through(self.path):
-            self._check_way(place, led)
+        for place, found in _path_components(self.path):
+            self._check_component(place, found)
         try:
             link, found = self.path.lstat(), self.path.stat()
-        except OSError:  # there is none yet, or who makes it or looks into it says what is wrong
+        except OSError:  # missing, or its next use reports the error
             return
         us = os.geteuid()
         owner = found.st_uid if link.st_uid in {us, 0} else link.st_uid
@@ -107,15 +107,15 @@ class Home:
                 f"chmod 700 {self.path}"
             )
 
-    def _check_way(self, place: Path, found: os.stat_result) -> None:
-        """Raise AmocError where somebody else rules over what leads to the directory."""
+    def _check_component(self, place: Path, found: os.stat_result) -> None:
+        """Raise AmocError if another user can change this part of the path."""
         if place == self.path and not stat.S_ISLNK(found.st_mode):
             return
         how = f"and so put another AMOC_HOME {self.path} in its place"
         if found.st_uid not in {os.geteuid(), 0}:
             raise AmocError(
                 f"{place} belongs to {owner_name(found.st_uid)}, who can change it {how}: "
-                "set AMOC_HOME to a directory below none of theirs"
+                "set AMOC_HOME to a directory outside theirs"
             )
         ours_to_write = stat.S_ISLNK(found.st_mode) or found.st_mode & stat.S_ISVTX
         if not ours_to_write and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -125,9 +125,9 @@ class Home:
             )
 
     def make(self) -> Self:
-        """Make the directory (mode 0700) where there is none; AmocError where that cannot be.
+        """Make the directory (mode 0700) if it is missing.
 
-        Raises AmocError as `check` does, too.
+        Raises AmocError if it cannot be made or if `check` fails.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ class Home:
         return self.path / f"{kind}.sock"
 
     def pid_file(self, kind: Kind) -> Path:
-        """Return the pid file of a daemon, which it keeps locked while it runs."""
+        """Return the pid file of a daemon, locked while the daemon runs."""
         return self.path / f"{kind}.pid"
 
     @property
@@ -153,7 +153,7 @@ class Home:
 
     @property
     def bus(self) -> tuple[str, str]:
-        """The addresses at which the home's master publishes plans, and takes reports."""
+        """The master's ipc addresses for plans and for reports."""
         return f"ipc://{self.sockets / 'plans'}", f"ipc://{self.sockets / 'reports'}"
 
     @property
@@ -162,7 +162,7 @@ class Home:
         return self.path / "log"
 
     def log_file(self, kind: Kind) -> Path:
-        """Return where a daemon in the background logs."""
+        """Return the log file of a background daemon."""
         return self.logs / f"{kind}.log"
 
     @property
@@ -177,10 +177,10 @@ class Home:
 
     @property
     def traceback(self) -> Path:
-        """The traceback of the latest error at a prompt that was not foreseen."""
+        """The file with the traceback of the latest unexpected error at a prompt."""
         return self.logs / "prompt.traceback"
 
     @property
     def history(self) -> Path:
-        """What was typed at prompts."""
+        """The history of prompts."""
         return self.path / "history"

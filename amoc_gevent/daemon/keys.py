@@ -1,7 +1,7 @@
-"""The keys of a home: its own pair, the machines that may join its master, the master it trusts.
+"""The keys of a home: its own key pair, the allowed machines and the trusted master.
 
-Keys are CURVE's (curve25519), each 40 characters of Z85 (ZeroMQ RFC 32) in a file of its own under
-`keys/`: `own.public`, `own.secret` (mode 0600), `master.public`, `allowed/NAME.public`.
+Keys are CURVE keys (curve25519) of 40 Z85 characters (ZeroMQ RFC 32), one per file under `keys/`:
+`own.public`, `own.secret` (mode 0600), `master.public`, `allowed/NAME.public`.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError, UsageError
 
 THIS_MACHINE = "this machine"
-"""The name under which a home's own key is allowed: its own node may join its own master."""
+"""The name of a home's own key among the allowed ones: its node may join its master."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 WITH_PORT = re.compile(r"(\[.*\]|[^:]*):\d*")
@@ -24,7 +24,7 @@ KEY_CHARACTERS = 40
 
 
 def own_keypair(home: Home) -> tuple[bytes, bytes] | None:
-    """Return this home's (public, secret) key, Z85; None where none was made."""
+    """Return this home's (public, secret) key pair in Z85; None if it has none."""
     public, secret = home.keys / "own.public", home.keys / "own.secret"
     if not secret.exists():
         return None
@@ -34,9 +34,9 @@ def own_keypair(home: Home) -> tuple[bytes, bytes] | None:
 
 
 def allowed(home: Home) -> dict[str, str]:
-    """Return the public keys (Z85) that may join this home's master, with their names.
+    """Return the names of the machines that may join this home's master, by public key (Z85).
 
-    Its own key is among them. A file that holds no key raises AmocError.
+    The home's own key is among them. Raises AmocError for a file without a valid key.
     """
     files = sorted((home.keys / "allowed").glob("*.public"))
     found = {_read(path).decode(): path.stem for path in files}
@@ -45,20 +45,20 @@ def allowed(home: Home) -> dict[str, str]:
 
 
 def master_key(home: Home) -> bytes | None:
-    """Return the public key (Z85) of the master that this home's node trusts, if one was named."""
+    """Return the public key (Z85) of the master that this home's node trusts, if any."""
     path = home.keys / "master.public"
     return _read(path) if path.exists() else None
 
 
 def make(home: Home) -> bytes:
-    """Make this home's pair of keys and return the public one; AmocError where there is one."""
-    import zmq  # noqa: PLC0415  # slow to import, and those who only list keys need it not
+    """Make this home's key pair and return the public key. Raises AmocError if it has one."""
+    import zmq  # noqa: PLC0415  # slow to import, and not needed to list keys
 
     secret = home.keys / "own.secret"
     if secret.exists():
         raise AmocError(f"{secret} exists: remove it first, and give all machines the new key")
     public_key, secret_key = zmq.curve_keypair()
-    while public_key.startswith(b"-"):  # a command line would take it for an option
+    while public_key.startswith(b"-"):  # it would look like an option on a command line
         public_key, secret_key = zmq.curve_keypair()
     _write(home, "own.secret", secret_key)
     _write(home, "own.public", public_key)
@@ -66,7 +66,7 @@ def make(home: Home) -> bytes:
 
 
 def allow(home: Home, name: str, key: str) -> None:
-    """Let the machine `name` with this public key join the home's master; it may change its key."""
+    """Allow machine `name` with this public key to join the master; replace its former key."""
     checked = _checked(key, "the public key")
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} is no name for a machine: letters, digits, '.', '_' and '-'")
@@ -77,7 +77,7 @@ def allow(home: Home, name: str, key: str) -> None:
 
 
 def revoke(home: Home, name: str) -> None:
-    """Let the machine `name` join no more; UsageError where it was not allowed to."""
+    """Remove machine `name` from the allowed ones. Raises UsageError if it is not among them."""
     names = [found for found in allowed(home).values() if found != THIS_MACHINE]
     if name not in names:
         known = f"there are {', '.join(sorted(names))}" if names else "there is none"
@@ -86,14 +86,14 @@ def revoke(home: Home, name: str) -> None:
 
 
 def trust_master(home: Home, key: str) -> None:
-    """Have this home's node join the master with this public key, and no other."""
+    """Make this home's node join only the master with this public key."""
     _write(home, "master.public", _checked(key, "the public key"))
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address, is nothing but this machine to itself.
+    """Return whether `host`, a name or an address, has only loopback addresses.
 
-    Raises UsageError for a name that is not known.
+    Raises UsageError for an unknown name.
     """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
@@ -104,7 +104,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_master(home: Home, host: str, *, insecure: bool) -> None:
-    """Raise UsageError where a master would listen to all without a key to prove who is who."""
+    """Raise UsageError if a master would listen on `host` without keys."""
     if insecure or own_keypair(home) is not None:
         return
     if is_loopback(host):
@@ -120,11 +120,11 @@ def check_master(home: Home, host: str, *, insecure: bool) -> None:
 
 
 def check_node(home: Home, host: str, *, insecure: bool) -> None:
-    """Raise UsageError where a node would run whatever the code somebody at `host` sends it."""
+    """Raise UsageError if a node would join a master at `host` without keys."""
     if WITH_PORT.fullmatch(host) or "/" in host:
         raise UsageError(f"--master {host}: HOST without port; use --port and --reports-port")
     own, master = own_keypair(home), master_key(home)
-    # With keys a name need not be known yet: it may be so once the network is there.
+    # With keys, the name may still be unknown while the network comes up.
     if insecure or (own is not None and master is not None):
         return
     steps = [] if own is not None else ["`amoc keys make` here", "`amoc keys allow` on the master"]
@@ -149,7 +149,7 @@ def _checked(text: str, what: str) -> bytes:
 
 
 def _is_z85(text: str) -> bool:
-    """Whether each five characters are a number of 32 bits in base 85."""
+    """Return whether each group of five characters is a 32-bit number in base 85."""
     if not set(text) <= set(_Z85):
         return False
     for start in range(0, len(text), 5):
@@ -171,11 +171,11 @@ def _read(path: Path) -> bytes:
 
 
 def _write(home: Home, name: str, key: bytes) -> None:
-    """Write a key whole or not at all, for its owner alone."""
+    """Write a key atomically, readable only by its owner."""
     path = home.make().keys / name
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)  # of mode 0600
+        descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)  # mode 0600
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(key + b"\n")

@@ -1,4 +1,4 @@
-"""How much is logged: the environment's AMOC_LOG says it to every process."""
+"""The log level of every process, from the environment variable AMOC_LOG."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ VARIABLE = "AMOC_LOG"
 
 
 def log_level(default: str) -> str:
-    """Return the level that AMOC_LOG names, else `default`. Raises UsageError for no level."""
+    """Return the level in AMOC_LOG, else `default`. Raises UsageError for an unknown level."""
     named = os.environ.get(VARIABLE) or default
     levels = logging.getLevelNamesMapping()
     if named not in levels:

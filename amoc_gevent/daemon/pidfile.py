@@ -1,7 +1,7 @@
-"""Pid files: at most one daemon of a kind in a home, known by a lock that ends with its process.
+"""Locked pid files, which allow one daemon of each kind per home.
 
-What the file says counts only while it is locked: a daemon that was killed leaves a stale one.
-Only its owner can read it: whoever else could would lock it, and keep the daemon from starting.
+The content counts only while the file is locked, since a killed daemon leaves a stale file. Only
+the owner can read it: a reader could lock it and keep the daemon from starting.
 """
 
 import fcntl
@@ -12,21 +12,21 @@ from time import sleep
 from amoc_gevent import clock
 from amoc_gevent.errors import AmocError
 
-CLAIM_S = 0.5
-"""How long a lock is tried for: whoever only looks whether it is held holds it for a moment."""
+LOCK_S = 0.5
+"""How long to retry a lock. `holder` takes it for a moment just to test it."""
 
 PAUSE_S = 0.02
 
 
 class PidFile:
-    """The claim of this process on `path`, until `release` or its end.
+    """The pid file at `path`, locked by this process until `release` or its end.
 
-    Raises AmocError with the pid of the process that has claimed it already.
+    Raises AmocError with the pid of the process that already holds it.
     """
 
     def __init__(self, path: Path, what: str) -> None:
         self._path = path
-        self._descriptor = _claimed(path, what)
+        self._descriptor = _locked(path, what)
         try:
             os.ftruncate(self._descriptor, 0)
             os.write(self._descriptor, f"{os.getpid()}\n".encode())
@@ -35,14 +35,14 @@ class PidFile:
             raise AmocError(f"{path} cannot be written: {error.strerror}") from error
 
     def release(self) -> None:
-        """Remove the file while it is still ours, then let go of it."""
+        """Remove the file if it is still ours, then unlock it."""
         if self.held:
             self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
     @property
     def held(self) -> bool:
-        """Whether the path still names this claim: a home may be removed, and claimed anew."""
+        """Whether the path still names our file. Its home may have been removed and remade."""
         try:
             found = self._path.stat()
         except OSError:
@@ -51,7 +51,7 @@ class PidFile:
 
     @property
     def lost(self) -> bool:
-        """Whether the path certainly names this claim no more: not where it cannot be looked at."""
+        """Whether the path surely no longer names our file; False if it cannot be examined."""
         try:
             found = self._path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -61,9 +61,9 @@ class PidFile:
         return not os.path.samestat(os.fstat(self._descriptor), found)
 
 
-def _claimed(path: Path, what: str) -> int:
-    """Return a descriptor of `path`, locked; the file that the path names now, not a former one."""
-    deadline = clock.monotonic() + CLAIM_S
+def _locked(path: Path, what: str) -> int:
+    """Return a locked descriptor of the file that `path` names now, not of a removed one."""
+    deadline = clock.monotonic() + LOCK_S
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -85,14 +85,14 @@ def _claimed(path: Path, what: str) -> int:
 
 
 def already(what: str, home: Path, pid: int) -> str:
-    """Return the sentence for a second start."""
+    """Return the error message for a second start."""
     return f"a {what} runs in {home} already, pid {pid}; `amoc shutdown {what}` ends it"
 
 
 def holder(path: Path) -> int | None:
-    """Return the pid of the process that has claimed `path`; None where none has.
+    """Return the pid of the process that holds `path`; None if none does.
 
-    0 is a process that has claimed it and not yet written who it is.
+    0 means that the process has not written its pid yet.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

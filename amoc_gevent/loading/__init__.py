@@ -1,1 +1,1 @@
-"""Scenarios on disk: found, read, packed for other machines, loaded."""
+"""Scenarios on disk: finds, lists, loads and packs them for other machines."""

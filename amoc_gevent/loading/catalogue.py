@@ -1,4 +1,4 @@
-"""Which scenarios there are: names, paths and the first line of each docstring, importing none."""
+"""Finds and lists scenarios by name, path and docstring without importing any of them."""
 
 import ast
 import errno
@@ -15,11 +15,11 @@ from amoc_gevent.loading.places import PACKAGE, shown
 DIRECTORY = "scenarios"
 
 UNREADABLE = (OSError, SyntaxError, ValueError, RecursionError, MemoryError)
-"""What reading a file as Python may raise; the last two come of code that is nested too deeply."""
+"""Errors of reading and parsing a Python file; the last two come from code nested too deeply."""
 
 
 class Listed(NamedTuple):
-    """One scenario as a list shows it; `summary` of a broken file starts with "error: "."""
+    """One scenario of a list. The `summary` of a broken file starts with "error: "."""
 
     name: str
     path: Path
@@ -27,21 +27,25 @@ class Listed(NamedTuple):
 
 
 def scenario_directories() -> list[Path]:
-    """Return where names are looked up: `scenarios/` here, then the one beside the package.
+    """Return the directories to search: `scenarios/` here, then the one beside the package.
 
-    A directory that may not be read is left out: see `barred`. Raises AmocError where the working
-    directory is gone.
+    Unreadable directories are left out; see `unreadable_directories`. Raises AmocError if the
+    working directory is gone.
     """
-    return [place for place in _places() if _is(place, stat.S_ISDIR) and not _bar(place)]
+    return [
+        directory
+        for directory in _search_path()
+        if _has_type(directory, stat.S_ISDIR) and not _read_error(directory)
+    ]
 
 
-def barred() -> list[str]:
-    """Return a line for each directory of scenarios that may not be read, with the reason."""
-    bars = ((place, _bar(place)) for place in _places())
-    return [f"{shown(place)} cannot be read: {why}" for place, why in bars if why]
+def unreadable_directories() -> list[str]:
+    """Return one line per unreadable scenario directory, with the reason."""
+    errors = ((directory, _read_error(directory)) for directory in _search_path())
+    return [f"{shown(directory)} cannot be read: {error}" for directory, error in errors if error]
 
 
-def _places() -> list[Path]:
+def _search_path() -> list[Path]:
     try:
         here = Path.cwd()
     except FileNotFoundError:
@@ -49,99 +53,102 @@ def _places() -> list[Path]:
     return list(dict.fromkeys((here / DIRECTORY, PACKAGE.parent / DIRECTORY)))
 
 
-def _bar(place: Path) -> str:
-    """Return what keeps a directory that may be there from being read, "" where nothing does."""
+def _read_error(directory: Path) -> str:
+    """Return why `directory` cannot be read; "" if it can be read or does not exist."""
     try:
-        if _mode(place):
-            os.scandir(place).close()
-            (place / "..").stat()  # takes the right to search it, which listing it does not
+        if _mode(directory):
+            os.scandir(directory).close()
+            (directory / "..").stat()  # needs search permission; listing does not
     except OSError as error:
         return "" if isinstance(error, NotADirectoryError) else str(error.strerror)
     return ""
 
 
 def _mode(path: Path) -> int:
-    """Return the mode of the file at `path`, 0 where there is none; OSError where none can tell."""
+    """Return the mode of the file at `path`, 0 if none exists. Raises OSError if unknown."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return 0
 
 
-def _is(path: Path, kind: Callable[[int], bool]) -> bool:
-    """Say whether there is such a file; Path.is_file and its like raise where none can tell."""
+def _has_type(path: Path, is_type: Callable[[int], bool]) -> bool:
+    """Return whether a file of this type exists. Path.is_file raises if that is unknown."""
     try:
-        return kind(_mode(path))
+        return is_type(_mode(path))
     except (OSError, ValueError):
         return False
 
 
 def name_of(path: Path) -> str:
-    """Return the name of the scenario whose module is at `path`."""
+    """Return the name of the scenario with its module at `path`."""
     return path.parent.name if path.name == "__init__.py" else path.stem
 
 
 def find(name_or_path: str, directories: Sequence[Path] | None = None) -> Path:
-    """Return the module of the scenario so named: `x.py` or `x/__init__.py`.
+    """Return the path of a scenario's module, `x.py` or `x/__init__.py`.
 
     A bare name is looked up in `directories` (by default `scenarios/` of the working directory,
-    then beside the package), then taken as a path like everything with a slash or `.py`.
-    Raises UsageError that names what there is, or why it cannot be looked at; AmocError for a name
-    where the working directory is gone.
+    then beside the package), and then taken as a path. A text with a slash or `.py` is a path.
+    Raises UsageError with the known scenarios, or the reason why one cannot be read. Raises
+    AmocError for a bare name if the working directory is gone.
     """
     named = "/" not in name_or_path and not name_or_path.endswith(".py")
-    places: Sequence[Path] = ()
+    searched: Sequence[Path] = ()
     if named:
-        places = _places() if directories is None else directories
+        searched = _search_path() if directories is None else directories
     path = _expanded(name_or_path)
-    bar = ""
-    for candidate in (*(place / name_or_path for place in places), path):
+    problem = ""
+    for candidate in (*(directory / name_or_path for directory in searched), path):
         try:
             module = _module_at(candidate)
         except (OSError, ValueError) as error:
-            if not (named and _cannot_be_in(candidate.parent, error)):
-                bar = bar or f"{shown(_which(error, candidate))} cannot be read: {_why(error)}"
+            if not (named and _is_skippable(candidate.parent, error)):
+                failed = shown(_failed_path(error, candidate))
+                problem = problem or f"{failed} cannot be read: {_reason(error)}"
             continue
         if module is not None:
             return module
-    if bar:
-        raise UsageError(bar)
-    if _is(path, stat.S_ISREG):
-        raise UsageError(f"{name_or_path} is no Python file: a scenario is x.py or x/__init__.py")
-    raise UsageError(_nothing(name_or_path, directories))
+    if problem:
+        raise UsageError(problem)
+    if _has_type(path, stat.S_ISREG):
+        raise UsageError(
+            f"{name_or_path} is not a Python file: a scenario is x.py or x/__init__.py"
+        )
+    raise UsageError(_not_found(name_or_path, directories))
 
 
 def _expanded(path: str) -> Path:
-    """Return `path` with `~` as the home directory; unchanged where there is no such home."""
+    """Return `path` with `~` expanded; unchanged if there is no such home directory."""
     try:
         return Path(path).expanduser()
     except (RuntimeError, ValueError):
         return Path(path)
 
 
-def _cannot_be_in(place: Path, error: OSError | ValueError) -> bool:
-    """Say whether `error` is about all names in `place`, or about a name that no file can have."""
+def _is_skippable(directory: Path, error: OSError | ValueError) -> bool:
+    """Return whether `directory` is unreadable as a whole, or the name is too long for a file."""
     too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
-    return too_long or bool(_bar(place))
+    return too_long or bool(_read_error(directory))
 
 
-def _which(error: OSError | ValueError, path: Path) -> Path | str:
+def _failed_path(error: OSError | ValueError, path: Path) -> Path | str:
     return error.filename if isinstance(error, OSError) and error.filename else path
 
 
-def _why(error: OSError | ValueError) -> str:
+def _reason(error: OSError | ValueError) -> str:
     return str(error.strerror if isinstance(error, OSError) else error)
 
 
 def listing(directories: Sequence[Path] | None = None) -> list[Listed]:
-    """Return the scenarios of `directories`, by name; of two with one name `find` takes the first.
+    """Return the scenarios in `directories`, sorted by name. The first of two equal names wins.
 
-    A module without `start` helps others and is none. A file that cannot be read or parsed is
-    listed with its error.
+    `find` takes the same one. A module without `start` is a helper and is not listed. A file that
+    cannot be read or parsed is listed with its error.
     """
     found: dict[str, Listed] = {}
-    for place in scenario_directories() if directories is None else directories:
-        for path in _modules(place):
+    for directory in scenario_directories() if directories is None else directories:
+        for path in _modules(directory):
             summary = _summary(path)
             if summary is not None:
                 found.setdefault(name_of(path), Listed(name_of(path), path, summary))
@@ -149,11 +156,11 @@ def listing(directories: Sequence[Path] | None = None) -> list[Listed]:
 
 
 def guessed_settings(path: Path) -> dict[str, bool]:
-    """Guess the settings of the module at `path`, by name, with whether a run can change them.
+    """Return the module's settings by name, and whether a run can change them, as far as visible.
 
     This is for completion only. It parses the file and does not import it: an import can take
-    seconds, prints, opens connections, and leaves its modules in the process of the prompt. So it
-    misses the settings of other modules and names that are computed. The manifest has them all.
+    seconds, print, open connections, and leave its modules in the prompt's process. So it misses
+    computed names and the settings of other modules. The manifest has them all.
     """
     try:
         tree = ast.parse(path.read_bytes(), str(path))
@@ -189,13 +196,13 @@ def _modules(directory: Path) -> Iterator[Path]:
     except OSError:
         return
     for path in paths:
-        module = path / "__init__.py" if _is(path, stat.S_ISDIR) else path
-        if module.suffix == ".py" and path.name[0] not in "._" and _is_there(module):
+        module = path / "__init__.py" if _has_type(path, stat.S_ISDIR) else path
+        if module.suffix == ".py" and path.name[0] not in "._" and _may_exist(module):
             yield module
 
 
-def _is_there(module: Path) -> bool:
-    """Say whether there is such a file, or one of which nobody may tell: it is listed, too."""
+def _may_exist(module: Path) -> bool:
+    """Return whether the file exists or cannot be examined; the latter is listed, too."""
     try:
         return stat.S_ISREG(_mode(module))
     except OSError:
@@ -203,7 +210,7 @@ def _is_there(module: Path) -> bool:
 
 
 def _summary(path: Path) -> str | None:
-    """Return the first line of the module's docstring; None where it defines no `start`."""
+    """Return the first line of the module's docstring; None if it defines no `start`."""
     try:
         tree = ast.parse(path.read_bytes(), str(path))
     except SyntaxError as error:
@@ -212,12 +219,12 @@ def _summary(path: Path) -> str | None:
         return f"error: {error.strerror}"
     except UNREADABLE as error:
         return f"error: {error}"
-    if not any("start" in _bound(statement) for statement in tree.body):
+    if not any("start" in _bound_names(statement) for statement in tree.body):
         return None
     return (ast.get_docstring(tree) or "").partition("\n")[0]
 
 
-def _bound(statement: ast.stmt) -> set[str]:
+def _bound_names(statement: ast.stmt) -> set[str]:
     """Return the names that a top-level statement binds."""
     match statement:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
@@ -230,20 +237,21 @@ def _bound(statement: ast.stmt) -> set[str]:
             return set()
 
 
-def _nothing(name: str, directories: Sequence[Path] | None) -> str:
-    places, bars = directories, list[str]()
-    if places is None:
+def _not_found(name: str, directories: Sequence[Path] | None) -> str:
+    """Return the message for a scenario that does not exist, with similar and known names."""
+    unreadable = list[str]()
+    if directories is None:
         try:
-            places, bars = scenario_directories(), barred()
-        except AmocError:  # a path was given, and no names are needed
-            places = ()
-    known = [listed.name for listed in listing(places)]
-    where = " or ".join(shown(place) for place in places)
+            directories, unreadable = scenario_directories(), unreadable_directories()
+        except AmocError:  # only for a path, which needs no names
+            directories = ()
+    known = [listed.name for listed in listing(directories)]
+    where = " or ".join(shown(directory) for directory in directories)
     if "/" in name or name.endswith(".py"):
-        problem, bars = f"there is no scenario at {name}", []
+        problem, unreadable = f"there is no scenario at {name}", []
     elif where:
         problem = f"there is no scenario {name} in {where}"
     else:
         problem = f"there is no scenario {name}, and no directory {DIRECTORY} here: give a path"
-    problem = ", and ".join([problem, *bars])
+    problem = ", and ".join([problem, *unreadable])
     return problem + there_are(Path(name).stem, known)

@@ -1,6 +1,6 @@
-"""A scenario's module: found, imported and checked, so that what is wrong is said before a run.
+"""Imports a scenario's module and checks its callbacks before a run starts.
 
-Each problem is one ScenarioError whose line begins with the scenario's file and line.
+Each problem is a ScenarioError with a one-line message that starts with the file and line number.
 """
 
 import importlib.util
@@ -31,9 +31,9 @@ _CALLBACKS = ("init", "start", "terminate")
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A loaded scenario: its callbacks, checked, and where it came from.
+    """A loaded scenario with checked callbacks.
 
-    `start` takes the user's id and, where `has_state`, the value that `init` returned.
+    `start` takes the user's id and, if `has_state`, the value that `init` returned.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Scenario:
     module: ModuleType
 
     def callbacks(self) -> list[str]:
-        """Return the callbacks as they are called: "start(user_id, state)"."""
+        """Return the signatures of the callbacks, such as "start(user_id, state)"."""
         present = (name for name in _CALLBACKS if hasattr(self.module, name))
         return [f"{name}{_call_form(getattr(self.module, name))}" for name in present]
 
@@ -54,9 +54,9 @@ class Scenario:
         return (lambda user_id: start(user_id, state)) if self.has_state else start
 
     def manifest(self, operations: Iterable[str] = ()) -> Manifest:
-        """Return what the scenario declares, with the operations that were named so far.
+        """Return the scenario's declarations and the `operations` seen so far.
 
-        Raises ScenarioError where that is too much to be sent to a master.
+        Raises ScenarioError if they are too large to send to a master.
         """
         settings_ = tuple(map(declaration, settings.registry.described()))
         try:
@@ -67,15 +67,15 @@ class Scenario:
         return declared.with_operations(operations)
 
     def init(self) -> Any:
-        """Run the scenario's `init` and return the state. Raises ScenarioError where it raises."""
+        """Run the scenario's `init` and return the state. Raises ScenarioError if `init` fails."""
         return self._call("init", self.module.init)
 
     def terminate(self, state: Any) -> None:
-        """Run the scenario's `terminate`, if any. Raises ScenarioError where it raises."""
+        """Run the scenario's `terminate`, if any. Raises ScenarioError if it fails."""
         callback = getattr(self.module, "terminate", None)
         if callback is not None:
-            given = (state,) if _accepts(callback, 1) else ()
-            self._call("terminate", callback, *given)
+            args = (state,) if _accepts(callback, 1) else ()
+            self._call("terminate", callback, *args)
 
     def _call(self, name: str, callback: Callable[..., Any], *args: Any) -> Any:
         try:
@@ -87,14 +87,14 @@ class Scenario:
 
 
 class _Imports:
-    """What the scenario loaded last brought into `sys.modules` and `sys.path`."""
+    """The entries that the last loaded scenario added to `sys.modules` and `sys.path`."""
 
     def __init__(self) -> None:
         self._modules: list[str] = []
         self._directory: str | None = None
 
     def forget(self) -> None:
-        """Undo it, so that the next load imports the scenario's siblings anew."""
+        """Remove them, so that the next load imports the scenario's siblings again."""
         for name in self._modules:
             sys.modules.pop(name, None)
         self._modules = []
@@ -103,7 +103,7 @@ class _Imports:
         self._directory = None
 
     def run(self, loader: Loader, module: ModuleType, path: Path) -> None:
-        """Execute the module at `path`, its directory last on `sys.path`: it can shadow nothing."""
+        """Execute the module, with its directory last on `sys.path` so that it shadows nothing."""
         before = set(sys.modules)
         directory = path.parent.parent if path.name == "__init__.py" else path.parent
         if str(directory) not in sys.path:
@@ -124,10 +124,10 @@ _imports = _Imports()
 
 
 def load(path: Path) -> Scenario:
-    """Import the scenario at `path`, which `find` returned, and check its callbacks.
+    """Import the scenario at `path`, as returned by `find`, and check its callbacks.
 
-    Settings declared before are forgotten. Raises ScenarioError for all that is wrong with it,
-    UsageError where its file cannot be read.
+    Resets the settings registry first. Raises ScenarioError for any problem in the scenario,
+    UsageError if its file cannot be read.
     """
     path = resolved(path)
     settings.registry.reset()
@@ -146,7 +146,7 @@ def load(path: Path) -> Scenario:
 
 
 def trimmed_traceback(error: BaseException, scenario: Scenario) -> str:
-    """Return the traceback of what the scenario raised, without the engine's frames."""
+    """Return the traceback of an error in the scenario, without the engine's frames."""
     return traceback_from(error, scenario.path)
 
 
@@ -178,8 +178,8 @@ def _imported(path: Path) -> ModuleType:
     return module
 
 
-def _failure(error: BaseException, path: Path, what: str = "") -> ScenarioError:
-    """Return `error`, which left the scenario's own code, as one line and a traceback."""
+def _failure(error: BaseException, path: Path, prefix: str = "") -> ScenarioError:
+    """Return a ScenarioError with a one-line message and the traceback of `error`."""
     place = place_of(error, path)
     text = (str(error).splitlines() or [""])[0]
     if isinstance(error, AmocError):
@@ -188,12 +188,12 @@ def _failure(error: BaseException, path: Path, what: str = "") -> ScenarioError:
         text = f"sys.exit({text})"
     separator = ": " if text else ""
     return ScenarioError(
-        f"{place}: {what}{type(error).__name__}{separator}{text}", traceback_from(error, path)
+        f"{place}: {prefix}{type(error).__name__}{separator}{text}", traceback_from(error, path)
     )
 
 
 def _check(module: ModuleType, name: str, path: Path) -> None:
-    """Raise ScenarioError where callback `name` is missing or cannot be called as it will be."""
+    """Raise ScenarioError if callback `name` is missing or takes the wrong arguments."""
     callback = getattr(module, name, None)
     if callback is None:
         if name == "terminate":
@@ -206,7 +206,7 @@ def _check(module: ModuleType, name: str, path: Path) -> None:
     if kind := _unsuitable(callback):
         raise ScenarioError(
             f"{_line_of(callback, path)}: {name} is {kind}, which would never run: make it a plain "
-            "function, user.sleep and http block only their own user"
+            "function; user.sleep and http block only their own user"
         )
     if not any(_accepts(callback, count) for count in _COUNTS[name]):
         raise ScenarioError(f"{_line_of(callback, path)}: {name} must be {_FORMS[name]}")
@@ -229,16 +229,16 @@ def _unsuitable(callback: Callable[..., Any]) -> str:
 
 
 def _accepts(callback: Callable[..., Any], count: int) -> bool:
-    """Say whether `callback` can be called with `count` positional arguments."""
+    """Return whether `callback` can be called with `count` positional arguments."""
     try:
         inspect.signature(callback).bind(*range(count))
-    except (TypeError, ValueError):  # ValueError: a built-in that does not say what it takes
+    except (TypeError, ValueError):  # ValueError: a built-in without a signature
         return False
     return True
 
 
 def _call_form(callback: Callable[..., Any]) -> inspect.Signature:
-    """Return the callback's signature without its types."""
+    """Return the callback's signature without annotations."""
     signature = inspect.signature(callback)
     return signature.replace(
         parameters=[

@@ -1,7 +1,7 @@
-"""Where in a scenario an error happened: its file and line, and the traceback from there on.
+"""Locates errors in a scenario: file and line, and a traceback that starts there.
 
-The scenario's author sees their own lines first and never the engine's. What belongs to a scenario
-is its directory, apart from installed packages and amoc itself.
+Authors see their own lines first and never the engine's. A scenario consists of the files in its
+directory, except for installed packages and amoc itself.
 """
 
 import os
@@ -16,18 +16,18 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 
 def resolved(path: Path | str) -> Path:
-    """Return `path` as an absolute one without links.
+    """Return the absolute `path` with links resolved.
 
-    Links in a circle and what may not be read stay as they are, where Path.resolve would raise.
+    Link loops and unreadable parts stay as they are, while Path.resolve would raise.
     """
     return Path(os.path.realpath(path))
 
 
 def shown(path: Path | str) -> str:
-    """Return `path` as people name it: relative where it lies below the working directory."""
+    """Return `path` for display: relative if it lies below the working directory."""
     try:
         return _shown(str(path), Path.cwd())
-    except (OSError, ValueError):  # the working directory was removed, or `path` can be none
+    except (OSError, ValueError):  # the working directory is gone, or `path` is not a valid path
         return str(path)
 
 
@@ -39,7 +39,7 @@ def _shown(path: str, directory: Path) -> str:
 
 @lru_cache(4096)
 def belongs(filename: str, scenario: Path) -> bool:
-    """Say whether source file `filename` is part of the scenario at `scenario`."""
+    """Return whether source file `filename` is part of the scenario at `scenario`."""
     if filename.startswith("<"):
         return False
     file, directory = resolved(filename), resolved(scenario).parent
@@ -52,7 +52,7 @@ def belongs(filename: str, scenario: Path) -> bool:
 
 
 def place_of(error: BaseException, scenario: Path) -> str:
-    """Return "file:line" of the deepest frame in the scenario's files, else of the deepest."""
+    """Return "file:line" of the deepest frame in the scenario, else of the deepest frame."""
     own = deepest = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         deepest = (frame.f_code.co_filename, line)
@@ -63,7 +63,7 @@ def place_of(error: BaseException, scenario: Path) -> str:
 
 
 def traceback_from(error: BaseException, scenario: Path) -> str:
-    """Return the error's traceback from the scenario's first frame on, its causes included."""
+    """Return the traceback of `error` and its causes, from the scenario's first frame on."""
     whole = traceback.TracebackException.from_exception(error)
     part: traceback.TracebackException | None = whole
     cause: BaseException | None = error
@@ -76,7 +76,7 @@ def traceback_from(error: BaseException, scenario: Path) -> str:
 
 
 def _frames_before(trace: TracebackType | None, scenario: Path) -> int:
-    """Return how many frames come before the scenario's first one, 0 where it has none."""
+    """Return the number of frames before the scenario's first one; 0 if it has none."""
     for skipped, (frame, _) in enumerate(traceback.walk_tb(trace)):
         if belongs(frame.f_code.co_filename, scenario):
             return skipped

@@ -1,4 +1,4 @@
-"""What a scenario needs beyond amoc: `requirements.txt` beside it, and what to do about a gap."""
+"""Reads a scenario's `requirements.txt` and gives advice on missing packages."""
 
 import re
 import sys
@@ -12,9 +12,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def advice(module: str, scenario: Path) -> str:
-    """Return what to do about `module`, which the scenario imports and nothing installed holds.
+    """Return what to do about `module`, which the scenario imports and which is not installed.
 
-    Names the requirement that asks for it, or those missing that may hold it under another name.
+    Names the matching requirement, or the missing ones that may provide it under another name.
     """
     wanted = module.partition(".")[0]
     file = requirements_file(scenario)
@@ -30,7 +30,7 @@ def advice(module: str, scenario: Path) -> str:
             f"{', '.join(missing)} of {shown(file)}: run {command}"
         )
     return (
-        f"needs the module {wanted}, which is not installed: name what holds it in {shown(file)}, "
+        f"needs the module {wanted}, which is not installed: add its package to {shown(file)}, "
         f"then run {command}"
     )
 
@@ -44,12 +44,12 @@ def requirements_file(scenario: Path) -> Path:
 
 
 def is_missing(module: str) -> bool:
-    """Say whether the failed import of `module` means that its whole package is not there."""
+    """Return whether the import of `module` failed because its whole package is missing."""
     return module.partition(".")[0] not in sys.modules
 
 
 def _listed(file: Path) -> list[str]:
-    """Return the requirements that `file` names, without comments, options and markers."""
+    """Return the requirements in `file`, without comments, options and markers."""
     try:
         lines = file.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A scenario's source files, which travel from the master to the nodes, known by their SHA-256."""
+"""Packs a scenario's source files for the nodes, and caches them there by SHA-256."""
 
 import ast
 import hashlib
@@ -22,21 +22,21 @@ log = logging.getLogger(__name__)
 
 TOTAL_MAX = 16 << 20
 MAIN_MAX = 1 << 16
-"""More than a path is long."""
+"""Allowance for the file `.main`, in bytes. No path is longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The files of a scenario by their paths in the directory of scenarios; `main` is its own."""
+    """The files of a scenario by relative path. `main` is the path of its module."""
 
     main: str
     files: dict[str, bytes]
 
 
 def pack(scenario: Path) -> tuple[str, bytes]:
-    """Return the SHA-256 and the bytes of a scenario with all that it imports from beside it.
+    """Return the SHA-256 and the encoded bytes of a scenario and its local imports.
 
-    Raises UsageError for one that is too large, or that cannot be read.
+    Raises UsageError if they are too large or cannot be read.
     """
     scenario = resolved(scenario)
     packaged = scenario.name == "__init__.py"
@@ -60,7 +60,7 @@ def pack(scenario: Path) -> tuple[str, bytes]:
 
 
 class _TooLargeError(AmocError):
-    """Files of `size` bytes together are more than can be sent."""
+    """The files are too large to send: `size` bytes in total."""
 
     def __init__(self, size: int) -> None:
         super().__init__(f"{size:,} bytes")
@@ -68,14 +68,14 @@ class _TooLargeError(AmocError):
 
 
 def _check_size(paths: set[Path]) -> None:
-    """Raise _TooLargeError for files that are too large to be read, as a sparse one may be."""
+    """Raise _TooLargeError before a large file, perhaps a sparse one, is read."""
     size = sum(path.stat().st_size for path in paths)
     if size > TOTAL_MAX:
         raise _TooLargeError(size)
 
 
 def _gather(at: Path, root: Path, found: set[Path]) -> None:
-    """Add the module or package `at` and, in turn, what it imports from `root`."""
+    """Add the module or package `at` and, recursively, its imports from `root`."""
     new = {at} if at.is_file() else {*_files_below(at)}
     new -= found
     found |= new
@@ -99,11 +99,11 @@ def _files_below(directory: Path) -> Iterator[Path]:
 
 
 def _imported(path: Path) -> set[str]:
-    """Return the first parts of the names of the modules that a file imports, wherever it does."""
+    """Return the top-level names of all modules imported anywhere in a file."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set()  # whoever loads it will say what is wrong
+        return set()  # loading it reports the error
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -113,37 +113,37 @@ def _imported(path: Path) -> set[str]:
     return found
 
 
-class Shelf:
-    """The sources that a node has: under `directory`, each in a folder named by its SHA-256."""
+class SourceCache:
+    """The sources cached by a node under `directory`, each in a folder named by its SHA-256."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._known: dict[str, Path] = {}
 
     def find(self, scenario: str, sha: str) -> Path | None:
-        """Return where the scenario's file is: the author's own where it is the same, or a copy."""
+        """Return the path of the scenario's module: the original if unchanged, else a copy."""
         if not sha:
             return Path(scenario)
         found = self._known.get(sha)
         if found is None:
-            found = self._own(Path(scenario), sha) or self._copy(sha)
+            found = self._original(Path(scenario), sha) or self._copy(sha)
             if found is not None:
                 self._known[sha] = found
         return found
 
-    def _own(self, scenario: Path, sha: str) -> Path | None:
+    def _original(self, scenario: Path, sha: str) -> Path | None:
         with suppress(AmocError, OSError):
             if scenario.is_file() and pack(scenario)[0] == sha:
                 return scenario
         return None
 
     def _copy(self, sha: str) -> Path | None:
-        """Return where the scenario's file is in a copy that is ours and what `sha` names."""
+        """Return the module's path in our copy; None if the copy is missing or does not match."""
         place = self._directory / sha
         try:
             if not (_is_ours(self._directory) and _is_ours(place)):
                 return None
-            # Python takes compiled modules for what they were made of, whoever made them.
+            # Python trusts compiled modules, whoever wrote them.
             for made in place.rglob("__pycache__"):
                 shutil.rmtree(made)
             main = (place / ".main").read_text()
@@ -161,12 +161,12 @@ class Shelf:
         return place / main if hashlib.sha256(data).hexdigest() == sha else None
 
     def put(self, sha: str, data: bytes) -> None:
-        """Write what came from the master.
+        """Write the sources received from the master.
 
-        Raises MessageError where it is not what `sha` names, OSError where it cannot be written.
+        Raises MessageError if they do not match `sha`, OSError if they cannot be written.
         """
         if hashlib.sha256(data).hexdigest() != sha:
-            raise MessageError(f"sources that are not those of SHA-256 {sha}")
+            raise MessageError(f"sources do not match SHA-256 {sha}")
         try:
             sources = codec.decode(Sources, data)
         except ValueError as error:
@@ -182,8 +182,8 @@ class Shelf:
             try:
                 made.rename(self._directory / sha)
             except OSError:
-                if self._copy(sha) is None:  # else another node of this home was faster
-                    log.warning("%s was not what its name says: replaced", self._directory / sha)
+                if self._copy(sha) is None:  # otherwise another node of this home was faster
+                    log.warning("%s did not match its SHA-256: replaced", self._directory / sha)
                     shutil.rmtree(self._directory / sha, ignore_errors=True)
                     made.rename(self._directory / sha)
             self._known[sha] = self._directory / sha / _safe(sources.main)
@@ -192,15 +192,15 @@ class Shelf:
 
 
 def _is_ours(directory: Path) -> bool:
-    """Whether a directory, no link to one, is this user's and writable by nobody else."""
+    """Return whether this is a directory, not a link, that only this user owns and can write."""
     found = directory.lstat()
     writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not writable
 
 
 def _safe(name: str) -> PurePosixPath:
-    """Return a path of sources, or raise MessageError where it leads out of its directory."""
+    """Return the path of a source file. Raises MessageError if it leaves its directory."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise MessageError(f"sources with the path {name!r}")
+        raise MessageError(f"sources contain the unsafe path {name!r}")
     return path

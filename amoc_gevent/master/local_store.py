@@ -1,7 +1,7 @@
-"""The run store as `amoc run` and the console use it: their runs beside those of the master.
+"""The run store for `amoc run` and the console, whose runs are stored beside the master's.
 
-Both write the same file at the same time. A local run is claimed by its process: no master goes on
-with it, and once the claim is gone without a stored end, it is shown as lost.
+Both write the same file concurrently. The process of a local run locks it, and no master resumes
+it. If the lock ends before the run's end is stored, the run is shown as lost.
 """
 
 import sqlite3
@@ -16,18 +16,18 @@ from amoc_gevent.master.database import StoreError, code_of
 from amoc_gevent.master.store import Store
 
 OPEN_S = 2.0
-"""How long another process may be busy with making the file."""
+"""How long to wait for another process that is creating the file."""
 
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class LocalStore(Store):
-    """Keeps the runs of this process. Nodes and outputs leave nothing in it."""
+    """Stores the runs of this process, but no nodes and no pending data of outputs."""
 
     required = False
 
     def __init__(self, path: Path) -> None:
-        self._claimed = ""
+        self._locked_run = ""
         deadline = clock.monotonic() + OPEN_S
         while True:
             try:
@@ -40,9 +40,9 @@ class LocalStore(Store):
                 return
 
     def close(self) -> None:
-        """Let go of the runs and close the database."""
+        """Close the database and release the locks on the runs."""
         super().close()
-        self._claims.release()
+        self._locks.release()
 
     def active(self) -> Run | None:
         """Return None: a local run ends with its process."""
@@ -53,7 +53,7 @@ class LocalStore(Store):
         return []
 
     def pending(self) -> dict[str, bytes]:
-        """Return nothing: what is pending is the master's."""
+        """Return nothing: pending data is the master's."""
         return {}
 
     def save_nodes(
@@ -70,9 +70,9 @@ class LocalStore(Store):
         """Remove nothing."""
 
     def _save_run(self, db: sqlite3.Connection, run: Run) -> None:
-        if self._claimed != run.id:
-            self._claims.hold(run.id)
-            self._claimed = run.id
+        if self._locked_run != run.id:
+            self._locks.hold(run.id)
+            self._locked_run = run.id
         db.execute("INSERT OR IGNORE INTO local VALUES (?)", (run.id,))
         super()._save_run(db, run)
 

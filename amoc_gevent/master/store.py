@@ -1,7 +1,7 @@
-"""The run store: an SQLite database (WAL) from which a master goes on, and which keeps past runs.
+"""The run store: an SQLite database (WAL) of past runs, from which a new master resumes a run.
 
-What is written is safe from the death of the master's process at once. It is not forced to the disk
-each time, so a power failure may cost the last moments.
+Each write survives the death of the master's process. Not every write is synced to disk, so a power
+failure may lose the last moments.
 """
 
 import logging
@@ -20,7 +20,7 @@ from amoc_gevent.core.measure.rows import Row
 from amoc_gevent.core.records import NodeRecord, RecordError, RunRecord
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.daemon.claims import Claims
+from amoc_gevent.daemon.run_locks import RunLocks
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.database import BUSY_S, Database, StoreError
 from amoc_gevent.master.run_lines import Line, line_of
@@ -44,26 +44,26 @@ CREATE TABLE IF NOT EXISTS local (run TEXT PRIMARY KEY);
 
 
 class Store:
-    """The database at `path`. StoreError where it cannot be opened or read.
+    """The database at `path`. Raises StoreError if it cannot be opened or read.
 
-    What writes raises sqlite3.Error, OSError or StoreError where it cannot, and then wrote nothing.
-    `look` returns a generation that counts the files: a new one need not have what was written.
-    Nothing is written any more once it is not `ours`.
+    A failed write raises sqlite3.Error, OSError or StoreError and writes nothing. `look` returns
+    the generation, which counts the files opened; a new file may lack earlier writes. Once `ours`
+    returns False, nothing is written.
 
-    `local` are the runs of other processes than a master: each is that of a process which claims it
-    until its end. A master never goes on with one of them.
+    The table `local` names the runs of processes other than a master. Each process locks its runs
+    until it ends, and a master never resumes them.
     """
 
     required = True
     """Whether a run that cannot be stored is refused."""
 
     def __init__(self, path: Path, ours: Callable[[], bool] = lambda: True) -> None:
-        self._claims = Claims(path.with_suffix(".lock"))
+        self._locks = RunLocks(path.with_suffix(".lock"))
         self._database = Database(path, SCHEMA, ours)
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The path of the database file."""
         return self._database.path
 
     @property
@@ -71,12 +71,12 @@ class Store:
         return self._database.connection
 
     def look(self) -> int:
-        """Return the generation, of the file that is there now."""
+        """Return the generation of the file that the path names now."""
         self._database.look()
         return self._database.generation
 
     def be_patient(self, *, patient: bool) -> None:
-        """Wait a moment for another process that locks it, or do not."""
+        """Set whether to wait a moment for another process that locks the database."""
         self._database.be_patient(BUSY_S if patient else 0.0)
 
     def __enter__(self) -> Self:
@@ -95,13 +95,13 @@ class Store:
         self._database.close()
 
     def begin(self, run: Run, code: bytes) -> None:
-        """Write a new run with the scenario's sources, and remove all runs but the last hundred.
+        """Write a new run with its scenario's sources, and keep only the last hundred runs.
 
-        All of it or nothing: else there would be a run that no node could get the sources of.
+        This is one transaction: a run without sources could not start on any node.
         """
         with self._database.writing() as db:
             local = [run_id for (run_id,) in db.execute("SELECT run FROM local").fetchall()]
-            held = [run_id for run_id in local if self._claims.is_held(run_id)]
+            held = [run_id for run_id in local if self._locks.is_held(run_id)]
             old = (
                 f"SELECT id FROM runs WHERE active = 0 AND id NOT IN ({', '.join('?' * len(held))})"  # noqa: S608  # question marks
                 " ORDER BY number DESC LIMIT -1 OFFSET ?"
@@ -122,13 +122,12 @@ class Store:
         generation: int | None = None,
         anew: bytes | None = None,
     ) -> None:
-        """Write how a run stands, what was measured since, and what was received of the nodes.
+        """Write a run's state, its new measurements, and the nodes' received reports.
 
-        All of it or nothing: figures, the numbers of the reports that they came with, and what an
-        output made of them that is `pending`. Where a state is among the parts, it replaces what
-        was measured before; a manifest replaces the one before it. `anew` are the sources where all
-        of the run is written, in place of what is there. With `generation`, it is written only into
-        that file.
+        This is one transaction: figures, the sequence numbers of their reports, and the `pending`
+        data of an output. A state among the parts replaces all earlier measurements; a manifest
+        replaces the earlier one. `anew` holds the sources if the whole run is rewritten. With
+        `generation`, write only into that file.
         """
         parts = tuple(parts)
         with self._database.writing(generation) as db:
@@ -173,7 +172,7 @@ class Store:
         )
 
     def _is_a_masters(self, run: Run) -> bool:
-        """Whether the run is one that a master goes on with when it is started again."""
+        """Return whether a restarted master resumes the run."""
         return run.active
 
     def _save_code(self, db: sqlite3.Connection, run: Run, code: bytes) -> None:
@@ -193,9 +192,9 @@ class Store:
         generation: int | None = None,
         anew: bool = False,
     ) -> None:
-        """Write what was received of the nodes, and is `pending`, while no run goes on.
+        """Write the nodes' received reports and the `pending` data while no run is active.
 
-        `anew`: what is pending takes the place of all that is there. `generation` is as in `save`.
+        With `anew`, replace all pending data. `generation` is as in `save`.
         """
         with self._database.writing(generation) as db:
             if anew:
@@ -208,21 +207,21 @@ class Store:
         db.executemany("DELETE FROM pending WHERE key = ?", [(key,) for key in pending.drop])
 
     def _drop_pending(self, db: sqlite3.Connection) -> None:
-        """Remove what whoever wrote the file that is there now left."""
+        """Remove the pending data that the file's previous writer left."""
         db.execute("DELETE FROM pending")
 
     def pending(self) -> dict[str, bytes]:
-        """Return what an earlier master's output left, by its keys."""
+        """Return the pending data of an earlier master's output, by key."""
         with self._database.reading() as db:
             return dict(db.execute("SELECT key, data FROM pending ORDER BY rowid"))
 
     def forget_node(self, name: str) -> None:
-        """Remove a node that has left."""
+        """Remove a node that left."""
         with self._database.writing() as db:
             db.execute("DELETE FROM nodes WHERE name = ?", (name,))
 
     def code(self, run_id: str) -> bytes:
-        """Return the sources of a run's scenario, empty where they were not stored."""
+        """Return the sources of a run's scenario; empty if they were not stored."""
         with self._database.reading() as db:
             row = db.execute(
                 "SELECT data FROM parts WHERE run = ? AND kind = 'code'", (run_id,)
@@ -230,9 +229,9 @@ class Store:
         return bytes(row[0]) if row is not None else b""
 
     def nodes(self, now: float) -> list[NodeView]:
-        """Return the nodes that were known, as if heard `now` (the master's monotonic time).
+        """Return the stored nodes as if heard `now` (the master's monotonic time).
 
-        Those that another version has written join anew.
+        Records of another version are skipped; those nodes join again.
         """
         found = []
         with self._database.reading() as db:
@@ -243,9 +242,9 @@ class Store:
         return found
 
     def active(self) -> Run | None:
-        """Return the run that was going on when the last master ended.
+        """Return the run that was active when the last master ended.
 
-        One that this version cannot go on with is said to have failed.
+        A run that this version cannot resume is marked as failed.
         """
         with self._database.reading() as db:
             row = db.execute("SELECT id FROM runs WHERE active ORDER BY number DESC").fetchone()
@@ -262,9 +261,9 @@ class Store:
             return None
 
     def _is_local(self, db: sqlite3.Connection, run_id: str, *, held: bool) -> bool:
-        """Whether the run is local, and its process still there (`held`) or gone."""
+        """Return whether the run is local and its process is alive (`held`) or gone."""
         found = db.execute("SELECT 1 FROM local WHERE run = ?", (run_id,)).fetchone()
-        return found is not None and self._claims.is_held(run_id) == held
+        return found is not None and self._locks.is_held(run_id) == held
 
     def list(self) -> list[Line]:
         """Return all runs, the latest first."""
@@ -282,7 +281,7 @@ class Store:
             ]
 
     def load(self, run_id: str) -> Run:
-        """Return a run with all its figures. Raises AmocError where there is none of this id."""
+        """Return a run with all its figures. Raises AmocError for an unknown id."""
         with self._database.reading() as db:
             row = db.execute("SELECT record, version FROM runs WHERE id = ?", (run_id,)).fetchone()
         if row is None:
@@ -311,7 +310,7 @@ class Store:
 
 
 def lines_of(store: Store | None, run: Run | None) -> list[Line]:
-    """Return all runs, the latest first, with `run` as it is now: the store may be behind."""
+    """Return all runs, latest first, with the current `run`, since the store may lag behind."""
     lines = store.list() if store is not None else []
     if run is None:
         return lines

@@ -27,7 +27,7 @@ from amoc_gevent.core.messages import (
 from amoc_gevent.core.run.plan import Plan
 from amoc_gevent.core.views import NodeStatus, UsersByState
 from amoc_gevent.errors import AmocError
-from amoc_gevent.loading.sources import Shelf
+from amoc_gevent.loading.sources import SourceCache
 from amoc_gevent.node.home import NodeHome
 from amoc_gevent.node.lease import NEVER, NodeLease
 from amoc_gevent.node.master_connection import MasterAddress, MasterConnection, PublishedSources
@@ -76,7 +76,7 @@ class Node:
         self._watch = SocketWatch(
             *self._master.sockets, self._orders, self._worker_reports, ours=home.ours
         )
-        self._shelf = Shelf(home.sources or home.sockets.path / "sources")
+        self._source_cache = SourceCache(home.sources or home.sockets.path / "sources")
         launcher = Launcher(orders, worker_reports, on_output)
         self._supervisor = WorkerSupervisor(workers, launcher, self._event, self._on_death)
         self._plan = Plan()
@@ -218,7 +218,7 @@ class Node:
 
     def _take_sources(self, data: bytes) -> None:
         try:
-            self._shelf.put(self._wants, data)
+            self._source_cache.put(self._wants, data)
         except OSError as error:
             why = f"the scenario's sources cannot be written: {error}"
             self._supervisor.fail(f"node {self.name}: {why}")
@@ -229,7 +229,7 @@ class Node:
         """Start the workers if this node has a lease and the sources; publish the orders."""
         plan = self._plan
         if plan.going_on and not self._leaving and self._lease.left > 0:
-            known = self._shelf.find(plan.scenario, plan.code)
+            known = self._source_cache.find(plan.scenario, plan.code)
             before, self._wants = self._wants, "" if known is not None else plan.code
             if known is not None:
                 self._supervisor.start_missing()
@@ -245,7 +245,7 @@ class Node:
             # Workers follow only a newer version. Nobody but them sees these two versions.
             version = plan.version + 1 + self._forced
             plan = Plan(version, plan.run, "stopping", force=self._forced)
-        scenario = self._shelf.find(self._plan.scenario, self._plan.code)
+        scenario = self._source_cache.find(self._plan.scenario, self._plan.code)
         ended = tuple(self._buffer.ended_ids) if self._supervisor.restarting else ()
         workers, clocks = self._supervisor.count, self._master.clock()
         lease_end = self._lease.until

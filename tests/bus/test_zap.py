@@ -116,7 +116,7 @@ def test_a_key_that_is_allowed_later_is_let_in_then(
     keys = guarded.machine()
     pusher = Pusher(guarded.puller.endpoint, keys=keys)
     pusher.push(b"patient")
-    until(lambda: guarded.authenticator._strangers, "the first refusal")
+    until(lambda: guarded.authenticator._refused_keys, "the first refusal")
     guarded.allowed[keys.public.decode()] = "n1"
     until(lambda: guarded.reports == [b"patient"])
     pusher.close()

@@ -8,7 +8,7 @@ import pytest
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.daemon.pidfile import PidFile
 from amoc_gevent.errors import AmocError
-from amoc_gevent.loading.sources import Shelf, pack
+from amoc_gevent.loading.sources import SourceCache, pack
 from tests import rights
 
 
@@ -87,7 +87,7 @@ def test_a_home_that_others_may_look_into_is_used_and_its_files_are_private(plac
     place.mkdir(mode=0o755)
     home = Home.current().make()
     claim = PidFile(home.pid_file("master"), "master")
-    Shelf(home.path / "sources").put(*pack(Path(__file__)))
+    SourceCache(home.path / "sources").put(*pack(Path(__file__)))
     assert {path.name: mode(path) & 0o077 for path in home.path.iterdir()} == {
         "master.pid": 0,
         "sockets": 0,

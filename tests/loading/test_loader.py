@@ -1,4 +1,4 @@
-"""Scenarios: found by name or path, loaded with one clear error, and errors placed in them."""
+"""Finding, listing and loading scenarios, and locating errors in them."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ def start(user_id):
 
 
 class Workspace:
-    """A directory with scenarios, where the test's process works."""
+    """The test's working directory, with scenarios in it."""
 
     def __init__(self, root: Path) -> None:
         self.scenarios = root / "scenarios"
@@ -95,7 +95,7 @@ def test_a_path_to_a_package_finds_its_module(here: Workspace) -> None:
     assert load(package).name == "two"
 
 
-def test_a_name_that_is_not_there_gets_the_one_that_was_meant(here: Workspace) -> None:
+def test_an_unknown_name_gets_a_suggestion(here: Workspace) -> None:
     here.write("shop.py")
     here.write("hello.py")
     with pytest.raises(UsageError) as caught:
@@ -105,12 +105,12 @@ def test_a_name_that_is_not_there_gets_the_one_that_was_meant(here: Workspace) -
     )
 
 
-def test_a_path_that_is_not_there_says_so(here: Workspace) -> None:
+def test_a_missing_path_is_named(here: Workspace) -> None:
     with pytest.raises(UsageError, match=r"no scenario at scenarios/nope\.py"):
         loader.find("scenarios/nope.py")
 
 
-def test_without_any_directory_of_scenarios_a_path_is_asked_for(here: Workspace) -> None:
+def test_without_a_scenario_directory_the_error_asks_for_a_path(here: Workspace) -> None:
     with pytest.raises(UsageError, match="give a path"):
         loader.find("shop", [])
 
@@ -121,13 +121,13 @@ def test_without_any_directory_of_scenarios_a_path_is_asked_for(here: Workspace)
 @pytest.mark.parametrize(
     "name", ["a\0b", "a\0b/x.py", "~a\0b/x.py", "\udcff", "~nobody-is-so/x.py"]
 )
-def test_what_can_be_no_path_is_wrong_usage(here: Workspace, name: str) -> None:
+def test_an_impossible_path_is_a_usage_error(here: Workspace, name: str) -> None:
     with pytest.raises(UsageError) as caught:
         loader.find(name)
     assert "\n" not in str(caught.value)
 
 
-def test_code_that_is_nested_too_deeply_harms_no_list(here: Workspace) -> None:
+def test_code_that_is_nested_too_deeply_does_not_break_the_list(here: Workspace) -> None:
     path = here.write("deep.py", f"{'-' * 200_000}1\n")
     (listed,) = loader.listing([here.scenarios])
     assert listed.summary.startswith("error: ")
@@ -163,7 +163,7 @@ def test_a_broken_file_is_listed_with_its_error(here: Workspace) -> None:
     assert listed["binary"].startswith("error: ")
 
 
-def test_modules_that_are_no_scenarios_are_not_listed(here: Workspace) -> None:
+def test_modules_without_start_are_not_listed(here: Workspace) -> None:
     here.write("helpers.py", "def log_in(): ...")
     here.write("_private.py")
     here.write("notes.txt", "start")
@@ -171,7 +171,7 @@ def test_modules_that_are_no_scenarios_are_not_listed(here: Workspace) -> None:
     assert loader.listing([here.scenarios]) == []
 
 
-def test_of_two_scenarios_with_one_name_the_one_that_find_takes_is_listed(
+def test_of_two_equal_names_the_one_that_find_returns_is_listed(
     here: Workspace, tmp_path: Path
 ) -> None:
     first = here.write("same.py")
@@ -205,13 +205,13 @@ def test_a_scenario_knows_its_name_docstring_and_callbacks(here: Workspace) -> N
         ("start = lambda user_id: None", False),
     ],
 )
-def test_start_takes_the_state_where_it_has_a_place_for_it(
+def test_start_gets_the_state_if_it_has_a_parameter_for_it(
     here: Workspace, start: str, has_state: bool
 ) -> None:
     assert here.load(f"def init(): ...\n{start}\n").has_state is has_state
 
 
-def test_init_gives_the_state_and_terminate_may_take_it(here: Workspace) -> None:
+def test_init_returns_the_state_and_terminate_may_take_it(here: Workspace) -> None:
     scenario = here.load("""\
         ended = []
         def init(): return {"n": 1}
@@ -253,7 +253,7 @@ def test_a_package_imports_its_own_modules_and_its_neighbours(here: Workspace) -
     assert scenario.init() == (1, 2)
 
 
-def test_loading_again_reads_the_neighbours_anew_with_their_settings(here: Workspace) -> None:
+def test_loading_again_reimports_the_neighbours_with_their_settings(here: Workspace) -> None:
     text = "import neighbour_c\ndef init(): return neighbour_c.VALUE\n" + START
     here.write(
         "neighbour_c.py",
@@ -265,7 +265,7 @@ def test_loading_again_reads_the_neighbours_anew_with_their_settings(here: Works
     assert [setting.name for setting in settings.registry.described()] == ["url"]
 
 
-def test_loading_forgets_the_settings_of_the_scenario_before(here: Workspace) -> None:
+def test_loading_forgets_the_settings_of_the_previous_scenario(here: Workspace) -> None:
     declaring = "from amoc_gevent import settings\nsettings.declare('a', 1, 'x')\n"
     here.load(declaring + GOOD, "first.py")
     here.load(GOOD, "second.py")
@@ -342,7 +342,7 @@ def test_an_error_deep_in_a_library_is_placed_at_the_scenarios_own_line(here: Wo
     assert "json/decoder.py" in error.detail
 
 
-def test_a_file_that_is_no_python_is_refused(here: Workspace) -> None:
+def test_a_file_that_is_not_python_is_refused(here: Workspace) -> None:
     assert "a Python file" in str(here.refused("hello", "notes.txt"))
 
 
@@ -365,7 +365,7 @@ def test_an_init_that_raises_is_one_error_with_its_traceback(
 
 
 @pytest.mark.parametrize("raised", ["KeyboardInterrupt", "gevent.GreenletExit"])
-def test_what_stops_the_process_is_no_error_of_the_scenario(here: Workspace, raised: str) -> None:
+def test_an_interrupt_is_not_an_error_of_the_scenario(here: Workspace, raised: str) -> None:
     scenario = here.load(f"import gevent\ndef init():\n    raise {raised}\n" + START)
     with pytest.raises((KeyboardInterrupt, gevent.GreenletExit)):
         scenario.init()
@@ -390,7 +390,7 @@ def test_a_missing_requirement_is_named_with_the_command_that_installs_it(
     )
 
 
-def test_a_module_with_another_name_than_its_requirement_leads_to_those_missing(
+def test_an_unknown_module_names_all_missing_requirements(
     here: Workspace,
 ) -> None:
     here.write("requirements.txt", "pytest\nsome-package-nobody-has\n-r more.txt\n")
@@ -399,10 +399,10 @@ def test_a_module_with_another_name_than_its_requirement_leads_to_those_missing(
     assert "pytest" not in says
 
 
-def test_a_module_that_no_requirement_holds_is_to_be_added(here: Workspace) -> None:
+def test_a_module_without_a_requirement_is_to_be_added(here: Workspace) -> None:
     says = str(here.refused("import amoc_not_there"))
     assert "needs the module amoc_not_there" in says
-    assert "name what holds it in scenarios/requirements.txt" in says
+    assert "add its package to scenarios/requirements.txt" in says
 
 
 def test_a_packages_requirements_are_beside_its_directory(here: Workspace) -> None:
@@ -411,7 +411,7 @@ def test_a_packages_requirements_are_beside_its_directory(here: Workspace) -> No
     assert "of scenarios/requirements.txt" in says
 
 
-def test_a_missing_part_of_an_installed_package_is_no_missing_requirement(
+def test_a_missing_part_of_an_installed_package_is_not_a_missing_requirement(
     here: Workspace,
 ) -> None:
     says = str(here.refused("import json.nothing"))
@@ -454,7 +454,7 @@ def test_an_error_without_a_frame_of_the_scenario_is_placed_where_it_was_raised(
     assert place_of(ValueError(), scenario.path) == "scenarios/probe.py"
 
 
-def test_installed_packages_below_the_scenarios_directory_are_not_the_scenarios(
+def test_installed_packages_below_the_scenarios_directory_are_not_its_own(
     here: Workspace,
 ) -> None:
     here.write("site-packages/__init__.py", "")
@@ -501,12 +501,12 @@ def test_settings_are_read_without_running_the_scenario(tmp_path: Path) -> None:
     assert guessed_settings(tmp_path / "none.py") == {}
 
 
-def test_a_scenario_without_a_name_is_none(tmp_path: Path) -> None:
+def test_a_scenario_without_a_name_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no scenario"):
         loader.find("")
 
 
-def test_a_path_is_shown_where_the_working_directory_was_removed(
+def test_a_path_is_shown_if_the_working_directory_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = tmp_path / "gone"
@@ -516,7 +516,7 @@ def test_a_path_is_shown_where_the_working_directory_was_removed(
     assert shown("/scenarios/shop.py") == "/scenarios/shop.py"
 
 
-def test_the_manifest_says_what_was_loaded_and_never_a_value(here: Workspace) -> None:
+def test_the_manifest_describes_the_scenario_and_contains_no_values(here: Workspace) -> None:
     path = here.write(
         "shop.py",
         """\
@@ -541,7 +541,7 @@ def test_the_manifest_says_what_was_loaded_and_never_a_value(here: Workspace) ->
     assert "12345" not in str(manifest)
 
 
-def test_a_scenario_that_declares_too_much_is_named_in_a_line(here: Workspace) -> None:
+def test_a_scenario_that_declares_too_much_is_named_in_the_error(here: Workspace) -> None:
     path = here.write(
         "shop.py",
         """\

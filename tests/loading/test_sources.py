@@ -1,4 +1,4 @@
-"""Sources of a scenario: which files travel, and that they are what they are said to be."""
+"""A scenario's sources: which files are packed, and how the cache verifies them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +10,12 @@ from amoc_gevent.core.messages import MessageError
 from amoc_gevent.errors import UsageError
 from amoc_gevent.loading import sources
 from amoc_gevent.loading.loader import load
-from amoc_gevent.loading.sources import Shelf, Sources, pack
+from amoc_gevent.loading.sources import SourceCache, Sources, pack
 
 
 @pytest.fixture
 def scenarios(tmp_path: Path) -> Path:
-    """A directory with a scenario, what it imports directly and not, and what it does not."""
+    """A directory with a scenario, its direct and indirect imports, and an unrelated file."""
     found = tmp_path / "scenarios"
     found.mkdir()
     (found / "shop.py").write_text(
@@ -37,7 +37,7 @@ def files_of(data: bytes) -> set[str]:
     return set(codec.decode(Sources, data).files)
 
 
-def test_what_a_scenario_imports_from_beside_it_travels_and_nothing_else(scenarios: Path) -> None:
+def test_only_a_scenario_and_its_local_imports_are_packed(scenarios: Path) -> None:
     _, data = pack(scenarios / "shop.py")
     assert files_of(data) == {
         "shop.py",
@@ -49,7 +49,7 @@ def test_what_a_scenario_imports_from_beside_it_travels_and_nothing_else(scenari
     }
 
 
-def test_a_package_travels_whole_without_what_is_made_or_hidden(scenarios: Path) -> None:
+def test_a_package_is_packed_whole_without_hidden_and_compiled_files(scenarios: Path) -> None:
     (scenarios / "rates/__pycache__").mkdir()
     (scenarios / "rates/__pycache__/x.pyc").write_text("")
     (scenarios / "rates/.secret").write_text("")
@@ -65,25 +65,25 @@ def test_a_package_travels_whole_without_what_is_made_or_hidden(scenarios: Path)
     }
 
 
-def test_a_copy_runs_where_the_original_is_not(scenarios: Path, tmp_path: Path) -> None:
+def test_a_copy_runs_where_the_original_is_missing(scenarios: Path, tmp_path: Path) -> None:
     sha, data = pack(scenarios / "shop.py")
-    shelf = Shelf(tmp_path / "shelf")
-    assert shelf.find("/not/here/shop.py", sha) is None
-    shelf.put(sha, data)
-    found = shelf.find("/not/here/shop.py", sha)
+    cache = SourceCache(tmp_path / "cache")
+    assert cache.find("/not/here/shop.py", sha) is None
+    cache.put(sha, data)
+    found = cache.find("/not/here/shop.py", sha)
     assert found is not None
-    assert found.is_relative_to(tmp_path / "shelf")
+    assert found.is_relative_to(tmp_path / "cache")
     assert load(found).start(21) == 42
-    shelf.put(sha, data)
-    assert Shelf(tmp_path / "shelf").find("/not/here/shop.py", sha) == found
+    cache.put(sha, data)
+    assert SourceCache(tmp_path / "cache").find("/not/here/shop.py", sha) == found
 
 
-def test_the_original_is_taken_only_where_it_is_the_same(scenarios: Path, tmp_path: Path) -> None:
+def test_the_original_is_used_only_if_it_is_unchanged(scenarios: Path, tmp_path: Path) -> None:
     sha, _ = pack(scenarios / "shop.py")
-    shelf = Shelf(tmp_path / "shelf")
-    assert shelf.find(str(scenarios / "shop.py"), sha) == scenarios / "shop.py"
+    cache = SourceCache(tmp_path / "cache")
+    assert cache.find(str(scenarios / "shop.py"), sha) == scenarios / "shop.py"
     (scenarios / "rates/table.csv").write_text("1,3\n")
-    assert Shelf(tmp_path / "shelf").find(str(scenarios / "shop.py"), sha) is None
+    assert SourceCache(tmp_path / "cache").find(str(scenarios / "shop.py"), sha) is None
 
 
 def change_a_file(copy: Path) -> None:
@@ -111,13 +111,13 @@ FAULTS = [change_a_file, add_a_file, name_another_main, let_others_write]
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, link_it])
-def test_a_copy_that_is_not_what_its_name_says_is_not_used(
+def test_a_copy_that_does_not_match_its_sha_is_not_used(
     scenarios: Path, tmp_path: Path, fault: Callable[[Path], None]
 ) -> None:
     sha, data = pack(scenarios / "shop.py")
-    Shelf(tmp_path / "shelf").put(sha, data)
-    fault(tmp_path / "shelf" / sha)
-    assert Shelf(tmp_path / "shelf").find("/not/here/shop.py", sha) is None
+    SourceCache(tmp_path / "cache").put(sha, data)
+    fault(tmp_path / "cache" / sha)
+    assert SourceCache(tmp_path / "cache").find("/not/here/shop.py", sha) is None
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -125,33 +125,33 @@ def test_a_spoiled_copy_is_replaced(
     scenarios: Path, tmp_path: Path, fault: Callable[[Path], None]
 ) -> None:
     sha, data = pack(scenarios / "shop.py")
-    Shelf(tmp_path / "shelf").put(sha, data)
-    fault(tmp_path / "shelf" / sha)
-    Shelf(tmp_path / "shelf").put(sha, data)
-    assert Shelf(tmp_path / "shelf").find("/not/here/shop.py", sha) is not None
+    SourceCache(tmp_path / "cache").put(sha, data)
+    fault(tmp_path / "cache" / sha)
+    SourceCache(tmp_path / "cache").put(sha, data)
+    assert SourceCache(tmp_path / "cache").find("/not/here/shop.py", sha) is not None
 
 
-def test_what_was_compiled_beside_a_copy_is_not_used(scenarios: Path, tmp_path: Path) -> None:
+def test_modules_compiled_beside_a_copy_are_not_used(scenarios: Path, tmp_path: Path) -> None:
     sha, data = pack(scenarios / "shop.py")
-    Shelf(tmp_path / "shelf").put(sha, data)
-    compiled = tmp_path / "shelf" / sha / "rates/__pycache__"
+    SourceCache(tmp_path / "cache").put(sha, data)
+    compiled = tmp_path / "cache" / sha / "rates/__pycache__"
     compiled.mkdir()
     (compiled / "__init__.cpython-311.pyc").write_bytes(b"other code")
-    assert Shelf(tmp_path / "shelf").find("/not/here/shop.py", sha) is not None
+    assert SourceCache(tmp_path / "cache").find("/not/here/shop.py", sha) is not None
     assert not compiled.exists()
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../out.py", "a/../../out.py", ""])
-def test_no_path_leads_out_of_the_shelf(tmp_path: Path, name: str) -> None:
+def test_no_path_leaves_the_cache(tmp_path: Path, name: str) -> None:
     data = codec.encode(Sources("x.py", {"x.py": b"", name: b"bad"}))
-    with pytest.raises(MessageError, match="sources with the path"):
-        Shelf(tmp_path / "shelf").put(sources.hashlib.sha256(data).hexdigest(), data)
-    assert [path.name for path in (tmp_path / "shelf").iterdir()] == []
+    with pytest.raises(MessageError, match="sources contain the unsafe path"):
+        SourceCache(tmp_path / "cache").put(sources.hashlib.sha256(data).hexdigest(), data)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == []
 
 
 def test_bytes_of_another_hash_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(MessageError, match="not those of SHA-256"):
-        Shelf(tmp_path).put("0" * 64, b"data")
+    with pytest.raises(MessageError, match="do not match SHA-256"):
+        SourceCache(tmp_path).put("0" * 64, b"data")
 
 
 def test_sources_that_are_too_large_are_refused_by_size(
@@ -163,24 +163,24 @@ def test_sources_that_are_too_large_are_refused_by_size(
 
 
 @pytest.mark.parametrize("name", ["shop.py", "rates/table.csv", "rates/huge.py"])
-def test_a_file_that_no_memory_holds_is_refused_unread(scenarios: Path, name: str) -> None:
+def test_a_file_larger_than_memory_is_refused_unread(scenarios: Path, name: str) -> None:
     with (scenarios / name).open("ab") as file:
-        file.truncate(1 << 42)  # a sparse one: it takes no room on the disk
+        file.truncate(1 << 42)  # sparse: uses no disk space
     with pytest.raises(UsageError, match=r"are 4,398,[\d,]+ bytes or more; 16,777,216 at most"):
         pack(scenarios / ("rates/__init__.py" if "/" in name else name))
 
 
-def test_what_cannot_be_parsed_travels_and_is_judged_by_the_loader(scenarios: Path) -> None:
+def test_a_module_with_a_syntax_error_is_packed(scenarios: Path) -> None:
     (scenarios / "shop.py").write_text("def start(:\n")
     assert files_of(pack(scenarios / "shop.py")[1]) == {"shop.py", "requirements.txt"}
 
 
-def test_a_copy_that_cannot_be_put_in_its_place_is_told_and_leaves_nothing(
+def test_a_copy_that_cannot_be_moved_into_place_raises_and_leaves_no_files(
     scenarios: Path, tmp_path: Path
 ) -> None:
     sha, data = pack(scenarios / "shop.py")
-    (tmp_path / "shelf").mkdir()
-    (tmp_path / "shelf" / sha).write_text("no directory")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / sha).write_text("no directory")
     with pytest.raises(OSError, match="Not a directory"):
-        Shelf(tmp_path / "shelf").put(sha, data)
-    assert [path.name for path in (tmp_path / "shelf").iterdir()] == [sha]
+        SourceCache(tmp_path / "cache").put(sha, data)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [sha]

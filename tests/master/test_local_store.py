@@ -65,7 +65,7 @@ def test_one_whose_process_is_gone_is_lost(local: Stage, path: Path) -> None:
     store = local._store
     assert isinstance(store, LocalStore)
     local.master.save()
-    store._claims.release()  # as the kernel does for a process that was killed
+    store._locks.release()  # as the kernel does for a process that was killed
     assert statuses(path) == {run.id: "lost"}
     with Store(path) as other:
         found = other.load(run.id)

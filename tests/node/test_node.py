@@ -440,7 +440,7 @@ def test_missing_sources_are_requested_and_verified(stage: Stage, tmp_path: Path
         lambda: (master.lead(plan), master.give(sha, data))[2:], lambda: running(master) == 5
     )
     assert master.newest.wants == ""
-    assert stage.node._shelf.find("", sha) == tmp_path / "sources" / sha / "scenario.py"
+    assert stage.node._source_cache.find("", sha) == tmp_path / "sources" / sha / "scenario.py"
 
 
 @pytest.mark.processes

@@ -1,4 +1,4 @@
-"""A claim on a run is seen by everybody and ends with its process, however that ends."""
+"""A lock on a run is visible to all processes and ends with its own process."""
 
 import os
 import signal
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from amoc_gevent.daemon.claims import Claims
+from amoc_gevent.daemon.run_locks import RunLocks
 from tests.servers import ROOT, wait_for
 
 RUN, OTHER = "5f0c2a9b7d1e", "5f0c2a9b7d1f"
 
 
-def test_a_claim_is_of_one_run_and_ends_when_it_is_released(tmp_path: Path) -> None:
+def test_a_lock_covers_one_run_until_it_is_released(tmp_path: Path) -> None:
     path = tmp_path / "runs.lock"
-    mine, another = Claims(path), Claims(path)
+    mine, another = RunLocks(path), RunLocks(path)
     assert not another.is_held(RUN)
     assert not path.exists()
     mine.hold(RUN)
@@ -33,18 +33,18 @@ def test_a_claim_is_of_one_run_and_ends_when_it_is_released(tmp_path: Path) -> N
 
 
 @pytest.mark.processes
-def test_a_claim_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
+def test_a_lock_ends_with_a_killed_process(tmp_path: Path) -> None:
     path = tmp_path / "runs.lock"
     program = (
         "import sys, signal\nfrom pathlib import Path\n"
-        "from amoc_gevent.daemon.claims import Claims\n"
-        "claims = Claims(Path(sys.argv[1]))\nclaims.hold(sys.argv[2])\nsignal.pause()\n"
+        "from amoc_gevent.daemon.run_locks import RunLocks\n"
+        "locks = RunLocks(Path(sys.argv[1]))\nlocks.hold(sys.argv[2])\nsignal.pause()\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program, path, RUN], cwd=ROOT)
     try:
-        wait_for(lambda: Claims(path).is_held(RUN), 20, "the claim")
+        wait_for(lambda: RunLocks(path).is_held(RUN), 20, "the lock")
         os.kill(process.pid, signal.SIGKILL)
-        wait_for(lambda: not Claims(path).is_held(RUN), 20, "the end of the claim")
+        wait_for(lambda: not RunLocks(path).is_held(RUN), 20, "the end of the lock")
     finally:
         process.kill()
         process.wait()
@@ -54,6 +54,6 @@ def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
     path = tmp_path / "runs.lock"
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic links"):
-        Claims(path).hold(RUN)
-    assert not Claims(path).is_held(RUN)
+        RunLocks(path).hold(RUN)
+    assert not RunLocks(path).is_held(RUN)
     assert not (tmp_path / "elsewhere").exists()

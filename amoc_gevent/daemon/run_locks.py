@@ -1,7 +1,7 @@
-"""Claims of processes on runs: a lock each, which ends with its process however that ends.
+"""Locks on runs, one per run, each held by the run's process until it ends or is killed.
 
-All are locks on one byte of the same file, at the offset that the run's id makes as a number
-(fcntl(2), open file description locks).
+Each is a lock on one byte of a shared file; the run's id, as a number, is the offset (fcntl(2),
+open file description locks).
 """
 
 import fcntl
@@ -14,15 +14,15 @@ _LOCK = struct.Struct("hhqqi0q")
 """The kernel's `struct flock`: type, whence, start, length and pid."""
 
 
-class Claims:
-    """The claims in the file at `path`."""
+class RunLocks:
+    """The locks in the file at `path`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._held: list[int] = []
 
     def hold(self, run_id: str) -> None:
-        """Claim a run until `release` or this process's end. Raises OSError, too if it is held."""
+        """Lock a run until `release` or the end of this process. Raises OSError if it is locked."""
         descriptor = os.open(self._path, _FLAGS | os.O_CREAT, 0o600)
         try:
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _lock(run_id))
@@ -32,7 +32,7 @@ class Claims:
         self._held.append(descriptor)
 
     def is_held(self, run_id: str) -> bool:
-        """Whether a process, this one included, claims a run."""
+        """Return whether any process, including this one, holds the run's lock."""
         try:
             descriptor = os.open(self._path, _FLAGS)
         except OSError:
@@ -45,7 +45,7 @@ class Claims:
         return kind != fcntl.F_UNLCK
 
     def release(self) -> None:
-        """Let go of all that this object holds."""
+        """Release all locks held by this object."""
         while self._held:
             os.close(self._held.pop())
 
