@@ -1,7 +1,7 @@
-"""Counters, gauges, histograms and timed operations, as a scenario and the clients record them.
+"""Counters, gauges, histograms and timed operations of scenarios and clients.
 
-Everything lands in the `Recorder` of this process; the worker takes its snapshot once a second.
-Recording is plain attribute and dict work in one thread: no lock, no I/O, no log call.
+All of them go into this process's `Recorder`. The worker takes a snapshot of it once a second.
+Recording only sets attributes and dict entries, in one thread: no lock, no I/O, no log call.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from amoc_gevent.errors import UsageError
 
 
 class Recorder:
-    """Where operations are recorded; `take` hands over what came in since the last call.
+    """The metrics of this process. `take` returns those recorded since the previous call.
 
-    `takes` counts the calls: whoever keeps a part of `snapshot` knows by it when that is another.
+    `takes` counts the calls. Code that caches a part of `snapshot` compares it to notice a new one.
     """
 
     __slots__ = ("_gauges", "snapshot", "takes")
@@ -39,16 +39,16 @@ class Recorder:
         error: str | None = None,
         first_byte_us: int = -1,
     ) -> None:
-        """Record one finished operation: its latency (µs), the kind of its error if it failed.
+        """Record one finished operation: its latency (µs) and, if it failed, the error's kind.
 
-        `first_byte_us` is recorded as the phase `first_byte` where it is not negative.
+        Record `first_byte_us` as the phase `first_byte` unless it is negative.
         """
         try:
             operation = self.snapshot.operations[name]
         except KeyError:
             operation = self.snapshot.operation(name)
         operation.count += 1
-        # Histogram.record written out: the call would cost as much as what it does.
+        # Histogram.record, inlined: the call would cost as much as the recording.
         us = latency_us if latency_us > 0 else 0
         shift = us.bit_length() - 10
         operation.latency.buckets[us if shift <= 0 else (shift << 9) + (us >> shift)] += 1
@@ -68,7 +68,7 @@ class Recorder:
         self.snapshot.operation(name).phase(phase).record(us)
 
     def interrupted(self, name: str) -> None:
-        """Count an operation that a forced stop cut; it is in no other figure."""
+        """Count an operation that a forced stop ended. No other metric includes it."""
         self.snapshot.operation(name).interrupted += 1
 
     def lag(self, us: int) -> None:
@@ -80,11 +80,11 @@ class Recorder:
             self.snapshot.lag.buckets[(shift << 9) + (us >> shift)] += 1
 
     def set_gauge(self, name: str, value: float, unit: str) -> None:
-        """Set a level, which stays until it is set again."""
+        """Set the level of a gauge. It keeps this level until the next call."""
         self._gauges[name] = Gauge(value, unit)
 
     def take(self) -> Snapshot:
-        """Return what was recorded since the last call, with the present level of each gauge."""
+        """Return the metrics since the previous call, with the current level of each gauge."""
         taken, self.snapshot = self.snapshot, Snapshot()
         self.takes += 1
         if taken.flows:
@@ -94,7 +94,7 @@ class Recorder:
         return taken
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Discard all metrics."""
         self._gauges.clear()
         self.take()
 
@@ -104,14 +104,14 @@ recorder = Recorder()
 
 
 VALUE_MAX = 2**63 - 1
-"""The highest value of a histogram; what is above counts as this."""
+"""The highest value of a histogram. Higher values are recorded as this one."""
 
 COUNT_MAX = 2**53
-"""The most that a counter takes at once: a figure up to which every reader of JSON is exact."""
+"""The most that one call can add to a counter. Every JSON reader is exact up to this number."""
 
 
 class Counter:
-    """A sum that only grows, over all users, workers and nodes."""
+    """A sum over all users, workers and nodes. It only grows."""
 
     __slots__ = ("name",)
 
@@ -119,21 +119,21 @@ class Counter:
         self.name = name
 
     def add(self, n: int = 1) -> None:
-        """Add `n`, a whole number (≥ 0)."""
+        """Add `n`, an integer from 0 to 2^53. Raises UsageError for anything else."""
         try:
             n = index(n)
         except TypeError:
-            raise UsageError(f"counter {self.name!r} cannot count {n!r}: whole numbers") from None
+            raise UsageError(f"counter {self.name!r} cannot add {n!r}: it takes integers") from None
         if not 0 <= n <= COUNT_MAX:
             if n < 0:
-                raise UsageError(f"counter {self.name!r} cannot shrink by {-n}; a gauge can")
-            raise UsageError(f"counter {self.name!r} cannot count {n}: at most 2^53 at once")
+                raise UsageError(f"counter {self.name!r} cannot decrease by {-n}: use a gauge")
+            raise UsageError(f"counter {self.name!r} cannot add {n}: at most 2^53 at once")
         counters = recorder.snapshot.counters
         counters[self.name] = counters.get(self.name, 0) + n
 
 
 class LevelGauge:
-    """A level of this worker; the levels of all workers are added up."""
+    """A level of this worker. The run's level is the sum over all workers."""
 
     __slots__ = ("_value", "name", "unit")
 
@@ -143,19 +143,19 @@ class LevelGauge:
         self._value = 0.0
 
     def set(self, value: float) -> None:
-        """Set the level, a finite number."""
+        """Set the level. Raises UsageError unless `value` is finite."""
         if not isfinite(value):
-            raise UsageError(f"gauge {self.name!r} cannot be {value}: it needs a finite number")
-        self._value = float(value)  # a bool and a Decimal are numbers too
+            raise UsageError(f"gauge {self.name!r} cannot be {value}: it takes finite numbers")
+        self._value = float(value)  # also turns a bool or a Decimal into a float
         recorder.set_gauge(self.name, self._value, self.unit)
 
     def add(self, delta: float) -> None:
-        """Raise (or, with a negative `delta`, lower) the level."""
+        """Raise the level by `delta`, or lower it if `delta` is negative."""
         self.set(self._value + delta)
 
 
 class ValueHistogram:
-    """A distribution of values, kept to 0.1 % as integers: choose a unit in which 1 is small."""
+    """A distribution of values, stored as integers to 0.1 %. Choose a unit in which 1 is small."""
 
     __slots__ = ("name", "unit")
 
@@ -171,24 +171,35 @@ class ValueHistogram:
         found[1].record(min(index(round(value)), VALUE_MAX))
 
 
+def is_forced_stop(kind: type[BaseException]) -> bool:
+    """Return whether an exception of this type is a forced stop: the greenlet was killed.
+
+    The operation that it ends counts as interrupted, not as an error. The watchdog raises a
+    subclass of GreenletExit in a user that blocks its worker; that one is an error.
+    """
+    return kind is GreenletExit
+
+
 _observer: Callable[[str, int, str | None], None] | None = None
 
 
 def observe(callback: Callable[[str, int, str | None], None] | None) -> None:
-    """Have `callback(name, us, error)` called for operations other than HTTP's; None ends it."""
-    global _observer  # noqa: PLW0603  # there is one recorder in a process, and one who watches it
+    """Call `callback(name, us, error)` after each operation except HTTP's. None stops it."""
+    global _observer  # noqa: PLW0603  # a process has one recorder and one observer
     _observer = callback
 
 
 def finished(name: str, us: int, error: str | None) -> None:
-    """Record an operation that took `us` µs, `error` being the kind of its error, if any."""
+    """Record an operation of `us` µs. `error` is the kind of its error, None on success."""
     recorder.operation(name, us, error)
     if _observer is not None:
         _observer(str(name), us, error)
 
 
 class operation:  # noqa: N801  # used as a verb: `with metrics.operation("search"):`
-    """Time the block as one operation; an exception in it is an error of its type, and goes on.
+    """Time a `with` block as one operation.
+
+    An exception counts as an error of its type's name, and is not suppressed.
 
     >>> with metrics.operation("checkout") as op:
     ...     if not buy():
@@ -215,39 +226,40 @@ class operation:  # noqa: N801  # used as a verb: `with metrics.operation("searc
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is GreenletExit:  # a forced stop; that of the watchdog is a subclass, and an error
+        if kind is not None and is_forced_stop(kind):
             recorder.interrupted(self.name)
             return
         reason = kind.__name__ if kind is not None else self._error
         finished(self.name, (clock.monotonic_ns() - self._started) // 1000, reason)
 
 
-_made: dict[str, Counter | LevelGauge | ValueHistogram] = {}
+_metrics: dict[str, Counter | LevelGauge | ValueHistogram] = {}
 
 
 _Metric = TypeVar("_Metric", Counter, LevelGauge, ValueHistogram)
 
 
-def _once(made: _Metric) -> _Metric:
-    known = _made.setdefault(made.name, made)
-    if type(known) is not type(made):
-        raise UsageError(f"metric {made.name!r} is already a {type(known).__name__}")
-    asked, unit = getattr(made, "unit", ""), getattr(known, "unit", "")
+def _shared(new: _Metric) -> _Metric:
+    """Return the metric of this name, or register `new` as the first one."""
+    known = _metrics.setdefault(new.name, new)
+    if type(known) is not type(new):
+        raise UsageError(f"metric {new.name!r} is already a {type(known).__name__}")
+    asked, unit = getattr(new, "unit", ""), getattr(known, "unit", "")
     if asked not in {"", unit}:
-        raise UsageError(f"metric {made.name!r} is already in {unit or 'no unit'}, not {asked}")
+        raise UsageError(f"metric {new.name!r} already has unit {unit or 'none'}, not {asked}")
     return known
 
 
 def counter(name: str) -> Counter:
     """Return the counter of this name."""
-    return _once(Counter(str(name)))
+    return _shared(Counter(str(name)))
 
 
 def gauge(name: str, unit: str = "") -> LevelGauge:
-    """Return the gauge of this name; the levels of all workers are added up."""
-    return _once(LevelGauge(str(name), str(unit)))
+    """Return the gauge of this name. The run's level is the sum over all workers."""
+    return _shared(LevelGauge(str(name), str(unit)))
 
 
 def histogram(name: str, unit: str) -> ValueHistogram:
-    """Return the histogram of this name; `unit` is a label, such as "us" or "bytes"."""
-    return _once(ValueHistogram(str(name), str(unit)))
+    """Return the histogram of this name. `unit` is a label, such as "us" or "bytes"."""
+    return _shared(ValueHistogram(str(name), str(unit)))

@@ -1,4 +1,4 @@
-"""HTTP as a scenario uses it: `from amoc_gevent import http`, then `http.Session(base_url)`."""
+"""The HTTP client for scenarios: `from amoc_gevent import http`, `http.Session(base_url)`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # PEP 562
-    """Import requests only for those who use it."""
+    """Import requests only when RequestsSession is used."""
     if name == "RequestsSession":
         from amoc_gevent.http.requests_session import RequestsSession  # noqa: PLC0415
 

@@ -24,7 +24,7 @@ _HASHES: dict[str, Callable[[bytes], "hashlib._Hash"]] = {
 
 @dataclass(frozen=True, slots=True)
 class HTTPBasicAuth:
-    """Name and password in each request; `auth=(name, password)` means the same."""
+    """Basic authentication, in each request. `auth=(name, password)` is the short form."""
 
     username: str
     password: str = field(repr=False)
@@ -37,10 +37,10 @@ class HTTPBasicAuth:
 
 @dataclass(slots=True)
 class HTTPDigestAuth:
-    """Name and password by challenge and response; the object keeps the server's challenge.
+    """Digest authentication. The object stores the server's challenge.
 
-    Give each user an object of its own, as it counts the uses of a nonce. The response with the
-    challenge (401) is an operation of its own, "NAME (challenge)", and no error.
+    Use one object for each user: it counts the uses of a nonce. The 401 response with the challenge
+    is recorded as a separate operation, "NAME (challenge)", and is not an error.
     """
 
     username: str
@@ -49,7 +49,10 @@ class HTTPDigestAuth:
     _uses: int = field(default=0, repr=False)
 
     def accept(self, challenges: list[str]) -> bool:
-        """Take in the WWW-Authenticate fields of a 401; false when they offer no digest we know."""
+        """Store the digest challenge of a 401; return false if none is supported.
+
+        `challenges` are the values of its WWW-Authenticate fields.
+        """
         for challenge in challenges:
             scheme, _, rest = challenge.strip().partition(" ")
             offered = {k.lower(): q or t for k, q, t in _PARAMETER.findall(rest)}
@@ -59,7 +62,7 @@ class HTTPDigestAuth:
         return False
 
     def header(self, method: str, target: str) -> str | None:
-        """Return the value of the Authorization header, None before the first challenge."""
+        """Return the value of the Authorization header; None before the first challenge."""
         challenge = self._challenge
         made = _hash_of(challenge)
         if not challenge or made is None:
@@ -98,10 +101,11 @@ _OF_REQUESTS: dict[str, type[HTTPBasicAuth | HTTPDigestAuth]] = {
 }
 
 
-def read(given: Any) -> HTTPBasicAuth | HTTPDigestAuth | None:  # what is none is refused
-    """Return what `given` means; those of requests are made ours, without their challenge.
+def read(given: Any) -> HTTPBasicAuth | HTTPDigestAuth | None:  # rejects other types
+    """Convert an `auth=` argument.
 
-    Raises UsageError for what is neither of the two nor a name and a password, and not None.
+    It may be None, (name, password), an object of this module, or one of requests. Objects of
+    requests are converted without their challenge. Raises UsageError for anything else.
     """
     if given is None or isinstance(given, HTTPBasicAuth | HTTPDigestAuth):
         return given
@@ -112,8 +116,8 @@ def read(given: Any) -> HTTPBasicAuth | HTTPDigestAuth | None:  # what is none i
     if isinstance(given, tuple | list) and len(given) == 2:
         return HTTPBasicAuth(*given)
     raise UsageError(
-        "auth= takes (name, password), HTTPBasicAuth or HTTPDigestAuth, this package's or that "
-        f"of requests, not a {kind.__name__}"
+        "auth= takes (name, password), or HTTPBasicAuth or HTTPDigestAuth of this package or "
+        f"requests, not {kind.__name__}"
     )
 
 

@@ -1,4 +1,4 @@
-"""One call of a scenario with arguments of its own, and the requests that it leads to."""
+"""One call of a session method with arguments, and the requests that result from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ from amoc_gevent.http.wire.urls import Params
 from amoc_gevent.transport import Certificate, Verify
 
 JOINED_SIZE = 65536
-"""Bytes of a body up to which it is sent together with the head."""
+"""Largest body in bytes that is sent together with the head."""
 
 _BODY_FIELDS = ("Content-Length", "Content-Type", "Transfer-Encoding")
 
 
 class CommonOptions(TypedDict, total=False):
-    """What every request takes besides its URL, parameters, body, `name` and `check`."""
+    """Keyword arguments of every request except `params`, `data`, `json`, `name` and `check`."""
 
     files: Files
     headers: Mapping[str, str | None] | None
@@ -36,20 +36,20 @@ class CommonOptions(TypedDict, total=False):
 
 
 class ReadOptions(CommonOptions, total=False):
-    """What `get` and its like take by keyword."""
+    """Keyword arguments of `get` and similar methods."""
 
     data: Data
     json: Any
 
 
 class WriteOptions(CommonOptions, total=False):
-    """What `post` and its like take by keyword."""
+    """Keyword arguments of `post` and similar methods."""
 
     params: Params
 
 
 class AllOptions(ReadOptions, WriteOptions, total=False):
-    """What `request` takes by keyword."""
+    """Keyword arguments of `request`."""
 
 
 OPTIONS = frozenset(get_type_hints(AllOptions))
@@ -57,9 +57,9 @@ OPTIONS = frozenset(get_type_hints(AllOptions))
 
 @dataclass(slots=True)
 class Call:
-    """What each request of a call is made from; `redirected` returns that of the next hop.
+    """The arguments of a call. `redirected` returns a call for the next hop.
 
-    `dropped` names common headers that a hop must not carry.
+    `dropped`: names of session headers that a hop must not send.
     """
 
     method: str
@@ -77,7 +77,7 @@ class Call:
     digest: HTTPDigestAuth | None = None
 
     def prepare(self, jar: Cookies) -> tuple[RequestTarget, bytes, Body | None]:
-        """Return the target, what goes out first, and the body that follows it, if it is apart."""
+        """Return the target, the bytes to send first, and the body unless those include it."""
         target, lines = self._target()
         body = self.body
         head = b"".join(
@@ -88,7 +88,7 @@ class Call:
         return target, head + body.content, None
 
     def redirected(self, response: Response) -> Self:
-        """Return the call for the next hop, changed as requests and browsers do it (9110, 15.4)."""
+        """Return the call for the next hop, as requests and browsers do (RFC 9110, 15.4)."""
         method, status = self.method, response.status_code
         if (
             (status == 303 and method != "HEAD")
@@ -114,7 +114,7 @@ class Call:
         return changed
 
     def _target(self) -> tuple[RequestTarget, bytes]:
-        """Return the target, and the lines of those headers of the call that are not in it."""
+        """Return the target, and the lines of the call's headers that the target lacks."""
         template, headers = self.template, self.headers
         if self.dropped or (headers and headers.override(template.names)):
             url = urls.with_query(self.url, self.query)
@@ -139,7 +139,7 @@ class Call:
         return b"%bContent-Length: %d\r\n" % (lines, length)
 
     def _credentials(self, jar: Cookies, target: RequestTarget) -> bytes:
-        """Return the lines of cookies and of the answer to a challenge."""
+        """Return the Cookie line and the Authorization line that answers a challenge."""
         lines = b""
         if not (self.headers and "Cookie" in self.headers):
             route = target.route
@@ -151,7 +151,7 @@ class Call:
 
 
 def _leaves(old: str, new: str) -> bool:
-    """Whether a redirect leads to where credentials must not follow."""
+    """Whether a redirect leads to a place that must not get the credentials."""
     before, after = urlsplit(old), urlsplit(new)
     if before.hostname != after.hostname:
         return True

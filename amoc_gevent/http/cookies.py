@@ -1,4 +1,4 @@
-"""A user's cookies (RFC 6265): which response sets which, and which request carries which."""
+"""A user's cookie jar (RFC 6265)."""
 
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -18,7 +18,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
 class Cookie(NamedTuple):
-    """One cookie; a `domain` of "" matches every host, `expires` is in seconds since 1970."""
+    """One cookie. A `domain` of "" matches every host; `expires` is in seconds since 1970."""
 
     name: str
     value: str
@@ -29,7 +29,7 @@ class Cookie(NamedTuple):
     expires: float = NEVER
 
     def matches(self, host: str, path: str, secure: bool) -> bool:
-        """Whether a request to this host and path carries the cookie (5.4)."""
+        """Whether a request to this host and path sends the cookie (5.4)."""
         if self.secure and not secure:
             return False
         if self.domain and not (
@@ -42,10 +42,10 @@ class Cookie(NamedTuple):
 
 
 class Cookies(MutableMapping[str, str]):
-    """A cookie jar with the face of a dict: name to value.
+    """A cookie jar with the API of a dict from name to value.
 
-    What a scenario sets by name goes to every host. An empty jar costs a request nothing, and a
-    header that was made once is kept until a cookie changes or ends.
+    Cookies that a scenario sets by name are sent to every host. An empty jar costs a request
+    nothing. Cookie headers are cached until a cookie changes or expires.
     """
 
     __slots__ = ("_cookies", "_earliest", "_headers")
@@ -58,13 +58,13 @@ class Cookies(MutableMapping[str, str]):
             self.set(name, value)
 
     def set(self, name: str, value: str, domain: str = "", path: str = "/") -> None:
-        """Set a cookie by hand. Raises InvalidHeader for what no header can carry."""
+        """Set a cookie. Raises InvalidHeader for characters that a header cannot contain."""
         if not name or _FORBIDDEN(name) or "=" in name or _FORBIDDEN(value):
-            raise InvalidHeader(INVALID_HEADER, f"no cookie can be {name!r}={value!r}")
+            raise InvalidHeader(INVALID_HEADER, f"a cookie cannot be {name!r}={value!r}")
         self._put(Cookie(name, value, domain.lstrip(".").lower(), path))
 
     def store(self, fields: list[str], host: str, path: str, secure: bool) -> None:
-        """Take in the Set-Cookie fields of a response from `host` to a request for `path`."""
+        """Store the cookies of Set-Cookie fields, from `host` for a request to `path`."""
         for field in fields:
             cookie = parse(field, host, path)
             if cookie is None or (cookie.secure and not secure):
@@ -76,7 +76,7 @@ class Cookies(MutableMapping[str, str]):
                 self._put(cookie)
 
     def header(self, host: str, path: str, secure: bool) -> bytes:
-        """Return the value of the Cookie header for a request, b"" for none."""
+        """Return the value of a request's Cookie header, b"" for none."""
         if self._earliest <= clock.wall():
             self._expire()
         key = (host, path, secure)
@@ -91,7 +91,7 @@ class Cookies(MutableMapping[str, str]):
         return made
 
     def get_dict(self, domain: str | None = None, path: str | None = None) -> dict[str, str]:
-        """Return names and values, of one domain or path where given."""
+        """Return names and values, only those of `domain` or `path` if given."""
         return {
             c.name: c.value
             for c in self._live()
@@ -99,7 +99,7 @@ class Cookies(MutableMapping[str, str]):
         }
 
     def all(self) -> list[Cookie]:
-        """Return the cookies with all that is known of each."""
+        """Return the cookies with all their attributes."""
         return self._live()
 
     def __getitem__(self, name: str) -> str:
@@ -142,7 +142,7 @@ class Cookies(MutableMapping[str, str]):
         return made
 
     def merged(self, others: "Cookies") -> "Cookies":
-        """Return an independent copy with `others`, which replace those of the same key."""
+        """Return an independent copy with `others`. They replace cookies of the same key."""
         made = self.copy()
         for cookie in others._live():
             made._put(cookie)
@@ -174,19 +174,19 @@ class Cookies(MutableMapping[str, str]):
 
 
 def parse(field: str, host: str, path: str) -> Cookie | None:
-    """Read one Set-Cookie field (5.2, 5.3); None when it must be ignored."""
+    """Parse one Set-Cookie field (5.2, 5.3). Return None for one to ignore."""
     pair, *rest = field.split(";")
     name, equals, value = pair.partition("=")
     name = name.strip()
     if not equals or not name or _CONTROL(pair):
         return None
     attributes = {}
-    for attribute in rest:  # of those that come twice, the last one counts
+    for attribute in rest:  # the last of several with one name counts
         key, _, text = attribute.partition("=")
         attributes[key.strip().lower()] = text.strip()
     domain = attributes.get("domain", "").lstrip(".").lower()
     if domain and domain != host and not (_is_under(host, domain) and "." in domain):
-        return None  # a host speaks for itself and its parents, not for a whole top level
+        return None  # only for the host or a parent domain, but not a top-level one
     cookie_path = attributes.get("path", "")
     return Cookie(
         name=name,
@@ -204,7 +204,7 @@ def _key(cookie: Cookie) -> tuple[str, str, str]:
 
 
 def _encoded(cookie: Cookie) -> bytes:
-    """Return a cookie as it is sent: the bytes a server set, as latin-1 gave them, or UTF-8."""
+    """Encode a cookie for sending: in latin-1, as it was decoded, else in UTF-8."""
     text = f"{cookie.name}={cookie.value}"
     try:
         return text.encode("latin-1")
@@ -229,7 +229,7 @@ def _default_path(path: str) -> str:
 
 
 def _expiry(attributes: Mapping[str, str]) -> float:
-    """Return when a cookie ends (seconds since 1970); Max-Age goes before Expires."""
+    """Return when a cookie expires (seconds since 1970). Max-Age overrides Expires."""
     try:
         seconds = int(attributes["max-age"])
         return clock.wall() + seconds if seconds > 0 else 0.0

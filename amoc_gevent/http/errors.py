@@ -1,7 +1,7 @@
-"""What a request can raise, under the names that users of requests know (N818) and one root."""
+"""Errors of requests, named as in the requests library (hence N818)."""
 
-from amoc_gevent.errors import AmocError
 from amoc_gevent.transport import TransportError, TransportTimeout
+from amoc_gevent.transport.errors import OperationError
 
 INCOMPLETE = "incomplete response"
 INVALID = "invalid response"
@@ -10,58 +10,50 @@ INVALID_HEADER = "invalid header"
 TOO_LARGE = "response too large"
 TOO_MANY_REDIRECTS = "too many redirects"
 UNREPEATABLE = "body cannot be sent again"
-SCENARIO_TIMEOUT = "scenario time-out"
 
 
-class RequestError(AmocError):
-    """A request failed; `kind` is the short name that errors are grouped by in the figures.
-
-    It was recorded before it is raised.
-    """
-
-    def __init__(self, kind: str, detail: str = "") -> None:
-        super().__init__(f"{kind}: {detail}" if detail else kind)
-        self.kind = kind
+class RequestError(OperationError):
+    """A request failed. The failure is recorded before this is raised."""
 
 
 class ConnectionError(RequestError):  # noqa: A001
-    """No connection could be made, or it broke before the response."""
+    """Connecting failed, or the connection broke before the response."""
 
 
 class Timeout(RequestError):  # noqa: N818
-    """The response, or the connection, did not come in time."""
+    """Connecting or the response took too long."""
 
 
 class ConnectTimeout(ConnectionError, Timeout):  # noqa: N818
-    """The connection was not there in time."""
+    """Connecting took too long."""
 
 
 class ReadTimeout(Timeout):
-    """The response did not come in time."""
+    """The response took too long."""
 
 
 class InvalidResponse(RequestError):  # noqa: N818
-    """What came is no whole HTTP response, or a larger one than allowed."""
+    """The response is incomplete, not valid HTTP, or too large."""
 
 
 class TooManyRedirects(RequestError):  # noqa: N818
-    """A chain of redirects was longer than 30."""
+    """There were more than 30 redirects in a row."""
 
 
 class InvalidURL(RequestError):  # noqa: N818
-    """The URL cannot be requested; nothing was sent."""
+    """The URL is invalid. Nothing was sent."""
 
 
 class InvalidHeader(RequestError):  # noqa: N818
-    """A method, header or cookie cannot be sent as it is; nothing was sent."""
+    """A method, header or cookie contains invalid characters. Nothing was sent."""
 
 
 class JSONDecodeError(RequestError, ValueError):
-    """`Response.json` found something else than JSON."""
+    """`Response.json` found a body that is not JSON."""
 
 
 def from_transport(error: TransportError) -> RequestError:
-    """Translate an error of the stream into one of this family; kind and message stay."""
+    """Convert an error of the transport, with its kind and message."""
     made: type[RequestError] = ConnectionError
     if isinstance(error, TransportTimeout):
         made = ConnectTimeout if error.kind == "connect time-out" else ReadTimeout

@@ -1,13 +1,9 @@
-"""How an exchange becomes an operation: exactly once, at once or when its content is judged."""
+"""Recording of exchanges as operations, exactly once: at once or after a check of the content."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import gevent
-from gevent import GreenletExit
-
 from amoc_gevent import metrics
-from amoc_gevent.http.errors import SCENARIO_TIMEOUT, RequestError
 from amoc_gevent.http.response import Response
 from amoc_gevent.http.timings import Timings
 from amoc_gevent.http.wire import headers
@@ -17,10 +13,10 @@ from amoc_gevent.printable import printable
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and what came of it, as `observe` tells it; header fields are in order.
+    """One request and its outcome, for an observer.
 
-    `error` is the kind that was recorded, None if it was no error; `status` is None when there was
-    no response; `size` is that of the decoded body in bytes.
+    Header fields are in their order. `error`: the recorded kind of error, None for none.
+    `status`: None if there was no response. `size`: bytes of the decoded body.
     """
 
     name: str
@@ -41,18 +37,18 @@ _observer: Observer | None = None
 
 
 def observe(callback: Observer | None) -> None:
-    """Call `callback` after each exchange of this process; None ends it."""
-    global _observer  # noqa: PLW0603  # one test of a module's variable is what it costs when off
+    """Call `callback` after each exchange of this process. None stops it."""
+    global _observer  # noqa: PLW0603  # when off, it costs one test of a module variable
     _observer = callback
 
 
 def observed() -> bool:
-    """Whether somebody observes, so that an Exchange must be made for each operation."""
+    """Return whether there is an observer, which needs an Exchange for each operation."""
     return _observer is not None
 
 
 def record(name: str, timings: Timings, error: str | None, exchange: Exchange | None) -> None:
-    """Record an operation and tell the observer of its exchange, made if there is one."""
+    """Record an operation and pass `exchange`, if any, to the observer."""
     recorder = metrics.recorder
     first = timings.first_byte
     recorder.operation(name, timings.total, error, -1 if first is None else first)
@@ -65,7 +61,7 @@ def record(name: str, timings: Timings, error: str | None, exchange: Exchange | 
 
 
 def success(name: str, response: Response, error: str | None) -> None:
-    """Record an exchange that brought a response, `error` being the kind if it is one."""
+    """Record an exchange with a response. `error` is the kind of its error, None for none."""
     if response.connect_us is None and _observer is None:
         metrics.recorder.operation(name, response.total_us, error, response.first_byte_us)
     else:
@@ -74,7 +70,7 @@ def success(name: str, response: Response, error: str | None) -> None:
 
 
 def failure(name: str, target: RequestTarget, sent: bytes, us: int, kind: str) -> None:
-    """Record an exchange that brought no response, after `us` µs."""
+    """Record an exchange that failed without a response after `us` µs."""
     exchange = None
     if _observer is not None:
         exchange = Exchange(name, target.method, target.url, fields_of(sent), Timings(us), kind)
@@ -82,21 +78,21 @@ def failure(name: str, target: RequestTarget, sent: bytes, us: int, kind: str) -
 
 
 def unsent(name: str | None, method: str, url: str, kind: str) -> None:
-    """Record a request that cannot be sent, under its method and URL where it has no name."""
+    """Record a request that cannot be sent, by its method and URL if it has no name."""
     name = name or f"{method} {url}"
-    name = printable(name)  # one line of a table
+    name = printable(name)  # keep a table row on one line
     exchange = None
     if _observer is not None:
         exchange = Exchange(name, method, url, [], Timings(0), kind)
     record(name, Timings(0), kind, exchange)
 
 
-class Verdict:
-    """The record of a response whose content is judged first; it is made exactly once.
+class PendingRecord:
+    """The record of a response with `check=True`, written exactly once.
 
-    That is at the end of the response's `with` block; or, by the status alone, when the next
-    request is made, the session is closed, or the response is dropped, without a block. It does not
-    hold the response, so that dropping that is noticed at once.
+    It is written at the end of the response's `with` block. Without a block, it is written by the
+    status alone when the session makes the next request or is closed, or when the response is
+    dropped. It has no reference to the response, so that a drop is noticed at once.
     """
 
     __slots__ = ("_exchange", "_name", "_open", "_reason", "_status_error", "_timings", "entered")
@@ -113,17 +109,17 @@ class Verdict:
         self.entered = False
 
     def fail(self, reason: str) -> None:
-        """Make it an error of kind `reason`; the first one counts."""
+        """Count the operation as an error of kind `reason`. The first reason counts."""
         self._reason = self._reason or str(reason)
 
     def leave(self, raised: type[BaseException] | None) -> None:
-        """Record at the end of the block; what left it is an error of its type's name."""
-        if raised is not None and raised is not GreenletExit:
+        """Record at the end of the block. An exception counts as an error of its type's name."""
+        if raised is not None and not metrics.is_forced_stop(raised):
             self.fail(raised.__name__)
         self._settle(self._reason)
 
     def abandon(self) -> None:
-        """Record by the status, unless a block is still to decide."""
+        """Record by the status, unless a block has been entered."""
         if not self.entered:
             self._settle(self._reason or self._status_error)
 
@@ -137,12 +133,12 @@ class Verdict:
 
 
 def status_error(status: int) -> str | None:
-    """Return the kind of error that a status is, None for one below 400."""
+    """Return the kind of error for a status, None for one below 400."""
     return None if status < 400 else f"status {status}"
 
 
 def exchange_of(name: str, response: Response) -> Exchange:
-    """Describe an exchange; whether it is an error is decided when it is recorded."""
+    """Return the exchange of a response. Recording it sets its `error`."""
     return Exchange(
         name=name,
         method=response.method,
@@ -158,14 +154,5 @@ def exchange_of(name: str, response: Response) -> Exchange:
 
 
 def fields_of(sent: bytes) -> list[tuple[str, str]]:
-    """Return the header fields of a request."""
+    """Return the header fields of a sent request."""
     return headers.parse(sent.partition(b"\r\n\r\n")[0])
-
-
-def kind_of(error: BaseException) -> str:
-    """Return the kind under which an error that ended an exchange is counted."""
-    if isinstance(error, RequestError):
-        return error.kind
-    if isinstance(error, gevent.Timeout):
-        return SCENARIO_TIMEOUT
-    return type(error).__name__

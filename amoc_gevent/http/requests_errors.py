@@ -1,4 +1,4 @@
-"""The kinds under which errors of requests and urllib3 are counted: those of `http.Session`."""
+"""The kinds of errors of requests and urllib3. They are the same as those of `http.Session`."""
 
 import http.client
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from typing import Any
 import requests
 import urllib3
 
-from amoc_gevent.http import recording
 from amoc_gevent.http.errors import INCOMPLETE, INVALID, INVALID_HEADER, INVALID_URL
+from amoc_gevent.transport import errors
 from amoc_gevent.transport.errors import (
     CLOSED,
     CONNECT_TIMEOUT,
@@ -32,25 +32,25 @@ _KINDS: list[tuple[type[BaseException] | tuple[type[BaseException], ...], str]] 
     (http.client.RemoteDisconnected, CLOSED),
     (http.client.IncompleteRead, INCOMPLETE),
     ((http.client.HTTPException, urllib3.exceptions.DecodeError), INVALID),
-    ((requests.RequestException, TimeoutError), ""),  # what they are made of tells more
+    ((requests.RequestException, TimeoutError), ""),  # their causes tell more
 ]
 
 
 def kind_of(error: BaseException) -> str:
-    """Return the kind of an error by what is at the bottom of requests' and urllib3's."""
+    """Return the kind of an error, found from the innermost cause that has one."""
     if isinstance(error, requests.ConnectTimeout):
         return CONNECT_TIMEOUT
     kind = ""
     for cause in _chain(error):
         kind = _kind_of_cause(cause) or kind
-    return kind or recording.kind_of(error)
+    return kind or errors.kind_of(error)
 
 
 def _kind_of_cause(cause: BaseException) -> str:
     if isinstance(cause, urllib3.exceptions.InvalidChunkLength):
         return INVALID
     if isinstance(cause, urllib3.exceptions.ProtocolError) and len(cause.args) == 1:
-        return INCOMPLETE  # "Response ended prematurely", in chunks; the others have a cause
+        return INCOMPLETE  # "Response ended prematurely" in chunks. Others have a cause
     for types, kind in _KINDS:
         if isinstance(cause, types):
             return kind
@@ -58,7 +58,7 @@ def _kind_of_cause(cause: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it says were its causes, from the outside in."""
+    """Yield an error and its causes, from the outermost to the innermost."""
     seen: set[int] = set()
     waiting: list[Any] = [error]
     while waiting:

@@ -1,4 +1,4 @@
-"""requests itself, recorded as `http.Session` is: same names, kinds of errors and `check`."""
+"""The requests library with the recording of `http.Session`: names, kinds of errors, `check`."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -8,7 +8,6 @@ from typing import Any, Self, cast
 
 import requests
 import urllib3
-from gevent import GreenletExit
 from requests.auth import HTTPDigestAuth
 
 from amoc_gevent import clock, metrics
@@ -18,9 +17,9 @@ from amoc_gevent.http.errors import (
     TOO_MANY_REDIRECTS,
     InvalidURL,
 )
-from amoc_gevent.http.recording import Exchange, Verdict
+from amoc_gevent.http.recording import Exchange, PendingRecord
 from amoc_gevent.http.requests_errors import UNSENDABLE, kind_of
-from amoc_gevent.http.requests_savings import LeanAdapter, LeanCookieJar, prepared
+from amoc_gevent.http.requests_fast_paths import LeanAdapter, LeanCookieJar, prepared
 from amoc_gevent.http.timings import Timings
 from amoc_gevent.http.wire import urls
 
@@ -29,7 +28,7 @@ DEFAULT_TIMEOUT = (10.0, 60.0)
 
 @dataclass(slots=True)
 class _Call:
-    """What a scenario asked for, while requests works on it."""
+    """The arguments and the state of a call while requests executes it."""
 
     name: str | None
     check: bool
@@ -38,7 +37,7 @@ class _Call:
     max_redirects: int
     hops: int = 0
     failed: bool = False
-    verdict: Verdict | None = None
+    pending: PendingRecord | None = None
 
 
 _NO_CALL = _Call(None, check=False, follow=False, digest=False, max_redirects=0)
@@ -46,57 +45,56 @@ _call: ContextVar[_Call] = ContextVar("_call", default=_NO_CALL)
 
 
 class RequestsResponse(requests.Response):
-    """A requests.Response whose content can decide on success, in a `with` block."""
+    """A requests.Response whose `with` block can decide whether it is an error."""
 
-    verdict: Verdict | None = None
+    pending: PendingRecord | None = None
 
     def fail(self, reason: str) -> None:
-        """Record this operation as an error of kind `reason`; for `check=True`, in its block."""
-        if self.verdict is None:
-            raise UsageError("a response can fail() where it was asked for with check=True")
-        self.verdict.fail(reason)
+        """Record this operation as an error of kind `reason`. Needs `check=True` and a block."""
+        if self.pending is None:
+            raise UsageError("fail() needs a request with check=True")
+        self.pending.fail(reason)
 
     def __enter__(self) -> Self:
-        if self.verdict is not None:
-            self.verdict.entered = True
+        if self.pending is not None:
+            self.pending.entered = True
         return self
 
-    def __exit__(  # type: ignore[override]  # that takes anything
+    def __exit__(  # type: ignore[override]  # the base takes anything
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.verdict is not None:
-            self.verdict.leave(kind)
+        if self.pending is not None:
+            self.pending.leave(kind)
         self.close()
 
 
 class RequestsSession(requests.Session):
-    """A requests.Session for one user: one kept connection for each origin, everything recorded.
+    """A requests.Session for one user, with one keep-alive connection for each origin.
 
-    `trust_env` is off: this machine's proxies and .netrc are no part of the load. Set it to True
-    where they are.
-
-    Each request, redirects included, is an operation, named and judged as those of `http.Session`.
-    Its latencies are this process's time: they include the wait for its CPU, as the kernel's
-    arrival times cannot be had here. `timeout` is requests': seconds or (connect, read). As in
-    `http.Session`, proxies and .netrc are not looked at unless `trust_env` is set to True.
+    Each request and each redirect is recorded as an operation, with the names and error kinds of
+    `http.Session`. Latencies are measured in this process. They include its waits for the CPU, as
+    requests does not give the kernel's arrival times. `timeout` is in seconds, or (connect, read).
+    `trust_env` is off by default, so this machine's proxies and .netrc do not affect the load.
     """
 
     def __init__(
         self, base_url: str = "", *, timeout: float | tuple[float, float] = DEFAULT_TIMEOUT
     ) -> None:
         super().__init__()
-        self.trust_env = False  # looking for proxies and .netrc is a quarter of a request's CPU
+        self.trust_env = (
+            False  # the search for proxies and .netrc takes a quarter of a request's CPU time
+        )
         self.cookies = LeanCookieJar()
         self.base_url = base_url
         self.timeout = timeout
-        self._verdict: Verdict | None = None
+        self._pending: PendingRecord | None = None
         for scheme in ("http://", "https://"):
             self.mount(scheme, _RecordingAdapter(pool_connections=10, pool_maxsize=1))
 
-    def request(  # type: ignore[override]  # two arguments more, the others as they are there
+    def request(  # type: ignore[override]  # two more arguments than the base
         self,
         method: str,
         url: str,
@@ -105,8 +103,8 @@ class RequestsSession(requests.Session):
         check: bool = False,
         **options: Any,
     ) -> RequestsResponse:
-        """Send a request as requests does; `name` and `check` are those of `http.Session`."""
-        self._abandon()
+        """Send a request as requests does. `name` and `check` work as in `http.Session`."""
+        self._record_pending()
         if options.get("timeout") is None:
             options["timeout"] = self.timeout
         call = _Call(
@@ -127,11 +125,11 @@ class RequestsSession(requests.Session):
             raise
         finally:
             _call.reset(token)
-        self._verdict = call.verdict
+        self._pending = call.pending
         return cast("RequestsResponse", response)
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """Return what is to be sent for a request, with the session's settings."""
+        """Prepare a request with the session's settings."""
         if self.trust_env or self.params or request.params:
             return super().prepare_request(request)
         return prepared(self, request)
@@ -139,7 +137,7 @@ class RequestsSession(requests.Session):
     def merge_environment_settings(
         self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
     ) -> Any:
-        """Return how a request is to be sent, with the session's and the environment's settings."""
+        """Return the send options, from the arguments, the session and the environment."""
         if self.trust_env or self.proxies or proxies:
             return super().merge_environment_settings(url, proxies, stream, verify, cert)
         return {
@@ -158,7 +156,7 @@ class RequestsSession(requests.Session):
         return self.request("OPTIONS", url, **options)
 
     def head(self, url: str, **options: Any) -> RequestsResponse:  # type: ignore[override]
-        """Send a HEAD request, which by default follows no redirect; see `request`."""
+        """Send a HEAD request, by default without following redirects; see `request`."""
         return self.request("HEAD", url, **{"allow_redirects": False, **options})
 
     def post(  # type: ignore[override]
@@ -180,27 +178,27 @@ class RequestsSession(requests.Session):
         return self.request("DELETE", url, **options)
 
     def close(self) -> None:
-        """Close the connections; what was still to be judged is recorded by its status."""
-        self._abandon()
+        """Close the connections. A pending response is recorded by its status."""
+        self._record_pending()
         super().close()
 
     def _joined(self, url: str) -> str:
-        """Return `url` below the base. Raises MissingSchema, one of requests' own."""
+        """Join `url` to the base URL. Raises requests' MissingSchema."""
         try:
             return urls.join(self.base_url, url)
         except InvalidURL as error:
             raise requests.exceptions.MissingSchema(str(error)) from None
 
-    def _abandon(self) -> None:
-        verdict, self._verdict = self._verdict, None
-        if verdict is not None:
-            verdict.abandon()
+    def _record_pending(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.abandon()
 
 
 class _RecordingAdapter(LeanAdapter):
-    """Where requests sends one request and gets one response: what an operation is."""
+    """Records each request that requests sends as one operation."""
 
-    def send(  # type: ignore[override]  # its own arguments pass through
+    def send(  # type: ignore[override]  # passes the base's arguments on
         self, request: requests.PreparedRequest, stream: bool = False, **options: Any
     ) -> requests.Response:
         call = _call.get()
@@ -212,10 +210,10 @@ class _RecordingAdapter(LeanAdapter):
             response = super().send(request, stream=stream, **options)
             first = clock.monotonic()
             if not stream:
-                response.content  # noqa: B018  # the last byte is what total means
+                response.content  # noqa: B018  # read to the last byte, which `total` includes
         except BaseException as error:
             call.failed = True
-            if type(error) is GreenletExit:  # the watchdog's is a subclass, and an error
+            if metrics.is_forced_stop(type(error)):
                 metrics.recorder.interrupted(name)
                 raise
             timings = Timings(int((clock.monotonic() - began) * 1e6))
@@ -224,7 +222,7 @@ class _RecordingAdapter(LeanAdapter):
             raise
         total = int((clock.monotonic() - began) * 1e6)
         timings = Timings(total, int((first - began) * 1e6))
-        _conclude(call, name, request, cast("RequestsResponse", response), timings)
+        _record_response(call, name, request, cast("RequestsResponse", response), timings)
         return response
 
     def build_response(
@@ -235,14 +233,14 @@ class _RecordingAdapter(LeanAdapter):
         return response
 
 
-def _conclude(
+def _record_response(
     call: _Call,
     name: str,
     request: requests.PreparedRequest,
     response: RequestsResponse,
     timings: Timings,
 ) -> None:
-    """Record a response, or leave it to its `with` block."""
+    """Record a response, or leave that to its `with` block."""
     error = recording.status_error(response.status_code)
     final = True
     if call.follow and response.is_redirect:
@@ -253,7 +251,7 @@ def _conclude(
         name, error, final = f"{name} (challenge)", None, False
     exchange = _exchange(name, request, response, timings) if recording.observed() else None
     if call.check and final and error != TOO_MANY_REDIRECTS:
-        response.verdict = call.verdict = Verdict(name, timings, error, exchange)
+        response.pending = call.pending = PendingRecord(name, timings, error, exchange)
     else:
         recording.record(name, timings, error, exchange)
 

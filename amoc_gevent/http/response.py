@@ -1,4 +1,4 @@
-"""What a request returns: the face of requests' Response, read from the raw bytes when asked."""
+"""The response to a request. It has the API of requests' Response and parses fields lazily."""
 
 import json
 from datetime import timedelta
@@ -17,31 +17,32 @@ from amoc_gevent.http.wire.target import RequestTarget
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-class PendingVerdict(Protocol):
-    """The decision of a `with` block about its response."""
+class PendingCheck(Protocol):
+    """The record of a response that waits for its `with` block."""
 
     entered: bool
 
     def fail(self, reason: str) -> None:
-        """Make the operation an error of kind `reason`."""
+        """Count the operation as an error of kind `reason`."""
 
     def leave(self, raised: type[BaseException] | None) -> None:
         """Record the operation at the end of the block."""
 
 
 class Response:
-    """A whole response, its body decoded.
+    """A complete response with its decoded body.
 
-    `connect_us` and `tls_us` are None unless a connection was made for this request;
-    `first_byte_us` runs from the send to the arrival of the first byte, `total_us` to that of the
-    last one, connecting included (µs; arrival is the kernel's time).
+    All times are in µs, and bytes arrive when the kernel gets them.
+    `connect_us`, `tls_us`: time for a new connection, None if the request used an open one.
+    `first_byte_us`: from the send to the arrival of the first byte.
+    `total_us`: time for connecting, and from the send to the arrival of the last byte.
     """
 
     connect_us: int | None = None
     tls_us: int | None = None
     first_byte_us = total_us = 0
     sent = b""
-    verdict: PendingVerdict | None = None
+    pending: PendingCheck | None = None
     _headers: headers.Headers | None = None
     _history: "list[Response] | None" = None
     _encoding: str | None = None
@@ -54,12 +55,12 @@ class Response:
 
     @property
     def method(self) -> str:
-        """The method of the request that this answers."""
+        """The method of the request."""
         return self.target.method
 
     @property
     def url(self) -> str:
-        """The URL that this answers, the last one of a chain of redirects."""
+        """The URL of the request; after redirects, the last one."""
         return self.target.url
 
     @property
@@ -74,7 +75,7 @@ class Response:
 
     @property
     def headers(self) -> headers.Headers:
-        """The header fields by name, whatever its case."""
+        """The header fields by case-insensitive name."""
         if self._headers is None:
             made = headers.Headers()
             for name, value in headers.parse(self.head.raw):
@@ -94,25 +95,25 @@ class Response:
 
     @property
     def history(self) -> "list[Response]":
-        """The redirects that led here, oldest first."""
+        """The responses that redirected to this one, oldest first."""
         if self._history is None:
             self._history = []
         return self._history
 
     @property
     def timings(self) -> Timings:
-        """All four times (µs)."""
+        """All four durations in µs."""
         return Timings(self.total_us, self.first_byte_us, self.connect_us, self.tls_us)
 
     @property
     def elapsed(self) -> timedelta:
-        """From the send to the first byte of the response, connecting included."""
+        """The time from the send to the first byte, plus the time for connecting."""
         parts = (self.connect_us or 0, self.tls_us or 0, self.first_byte_us)
         return timedelta(microseconds=sum(parts))
 
     @property
     def encoding(self) -> str | None:
-        """The character encoding that Content-Type names, or implies for text; can be set."""
+        """The charset of Content-Type, or the default of its media type. Settable."""
         if self._encoding is None:
             content_type = Message()
             content_type["Content-Type"] = self.headers.get("Content-Type", "")
@@ -131,14 +132,14 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The body as text; UTF-8 unless the response says otherwise, what is not is replaced."""
+        """The body as text, with invalid bytes replaced. UTF-8 unless `encoding` differs."""
         try:
             return self.content.decode(self.encoding or "utf-8", "replace")
         except LookupError:
             return self.content.decode("utf-8", "replace")
 
-    def json(self, **options: Any) -> Any:  # whatever the body holds
-        """Return the body read as JSON. Raises JSONDecodeError."""
+    def json(self, **options: Any) -> Any:  # any JSON value
+        """Parse the body as JSON. Raises JSONDecodeError."""
         try:
             return json.loads(self.content, **options)
         except ValueError as error:
@@ -147,12 +148,12 @@ class Response:
 
     @property
     def is_redirect(self) -> bool:
-        """Whether this leads elsewhere."""
+        """Whether this is a redirect to a location."""
         return self.status_code in _REDIRECTS and bool(self.location)
 
     @property
     def location(self) -> str:
-        """Where a redirect leads, "" when nowhere."""
+        """The Location of a redirect, "" for none."""
         return "".join(headers.values(self.head.raw, b"location")[:1])
 
     def raise_for_status(self) -> None:
@@ -161,16 +162,16 @@ class Response:
             raise HTTPError(self)
 
     def fail(self, reason: str) -> None:
-        """Record this operation as an error of kind `reason`; for `check=True`, in its block."""
-        if self.verdict is None:
+        """Record this operation as an error of kind `reason`. Needs `check=True` and a block."""
+        if self.pending is None:
             raise UsageError(
-                "a response can fail() where it was asked for with check=True: "
+                "fail() needs a request with check=True: "
                 "with session.get(url, check=True) as r: ..."
             )
-        self.verdict.fail(reason)
+        self.pending.fail(reason)
 
     def close(self) -> None:
-        """Do nothing: the whole response is here, and its connection free."""
+        """Do nothing: the response is complete, and its connection is free."""
 
     def __bool__(self) -> bool:
         return self.ok
@@ -179,8 +180,8 @@ class Response:
         return f"<Response [{self.status_code}]>"
 
     def __enter__(self) -> Self:
-        if self.verdict is not None:
-            self.verdict.entered = True
+        if self.pending is not None:
+            self.pending.entered = True
         return self
 
     def __exit__(
@@ -189,12 +190,12 @@ class Response:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.verdict is not None:
-            self.verdict.leave(kind)
+        if self.pending is not None:
+            self.pending.leave(kind)
 
 
 class HTTPError(RequestError):
-    """`Response.raise_for_status` found a status of 400 or above; `response` has it."""
+    """`Response.raise_for_status` found a status of 400 or above in `response`."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(f"status {response.status_code}", f"{response.reason} for {response.url}")

@@ -1,4 +1,4 @@
-"""A user's HTTP client: the face of requests' Session on this package's own transport."""
+"""A user's HTTP client, with the API of requests' Session on this package's own transport."""
 
 from collections.abc import Mapping
 from types import TracebackType
@@ -16,7 +16,7 @@ from amoc_gevent.http.errors import (
     RequestError,
     TooManyRedirects,
 )
-from amoc_gevent.http.recording import Verdict
+from amoc_gevent.http.recording import PendingRecord
 from amoc_gevent.http.response import Response
 from amoc_gevent.http.session_settings import SessionSettings
 from amoc_gevent.http.timeouts import Limits, Timeout, timeouts
@@ -31,12 +31,16 @@ MAX_REDIRECTS = 30
 
 
 class Session(SessionSettings):
-    """One user's HTTP client: kept connections, cookies, and what its requests have in common.
+    """One user's HTTP client: keep-alive connections, cookies and settings for all requests.
 
-    `base_url` goes before URLs that begin with "/". `timeout` is in seconds: a number, (connect,
-    read) or (connect, read, total), by default 10 and 60. `verify` is True, False or the path of
-    authorities, `cert` the path of a client certificate, or those of certificate and key.
-    `source_address` is our host, or (host, port). Proxies, .netrc and the like are not looked at.
+    `base_url`: prefix of URLs that begin with "/".
+    `timeout`: seconds, (connect, read) or (connect, read, total). Default: 10 to connect, 60 to
+    read.
+    `verify`: True, False or the path of certificate authorities.
+    `cert`: path of a client certificate with its key, or the paths of both.
+    `source_address`: the local host, or (host, port).
+
+    Settings of the environment, such as proxies and .netrc, are ignored.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class Session(SessionSettings):
     ) -> None:
         super().__init__(base_url, timeout, verify, cert, headers, auth, source_address)
         self._pool = Pool()
-        self._verdict: Verdict | None = None
+        self._pending: PendingRecord | None = None
         self.cookies = Cookies()
 
     def get(
@@ -73,7 +77,7 @@ class Session(SessionSettings):
         self,
         url: str,
         data: Data = None,
-        json: Any = None,  # whatever JSON can be
+        json: Any = None,  # any JSON value
         *,
         name: str | None = None,
         check: bool = False,
@@ -95,7 +99,7 @@ class Session(SessionSettings):
         return self.request("DELETE", url, **options)
 
     def head(self, url: str, **options: Any) -> Response:
-        """Send a HEAD request, which by default follows no redirect; see `request`."""
+        """Send a HEAD request, by default without following redirects; see `request`."""
         return self.request("HEAD", url, **{"allow_redirects": False, **options})
 
     def options(self, url: str, **options: Any) -> Response:
@@ -111,12 +115,12 @@ class Session(SessionSettings):
         check: bool = False,
         **options: Unpack[AllOptions],
     ) -> Response:
-        """Send a request and return the response to it, or to the last of its redirects.
+        """Send a request, follow its redirects and return the last response.
 
-        The other arguments are those of requests: params, data, json, files, headers, cookies,
-        auth, timeout, allow_redirects, verify, cert. The operation is recorded as `name`, else by
-        method and path. A status of 400 and above is an error, unless `check` is true: then the
-        `with` block of the response decides. Raises RequestError when there is no response.
+        The operation is recorded as `name`, by default as method and path. A status of 400 or above
+        is an error. With `check=True`, the `with` block of the response decides instead. The other
+        arguments are those of requests: params, data, json, files, headers, cookies, auth, timeout,
+        allow_redirects, verify, cert. Raises RequestError when there is no response.
         """
         method = method.upper()
         if not options:
@@ -129,13 +133,13 @@ class Session(SessionSettings):
         return self._finish(call, self._send(call))
 
     def close(self) -> None:
-        """Close the connections; what was still to be judged is recorded by its status."""
-        self._abandon()
+        """Close the connections. A pending response is recorded by its status."""
+        self._record_pending()
         self._pool.close()
 
     @property
     def max_response_size(self) -> int:
-        """Bytes that a response's body may have, as sent and as decoded (64 MiB)."""
+        """Largest response body in bytes, both as sent and decoded. Default: 64 MiB."""
         return self._pool.limit
 
     @max_response_size.setter
@@ -154,12 +158,12 @@ class Session(SessionSettings):
         self.close()
 
     def _plain(self, method: str, url: str, name: str | None, check: bool) -> Response:
-        """Send a request without arguments of its own; all that it needs was made before."""
-        if self._verdict is not None:
-            self._abandon()
+        """Send a request without arguments, from a cached target."""
+        if self._pending is not None:
+            self._record_pending()
         template = self._template
         if template is None or self.headers.version != self._headers_version:
-            template = self._renew_template()
+            template = self._update_template()
         if self._digest is not None or self._times.total != NEVER:
             call = self._call(method, url, name, check, {})
             return self._finish(call, self._send(call))
@@ -182,25 +186,25 @@ class Session(SessionSettings):
             return response
         if response.is_redirect:
             return self._finish(self._call(method, url, name, check, {}), response)
-        return self._judge(operation, check, response)
+        return self._record_final(operation, check, response)
 
     def _call(
         self, method: str, url: str, name: str | None, check: bool, options: Mapping[str, Any]
     ) -> Call:
-        """Say what the arguments of a request mean, with the session's own for the rest."""
+        """Make a Call from the arguments of a request, with the session's settings as defaults."""
         if not options.keys() <= OPTIONS:
             unknown = ", ".join(sorted(options.keys() - OPTIONS))
             raise UsageError(
-                f"http.Session takes no argument {unknown}; it takes {', '.join(sorted(OPTIONS))}"
+                f"http.Session has no argument {unknown}; it takes {', '.join(sorted(OPTIONS))}"
             )
         get = options.get
         template = self._template
         if template is None or self.headers.version != self._headers_version:
-            template = self._renew_template()
+            template = self._update_template()
         auth = self._auth(get("auth"))
         verify, cert = get("verify"), get("cert")
         if auth is not None or verify is not None or cert is not None:
-            template = self._share(auth, verify, cert)
+            template = self._template_for(auth, verify, cert)
         times = timeouts(get("timeout"), self._times)
         cookies, headers = get("cookies"), get("headers")
         return Call(
@@ -219,8 +223,8 @@ class Session(SessionSettings):
         )
 
     def _send(self, call: Call) -> Response:
-        if self._verdict is not None:
-            self._abandon()
+        if self._pending is not None:
+            self._record_pending()
         try:
             target, wire, body = call.prepare(self.cookies)
         except RequestError as error:
@@ -233,7 +237,7 @@ class Session(SessionSettings):
         return response
 
     def _finish(self, call: Call, response: Response) -> Response:
-        """Answer a challenge and follow redirects; record each response; return the last."""
+        """Answer a challenge, follow redirects, record each response and return the last."""
         history: list[Response] = []
         challenged = False
         while True:
@@ -257,20 +261,20 @@ class Session(SessionSettings):
                 break
             if not call.body.replayable:
                 recording.unsent(call.name, call.method, call.url, UNREPEATABLE)
-                raise RequestError(UNREPEATABLE, f"to {call.url}: it was a stream")
+                raise RequestError(UNREPEATABLE, f"to {call.url}: the body was a stream")
             history.append(response)
             response = self._send(call)
         if history:
             response.history.extend(history)
-        return self._judge(name, call.check, response)
+        return self._record_final(name, call.check, response)
 
-    def _judge(self, name: str, check: bool, response: Response) -> Response:
-        """Record a response that is the last of its call, or leave it to its `with` block."""
+    def _record_final(self, name: str, check: bool, response: Response) -> Response:
+        """Record the last response of a call, or leave that to its `with` block."""
         error = recording.status_error(response.status_code)
         if check:
             exchange = recording.exchange_of(name, response) if recording.observed() else None
-            verdict = Verdict(name, response.timings, error, exchange)
-            response.verdict = self._verdict = verdict
+            pending = PendingRecord(name, response.timings, error, exchange)
+            response.pending = self._pending = pending
         else:
             recording.success(name, response, error)
         return response
@@ -280,7 +284,7 @@ class Session(SessionSettings):
         fields = values(response.head.raw, b"set-cookie")
         self.cookies.store(fields, route.host, path, route.secure)
 
-    def _abandon(self) -> None:
-        verdict, self._verdict = self._verdict, None
-        if verdict is not None:
-            verdict.abandon()
+    def _record_pending(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.abandon()

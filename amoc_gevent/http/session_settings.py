@@ -1,4 +1,4 @@
-"""What the requests of a session have in common, and the template that is made from it."""
+"""The settings of a session, and the request template made from them."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ _COMMON = frozenset({"base_url", "timeout", "verify", "cert", "headers", "auth",
 
 
 class SessionSettings:
-    """The settings of a `http.Session`; a change of one takes effect with the next request."""
+    """The settings of an `http.Session`. A change takes effect with the next request."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class SessionSettings:
         self._times = Timeouts()
         self._limits = Limits(self._times.connect, self._times.read)
         self._digest: HTTPDigestAuth | None = None
-        self._digest_of: tuple[object, HTTPDigestAuth] | None = None
+        self._last_digest: tuple[object, HTTPDigestAuth] | None = None
         self._headers_version = 0
         self._template: Template | None = None
         self.base_url = base_url
@@ -56,39 +56,39 @@ class SessionSettings:
 
     def __setattr__(self, name: str, value: object) -> None:
         if name == "headers" and not isinstance(value, Headers):
-            value = Headers(value)  # type: ignore[arg-type]  # any mapping, as its type says
+            value = Headers(value)  # type: ignore[arg-type]  # the type allows any mapping
         elif name == "auth":
             value = auths.read(value)
         elif name in _OF_REQUESTS_ONLY:
-            raise UsageError(f"http.Session has no {name}; what can be set is {_SETTABLE}")
+            raise UsageError(f"http.Session has no setting {name}; its settings are {_SETTABLE}")
         object.__setattr__(self, name, value)
         if name in _COMMON:
             object.__setattr__(self, "_template", None)
 
     def _auth(self, given: object) -> HTTPBasicAuth | HTTPDigestAuth | None:
-        """Return what `auth=` means; the same digest of requests, used again, is the same here."""
-        if self._digest_of is not None and self._digest_of[0] is given:
-            return self._digest_of[1]
+        """Convert `auth=`. The last digest object of requests keeps its converted one."""
+        if self._last_digest is not None and self._last_digest[0] is given:
+            return self._last_digest[1]
         auth = auths.read(given)
         if isinstance(auth, HTTPDigestAuth) and auth is not given:
-            self._digest_of = given, auth
+            self._last_digest = given, auth
         return auth
 
-    def _renew_template(self) -> Template:
+    def _update_template(self) -> Template:
         self._digest = self.auth if isinstance(self.auth, HTTPDigestAuth) else None
         self._times = times = timeouts(self.timeout, Timeouts())
         self._limits = Limits(times.connect, times.read)
         self._headers_version = self.headers.version
-        self._template = made = self._share()
+        self._template = made = self._template_for()
         return made
 
-    def _share(
+    def _template_for(
         self,
         auth: HTTPBasicAuth | HTTPDigestAuth | None = None,
         verify: Verify | None = None,
         cert: Certificate = None,
     ) -> Template:
-        """Return the template that this session shares with those that have the same in common."""
+        """Return the template for these settings. Sessions with the same settings share it."""
         auth = auth or auths.read(self.auth)
         return Template.of(
             Common(

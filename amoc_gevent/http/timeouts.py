@@ -1,4 +1,4 @@
-"""Time-outs as a request is given them: a number, (connect, read) or (connect, read, total)."""
+"""The timeouts of a request: a number, (connect, read) or (connect, read, total)."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ Timeout = float | tuple[float | None, ...] | None
 
 
 class Timeouts(NamedTuple):
-    """Seconds for connecting, for each wait for bytes, and for the whole call with redirects."""
+    """Limits in seconds for connecting, each wait for bytes, and the call with its redirects."""
 
     connect: float = 10.0
     read: float = 60.0
@@ -17,7 +17,7 @@ class Timeouts(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """The same for one call: seconds, seconds, and monotonic seconds when the call must be over."""
+    """The limits of one call: `connect` and `read` in seconds, `deadline` in monotonic seconds."""
 
     connect: float
     read: float
@@ -25,7 +25,7 @@ class Limits(NamedTuple):
 
 
 def timeouts(given: Timeout, default: Timeouts) -> Timeouts:
-    """Return what `given` means; None, as a whole, stands for `default`, within it for no limit."""
+    """Convert a `timeout=` argument. None means `default`; None in a tuple means no limit."""
     if given is None:
         return default
     if isinstance(given, Timeouts):

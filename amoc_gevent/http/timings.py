@@ -1,10 +1,10 @@
-"""How long an exchange took."""
+"""The durations of one exchange."""
 
 from typing import NamedTuple
 
 
 class Timings(NamedTuple):
-    """How long an exchange took, in µs; None where a part did not happen."""
+    """Durations of an exchange and its parts in µs; None for a part that did not happen."""
 
     total: int
     first_byte: int | None = None

@@ -1,8 +1,10 @@
-"""The exceptions of a stream. Each has a `kind`, by which the metrics group errors."""
+"""Errors of streams and of timed operations, and the kinds under which they are counted."""
 
 import errno
 import socket
 import ssl
+
+import gevent
 
 from amoc_gevent.errors import AmocError, UsageError
 
@@ -15,6 +17,7 @@ TOO_MANY_FILES = "too many open files"
 CONNECT_TIMEOUT = "connect time-out"
 READ_TIMEOUT = "read time-out"
 TOTAL_TIMEOUT = "total time-out"
+SCENARIO_TIMEOUT = "scenario time-out"
 
 _KINDS = {
     errno.ECONNREFUSED: REFUSED,
@@ -31,24 +34,28 @@ _KINDS = {
 }
 
 
-class TransportError(AmocError):
-    """A stream could not be opened or broke. Metrics group errors by `kind`."""
+class OperationError(AmocError):
+    """An operation failed. The metrics group errors by `kind`, a short name."""
 
     def __init__(self, kind: str, detail: str = "") -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind = kind
 
 
-class TransportTimeout(TransportError):  # noqa: N818  # clear without the suffix
-    """A stream did not connect or answer in time."""
+class TransportError(OperationError):
+    """A stream could not be opened, or it broke."""
 
 
-class UnusableFile(UsageError, TransportError):  # noqa: N818  # clear without the suffix
-    """A file of certificates or keys is missing or holds none. The message names the file."""
+class TransportTimeout(TransportError):  # noqa: N818  # a timeout is an error
+    """A stream did not connect, or the peer did not answer, in time."""
+
+
+class UnusableFile(UsageError, TransportError):  # noqa: N818  # named for its cause
+    """A certificate or key file is missing, or does not contain one. The message names it."""
 
 
 def from_os_error(error: OSError, peer: str) -> TransportError:
-    """Convert an error of the operating system, the resolver or OpenSSL about `peer`."""
+    """Translate an error of the operating system, the resolver or OpenSSL about `peer`."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return TransportError(f"TLS: {error.verify_message.rstrip('.')}", peer)
     if isinstance(error, ssl.SSLError):
@@ -60,3 +67,12 @@ def from_os_error(error: OSError, peer: str) -> TransportError:
     kind = _KINDS.get(number) or errno.errorcode.get(number, type(error).__name__)
     made = TransportTimeout if kind == CONNECT_TIMEOUT else TransportError
     return made(kind, peer)
+
+
+def kind_of(error: object) -> str:
+    """Return the kind under which an operation's error is counted."""
+    if isinstance(error, OperationError):
+        return error.kind
+    if isinstance(error, gevent.Timeout):
+        return SCENARIO_TIMEOUT
+    return type(error).__name__

@@ -1,37 +1,26 @@
-"""Timed operations of a client: steps of a login and requests, by the kernel's arrival times."""
+"""Timed operations of a client, such as login steps and requests, by kernel arrival times."""
 
 from types import TracebackType
 from typing import Self
 
-import gevent
-from gevent import GreenletExit
-
 from amoc_gevent import clock, metrics
-from amoc_gevent.xmpp.errors import SCENARIO_TIMEOUT, XmppError
+from amoc_gevent.transport.errors import kind_of
 
 SENT = "xmpp stanzas sent"
 RECEIVED = "xmpp stanzas received"
 
 
-def kind_of(error: BaseException) -> str:
-    """Return what an error that ended an operation is counted as."""
-    if isinstance(error, XmppError):
-        return error.kind
-    if isinstance(error, gevent.Timeout):
-        return SCENARIO_TIMEOUT
-    return type(error).__name__
-
-
 def count(name: str, times: int = 1) -> None:
-    """Count `times` more of `name`."""
+    """Add `times` to the counter `name`."""
     counters = metrics.recorder.snapshot.counters
     counters[name] = counters.get(name, 0) + times
 
 
 def arrived(name: str, at_ns: int, received_at: float) -> None:
-    """Record, as the operation `name`, what was sent at `at_ns` of the master's clock.
+    """Record an arrival as operation `name`.
 
-    It took until its bytes came in, at `received_at` (monotonic seconds); 0 where a clock is ahead.
+    Its latency runs from `at_ns`, the time of sending (ns of the master's clock), to `received_at`,
+    the arrival of the bytes (monotonic seconds). It is 0 if the sender's clock is ahead.
     """
     waited = clock.monotonic() - received_at
     us = (clock.cluster_ns() - at_ns) // 1000 - int(waited * 1e6)
@@ -39,9 +28,10 @@ def arrived(name: str, at_ns: int, received_at: float) -> None:
 
 
 class Step:
-    """Times a block as one operation; what the block `took` by the kernel's stamps is what counts.
+    """Times a block as one operation.
 
-    An error is recorded as its kind, with the time that passed, and goes on.
+    Its latency is the sum of `took` calls, by the kernel's time stamps; without any, the elapsed
+    time. An error is recorded by its kind with the elapsed time, and is not suppressed.
     """
 
     __slots__ = ("_began", "_us", "name")
@@ -64,7 +54,7 @@ class Step:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is GreenletExit:  # a forced stop; that of the watchdog is a subclass, and an error
+        if kind is not None and metrics.is_forced_stop(kind):
             metrics.recorder.interrupted(self.name)
             return
         passed = int((clock.monotonic() - self._began) * 1e6)

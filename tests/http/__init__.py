@@ -1,1 +1,1 @@
-"""Tests of the module of the same name."""
+"""Tests of amoc_gevent.http."""

@@ -1,4 +1,4 @@
-"""What the HTTP tests share: a clean recorder, and both clients under one name."""
+"""Fixtures of the HTTP tests: a clean recorder, and each of the two clients."""
 
 from collections.abc import Callable, Iterator
 

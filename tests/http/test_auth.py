@@ -53,19 +53,19 @@ def test_the_example_of_rfc_2069_without_qop():
         ['Digest realm="x", nonce="y", algorithm=UNHEARD-OF'],
     ],
 )
-def test_what_is_no_digest_that_we_know_is_not_answered(challenges):
+def test_an_unknown_digest_is_not_answered(challenges):
     auth = HTTPDigestAuth("u", "p")
     assert not auth.accept(challenges)
     assert auth.header("GET", "/") is None
 
 
-def test_of_several_challenges_the_first_that_we_know_is_answered():
+def test_the_first_supported_challenge_is_answered():
     auth = HTTPDigestAuth("u", "p")
     assert auth.accept(['Basic realm="b"', 'Digest realm="d", nonce="n"'])
     assert 'realm="d"' in auth.header("GET", "/")
 
 
-def test_a_new_challenge_starts_the_count_anew():
+def test_a_new_challenge_restarts_the_count():
     auth = HTTPDigestAuth("u", "p")
     auth.accept(['Digest realm="r", nonce="one", qop="auth"'])
     auth.header("GET", "/")
@@ -75,7 +75,7 @@ def test_a_new_challenge_starts_the_count_anew():
     assert "nc=00000001" in header
 
 
-def test_passwords_are_not_in_what_is_printed():
+def test_passwords_are_not_in_the_repr():
     assert "secret" not in repr(HTTPDigestAuth("u", "secret"))
     assert "secret" not in repr(HTTPBasicAuth("u", "secret"))
 
@@ -87,7 +87,7 @@ def test_a_pair_is_basic_authentication():
     assert read(None) is None
 
 
-def test_that_of_requests_is_made_ours():
+def test_objects_of_requests_are_converted():
     assert read(requests.auth.HTTPBasicAuth("u", "p")) == HTTPBasicAuth("u", "p")
     assert read(requests.auth.HTTPDigestAuth("u", "p")) == HTTPDigestAuth("u", "p")
 
@@ -104,6 +104,6 @@ def test_that_of_requests_is_made_ours():
         requests.auth.HTTPProxyAuth("u", "p"),
     ],
 )
-def test_what_is_no_authentication_that_we_know_is_refused_in_one_line(given):
-    with pytest.raises(UsageError, match=r"^auth= takes \(name, password\), .*, not a \w+$"):
+def test_an_unknown_authentication_is_refused_in_one_line(given):
+    with pytest.raises(UsageError, match=r"^auth= takes \(name, password\), .*, not \w+$"):
         read(given)

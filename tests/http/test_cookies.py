@@ -1,4 +1,4 @@
-"""Which response sets which cookie and which request carries it (RFC 6265): tables of cases."""
+"""Tables of cookies (RFC 6265): which responses may set them, which requests send them."""
 
 import re
 
@@ -23,7 +23,7 @@ def carried(field, host=HOST, path=PATH, secure=False, set_by=HOST):
     ("field", "host", "path", "secure", "sent"),
     [
         ("a=1", HOST, "/cart/items", False, True),
-        ("a=1", HOST, "/cart", False, True),  # the default path is that of the folder
+        ("a=1", HOST, "/cart", False, True),  # the default path is the directory
         ("a=1", HOST, "/cart/other", False, True),
         ("a=1", HOST, "/", False, False),
         ("a=1", HOST, "/cartoon", False, False),
@@ -31,7 +31,7 @@ def carried(field, host=HOST, path=PATH, secure=False, set_by=HOST):
         ("a=1; Path=/cart", HOST, "/cart/x", False, True),
         ("a=1; Path=/cart", HOST, "/cartoon", False, False),
         ("a=1; Path=nonsense", HOST, "/cart/x", False, True),
-        ("a=1; Path=/", "shop.example", "/", False, False),  # the host alone, without Domain
+        ("a=1; Path=/", "shop.example", "/", False, False),  # only the host, without Domain
         ("a=1; Path=/; Domain=shop.example", "shop.example", "/", False, True),
         ("a=1; Path=/; Domain=.shop.example", "api.shop.example", "/", False, True),
         ("a=1; Path=/; Domain=SHOP.example", "a.b.shop.example", "/", False, True),
@@ -41,7 +41,7 @@ def carried(field, host=HOST, path=PATH, secure=False, set_by=HOST):
         ("a=1; Path=/; HttpOnly; SameSite=Lax", HOST, "/", False, True),
     ],
 )
-def test_a_cookie_goes_where_it_belongs(field, host, path, secure, sent):
+def test_a_cookie_is_sent_where_it_matches(field, host, path, secure, sent):
     assert carried(field, host, path, secure) == ("a=1" if sent else "")
 
 
@@ -51,12 +51,12 @@ def test_a_cookie_goes_where_it_belongs(field, host, path, secure, sent):
         "",
         "no equals sign",
         "=value",
-        "a=1; Domain=example",  # a whole top level
+        "a=1; Domain=example",  # a top-level domain
         "a=1; Domain=other.example",
-        "a=1; Domain=api.www.shop.example",  # a child
+        "a=1; Domain=api.www.shop.example",  # a subdomain
     ],
 )
-def test_a_cookie_that_may_not_be_set_is_ignored(field):
+def test_a_forbidden_cookie_is_ignored(field):
     assert parse(field, HOST, PATH) is None
 
 
@@ -82,14 +82,14 @@ def test_a_secure_cookie_cannot_be_set_over_plain_http():
         "a=; Max-Age=0; Expires=Fri, 01 Jan 2100 00:00:00 GMT",
     ],
 )
-def test_a_cookie_that_has_ended_is_deleted(gone):
+def test_an_expired_cookie_is_deleted(gone):
     jar = Cookies()
     jar.store(["a=1", "b=2"], HOST, "/", secure=False)
     jar.store([gone], HOST, "/", secure=False)
     assert jar.get_dict() == {"b": "2"}
 
 
-def test_a_cookie_is_carried_until_it_ends(monkeypatch):
+def test_a_cookie_is_sent_until_it_expires(monkeypatch):
     jar = Cookies()
     jar.store(["a=1; Max-Age=100", "b=2; Max-Age=200", "c=3"], HOST, "/", secure=False)
     now = clock.wall()
@@ -101,7 +101,7 @@ def test_a_cookie_is_carried_until_it_ends(monkeypatch):
     assert dict(jar) == {"c": "3"}
 
 
-def test_an_end_that_cannot_be_read_is_no_end():
+def test_an_unreadable_expiry_is_ignored():
     assert carried("a=1; Expires=tomorrow; Max-Age=soon; Path=/", path="/") == "a=1"
 
 
@@ -111,13 +111,13 @@ def test_longer_paths_come_first():
     assert jar.header(HOST, "/cart/x", secure=False) == b"b=2; a=1"
 
 
-def test_the_same_name_on_two_paths_is_two_cookies_and_on_one_path_one():
+def test_cookies_are_distinguished_by_path():
     jar = Cookies()
     jar.store(["a=1; Path=/", "a=2; Path=/cart", "a=3; Path=/"], HOST, PATH, secure=False)
     assert jar.header(HOST, "/cart", secure=False) == b"a=2; a=3"
 
 
-def test_a_header_made_once_changes_when_a_cookie_does():
+def test_a_cached_header_changes_with_a_cookie():
     jar = Cookies()
     jar["a"] = "1"
     assert jar.header(HOST, "/", secure=False) == b"a=1"
@@ -127,12 +127,12 @@ def test_a_header_made_once_changes_when_a_cookie_does():
     assert jar.header(HOST, "/", secure=False) == b""
 
 
-def test_what_is_set_by_name_goes_to_every_host():
+def test_a_cookie_set_by_name_is_sent_to_every_host():
     jar = Cookies({"a": "1"})
     assert jar.header("any.example", "/x", secure=False) == b"a=1"
 
 
-def test_text_beyond_latin_1_is_sent_as_utf_8_and_leaves_the_other_cookies_as_they_are():
+def test_only_cookies_beyond_latin_1_are_sent_as_utf_8():
     jar = Cookies()
     jar.store([b"a=\xc3\xbc; Path=/".decode("latin-1")], HOST, "/", secure=False)
     jar["b"] = "\u20ac"
@@ -165,12 +165,12 @@ def test_setting_none_deletes_as_in_requests():
     ("name", "value"),
     [("a\r\nX", "1"), ("a", "1\r\nX: y"), ("a", "1; b=2"), ("", "1"), ("a=b", "")],
 )
-def test_a_cookie_that_would_forge_a_header_is_refused(name, value):
+def test_a_cookie_that_could_inject_a_header_is_refused(name, value):
     with pytest.raises(InvalidHeader):
         Cookies().set(name, value)
 
 
-def test_a_jar_does_not_grow_without_end():
+def test_the_size_of_a_jar_is_bounded():
     jar = Cookies()
     for n in range(3100):
         jar.set(f"n{n}", "1")
@@ -179,7 +179,7 @@ def test_a_jar_does_not_grow_without_end():
 
 
 @given(st.lists(st.text(st.characters(codec="latin-1"), max_size=40), max_size=5))
-def test_whatever_a_server_sets_the_next_header_is_one_line(fields):
+def test_any_set_cookie_fields_give_a_one_line_header(fields):
     jar = Cookies()
     jar.store(fields, HOST, "/", secure=True)
     assert not re.search(rb"[\r\n\0]", jar.header(HOST, "/", secure=True))

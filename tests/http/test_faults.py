@@ -1,4 +1,4 @@
-"""Every fault of a target: the kind it is counted under, the exception, and that it counts once."""
+"""Every fault of a target: its kind, its exception, and that it is counted once."""
 
 import gzip
 
@@ -24,7 +24,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def only(operations):
-    """The kinds of errors of the one operation that must be there, with its count."""
+    """Return the count and the error kinds of the only operation."""
     (operation,) = operations.values()
     return operation.count, operation.errors, operation.error_groups
 
@@ -83,7 +83,7 @@ def test_a_fault_is_recorded_once_under_its_kind_and_raised(handler, kind, recor
         (reads_then(stays_silent), "read time-out"),
     ],
 )
-def test_requests_counts_faults_under_the_same_kinds(handler, kind, recorded, in_thread):
+def test_requests_session_counts_faults_under_the_same_kinds(handler, kind, recorded, in_thread):
     with (
         Scripted(handler) as server,
         http.RequestsSession(server.url, timeout=(5, 0.3)) as session,
@@ -97,7 +97,7 @@ def test_requests_counts_faults_under_the_same_kinds(handler, kind, recorded, in
 
 @pytest.fixture
 def in_thread():
-    """Call a blocking function while the hub goes on with the scripted server."""
+    """Call a blocking function while the hub runs the scripted server."""
     pool = gevent.get_hub().threadpool
     return lambda function, *args: pool.apply(function, args)
 
@@ -109,7 +109,7 @@ def in_thread():
         ("http://no-such-name.invalid/page", "name not found", "ConnectionError"),
     ],
 )
-def test_a_target_that_is_not_there_is_counted_alike(client, url, kind, exception, recorded):
+def test_both_clients_count_an_unreachable_target_alike(client, url, kind, exception, recorded):
     module = http if client is http.Session else requests
     with client() as session, pytest.raises(getattr(module, exception)):
         session.get(url.format(refused=refused_port()))
@@ -137,7 +137,7 @@ def test_exceptions_have_the_names_that_users_of_requests_know(kind, handler, ex
     assert raised.value.__cause__ is None
 
 
-def test_a_total_time_out_bounds_a_slow_drip_that_no_read_time_out_ends(recorded):
+def test_a_total_timeout_ends_a_slow_response_that_no_read_timeout_ends(recorded):
     def drips(sock):
         sock.sendall(HALF)
         while True:
@@ -152,7 +152,7 @@ def test_a_total_time_out_bounds_a_slow_drip_that_no_read_time_out_ends(recorded
     assert only(recorded()) == (1, 1, {"total time-out": 1})
 
 
-def test_a_total_time_out_bounds_all_hops_of_a_chain_together():
+def test_a_total_timeout_covers_all_redirects():
     def slow_redirect(sock):
         gevent.sleep(0.05)
         sock.sendall(response(b"", "302 Found", "Location: /again"))
@@ -170,7 +170,7 @@ def test_a_total_time_out_bounds_all_hops_of_a_chain_together():
     assert 2 <= len(server.requests) <= 5
 
 
-def test_a_slow_drip_within_its_time_is_a_response():
+def test_a_slow_response_within_its_timeout_is_complete():
     answer = response(b"drop by drop", "200 OK", "X-Slow: yes")
     with Scripted(in_pieces(answer)) as server, http.Session(server.url) as session:
         got = session.get("/")
@@ -189,7 +189,7 @@ def test_after_a_fault_the_next_request_has_a_new_connection():
     assert server.connections == 2
 
 
-def test_one_users_fault_does_not_touch_the_others(recorded):
+def test_one_users_fault_does_not_affect_others(recorded):
     with Scripted(*[answers(HALF), answers(response(b"fine"))] * 5) as server:
 
         def user():
@@ -215,7 +215,7 @@ def test_one_users_fault_does_not_touch_the_others(recorded):
         lambda s: s.get("/", headers={"Host": "h\r\nX: y"}),
     ],
 )
-def test_what_cannot_be_sent_is_refused_in_one_line_and_nothing_is_sent(ask, recorded):
+def test_an_invalid_request_is_refused_in_one_line_and_not_sent(ask, recorded):
     with (
         Scripted(stays_silent) as server,
         http.Session(server.url) as session,

@@ -1,4 +1,4 @@
-"""httpbin's whole API, answered alike through requests itself and through both clients."""
+"""The whole API of httpbin gives the same through requests and through both clients."""
 
 import json
 import re
@@ -151,7 +151,7 @@ def name_of(case: Case) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_each_answer_is_that_of_requests(case, client, httpbin, recorded):
+def test_each_response_equals_that_of_requests(case, client, httpbin, recorded):
     expected = told_by(requests.Session, HTTPDigestAuth, httpbin.url, case)
     digest = http.HTTPDigestAuth if client is http.Session else HTTPDigestAuth
     before = metrics.recorder.take()
@@ -165,14 +165,14 @@ def test_each_answer_is_that_of_requests(case, client, httpbin, recorded):
 def told_by(
     client: Callable[[], Any], digest: Callable[[str, str], Any], url: str, case: Case
 ) -> dict[str, Any]:
-    """Make the request of a case; return all that the answer tells, but for what is random."""
+    """Send the request of a case. Return the response without its random parts."""
     method, path, arguments = case
     arguments = {k: v() if callable(v) else v for k, v in arguments.items()}
     if "digest" in arguments:
         arguments["auth"] = digest(*arguments.pop("digest"))
     with client() as session:
         session.headers.update(ALIKE)
-        # requests follows with a HEAD, too, where it is asked through `request`
+        # requests also follows redirects of a HEAD through `request`
         arguments.setdefault("allow_redirects", method != "HEAD")
         response = session.request(method, f"{url}{path}", **arguments)
         return {
@@ -189,7 +189,7 @@ def told_by(
 
 
 def body_of(response: Any) -> Any:
-    """The body; of what httpbin saw of the request, what must be alike."""
+    """Return the body. For an echoed request, only the parts that must be equal."""
     if response.headers.get("content-type") != "application/json" or not response.content:
         return response.content
     lines = response.content.splitlines() if response.url.endswith("/stream/5") else []
@@ -197,11 +197,11 @@ def body_of(response: Any) -> Any:
 
 
 def alike(seen: Any) -> Any:
-    """What httpbin saw of a request, without what is random or need not be the same."""
+    """Return an echoed request without parts that are random or may differ."""
     if isinstance(seen, dict) and "headers" in seen:
         headers = {name.lower(): value for name, value in seen["headers"].items()}
         headers.pop("connection", None)
-        if headers.get("content-length") == "0":  # a DELETE may say so or not
+        if headers.get("content-length") == "0":  # optional for DELETE
             del headers["content-length"]
         if "boundary=" in headers.get("content-type", ""):
             headers["content-type"], _, _ = headers["content-type"].partition("boundary=")
@@ -210,7 +210,7 @@ def alike(seen: Any) -> Any:
 
 
 def told(text: str) -> str:
-    """A text without the nonces and dates that differ each time."""
+    """Return a text without nonces and dates, which always differ."""
     if '"headers"' in text:
         return ""  # compared as JSON
     return re.sub(r"(nonce|opaque)=\"\w+\"|[0-9a-f]{32}", "random", text)

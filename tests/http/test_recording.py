@@ -1,4 +1,4 @@
-"""An operation is recorded exactly once, whatever happens to it, and under the right name."""
+"""Every operation is recorded exactly once and under the right name, whatever happens."""
 
 import gc
 
@@ -39,7 +39,7 @@ def down():
 
 @pytest.fixture(params=["Session", "RequestsSession"])
 def session(request, demo):
-    """Each client, for the demo server, which runs in a process of its own."""
+    """Each of the two clients, for a demo server in its own process."""
     with getattr(http, request.param)(demo.url) as made:
         yield made
 
@@ -68,7 +68,7 @@ def test_a_status_of_400_and_above_is_an_error_of_its_kind(session, recorded):
     }
 
 
-def test_latency_has_a_value_for_each_count_and_so_has_the_first_byte(session, recorded):
+def test_each_request_records_latency_and_first_byte(session, recorded):
     for _ in range(3):
         session.get("/delay/0.01", name="delay")
     operation = recorded()["delay"]
@@ -77,7 +77,7 @@ def test_latency_has_a_value_for_each_count_and_so_has_the_first_byte(session, r
     assert operation.latency.max >= operation.phases["first_byte"].max
 
 
-def test_the_block_of_a_checked_response_decides(session, recorded):
+def test_the_block_of_a_checked_response_decides_on_its_error(session, recorded):
     with session.get("/json", check=True, name="fine"):
         pass
     with session.get("/status/503", check=True, name="expected"):
@@ -120,7 +120,7 @@ def test_a_block_that_is_entered_twice_counts_once(session, recorded):
     ],
 )
 @pytest.mark.parametrize(("status", "errors"), [(200, {}), (503, {"status 503": 1})])
-def test_a_checked_response_without_a_block_is_judged_by_its_status(
+def test_a_checked_response_without_a_block_is_recorded_by_its_status(
     session, recorded, end, status, errors
 ):
     response = session.get(f"/status/{status}", check=True, name="unjudged")
@@ -143,12 +143,12 @@ def test_a_checked_response_that_is_dropped_with_its_session_is_recorded_at_once
         gc.enable()
 
 
-def test_a_response_that_was_not_to_be_checked_cannot_fail(session):
+def test_a_response_without_check_cannot_fail(session):
     with pytest.raises(UsageError, match="check=True"):
         session.get("/json").fail("no token")
 
 
-def test_a_checked_request_that_brings_no_response_is_recorded_once(recorded):
+def test_a_checked_request_without_a_response_is_recorded_once(recorded):
     with (
         http.Session(f"http://127.0.0.1:{refused_port()}") as session,
         pytest.raises(http.ConnectionError),
@@ -169,7 +169,7 @@ INVALID = [
 
 @pytest.mark.parametrize(("url", "arguments", "kind"), INVALID)
 @pytest.mark.parametrize("more", [{}, {"params": {"a": 1}}])
-def test_what_cannot_be_sent_is_recorded_before_it_is_raised(
+def test_an_invalid_request_is_recorded_before_it_raises(
     client, recorded, url, arguments, kind, more
 ):
     seen = []
@@ -195,13 +195,13 @@ def test_what_cannot_be_sent_is_recorded_before_it_is_raised(
         (lambda session: session.post("/", headers={"a b": "1"}), "POST /"),
     ],
 )
-def test_a_method_cookie_or_header_that_cannot_be_sent_is_recorded(ok, recorded, ask, name):
+def test_an_invalid_method_cookie_or_header_is_recorded(ok, recorded, ask, name):
     with http.Session(ok.url) as session, pytest.raises(http.InvalidHeader):
         ask(session)
     assert summary(recorded()) == {name: (1, {"invalid header": 1})}
 
 
-def test_a_redirect_to_what_cannot_be_requested_is_recorded(httpbin, client, recorded):
+def test_a_redirect_to_an_invalid_url_is_recorded(httpbin, client, recorded):
     with (
         client(httpbin.url) as session,
         pytest.raises((http.InvalidURL, requests.exceptions.InvalidSchema)),
@@ -212,7 +212,7 @@ def test_a_redirect_to_what_cannot_be_requested_is_recorded(httpbin, client, rec
     assert list(operations.values()) == [(1, {"invalid URL": 1})]
 
 
-def test_a_forced_stop_in_flight_is_an_interruption_and_no_error(recorded):
+def test_a_forced_stop_during_a_request_interrupts_it(recorded):
     with Scripted(reads_then(stays_silent)) as server:
         session = http.Session(server.url)
         asking = gevent.spawn(session.get, "/", name="cut")
@@ -223,7 +223,7 @@ def test_a_forced_stop_in_flight_is_an_interruption_and_no_error(recorded):
     assert (operation.count, operation.errors, operation.interrupted) == (0, 0, 1)
 
 
-def test_a_forced_stop_while_connecting_is_an_interruption_too(recorded):
+def test_a_forced_stop_during_connecting_interrupts_the_request(recorded):
     with Scripted(stays_silent) as server:
         session = http.Session(server.url.replace("http", "https"), verify=False)
         asking = gevent.spawn(session.get, "/", name="cut")
@@ -232,7 +232,7 @@ def test_a_forced_stop_while_connecting_is_an_interruption_too(recorded):
     assert recorded()["cut"].interrupted == 1
 
 
-def test_a_forced_stop_within_a_block_leaves_the_response_that_was_there(ok, recorded):
+def test_a_forced_stop_in_a_block_records_the_response(ok, recorded):
     def user():
         with http.Session(ok.url) as session, session.get("/", check=True, name="judging"):
             gevent.sleep(60)
@@ -244,7 +244,7 @@ def test_a_forced_stop_within_a_block_leaves_the_response_that_was_there(ok, rec
     assert summary(recorded()) == {"judging": (1, {})}
 
 
-def test_a_time_out_of_the_scenario_is_an_error_of_its_kind_and_reaches_the_scenario(recorded):
+def test_a_timeout_of_the_scenario_is_counted_and_raised(recorded):
     with (
         Scripted(reads_then(stays_silent), always(OK)) as server,
         http.Session(server.url) as session,
@@ -302,7 +302,7 @@ def test_an_observer_sees_each_exchange_as_it_was_recorded(session, demo):
     assert seen[0].size > 0
 
 
-def test_an_observer_sees_what_brought_no_response(recorded):
+def test_an_observer_sees_an_exchange_without_a_response(recorded):
     seen = []
     http.observe(seen.append)
     with (
@@ -314,7 +314,7 @@ def test_an_observer_sees_what_brought_no_response(recorded):
     assert (exchange.status, exchange.error) == (None, "connection refused")
 
 
-def test_the_count_of_operations_is_the_count_at_the_server(session, demo, recorded):
+def test_the_count_of_operations_equals_the_servers(session, demo, recorded):
     for _ in range(5):
         session.get("/json")
     session.get("/redirect/3")
@@ -327,7 +327,7 @@ def test_the_count_of_operations_is_the_count_at_the_server(session, demo, recor
     assert sum(o.count for o in recorded().values()) == demo.counts()["total"]
 
 
-def test_many_users_counts_are_nginxs(nginx, recorded):
+def test_the_count_of_many_users_equals_that_of_nginx(nginx, recorded):
     def user():
         with http.Session(nginx.url) as session:
             for _ in range(20):
@@ -342,7 +342,7 @@ def test_many_users_counts_are_nginxs(nginx, recorded):
     assert len({request.connection for request in nginx.logged()}) == 20
 
 
-def test_over_tls_hand_shakes_are_part_of_the_first_operation_only(nginx, ca, recorded):
+def test_only_the_first_operation_includes_the_tls_handshake(nginx, ca, recorded):
     with http.Session(nginx.tls_url, verify=str(ca.file)) as session:
         first, second = session.get("/"), session.get("/")
     operation = recorded()["GET /"]
@@ -352,7 +352,7 @@ def test_over_tls_hand_shakes_are_part_of_the_first_operation_only(nginx, ca, re
     assert nginx.requests_logged() == 2
 
 
-def test_a_scenario_that_answers_a_challenge_has_it_counted_apart(httpbin, client, recorded):
+def test_a_challenge_is_a_separate_operation(httpbin, client, recorded):
     digest = http.HTTPDigestAuth if client is http.Session else HTTPDigestAuth
     with client(httpbin.url) as session:
         path = "/digest-auth/auth/user/secret"
@@ -367,7 +367,7 @@ def test_a_scenario_that_answers_a_challenge_has_it_counted_apart(httpbin, clien
 
 
 @pytest.mark.parametrize("step_s", [-3600, 3600])
-def test_a_wall_clock_that_is_set_makes_no_latency_absurd(monkeypatch, recorded, step_s):
+def test_setting_the_wall_clock_does_not_distort_latencies(monkeypatch, recorded, step_s):
     wall_ns = clock.wall_ns
     monkeypatch.setattr(clock, "wall_ns", lambda: wall_ns() + step_s * 10**9)
     with Scripted(always(OK)) as server, http.Session(server.url) as session:
@@ -378,7 +378,7 @@ def test_a_wall_clock_that_is_set_makes_no_latency_absurd(monkeypatch, recorded,
     assert recorded()["GET /"].latency.max <= elapsed_us * 1.001
 
 
-def test_what_a_fault_answered_is_dropped_from_the_pool(recorded):
+def test_a_connection_with_a_fault_is_dropped_from_the_pool(recorded):
     with (
         Scripted(answers(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")) as server,
         http.Session(server.url) as session,
@@ -389,9 +389,9 @@ def test_what_a_fault_answered_is_dropped_from_the_pool(recorded):
 
 
 @pytest.mark.parametrize("reason", [404, 0])
-def test_a_verdict_takes_a_status_as_its_reason(reason: int) -> None:
+def test_a_pending_record_accepts_a_status_as_its_reason(reason: int) -> None:
     metrics.recorder.reset()
-    verdict = recording.Verdict("judged", recording.Timings(5), None, None)
-    verdict.fail(reason)  # type: ignore[arg-type]  # as a scenario might
-    verdict.leave(None)
+    pending = recording.PendingRecord("judged", recording.Timings(5), None, None)
+    pending.fail(reason)  # type: ignore[arg-type]  # as a scenario might
+    pending.leave(None)
     assert metrics.recorder.take().operations["judged"].error_groups == {str(reason): 1}

@@ -1,4 +1,4 @@
-"""Redirects: which method, body and credentials the next request has, and what is recorded."""
+"""Redirects: method, body and credentials of the next request, and the records."""
 
 import re
 
@@ -25,7 +25,7 @@ def head_of(request):
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
-def test_method_and_body_of_the_next_request_are_those_of_requests(status, method):
+def test_a_redirect_changes_method_and_body_as_in_requests(status, method):
     hop = leads("/next", f"{status} Moved")
     final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     with Scripted(answers(hop, final)) as server, http.Session(server.url) as session:
@@ -54,7 +54,7 @@ def test_each_hop_is_an_operation_of_its_own_and_in_the_history(recorded):
     assert summary(recorded()) == {"GET /a": (1, {}), "GET /b": (1, {}), "GET /c": (1, {})}
 
 
-def test_with_a_name_of_its_own_the_later_hops_are_told_apart(recorded):
+def test_the_hops_of_a_named_request_have_their_own_name(recorded):
     with (
         Scripted(answers(leads("/b"), leads("/c"), OK)) as server,
         http.Session(server.url) as session,
@@ -73,7 +73,7 @@ def test_only_the_last_response_of_a_chain_is_checked(recorded):
     assert summary(recorded()) == {"GET /a": (1, {}), "GET /b": (1, {"wrong place": 1})}
 
 
-def test_a_redirect_that_is_not_followed_is_the_response(recorded):
+def test_an_unfollowed_redirect_is_the_response(recorded):
     with Scripted(always(leads("/b"))) as server, http.Session(server.url) as session:
         got = session.get("/a", allow_redirects=False)
         assert (got.status_code, got.is_redirect, got.history) == (302, True, [])
@@ -82,7 +82,7 @@ def test_a_redirect_that_is_not_followed_is_the_response(recorded):
     assert summary(recorded()) == {"GET /a": (1, {}), "HEAD /a": (1, {})}
 
 
-def test_a_redirect_without_a_location_is_the_response():
+def test_a_redirect_without_location_is_the_response():
     with (
         Scripted(always(response(b"", "302 Found"))) as server,
         http.Session(server.url) as session,
@@ -90,7 +90,7 @@ def test_a_redirect_without_a_location_is_the_response():
         assert session.get("/a").status_code == 302
 
 
-def test_a_chain_without_end_is_an_error_after_30_hops(client, demo, recorded):
+def test_an_endless_chain_is_an_error_after_30_hops(client, demo, recorded):
     errors = (http.TooManyRedirects, requests.TooManyRedirects)
     with client(demo.url) as session, pytest.raises(errors):
         session.get("/redirect/50", name="chain")
@@ -103,7 +103,7 @@ def test_a_chain_without_end_is_an_error_after_30_hops(client, demo, recorded):
 
 
 @pytest.mark.parametrize("place", ["ftp://elsewhere/", "http://[x", "http://h:port/"])
-def test_a_redirect_to_where_nobody_can_go_is_refused_after_it_was_recorded(place, recorded):
+def test_a_redirect_to_an_invalid_place_is_recorded_then_refused(place, recorded):
     with (
         Scripted(answers(leads(place))) as server,
         http.Session(server.url) as session,
@@ -116,7 +116,7 @@ def test_a_redirect_to_where_nobody_can_go_is_refused_after_it_was_recorded(plac
     }
 
 
-def test_credentials_go_along_on_the_same_host_and_not_to_another():
+def test_credentials_are_sent_to_the_same_host_only():
     with Scripted(always(OK)) as other:
         elsewhere = other.url.replace("127.0.0.1", "localhost")
         with (
@@ -142,7 +142,7 @@ def test_an_authorization_header_does_not_reach_another_port(where):
         assert b"Bearer token" not in other.requests[0]
 
 
-def test_a_cookie_set_by_a_hop_is_carried_by_the_next():
+def test_a_cookie_set_by_a_hop_is_sent_with_the_next():
     hop = leads("/b", "302 Found", "Set-Cookie: seen=1")
     with Scripted(answers(hop, OK)) as server, http.Session(server.url) as session:
         got = session.get("/a")
@@ -152,7 +152,7 @@ def test_a_cookie_set_by_a_hop_is_carried_by_the_next():
         assert session.cookies["seen"] == "1"
 
 
-def test_a_stream_that_was_read_cannot_be_sent_again_on_307(recorded):
+def test_a_consumed_stream_cannot_be_sent_again_on_307(recorded):
     with Scripted(answers(leads("/b", "307 Temporary"), OK)) as server:
         with (
             http.Session(server.url) as session,

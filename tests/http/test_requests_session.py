@@ -1,4 +1,4 @@
-"""requests with our recording: what is added to it, and that the rest is left as it is."""
+"""RequestsSession adds recording to requests and leaves the rest unchanged."""
 
 import sys
 
@@ -30,7 +30,7 @@ def test_absolute_urls_and_the_base_url_both_work(session, demo):
     assert session.get("/json").url == session.get(f"{demo.url}/json").url
 
 
-def test_a_time_out_is_always_given(session, monkeypatch):
+def test_there_is_always_a_timeout(session, monkeypatch):
     given = []
     send = requests.adapters.HTTPAdapter.send
 
@@ -55,7 +55,7 @@ def test_a_user_has_one_connection(session, demo):
     before = demo.counts()["connections"]
     for _ in range(10):
         session.get("/json")
-    assert demo.counts()["connections"] - before == 2  # ours, and that of the one who counts
+    assert demo.counts()["connections"] - before == 2  # ours, and the one for the counts
 
 
 def test_latency_includes_reading_the_body(session, recorded):
@@ -64,18 +64,18 @@ def test_latency_includes_reading_the_body(session, recorded):
     assert operation.latency.max >= operation.phases["first_byte"].max
 
 
-def test_a_streamed_body_is_the_scenarios_to_read(session, recorded):
+def test_the_scenario_reads_a_streamed_body(session, recorded):
     response = session.get("/bytes/100000", stream=True, name="streamed")
     assert recorded()["streamed"].count == 1
     assert sum(len(part) for part in response.iter_content(1000)) == 100_000
 
 
-def test_a_response_that_was_not_to_be_checked_cannot_fail(session):
+def test_a_response_without_check_cannot_fail(session):
     with pytest.raises(UsageError, match="check=True"):
         session.get("/json").fail("no token")
 
 
-def test_two_sessions_at_once_do_not_mix_their_names(demo, recorded):
+def test_concurrent_sessions_do_not_mix_their_names(demo, recorded):
     with http.RequestsSession(demo.url) as one, http.RequestsSession(demo.url) as two:
 
         def hook(response, **_):
@@ -91,7 +91,7 @@ def test_two_sessions_at_once_do_not_mix_their_names(demo, recorded):
 
 
 @pytest.mark.processes
-def test_requests_is_imported_only_by_those_who_use_it():
+def test_requests_is_imported_only_when_used():
     code = (
         "import sys; from amoc_gevent import http; http.Session; "
         "assert 'requests' not in sys.modules; http.RequestsSession; "
@@ -100,6 +100,6 @@ def test_requests_is_imported_only_by_those_who_use_it():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_a_name_that_http_does_not_have_is_an_attribute_error():
+def test_an_unknown_name_in_http_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Sesion'"):
         http.Sesion  # noqa: B018

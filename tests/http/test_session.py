@@ -1,4 +1,4 @@
-"""The face of a session: what its arguments put on the wire, and what a response tells."""
+"""The API of a session: the bytes sent for its arguments, and the attributes of responses."""
 
 import io
 import ssl
@@ -18,11 +18,11 @@ OK = response(b"ok")
 
 
 def parts(request):
-    """The request line, the fields by lower-case name, and the body of a raw request."""
+    """Return the request line, the fields by lower-case name, and the body of a raw request."""
     head, _, body = request.partition(b"\r\n\r\n")
     line, *lines = head.decode("latin-1").split("\r\n")
     fields = [one.split(": ", 1) for one in lines]
-    assert len({name.lower() for name, _ in fields}) == len(fields), "a field came twice"
+    assert len({name.lower() for name, _ in fields}) == len(fields), "a field is repeated"
     return line, {name.lower(): value for name, value in fields}, body
 
 
@@ -42,7 +42,7 @@ def sent(server):
     return parts(server.requests[-1])
 
 
-def test_a_get_is_a_line_a_host_and_the_common_fields(server, session):
+def test_a_get_is_a_request_line_a_host_and_the_sessions_fields(server, session):
     session.get("/a?b=c")
     line, fields, body = sent(server)
     assert line == "GET /a?b=c HTTP/1.1"
@@ -124,7 +124,7 @@ def test_files_are_encoded_as_requests_encodes_them(server, session, files, data
     assert body == theirs.body.replace(their_boundary.encode(), boundary.encode())
 
 
-def test_a_file_is_streamed_with_its_length_from_where_it_is(server, session, tmp_path):
+def test_a_file_is_streamed_with_its_length_from_its_position(server, session, tmp_path):
     path = tmp_path / "body"
     path.write_bytes(b"skip" + bytes(200_000))
     with path.open("rb") as file:
@@ -153,7 +153,7 @@ def test_a_body_beyond_one_packet_arrives_whole(server, session):
     assert sent(server)[2] == b"x" * 300_000
 
 
-def test_headers_of_a_request_go_over_those_of_the_session(server, session):
+def test_headers_of_a_request_override_the_sessions(server, session):
     session.headers.update({"X-One": "session", "X-Two": "session"})
     session.get("/", headers={"x-one": "request", "Accept": None})
     _, fields, _ = sent(server)
@@ -164,14 +164,14 @@ def test_headers_of_a_request_go_over_those_of_the_session(server, session):
     assert (fields["x-one"], fields["accept"]) == ("session", "*/*")
 
 
-def test_a_common_header_set_to_none_is_not_sent(server, session):
+def test_a_session_header_set_to_none_is_not_sent(server, session):
     session.headers["Accept"] = None
     session.get("/")
     session.get("/", headers={"X": "1"})
     assert all("accept" not in parts(request)[1] for request in server.requests)
 
 
-def test_an_argument_that_there_is_not_is_refused_by_name(server, session):
+def test_an_unknown_argument_is_refused_by_name(server, session):
     with pytest.raises(UsageError, match="no argument stream, tiemout; it takes allow_redirects"):
         session.get("/", tiemout=3, stream=True)
     assert server.connections == 0
@@ -181,11 +181,13 @@ def test_an_attribute_that_only_requests_has_is_refused_by_name(session):
     missing = [name for name in requests.Session.__attrs__ if not hasattr(session, name)]
     assert {"params", "proxies", "max_redirects", "hooks", "stream", "trust_env"} <= set(missing)
     for name in missing:
-        with pytest.raises(UsageError, match=f"no {name}; what can be set is auth, base_url, "):
+        with pytest.raises(
+            UsageError, match=f"no setting {name}; its settings are auth, base_url, "
+        ):
             setattr(session, name, {})
 
 
-def test_a_subclass_sets_what_it_likes(server):
+def test_a_subclass_can_set_its_own_attributes(server):
     class Shopper(http.Session):
         def __init__(self, url):
             super().__init__(url)
@@ -196,7 +198,7 @@ def test_a_subclass_sets_what_it_likes(server):
         assert (session.cart, session._seen) == (1, 1)
 
 
-def test_a_content_type_or_host_that_is_given_is_the_one_that_is_sent(server, session):
+def test_a_given_content_type_or_host_is_sent(server, session):
     session.post("/", json={}, headers={"content-type": "text/x", "Host": "virtual.example"})
     _, fields, _ = sent(server)
     assert (fields["content-type"], fields["host"]) == ("text/x", "virtual.example")
@@ -214,7 +216,7 @@ def test_a_content_type_or_host_that_is_given_is_the_one_that_is_sent(server, se
         lambda s: setattr(s, "auth", http.HTTPBasicAuth("u", "p")),
     ],
 )
-def test_what_is_changed_between_two_requests_is_in_the_second(server, session, change):
+def test_a_changed_setting_takes_effect_with_the_next_request(server, session, change):
     session.get("/")
     assert "authorization" not in sent(server)[1]
     change(session)
@@ -222,7 +224,7 @@ def test_what_is_changed_between_two_requests_is_in_the_second(server, session, 
     assert sent(server)[1]["authorization"] == "Basic dTpw"
 
 
-def test_sessions_with_the_same_in_common_share_what_they_made_of_it(server):
+def test_sessions_with_the_same_settings_share_a_template(server):
     with http.Session(server.url) as one, http.Session(server.url) as two:
         first, second = one.get("/"), two.get("/")
         assert first.target is second.target
@@ -231,7 +233,7 @@ def test_sessions_with_the_same_in_common_share_what_they_made_of_it(server):
         assert one.get("/").target is first.target
 
 
-def test_memory_for_requests_made_once_is_bounded(server, session):
+def test_the_cache_of_requests_is_bounded(server, session):
     for n in range(1100):
         session.get(f"/{n}", name="each its own")
     assert len(session._template.kept) <= 512
@@ -255,7 +257,7 @@ def test_basic_authentication_can_be_given_for_one_request(server, session, auth
     assert "authorization" not in sent(server)[1]
 
 
-def test_an_authentication_that_is_not_known_is_refused_before_anything_is_sent(server, session):
+def test_an_unknown_authentication_is_refused_before_anything_is_sent(server, session):
     with pytest.raises(UsageError, match="auth= takes"):
         session.get("/", auth="u:p")
     with pytest.raises(UsageError, match="auth= takes"):
@@ -264,7 +266,9 @@ def test_an_authentication_that_is_not_known_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("where", ["session", "request"])
-def test_a_digest_of_requests_is_challenged_once_as_there(httpbin, client, recorded, where):
+def test_a_digest_object_of_requests_is_challenged_once_as_in_requests(
+    httpbin, client, recorded, where
+):
     digest = requests.auth.HTTPDigestAuth("user", "secret")
     with client(httpbin.url) as session:
         session.auth = digest if where == "session" else None
@@ -275,7 +279,7 @@ def test_a_digest_of_requests_is_challenged_once_as_there(httpbin, client, recor
     assert counts == {"digest (challenge)": 1, "digest": 2}
 
 
-def test_cookies_of_the_session_and_of_the_request_are_carried(server, session):
+def test_cookies_of_the_session_and_of_the_request_are_sent(server, session):
     session.cookies["a"] = "1"
     session.get("/")
     assert sent(server)[1]["cookie"] == "a=1"
@@ -292,9 +296,7 @@ def test_cookies_of_the_session_and_of_the_request_are_carried(server, session):
 
 
 @pytest.mark.parametrize("set_by", ["hand", "server"])
-def test_a_cookie_of_the_request_goes_over_that_of_the_session_as_in_requests(
-    httpbin, client, set_by
-):
+def test_a_cookie_of_the_request_overrides_the_sessions_as_in_requests(httpbin, client, set_by):
     def carried(made):
         with made() as session:
             if set_by == "hand":
@@ -310,7 +312,7 @@ def test_a_cookie_of_the_request_goes_over_that_of_the_session_as_in_requests(
 
 
 @pytest.mark.parametrize("raw", [b"\xc3\xbc", b"\xfc", b"\xff\xfe"])
-def test_the_bytes_of_a_cookie_come_back_as_they_were_set(raw):
+def test_the_bytes_of_a_cookie_are_sent_back_unchanged(raw):
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: a=%b; Path=/\r\n\r\n" % raw
     with Scripted(always(answer)) as server, http.Session(server.url) as session:
         session.get("/")
@@ -320,7 +322,7 @@ def test_the_bytes_of_a_cookie_come_back_as_they_were_set(raw):
     assert b"\r\nCookie: a=%b; b=1\r\n" % raw in server.requests[2]
 
 
-def test_a_cookie_that_a_response_sets_is_carried_by_the_next_request(demo):
+def test_a_cookie_set_by_a_response_is_sent_with_the_next_request(demo):
     with http.Session(demo.url) as session:
         session.post("/login", data={"user": "u", "password": "p"})
         assert session.get("/account").json()["user"] == "u"
@@ -340,7 +342,7 @@ def test_a_cookie_that_a_response_sets_is_carried_by_the_next_request(demo):
         ("text/plain; charset=utf-8", b"\xff", "utf-8", "\ufffd"),
     ],
 )
-def test_text_is_decoded_as_the_response_says(content_type, body, encoding, text):
+def test_text_is_decoded_by_the_encoding_of_the_response(content_type, body, encoding, text):
     with (
         Scripted(always(response(body, "200 OK", f"Content-Type: {content_type}"))) as server,
         http.Session(server.url) as session,
@@ -351,7 +353,7 @@ def test_text_is_decoded_as_the_response_says(content_type, body, encoding, text
     assert got.text == body.decode("latin-1")
 
 
-def test_json_is_read_and_what_is_none_is_an_error_in_one_line(demo):
+def test_json_is_parsed_and_invalid_json_is_a_one_line_error(demo):
     with http.Session(demo.url) as session:
         assert isinstance(session.get("/json").json(), dict)
         with pytest.raises(http.JSONDecodeError) as raised:
@@ -361,7 +363,7 @@ def test_json_is_read_and_what_is_none_is_an_error_in_one_line(demo):
     assert "\n" not in str(raised.value)
 
 
-def test_a_response_tells_what_requests_users_ask_it(demo):
+def test_a_response_has_the_attributes_of_requests(demo):
     with http.Session(demo.url) as session:
         got = session.get("/status/404")
         assert (got.ok, bool(got), got.status_code, got.reason) == (False, False, 404, "Not Found")
@@ -387,17 +389,17 @@ def test_a_response_tells_what_requests_users_ask_it(demo):
         ((None, 2, None), Timeouts(float("inf"), 2, float("inf"))),
     ],
 )
-def test_time_outs_are_a_number_a_pair_or_three(given, meant):
+def test_timeouts_are_a_number_a_pair_or_three_numbers(given, meant):
     assert timeouts(given, Timeouts()) == meant
 
 
 @pytest.mark.parametrize("given", [0, -1, (1,), (1, 2, 3, 4), (1, 0)])
-def test_time_outs_that_mean_nothing_are_refused(given):
+def test_invalid_timeouts_are_refused(given):
     with pytest.raises(UsageError, match="timeout="):
         timeouts(given, Timeouts())
 
 
-def test_without_a_word_no_wait_is_without_end():
+def test_by_default_every_wait_has_a_limit():
     assert Timeouts().connect < float("inf")
     assert Timeouts().read < float("inf")
 
@@ -422,7 +424,7 @@ def test_a_source_address_is_used():
         wait_for(lambda: seen == ["127.0.0.9"])
 
 
-def test_tls_is_verified_unless_the_scenario_says_otherwise(ca, recorded):
+def test_tls_is_verified_by_default(ca, recorded):
     with DemoServer(context=ca.server_context()) as server, http.Session(server.url) as session:
         with pytest.raises(http.ConnectionError, match="TLS: unable to get local issuer"):
             session.get("/json")
@@ -473,7 +475,7 @@ def test_all_users_share_one_context(ca):
     assert peers[0].context is transport.context(str(ca.file), None, ("http/1.1",))
 
 
-def test_an_unusable_certificate_file_is_said_in_one_line():
+def test_an_unusable_certificate_file_is_a_one_line_error():
     with (
         http.Session("https://127.0.0.1:1", verify="/no/such/file") as session,
         pytest.raises(

@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from amoc_gevent import clock, http, metrics
-from amoc_gevent.http.recording import Timings, Verdict
+from amoc_gevent.http.recording import PendingRecord, Timings
 from amoc_gevent.worker.watchdog import UserBlocked, Watchdog
 from tests.lasting import stand_still
 from tests.worker.crowd import Crowd, until
@@ -241,7 +241,7 @@ def test_a_judged_answer_is_an_error_where_its_user_is_ended_for_blocking(
     raised: type[BaseException], error: str | None
 ) -> None:
     metrics.recorder.reset()
-    Verdict("judged", Timings(5), None, None).leave(raised)
+    PendingRecord("judged", Timings(5), None, None).leave(raised)
     found = metrics.recorder.take().operations["judged"]
     assert found.error_groups == ({error: 1} if error else {})
 

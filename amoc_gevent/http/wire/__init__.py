@@ -1,1 +1,1 @@
-"""HTTP/1.1 on a connection: heads, bodies, framing, kept connections."""
+"""HTTP/1.1: heads, bodies, framing, connections and their pool."""

@@ -1,4 +1,4 @@
-"""Request bodies: forms, JSON, files and streams, encoded as requests does it."""
+"""Request bodies: forms, JSON, files and streams, encoded as in requests."""
 
 import json as json_module
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,9 +17,10 @@ Files = Mapping[str, Any] | Iterable[tuple[str, Any]] | None
 
 @dataclass(slots=True, eq=False)
 class Body:
-    """What follows the head: `content`, or `stream` of `length` bytes (None: not known, chunked).
+    """A request body: `content`, or a `stream`.
 
-    `restart` is where a stream that can be sent again begins, None when it cannot.
+    `length`: bytes of the stream, None if unknown, which makes it chunked.
+    `restart`: position to seek to before sending the stream, None if it cannot be sent twice.
     """
 
     content: bytes = b""
@@ -34,7 +35,7 @@ class Body:
         return self.stream is None or self.restart is not None
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the body as it goes over the wire: in chunks where its length is not known."""
+        """Yield the bytes to send, in chunked coding if the length is unknown."""
         if self.stream is None:
             yield self.content
             return
@@ -53,8 +54,8 @@ class Body:
 EMPTY = Body()
 
 
-def encode(data: Data, json: Any, files: Files) -> Body:  # whatever JSON can be
-    """Return the body for these arguments of a request."""
+def encode(data: Data, json: Any, files: Files) -> Body:  # json: any JSON value
+    """Return the body for these request arguments."""
     if files:
         return _multipart(data, files)
     if data:
@@ -65,7 +66,7 @@ def encode(data: Data, json: Any, files: Files) -> Body:  # whatever JSON can be
     return EMPTY
 
 
-def _from_data(data: Any) -> Body:  # sorted out here
+def _from_data(data: Any) -> Body:  # any type that `data` can have
     if isinstance(data, bytes | bytearray | memoryview):
         return Body(bytes(data))
     if isinstance(data, str):
@@ -80,7 +81,7 @@ def _form(data: Mapping[str, Any] | Iterable[Any]) -> str:
     return urlencode([(k, v) for k, values in pairs for v in _each(values)])
 
 
-def _each(values: Any) -> Iterable[Any]:  # a form's value or values
+def _each(values: Any) -> Iterable[Any]:  # one value or several
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         values = [values]
     return [v for v in values if v is not None]
@@ -107,8 +108,8 @@ def _read(source: Any) -> Iterator[Any]:  # a file or an iterator
 
 
 def _multipart(data: Data, files: Files) -> Body:
-    """Encode a form with files (RFC 7578); a file is content, or (name, content, type, headers)."""
-    from urllib3.fields import RequestField  # noqa: PLC0415  # few scenarios need it
+    """Encode a form with files (RFC 7578). A file is content or (name, content, type, headers)."""
+    from urllib3.fields import RequestField  # noqa: PLC0415  # rarely needed
     from urllib3.filepost import encode_multipart_formdata  # noqa: PLC0415
 
     fields: list[Any] = []
@@ -128,7 +129,7 @@ def _multipart(data: Data, files: Files) -> Body:
     return Body(content, content_type)
 
 
-def _name_of(value: Any) -> str | None:  # anything may have a name
+def _name_of(value: Any) -> str | None:  # any object may have a name
     name = getattr(value, "name", None)
     if isinstance(name, str) and name and name[0] != "<" and name[-1] != ">":
         return PurePath(name).name

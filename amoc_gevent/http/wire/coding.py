@@ -1,4 +1,4 @@
-"""Content codings: gzip, deflate and br, decoded within a limit (RFC 9110, 8.4)."""
+"""Decoding of content codings, up to a size limit: gzip, deflate, br (RFC 9110, 8.4)."""
 
 import zlib
 from collections.abc import Callable
@@ -22,9 +22,9 @@ class _Inflater(Protocol):
 
 
 def decode(body: bytes, codings: str, limit: int) -> bytes:
-    """Undo `codings`, the value of Content-Encoding; one that is not known ends the undoing.
+    """Decode a body by `codings`, the value of Content-Encoding, up to an unknown coding.
 
-    Raises InvalidResponse when the body is not so encoded, or larger than `limit` bytes.
+    Raises InvalidResponse when the body is not encoded so, or decodes to over `limit` bytes.
     """
     for coding in reversed([c.strip().lower() for c in codings.split(",")]):
         undo = _DECODERS.get(coding)
@@ -41,19 +41,19 @@ def decode(body: bytes, codings: str, limit: int) -> bytes:
 
 def _gzip(body: bytes, limit: int) -> bytes:
     out = b""
-    while body:  # members follow one another (RFC 1952, 2.2)
+    while body:  # one or more members (RFC 1952, 2.2)
         inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
         out += _inflate(inflater, body, limit - len(out))
         body = inflater.unused_data.lstrip(b"\0") if len(out) <= limit else b""
         if body[:2] not in (b"\x1f\x8b", b""):
-            break  # padding, which other clients ignore as well
+            break  # padding, which other clients ignore too
     return out
 
 
 def _deflate(body: bytes, limit: int) -> bytes:
     try:
         return _inflate(zlib.decompressobj(), body, limit)
-    except zlib.error:  # raw, as some servers understand the name
+    except zlib.error:  # raw deflate, as some servers send
         return _inflate(zlib.decompressobj(-zlib.MAX_WBITS), body, limit)
 
 
@@ -62,7 +62,7 @@ def _inflate(inflater: _Inflater, body: bytes, limit: int) -> bytes:
         return b""
     out = inflater.decompress(body, limit + 1)
     if not inflater.eof and len(out) <= limit:
-        raise zlib.error("it ends too early")
+        raise zlib.error("it is truncated")
     return out
 
 
@@ -79,7 +79,7 @@ def _brotli(body: bytes, limit: int) -> bytes:
         if len(out) > limit:
             return bytes(out)
     if not decoder.is_finished():
-        raise brotli.error("it ends too early")
+        raise brotli.error("it is truncated")
     return bytes(out)
 
 

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: a request goes out, a whole response comes back (RFC 9112)."""
+"""One HTTP/1.1 connection: sends a request and reads its whole response (RFC 9112)."""
 
 import re
 
@@ -21,7 +21,7 @@ _BARE_END = re.compile(rb"\n\r?\n")
 
 
 class _Reply:
-    """What the parser calls; it does not know the connection, so that no cycle keeps that alive."""
+    """The parser's callbacks. It has no reference to the connection, which would be a cycle."""
 
     __slots__ = ("complete", "parts", "surplus")
 
@@ -34,7 +34,7 @@ class _Reply:
         self.surplus = self.complete
 
     def on_body(self, part: bytes) -> None:
-        if not self.complete:  # else it is another response's, which nobody asked for
+        if not self.complete:  # else it belongs to an unrequested response
             self.parts.append(part)
 
     def on_message_complete(self) -> None:
@@ -42,10 +42,11 @@ class _Reply:
 
 
 class HttpConnection:
-    """A stream that carries one exchange at a time.
+    """A connection for one exchange at a time.
 
-    After one, `reusable` tells whether it can carry another; `heard` whether the peer has answered
-    the present request with at least a byte; `used` whether it has ever answered one.
+    `reusable`: whether another exchange can follow the last one.
+    `heard`: whether the peer has sent at least one byte of the current response.
+    `used`: whether the connection has had a response before.
     """
 
     __slots__ = ("_parser", "_reply", "heard", "reusable", "stream", "used")
@@ -58,9 +59,9 @@ class HttpConnection:
     def exchange(
         self, target: RequestTarget, wire: bytes, body: Body | None, limit: int
     ) -> Response:
-        """Send `wire` and the `body` after it, and return the response, of `limit` bytes at most.
+        """Send `wire`, then `body`, and return the response, with a body of at most `limit` bytes.
 
-        Raises TransportError for the stream's faults, InvalidResponse for the peer's.
+        Raises TransportError when the stream breaks, InvalidResponse for a bad response.
         """
         stream = self.stream
         self.heard = self.reusable = False
@@ -90,7 +91,7 @@ class HttpConnection:
         self.reusable = whole and not (head.closes or broken)
         response = Response(target, head, content)
         first_us, total_us = int((first - sent) * 1e6), int((stream.arrived - sent) * 1e6)
-        # below 0 when the wall clock was set forward between the bytes' arrival and their pick-up
+        # negative if the wall clock was set forward between the arrival and the read
         response.first_byte_us = first_us if first_us > 0 else 0
         response.total_us = total_us if total_us > 0 else 0
         if not self.used:
@@ -104,10 +105,10 @@ class HttpConnection:
     def _parse(
         self, data: bytes, end: int, seen: Head | None, head_only: bool, limit: int
     ) -> tuple[Head, bytes, bool]:
-        """Read a response to its end; return its head, its body as sent, and whether it was whole.
+        """Read a response to its end. Return its head, undecoded body, and whether it was whole.
 
-        A whole one has an end of its own, after which nothing came. What a head tells of the body's
-        length is noted once it has been `seen` before: most may never come again.
+        A whole response ends by its own framing, with no bytes after it. The body length of a head
+        is stored only when the head has been `seen` before, as most heads may never come again.
         """
         reply = self._reply
         reply.complete = reply.surplus = False
@@ -135,14 +136,14 @@ class HttpConnection:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._reply.surplus = True  # another protocol from here on
+            self._reply.surplus = True  # another protocol follows
         except httptools.HttpParserError as error:
             if not self._reply.complete:
                 raise InvalidResponse(INVALID, f"{self.stream.peer}: {error}") from None
             self._reply.surplus = True
 
     def _feed_head_only(self, data: bytes, end: int) -> None:
-        """Take a response to HEAD, which ends with its head; the parser cannot be told so."""
+        """Parse a response to HEAD, which ends with its head. The parser has no option for that."""
         self._feed(data[: end + len(_END)])
         complete = self._reply
         self._renew()
@@ -151,13 +152,15 @@ class HttpConnection:
         complete.parts.clear()
 
     def _final_head(self, data: bytes) -> tuple[bytes, int]:
-        """Read on to the end of a head that is no interim one (1xx); return it and its end."""
+        """Read to the end of the first head that is not 1xx. Return the data and that end."""
         for _ in range(MAX_INTERIM):
             data, end = self._whole_head(data)
             if data[9:10] != b"1" or data[9:12] == b"101":
                 return data, end
             data = data[end + len(_END) :]
-        raise InvalidResponse(INVALID, f"{self.stream.peer}: more than {MAX_INTERIM} interim ones")
+        raise InvalidResponse(
+            INVALID, f"{self.stream.peer}: more than {MAX_INTERIM} interim responses"
+        )
 
     def _whole_head(self, data: bytes) -> tuple[bytes, int]:
         seen = 0
@@ -167,7 +170,7 @@ class HttpConnection:
             end = data.find(_END, seen)
             if end >= 0:
                 return data, end
-            if _BARE_END.search(data, seen):  # its peer waits for us now, as we would for it
+            if _BARE_END.search(data, seen):  # else both sides would wait
                 raise InvalidResponse(INVALID, f"{self.stream.peer}: lines end without a CR")
             if len(data) > MAX_HEAD:
                 raise InvalidResponse(
@@ -180,7 +183,7 @@ class HttpConnection:
             data += more
 
     def _read_rest(self, head: Head, size: int, limit: int) -> None:
-        """Read the body to its end, which may be the end of the stream."""
+        """Read the body to its end or, without framing, to the end of the stream."""
         while not self._reply.complete:
             if size > limit:
                 raise InvalidResponse(TOO_LARGE, f"{self.stream.peer} sent more than {limit} bytes")
@@ -205,7 +208,7 @@ class HttpConnection:
 
 
 def _if_reset(error: TransportError) -> TransportError:
-    """Return the error if the peer may have answered before it broke the stream, else raise it."""
+    """Return a reset, before which the peer may have answered. Raise any other error."""
     if error.kind != RESET:
         raise error
     return error

@@ -1,4 +1,4 @@
-"""Header fields: the case-insensitive mapping, reading a raw head, refusing a forged one."""
+"""Header fields: a case-insensitive mapping, parsing of raw heads, encoding with checks."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
@@ -10,9 +10,9 @@ _FORBIDDEN = re.compile(r"[\r\n\0]").search
 
 
 class Headers(MutableMapping[str, str]):
-    """Header fields by name, whatever its case; several fields of a name are joined by ", ".
+    """Header fields by case-insensitive name. Fields with one name are joined by ", ".
 
-    `version` changes with each change, so that what was made of the fields can be kept until then.
+    `version` changes with each change, so that callers can cache values made from the fields.
     """
 
     __slots__ = ("_fields", "version")
@@ -50,18 +50,18 @@ class Headers(MutableMapping[str, str]):
             k: v for k, (_, v) in theirs._fields.items()
         }
 
-    __hash__ = None  # type: ignore[assignment]  # it can change
+    __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __repr__(self) -> str:
         return repr(dict(self.items()))
 
     def add(self, name: str, value: str) -> None:
-        """Add one more field of this name."""
+        """Add a field and keep existing ones of this name."""
         known = self._fields.get(name.lower())
         self[name] = value if known is None else f"{known[1]}, {value}"
 
     def override(self, names: frozenset[str]) -> bool:
-        """Whether one of `names` (lower case) is here, or a value that is None."""
+        """Return whether there is a field of `names` (lower case), or one with the value None."""
         fields = self._fields
         return not names.isdisjoint(fields) or any(v is None for _, v in fields.values())
 
@@ -71,7 +71,7 @@ class Headers(MutableMapping[str, str]):
 
 
 def parse(head: bytes) -> list[tuple[str, str]]:
-    """Return the fields of a response's head, in order, one entry for each line."""
+    """Return the fields of a raw head in order, one entry for each line."""
     fields = []
     for line in head.decode("latin-1").split("\r\n")[1:]:
         name, _, value = line.partition(":")
@@ -89,12 +89,12 @@ def values(head: bytes, name: bytes) -> list[str]:
 
 
 def encode(fields: Iterable[tuple[str, str]]) -> bytes:
-    """Return the lines of these fields. Raises InvalidHeader for what could not be one line."""
+    """Encode fields as header lines. Raises InvalidHeader for bad names and line breaks."""
     lines = []
     for name, value in fields:
         text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
         if not _NAME(name):
-            raise InvalidHeader(INVALID_HEADER, f"{name!r} is no name of a header field")
+            raise InvalidHeader(INVALID_HEADER, f"{name!r} is not a valid header name")
         if _FORBIDDEN(text):
             raise InvalidHeader(INVALID_HEADER, f"the value of {name} has a line break: {text!r}")
         lines.append(f"{name}: {text}\r\n")

@@ -1,8 +1,8 @@
-"""What a response's head says about its framing, read once for all responses that have the same.
+"""The framing facts of response heads, cached by the bytes of the head.
 
-Within a second a server's answers to one request mostly have the very same head, so that what it
-means is kept: a look-up by its bytes takes a tenth of the time of reading it, and spares a whole
-response that begins with it the parser.
+Within a second, a server's responses to one request mostly have identical heads. A look-up by the
+bytes takes a tenth of the time to parse a head. A response that arrives whole with a known head
+needs no parser at all.
 """
 
 import re
@@ -11,7 +11,7 @@ from amoc_gevent.http.wire.headers import values
 
 HEADS_KEPT = 256
 KEPT_SIZE = 4096
-"""Bytes of a head up to which it is kept."""
+"""Largest head in bytes that is cached."""
 
 _UNUSUAL = re.compile(
     rb"\n(?i:content-encoding:|set-cookie:|(?:proxy-)?connection:[^\n]*close)"
@@ -22,11 +22,11 @@ _CHUNKED = re.compile(rb"\n(?i:transfer-encoding:[^\n]*chunked)").search
 
 
 class Head:
-    """The facts of one head (RFC 9112, 6.3 and 9.3), which is `raw` up to the empty line.
+    """The facts of one head (RFC 9112, 6.3 and 9.3).
 
-    `closes` tells whether the peer closes the connection after it, `codings` is Content-Encoding,
-    "" for none. `length` is how many bytes of body follow where Content-Length tells it, -1 until
-    it is `asked`.
+    `raw`: its bytes up to the empty line. `closes`: whether the peer closes the connection after
+    the response. `codings`: the value of Content-Encoding, "" for none. `length`: bytes of the
+    body by Content-Length, -1 if unknown. `asked`: whether `learn` has been called.
     """
 
     __slots__ = ("asked", "closes", "codings", "length", "raw", "sets_cookies", "status")
@@ -46,18 +46,18 @@ class Head:
 
     @property
     def framed(self) -> bool:
-        """Whether the body's end can be told from the end of the stream."""
+        """Whether the head tells where the body ends, other than by the end of the stream."""
         return bool(_LENGTH(self.raw) or _CHUNKED(self.raw))
 
     def learn(self, length: int) -> None:
-        """Note what the parser found in a response with this head that was not one to HEAD."""
+        """Store the body length that the parser found in a response, which was not to HEAD."""
         self.asked = True
         if _LENGTH(self.raw) and not _TRANSFER(self.raw):
             self.length = length
 
 
 def head_of(raw: bytes) -> Head:
-    """Return the facts of a head. Raises ValueError when it has no status."""
+    """Return the facts of a head, cached if it is small. Raises ValueError without a status."""
     found = kept(raw)
     if found is None:
         found = Head(raw)
@@ -71,13 +71,15 @@ def head_of(raw: bytes) -> Head:
 _kept: dict[bytes, Head] = {}
 
 kept = _kept.get
-"""The facts of a head that is kept, else None."""
+"""Return the facts of a cached head, else None."""
 
 
 def _closes(lowered: bytes) -> bool:
     persistent = lowered.startswith(b"http/1.1")
     if (b"close" if persistent else b"keep-alive") not in lowered:
         return not persistent
-    fields = values(lowered, b"connection") + values(lowered, b"proxy-connection")  # as the parser
+    fields = values(lowered, b"connection") + values(
+        lowered, b"proxy-connection"
+    )  # as the parser does
     names = {token.strip() for token in ",".join(fields).split(",")}
     return "close" in names or not (persistent or "keep-alive" in names)

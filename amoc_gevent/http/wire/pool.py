@@ -1,8 +1,6 @@
-"""A user's kept connections, and one exchange over one of them, replaced where it was stale."""
+"""A user's pool of keep-alive connections. It retries requests on stale ones."""
 
 import ssl
-
-from gevent import GreenletExit
 
 from amoc_gevent import clock, metrics
 from amoc_gevent.http import recording
@@ -13,16 +11,17 @@ from amoc_gevent.http.wire.bodies import Body
 from amoc_gevent.http.wire.connection import HttpConnection
 from amoc_gevent.http.wire.target import RequestTarget, Route
 from amoc_gevent.transport import TransportError, TransportTimeout, connect
+from amoc_gevent.transport.errors import kind_of
 
 MAX_RESPONSE_SIZE = 64 << 20
 
 
 class Pool:
-    """One connection for each origin, which greenlets that share a session take out and put back.
+    """One idle connection for each route. A request takes it out and puts it back.
 
-    A kept connection that its peer closed is replaced before it is used. One that dies under a
-    request, before a byte of the response, is replaced once if the request may be sent twice (RFC
-    9110, 9.2.2); the counter "http_stale_retries" tells how often.
+    A connection that its peer closed is replaced before it is used. If one breaks during a request,
+    before the first byte of the response, the request is sent again on a new connection, once, if
+    it is idempotent (RFC 9110, 9.2.2). The counter "http_stale_retries" counts these retries.
     """
 
     __slots__ = ("_idle", "_sessions", "limit")
@@ -40,11 +39,10 @@ class Pool:
         name: str,
         limits: Limits,
     ) -> Response:
-        """Send a request and return its response, which is not recorded yet.
+        """Send `wire` and `body` and return the response. The caller records it.
 
-        `body` is what follows `wire`, if anything. What fails is recorded as operation `name`, then
-        raised as a RequestError; what cuts the wait from outside (a forced stop, a time-out of the
-        scenario) is recorded and goes on.
+        A failure is recorded as operation `name`, then raised as a RequestError. An exception from
+        outside, such as a forced stop or a timeout of the scenario, is recorded and re-raised.
         """
         began = clock.monotonic()
         lost = 0.0
@@ -63,7 +61,7 @@ class Pool:
                 stream.read_timeout, stream.total_deadline = limits.read, limits.deadline
                 response = connection.exchange(target, wire, body, self.limit)
                 break
-            except BaseException as error:  # the boundary of an operation: nothing goes uncounted
+            except BaseException as error:  # the boundary of an operation: count every failure
                 if connection is not None:
                     connection.close()
                     if _was_stale(error, connection) and _repeatable(target, body):
@@ -116,12 +114,12 @@ def _repeatable(target: RequestTarget, body: Body | None) -> bool:
 def _record(
     error: BaseException, name: str, target: RequestTarget, wire: bytes, began: float
 ) -> BaseException:
-    """Record what ended an exchange; return what the scenario shall see of it."""
-    if type(error) is GreenletExit:  # the watchdog's is a subclass, and an error
+    """Record the error that ended an exchange. Return the error to raise to the scenario."""
+    if metrics.is_forced_stop(type(error)):
         metrics.recorder.interrupted(name)
         return error
     if isinstance(error, TransportError):
         error = from_transport(error)
     us = int((clock.monotonic() - began) * 1e6)
-    recording.failure(name, target, wire, us, recording.kind_of(error))
+    recording.failure(name, target, wire, us, kind_of(error))
     return error

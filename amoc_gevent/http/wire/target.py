@@ -1,7 +1,7 @@
-"""What a request is before it is sent: where it goes and the bytes of its head, made once.
+"""Request targets: the destination of a request and the cached bytes of its head.
 
-A `Template` holds what a session's requests have in common. Sessions that have the same share one,
-and with it the heads made so far: a request without arguments of its own is a look-up.
+A `Template` has the settings that all requests of a session share. Sessions with the same settings
+share one template and its cached targets, so a request without arguments is a dict look-up.
 """
 
 import re
@@ -26,7 +26,7 @@ _KNOWN = _IDEMPOTENT | {"POST", "PATCH"}
 
 
 class Route:
-    """One origin as one kind of session reaches it: what a kept connection is kept under."""
+    """An origin with the TLS settings and source address to reach it. It is the pool's key."""
 
     __slots__ = ("__weakref__", "authority", "host", "origin", "peer", "secure")
 
@@ -39,10 +39,11 @@ class Route:
 
 
 class RequestTarget:
-    """A method and a URL with the common fields, ready to send.
+    """A method and a URL with the session's header fields, ready to send.
 
-    `path` is without query, `uri` with it. `fields` are the lines of the common fields, `head` is
-    the request line and these. `tail` is what ends a request without a body, `wire` is all of it.
+    `path` is without the query, `uri` with it. `fields`: the lines of the session's fields.
+    `head`: the request line and `fields`. `tail`: the end of a request without a body.
+    `wire`: `head` and `tail`.
     """
 
     __slots__ = ("fields", "head", "method", "name", "path", "route", "tail", "uri", "url", "wire")
@@ -66,11 +67,11 @@ class RequestTarget:
 
     @property
     def bodiless(self) -> bool:
-        """Whether a request without a body has no Content-Length either, as in requests."""
+        """Whether a request without a body has no Content-Length, as in requests."""
         return self.method in _WITHOUT_BODY
 
     def with_query(self, query: str) -> "RequestTarget":
-        """Return the same with `query`, which is encoded, added to the URL."""
+        """Return this target with `query`, already encoded, added to the URL."""
         joint = "&" if "?" in self.uri else "?"
         uri = f"{self.uri}{joint}{query}"
         return RequestTarget(self.method, self.route, self.path, uri, self.fields)
@@ -78,7 +79,7 @@ class RequestTarget:
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What the requests of a session have in common."""
+    """The settings that all requests of a session share."""
 
     base_url: str
     fields: tuple[tuple[str, str], ...]
@@ -89,9 +90,10 @@ class Common:
 
 
 class Template:
-    """Makes the targets of sessions that have the same in common; `kept` holds those made.
+    """Makes and caches the targets for sessions with the same settings.
 
-    `names` are the common fields in lower case, those that another field of the name replaces.
+    `kept`: the cached targets by method and URL. `names`: the session's field names in lower case,
+    which fields of a request replace.
     """
 
     __slots__ = ("__weakref__", "_base", "_common", "kept", "names")
@@ -104,14 +106,14 @@ class Template:
 
     @classmethod
     def of(cls, common: Common) -> "Template":
-        """Return the template that all who have `common` share."""
+        """Return the shared template for these settings."""
         found = _templates.get(common)
         if found is None:
             found = _templates[common] = cls(common)
         return found
 
     def target(self, method: str, url: str) -> RequestTarget:
-        """Return and keep the target of a request without headers of its own.
+        """Return and cache the target of a request without headers.
 
         Raises InvalidURL and InvalidHeader.
         """
@@ -120,7 +122,7 @@ class Template:
         else:
             made = self.make(method, url)
         if len(self.kept) >= TARGETS_KEPT:
-            self.kept.clear()  # parametrised URLs; those used again are soon back
+            self.kept.clear()  # many different URLs; the reused ones are soon cached again
         self.kept[method, url] = made
         return made
 
@@ -131,12 +133,14 @@ class Template:
         headers: Mapping[str, str | None] | None = None,
         without: Iterable[str] = (),
     ) -> RequestTarget:
-        """Return a target with `headers` over the common ones (None drops one), less `without`.
+        """Return a target with `headers` in addition to the session's, minus those in `without`.
+
+        A header replaces the session's of the same name; the value None removes it.
 
         Raises InvalidURL and InvalidHeader.
         """
         if not _TOKEN(method):
-            raise InvalidHeader(INVALID_HEADER, f"{method!r} is no method")
+            raise InvalidHeader(INVALID_HEADER, f"{method!r} is not a valid method")
         parts = urls.split(urls.join(self._common.base_url, url))
         fields = Headers(self._common.fields)
         basic = self._common.basic
@@ -157,7 +161,7 @@ class Template:
         return RequestTarget(method, route, parts.path, parts.target, lines)
 
     def _below_base(self, method: str, url: str) -> RequestTarget:
-        """Return the target of a path that needs no encoding; most of it is that of the base."""
+        """Return the target of a path that needs no encoding, made from the base URL's target."""
         base = self._base
         if base is None:
             base = self._base = self.make("GET", "")

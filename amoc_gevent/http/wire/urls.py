@@ -1,4 +1,4 @@
-"""URLs: joining, percent-encoding and splitting, as requests does it (RFC 3986)."""
+"""URLs: joining, percent-encoding and splitting, as in requests (RFC 3986)."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ _SAFE = "!$&'()*+,/:;=?@~"
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """The parts of a URL that a request needs; `path` is without query, `target` with it."""
+    """The parts of a URL for a request. `path` is without the query, `target` with it."""
 
     scheme: str
     host: str
@@ -33,7 +33,7 @@ class Url:
 
     @property
     def authority(self) -> str:
-        """Host and, where it is not the scheme's own, port: the Host header."""
+        """The value of the Host header: the host, and the port unless it is the default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -42,7 +42,7 @@ class Url:
 
 
 def join(base: str, url: str) -> str:
-    """Return `url` if it is absolute, else `base` followed by `url`, which begins with "/"."""
+    """Return an absolute `url` unchanged, else `base` with `url` appended. Raises InvalidURL."""
     if url.startswith("/") or (base and (not url or url.startswith("?"))):
         if not base:
             raise InvalidURL(INVALID_URL, f"{url!r} needs a Session(base_url)")
@@ -55,7 +55,7 @@ def join(base: str, url: str) -> str:
 
 
 def follow(url: str, location: str) -> str:
-    """Return where `location`, from the response to `url`, leads. Raises InvalidURL."""
+    """Resolve `location` from the response to `url`. Raises InvalidURL."""
     try:
         raw = location.encode("latin-1").decode()
     except UnicodeError:
@@ -69,7 +69,7 @@ def follow(url: str, location: str) -> str:
 
 
 def encode(params: Params) -> str:
-    """Return the query that `params` mean, "" for none; a value of None is left out."""
+    """Encode `params` as a query, "" for none. Values of None are left out."""
     if not params:
         return ""
     if isinstance(params, str | bytes):
@@ -79,7 +79,7 @@ def encode(params: Params) -> str:
 
 
 def with_query(url: str, query: str) -> str:
-    """Return `url` with `query`, if there is one, added to its own."""
+    """Add `query`, if any, to the query of `url`."""
     if not query:
         return url
     url, mark, fragment = url.partition("#")
@@ -96,7 +96,7 @@ def _expand(key: str, value: Any) -> list[tuple[str, Any]]:
 
 
 def split(url: str) -> Url:
-    """Split and percent-encode an absolute URL. Raises InvalidURL, which says what is wrong."""
+    """Split and percent-encode an absolute URL. Raises InvalidURL with the reason."""
     bad = _CONTROL(url.strip().replace(" ", "%20"))
     if bad:
         raise InvalidURL(INVALID_URL, f"{url!r} has a control character")
@@ -110,7 +110,7 @@ def split(url: str) -> Url:
     if scheme not in DEFAULT_PORTS:
         raise InvalidURL(INVALID_URL, f"{url!r}: the scheme must be http or https")
     if not _HOST(host):
-        raise InvalidURL(INVALID_URL, f"{url!r} has no host that could be one")
+        raise InvalidURL(INVALID_URL, f"{url!r} has no valid host")
     path = requote(_without_dots(parts.path)) or "/"
     target = f"{path}?{requote(parts.query)}" if parts.query else path
     user = None if parts.username is None else unquote(parts.username)
@@ -126,9 +126,10 @@ def split(url: str) -> Url:
 
 
 def requote(text: str) -> str:
-    """Percent-encode what must be and decode what need not be, in a path or a query.
+    """Normalize the percent-encoding of a path or a query.
 
-    What is encoded already stays so, unless a stray "%" shows that nothing was.
+    Encode characters that need it and decode escapes of characters that do not. Other escapes stay,
+    unless a stray "%" shows that the text was not encoded.
     """
     if text.count("%") != len(_ESCAPE.findall(text)):
         return quote(text, safe=_SAFE)

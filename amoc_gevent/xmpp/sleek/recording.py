@@ -1,6 +1,6 @@
-"""What the face records, under the names that `xmpp.Client` has for the same things.
+"""Recording of slixmpp clients, with the operation names of `xmpp.Client`.
 
-Latencies are this process's time: slixmpp does not tell when the kernel got the bytes.
+Latencies are measured in this process, as slixmpp does not give the kernel's arrival times.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ from typing import Any
 from slixmpp.exceptions import IqTimeout, XMPPError
 
 from amoc_gevent import clock, metrics
+from amoc_gevent.transport import errors
 from amoc_gevent.transport.errors import from_os_error
 from amoc_gevent.xmpp.recording import RECEIVED, SENT, count
 
@@ -25,12 +26,12 @@ CUT = "disconnected"
 handler_errors = metrics.counter("sleek_handler_errors")
 
 
-class SessionEnded(IqTimeout):  # scripts catch it as the time-out that it would have been
-    """The session has ended before the answer to an IQ came."""
+class SessionEnded(IqTimeout):  # scripts catch it like the timeout of the IQ
+    """The session ended before the answer to an IQ arrived."""
 
 
 class Steps:
-    """The steps of one login, each timed from the end of the one before."""
+    """Times the steps of one login, each from the end of the previous one."""
 
     __slots__ = ("_began", "_login")
 
@@ -39,17 +40,17 @@ class Steps:
         self._login = 0
 
     def begin(self) -> None:
-        """Start the clock: a connection is attempted now."""
+        """Start timing: the connection attempt begins."""
         self._began = self._login = clock.monotonic_ns()
 
     def done(self, step: str, error: str | None = None) -> None:
-        """Record a step that has ended, well or with an error of this kind."""
+        """Record the end of a step, successful or with an error of this kind."""
         now = clock.monotonic_ns()
         metrics.finished(step, (now - self._began) // 1000, error)
         self._began = now
 
     def login(self, error: str | None = None) -> None:
-        """Record the whole login, once; what ends after it is no login."""
+        """Record the whole login once. Later calls do nothing."""
         if self._login:
             us = (clock.monotonic_ns() - self._login) // 1000
             metrics.finished(LOGIN, us, error)
@@ -57,7 +58,7 @@ class Steps:
 
 
 def iq(stanza: Any, future: "asyncio.Future[Any]") -> None:
-    """Record an IQ when its `future` is done, named by type and namespace of its payload."""
+    """Record an IQ when its `future` is done. Its name has its type and payload namespace."""
     began = clock.monotonic_ns()
     name = f"iq {stanza['type']} {_namespace(stanza.xml)}"
 
@@ -73,7 +74,9 @@ def iq(stanza: Any, future: "asyncio.Future[Any]") -> None:
 
 
 def kind_of(error: object) -> str:
-    """Return what an error is called in the metrics."""
+    """Return the kind under which a slixmpp error is counted. A string is already a kind."""
+    if isinstance(error, str):
+        return error
     if isinstance(error, SessionEnded):
         return CUT
     if isinstance(error, IqTimeout | asyncio.TimeoutError):
@@ -82,7 +85,7 @@ def kind_of(error: object) -> str:
         return str(error.condition)
     if isinstance(error, OSError):
         return from_os_error(error, "").kind
-    return str(error) if isinstance(error, str) else type(error).__name__
+    return errors.kind_of(error)
 
 
 def _namespace(xml: Any) -> str:

@@ -17,8 +17,8 @@ from amoc_gevent.transport import (
     connect,
     upgrade,
 )
+from amoc_gevent.transport.errors import CLOSED
 from amoc_gevent.xmpp.errors import (
-    CLOSED,
     ConnectionFailed,
     Disconnected,
     StreamError,

@@ -1,4 +1,4 @@
-"""Content codings: each undone, each refused when broken, each bounded."""
+"""Content codings: each is decoded, bounded, and refused when broken."""
 
 import gzip
 import zlib
@@ -17,7 +17,7 @@ LIMIT = 1 << 20
 
 
 def gzipped(body: bytes) -> bytes:
-    """Compress as of no time, so that a case has the same name in each process."""
+    """Compress with a fixed time stamp, so that a case has the same name in each process."""
     return gzip.compress(body, mtime=0)
 
 
@@ -41,7 +41,7 @@ RAW_DEFLATE = RAW.compress(TEXT) + RAW.flush()
         (gzipped(TEXT), "identity, gzip"),
     ],
 )
-def test_a_coding_is_undone(body, codings):
+def test_a_coding_is_decoded(body, codings):
     assert decode(body, codings, LIMIT) == TEXT
 
 
@@ -62,7 +62,7 @@ def test_an_empty_body_stays_empty(coding):
         (gzipped(TEXT)[:-8] + b"\0" * 8, "gzip"),
     ],
 )
-def test_what_is_broken_or_cut_off_is_an_invalid_response(body, coding):
+def test_a_broken_or_truncated_body_is_an_invalid_response(body, coding):
     with pytest.raises(InvalidResponse) as raised:
         decode(body, coding, LIMIT)
     assert raised.value.kind == "invalid response"
@@ -72,14 +72,14 @@ def test_what_is_broken_or_cut_off_is_an_invalid_response(body, coding):
     ("compress", "coding"),
     [(gzipped, "gzip"), (zlib.compress, "deflate"), (brotli.compress, "br")],
 )
-def test_a_bomb_is_too_large_and_a_body_of_just_the_limit_is_not(compress, coding):
+def test_a_bomb_is_too_large_and_a_body_of_exactly_the_limit_is_not(compress, coding):
     assert decode(compress(bytes(LIMIT)), coding, LIMIT) == bytes(LIMIT)
     with pytest.raises(InvalidResponse) as raised:
         decode(compress(bytes(8 * LIMIT)), coding, LIMIT)
     assert raised.value.kind == "response too large"
 
 
-def test_many_small_members_are_a_bomb_too():
+def test_many_small_members_can_be_a_bomb():
     with pytest.raises(InvalidResponse, match="too large"):
         decode(gzipped(bytes(1 << 16)) * 100, "gzip", LIMIT)
 

@@ -1,4 +1,4 @@
-"""Whatever bytes come, in whatever pieces: a response or an error of the family."""
+"""Any bytes in any pieces give a response or a RequestError."""
 
 import gzip
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ GET, HEAD = (RequestTarget(method, ROUTE, "/", "/", b"Host: h\r\n") for method i
 
 
 class Bytes:
-    """A stream that has these pieces and then ends."""
+    """A stream with these pieces that then ends."""
 
     peer = "h:80"
     sent = arrived = 0.0
@@ -39,7 +39,7 @@ class Bytes:
 
 
 def exchange(pieces: Iterable[bytes], target: RequestTarget = GET) -> tuple[Any, ...]:
-    """What comes of these pieces: status, body and whether more may follow, or the error's kind."""
+    """Return the result for these pieces: status, body and reusability, or the error's kind."""
     connection = HttpConnection(cast("Transport", Bytes(pieces)))
     try:
         got = connection.exchange(target, target.wire, None, 10_000)
@@ -67,7 +67,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize("answer", ANSWERS)
 @given(cuts=CUTS)
-def test_where_an_answer_is_cut_into_pieces_changes_nothing(answer, cuts):
+def test_an_answer_may_be_cut_anywhere(answer, cuts):
     assert exchange(pieces_of(answer, cuts)) == exchange([answer])
 
 
@@ -121,7 +121,7 @@ FRAGMENTS = st.sampled_from(
 @example([b"\r\n\r\n"], [])
 @example([b"\n", b"HTTP/1.1 ", b"200 OK", b"\r\n\r\n"], [])
 @example([b"HTTP/1.1 ", b"101 Switching Protocols", b"\r\n\r\n", b"hello"], [])
-def test_any_mixture_of_what_responses_are_made_of_is_one_or_an_error(target, fragments, cuts):
+def test_any_mixture_of_response_parts_is_a_response_or_an_error(target, fragments, cuts):
     answer = b"".join(fragments)
     assert exchange(pieces_of(answer, cuts), target)
 
@@ -160,14 +160,14 @@ BODIES += [b"5\r\nhello\r\n0\r\n\r\n", b"hello\r\n"]
 
 
 def learn(head: bytes, body: bytes, target: RequestTarget = GET) -> None:
-    """Let a response tell of its head, which is asked when that comes again; no other is known."""
+    """Clear the cache of heads and read the response twice, which stores its length."""
     heads._kept.clear()
     for _ in range(2):
         exchange([head + b"\r\n\r\n" + body], target)
 
 
 def learnt(head: bytes, body: bytes, target: RequestTarget = GET) -> int:
-    """Return the length of the body that is known of a head after this response."""
+    """Return the cached body length of a head after two such responses."""
     learn(head, body, target)
     return heads._kept[head].length
 
@@ -178,7 +178,7 @@ def learnt(head: bytes, body: bytes, target: RequestTarget = GET) -> int:
     targets=st.tuples(st.sampled_from([GET, HEAD]), st.sampled_from([GET, HEAD])),
     cuts=CUTS,
 )
-def test_that_a_head_is_known_changes_nothing(head, bodies, targets, cuts):
+def test_a_cached_head_changes_no_response(head, bodies, targets, cuts):
     pieces = pieces_of(head + b"\r\n\r\n" + bodies[1], cuts)
     heads._kept.clear()
     unknown = exchange(pieces, targets[1])
@@ -186,7 +186,7 @@ def test_that_a_head_is_known_changes_nothing(head, bodies, targets, cuts):
     assert exchange(pieces, targets[1]) == unknown
 
 
-def test_a_whole_response_needs_the_parser_twice_for_its_head(monkeypatch):
+def test_the_parser_runs_only_for_the_first_two_whole_responses_of_a_head(monkeypatch):
     parsed = []
     heads._kept.clear()
     parse = HttpConnection._parse
@@ -208,21 +208,21 @@ def test_a_whole_response_needs_the_parser_twice_for_its_head(monkeypatch):
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500", b"", 0),
     ],
 )
-def test_only_a_response_that_content_length_ended_tells_a_length(head, body, length):
+def test_only_a_response_framed_by_content_length_gives_a_length(head, body, length):
     assert learnt(head, body) == length
 
 
-def test_the_answer_to_head_tells_no_length():
+def test_the_answer_to_head_gives_no_length():
     assert learnt(SIZED, b"", HEAD) == -1
 
 
-def test_a_length_beside_another_framing_is_none():
+def test_content_length_with_another_framing_gives_no_length():
     both = heads.Head(SIZED + b"\r\nTransfer-Encoding: x")
     both.learn(5)
     assert both.length == -1
 
 
-def test_the_first_byte_of_the_end_of_a_known_head_is_not_taken_for_its_end():
+def test_a_partial_end_of_a_cached_head_is_not_its_end():
     head = OK + b"\r\nContent-Length: 33"
     assert learnt(head, b"x" * 33) == len(head) - 2
     pieces = [head + b"\r", b"\n\r\n" + b"y" * 33]
@@ -238,12 +238,12 @@ def test_the_first_byte_of_the_end_of_a_known_head_is_not_taken_for_its_end():
         (b"HTTP/1.0 200 OK\r\nContent-Length: 5", False),
     ],
 )
-def test_a_known_head_says_whether_its_connection_lasts(head, reusable):
+def test_a_cached_head_tells_whether_its_connection_stays_open(head, reusable):
     assert learnt(head, b"hello") == 5
     assert exchange([head + b"\r\n\r\nHELLO"])[3] is reusable
 
 
-def test_an_answer_with_a_known_head_on_a_broken_stream_is_the_last():
+def test_an_answer_with_a_cached_head_on_a_broken_stream_is_the_last():
     class Resets(Bytes):
         def send(self, data: bytes) -> None:
             raise TransportError("connection reset")
@@ -254,7 +254,7 @@ def test_an_answer_with_a_known_head_on_a_broken_stream_is_the_last():
     assert not connection.reusable
 
 
-def test_a_coded_body_with_a_known_head_is_decoded_within_the_limit():
+def test_an_encoded_body_with_a_cached_head_is_decoded_within_the_limit():
     body = gzip.compress(b"a" * 9_000)
     head = OK + b"\r\nContent-Encoding: gzip\r\nContent-Length: %d" % len(body)
     assert learnt(head, body) == len(body)
@@ -265,7 +265,7 @@ def test_a_coded_body_with_a_known_head_is_decoded_within_the_limit():
     assert not connection.reusable
 
 
-def test_answers_with_and_without_known_heads_follow_one_another_on_a_connection():
+def test_answers_with_and_without_cached_heads_can_alternate_on_a_connection():
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nchunk\r\n0\r\n\r\n"
     learn(SIZED, b"hello")
     plain = [SIZED + b"\r\n\r\n" + body for body in (b"one..", b"two..", b"three")]
@@ -279,7 +279,7 @@ def test_answers_with_and_without_known_heads_follow_one_another_on_a_connection
     assert bodies == [b"chunk", b"one..", b"chunk", b"two..", b"", b"three", b"chunk"]
 
 
-def test_a_connection_does_not_hold_the_body_of_an_answer_that_is_gone():
+def test_a_connection_does_not_keep_the_body_of_a_dropped_response():
     connection = HttpConnection(cast("Transport", Bytes([SIZED + b"\r\n\r\nhello"])))
     assert connection.exchange(GET, GET.wire, None, 10_000).content == b"hello"
     assert connection._reply.parts == []

@@ -1,4 +1,4 @@
-"""Where a response ends, and whether its connection can be used again: a table of answers."""
+"""A table of responses: where each one ends, and whether its connection is reusable."""
 
 import gzip
 
@@ -14,7 +14,7 @@ HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
 
 
 def exchange_twice(answer, method="GET", lasts=True):
-    """Send two requests; return both responses and how many connections they took."""
+    """Send two requests. Return both responses and the number of connections."""
     with Scripted(answers(answer, OK) if lasts else answers(answer), answers(OK)) as server:
         with http.Session(server.url) as session:
             first, second = session.request(method, "/"), session.get("/")
@@ -41,7 +41,7 @@ def exchange_twice(answer, method="GET", lasts=True):
         (CONTINUE + b"HTTP/1.1 204 No Content\r\n\r\n", b""),
     ],
 )  # fmt: skip
-def test_a_response_with_an_end_of_its_own_leaves_the_connection_usable(answer, body):
+def test_a_framed_response_leaves_the_connection_reusable(answer, body):
     first, second, connections = exchange_twice(answer)
     assert first.content == body
     assert second.text == "ok"
@@ -63,7 +63,7 @@ def test_a_response_with_an_end_of_its_own_leaves_the_connection_usable(answer, 
         (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nx", b""),
     ],
 )
-def test_a_response_that_ends_with_its_connection_makes_the_next_one_new(answer, body):
+def test_after_a_response_without_framing_the_next_request_connects_again(answer, body):
     first, second, connections = exchange_twice(answer, lasts=False)
     assert first.content == body
     assert second.text == "ok"
@@ -87,7 +87,7 @@ def test_the_answer_to_head_ends_with_its_head(answer):
     assert connections == 1
 
 
-def test_a_body_after_the_answer_to_head_makes_the_next_connection_new():
+def test_a_body_after_the_answer_to_head_closes_the_connection():
     first, second, connections = exchange_twice(response(b"wrong"), "HEAD", lasts=False)
     assert (first.content, second.text, connections) == (b"", "ok", 2)
 
@@ -101,7 +101,7 @@ def test_a_body_after_the_answer_to_head_makes_the_next_connection_new():
         b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello",
     ],
 )
-def test_the_pieces_in_which_a_response_comes_do_not_matter(answer, size):
+def test_a_response_may_arrive_in_any_pieces(answer, size):
     with Scripted(in_pieces(answer, size)) as server, http.Session(server.url) as session:
         assert session.get("/").text == "hello"
 
@@ -112,13 +112,13 @@ def test_a_hundred_responses_share_a_connection():
         assert server.connections == 1
 
 
-def test_a_megabyte_comes_whole():
+def test_a_megabyte_arrives_whole():
     body = bytes(range(256)) * 4096
     with Scripted(answers(response(body))) as server, http.Session(server.url) as session:
         assert session.get("/").content == body
 
 
-def test_a_body_of_just_the_limit_is_allowed():
+def test_a_body_of_exactly_the_limit_is_allowed():
     with Scripted(always(response(bytes(5000)))) as server, http.Session(server.url) as session:
         session.max_response_size = 5000
         assert len(session.get("/").content) == 5000
@@ -127,7 +127,7 @@ def test_a_body_of_just_the_limit_is_allowed():
             session.get("/")
 
 
-def test_an_answer_before_the_body_was_taken_is_the_response():
+def test_an_answer_before_the_body_was_read_is_the_response():
     def refuses(sock):
         sock.sendall(response(b"no", "413 Content Too Large", "Connection: close"))
 
@@ -137,7 +137,7 @@ def test_an_answer_before_the_body_was_taken_is_the_response():
         assert server.connections == 2
 
 
-def test_an_answer_before_the_body_was_taken_leaves_no_usable_connection():
+def test_an_answer_before_the_body_was_read_leaves_no_reusable_connection():
     def refuses(sock):
         sock.sendall(response(b"no", "413 Content Too Large"))
 
@@ -156,7 +156,7 @@ def test_an_answer_before_the_body_was_taken_leaves_no_usable_connection():
         (b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", 200, ""),
     ],
 )
-def test_status_and_reason_are_told_as_they_came(answer, status, reason):
+def test_status_and_reason_are_those_of_the_response(answer, status, reason):
     with Scripted(answers(answer)) as server, http.Session(server.url) as session:
         got = session.get("/")
     assert (got.status_code, got.reason) == (status, reason)

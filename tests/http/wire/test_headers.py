@@ -1,4 +1,4 @@
-"""Header fields: case, order, several of a name, and what may not be sent."""
+"""Header fields: case, order, repeated names, and forbidden characters."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from amoc_gevent.http.wire.heads import Head, head_of
 HEAD = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nX-Two:  2 \r\nset-cookie: b=2\r\nX-Empty:"
 
 
-def test_names_are_found_in_any_case_and_keep_their_own():
+def test_names_are_case_insensitive_and_keep_their_case():
     headers = Headers({"Content-Type": "text/plain"})
     assert headers["content-TYPE"] == "text/plain"
     assert "CONTENT-type" in headers
@@ -33,7 +33,7 @@ def test_each_change_changes_the_version():
     assert len(set(versions)) == 4
 
 
-def test_a_raw_head_is_read_line_by_line():
+def test_a_raw_head_is_parsed_line_by_line():
     assert parse(HEAD) == [
         ("Set-Cookie", "a=1"),
         ("X-Two", "2"),
@@ -56,7 +56,7 @@ def test_a_raw_head_is_read_line_by_line():
         ("", "b"),
     ],
 )
-def test_a_field_that_would_be_more_than_one_line_is_refused(name, value):
+def test_a_field_with_a_line_break_is_refused(name, value):
     with pytest.raises(InvalidHeader) as raised:
         encode([(name, value)])
     assert "\n" not in str(raised.value)
@@ -83,7 +83,7 @@ def test_values_are_sent_as_latin_1_or_else_as_utf_8():
         (b"HTTP/1.0 200 OK\r\nX: keep-alive", True),
     ],
 )
-def test_a_head_says_whether_the_connection_lasts(head, closes):
+def test_a_head_tells_whether_the_connection_stays_open(head, closes):
     assert Head(head).closes is closes
 
 
@@ -99,11 +99,11 @@ def test_a_head_says_whether_the_connection_lasts(head, closes):
         (b"HTTP/1.1 200 OK\r\nX-Content-Length: 5", False),
     ],
 )
-def test_a_head_says_whether_the_body_has_an_end_of_its_own(head, framed):
+def test_a_head_tells_whether_its_body_is_framed(head, framed):
     assert Head(head).framed is framed
 
 
-def test_a_head_that_is_the_same_is_read_once_and_memory_is_bounded():
+def test_an_identical_head_is_parsed_once_and_the_cache_is_bounded():
     assert head_of(HEAD) is head_of(bytes(bytearray(HEAD)))
     first = head_of(HEAD)
     for n in range(600):

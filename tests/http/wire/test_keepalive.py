@@ -1,4 +1,4 @@
-"""Kept connections: one for each origin, replaced when stale, retried only where that is safe."""
+"""Keep-alive connections: one for each origin, replaced when stale, retried only when safe."""
 
 import gc
 
@@ -46,7 +46,7 @@ def test_a_connection_that_closed_while_idle_is_replaced_before_it_is_used(metho
 
 
 def close_unnoticed(session):
-    """Let the peer's end be there without the hub having told the connection."""
+    """Let the end of the peer's stream arrive without the hub noticing it."""
     stream = kept(session).stream
     wait_for(lambda: stream.waiter.unread)
     stream.waiter.unread = False
@@ -67,9 +67,7 @@ DIES = [answers(OK, then=read_request), answers(OK, then=reads_then(resets))]
 
 @pytest.mark.parametrize("dies", DIES)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-def test_an_idempotent_request_under_which_a_kept_connection_dies_is_sent_once_more(
-    dies, method, recorded
-):
+def test_an_idempotent_request_is_retried_once_on_a_stale_connection(dies, method, recorded):
     with Scripted(dies, always(OK)) as server, http.Session(server.url) as session:
         session.get("/")
         assert session.request(method, "/", data=b"body").status_code == 200
@@ -102,7 +100,7 @@ def test_a_request_is_sent_twice_at_most(recorded):
     assert count(recorded) == 2
 
 
-def test_a_new_connection_that_dies_is_no_stale_one(recorded):
+def test_a_new_connection_that_breaks_is_not_stale(recorded):
     with Scripted(read_request, always(OK)) as server, http.Session(server.url) as session:
         with pytest.raises(http.ConnectionError):
             session.get("/")
@@ -111,7 +109,7 @@ def test_a_new_connection_that_dies_is_no_stale_one(recorded):
     assert count(recorded) == 1
 
 
-def test_a_response_that_had_begun_is_not_asked_for_again():
+def test_a_request_is_not_retried_after_the_first_byte_of_its_response():
     begun = answers(OK, then=reads_then(lambda sock: sock.sendall(b"H")))
     with Scripted(begun, always(OK)) as server, http.Session(server.url) as session:
         session.get("/")
@@ -130,7 +128,7 @@ def test_a_body_that_can_be_read_only_once_is_not_sent_twice():
         assert len(server.requests) == 2
 
 
-def test_a_file_is_sent_twice_from_where_it_was(tmp_path):
+def test_a_file_is_sent_again_from_its_first_position(tmp_path):
     file = tmp_path / "body"
     file.write_bytes(b"skipped and sent")
     dies = answers(OK, then=read_request)
@@ -142,7 +140,7 @@ def test_a_file_is_sent_twice_from_where_it_was(tmp_path):
         assert [r.partition(b"\r\n\r\n")[2] for r in server.requests[1:]] == [b"and sent"] * 2
 
 
-def test_each_origin_has_a_connection_of_its_own_that_is_kept():
+def test_each_origin_has_its_own_keep_alive_connection():
     with Scripted(always(OK)) as one, Scripted(always(OK)) as two, http.Session() as session:
         for _ in range(3):
             session.get(one.url + "/")
@@ -186,7 +184,7 @@ def test_a_closed_session_can_be_used_again():
         assert server.connections == 2
 
 
-def test_connecting_is_told_of_the_first_response_on_a_connection_only(recorded):
+def test_only_the_first_response_on_a_connection_has_connect_times(recorded):
     with Scripted(always(OK)) as server, http.Session(server.url) as session:
         first, second = session.get("/"), session.get("/")
     assert first.connect_us is not None

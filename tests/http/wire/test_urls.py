@@ -1,4 +1,4 @@
-"""URLs as requests understands them: tables of cases, some checked against requests itself."""
+"""Tables of URLs. Some cases are compared with requests."""
 
 import re
 from urllib.parse import parse_qsl
@@ -25,12 +25,12 @@ from amoc_gevent.http.wire import urls
         ("", "https://other/x", "https://other/x"),
     ],
 )
-def test_a_path_follows_the_base_and_a_url_stands_for_itself(base, url, joined):
+def test_a_path_is_appended_to_the_base_and_a_url_is_unchanged(base, url, joined):
     assert urls.join(base, url) == joined
 
 
 @pytest.mark.parametrize(("base", "url"), [("", "/a"), ("", ""), ("http://h", "a"), ("", "h/a")])
-def test_what_has_no_base_or_no_slash_is_refused_in_one_line(base, url):
+def test_a_url_without_base_or_slash_is_refused_in_one_line(base, url):
     with pytest.raises(InvalidURL) as raised:
         urls.join(base, url)
     assert "\n" not in str(raised.value)
@@ -94,7 +94,7 @@ def test_targets_are_those_of_requests(url):
         "http://" + "ä" * 70 + "/",
     ],
 )
-def test_what_is_no_url_is_refused_in_one_line(url):
+def test_an_invalid_url_is_refused_in_one_line(url):
     with pytest.raises(InvalidURL) as raised:
         urls.split(url)
     assert "\n" not in str(raised.value)
@@ -132,12 +132,12 @@ def test_parameters_are_added_as_requests_adds_them(url, params):
         ("/\xc3\xa4", "http://h/ä"),
     ],
 )
-def test_a_redirect_leads_where_its_location_says(location, to):
+def test_a_redirect_resolves_its_location(location, to):
     assert urls.follow("http://h/a/c", location) == to
 
 
 @given(st.text(max_size=40), st.sampled_from(["", "http://", "https://h", "http://h/", "http://["]))
-def test_any_text_is_a_url_that_fits_into_a_request_line_or_is_refused(text, start):
+def test_any_text_makes_a_valid_request_line_or_is_refused(text, start):
     try:
         split = urls.split(start + text)
     except InvalidURL:
@@ -149,7 +149,7 @@ def test_any_text_is_a_url_that_fits_into_a_request_line_or_is_refused(text, sta
 
 
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=10), max_size=4))
-def test_any_parameters_fit_into_a_request_line_and_are_read_as_they_were(params):
+def test_any_parameters_survive_the_request_line(params):
     query = urls.encode(params)
     assert re.fullmatch(r"[!-~]*", query)
     assert dict(parse_qsl(query, keep_blank_values=True)) == params

@@ -1,4 +1,4 @@
-"""What RequestsSession saves around requests: the outcome is that of requests itself."""
+"""The fast paths of RequestsSession give the same results as requests."""
 
 import http.client
 import io
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from requests.auth import HTTPDigestAuth
 
 from amoc_gevent import http as amoc_http
-from amoc_gevent.http.requests_savings import parse_headers
+from amoc_gevent.http.requests_fast_paths import parse_headers
 from tests.names import without_addresses
 
 HEADS = [
@@ -34,12 +34,12 @@ HEADS = [
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_header_fields_are_those_that_the_standard_library_reads(head):
+def test_header_fields_equal_those_of_the_standard_library(head):
     assert _described(parse_headers, head) == _described(http.client.parse_headers, head)
 
 
 @given(st.lists(st.text("Aa-: \t\r\n\x0b\x85;/multipart", max_size=12), max_size=6))
-def test_any_header_fields_are_those_that_the_standard_library_reads(lines):
+def test_any_header_fields_equal_those_of_the_standard_library(lines):
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")
     assert _described(parse_headers, head) == _described(http.client.parse_headers, head)
 
@@ -101,7 +101,7 @@ SESSIONS = {
 
 @pytest.mark.parametrize("has", SESSIONS)
 @pytest.mark.parametrize("asked", REQUESTS, ids=without_addresses)
-def test_a_request_is_prepared_as_requests_prepares_it(asked, has, monkeypatch):
+def test_a_request_is_prepared_as_in_requests(asked, has, monkeypatch):
     monkeypatch.setattr("urllib3.filepost.choose_boundary", lambda: "boundary")
     with requests.Session() as theirs, amoc_http.RequestsSession() as ours:
         theirs.trust_env = False
@@ -131,7 +131,7 @@ def test_a_url_that_requests_refuses_is_refused(url):
             assert str(same.value) == str(error.value)
 
 
-def test_the_environment_counts_where_it_is_trusted(demo, monkeypatch):
+def test_the_environment_is_used_with_trust_env(demo, monkeypatch):
     monkeypatch.setenv("http_proxy", demo.url)
     with amoc_http.RequestsSession() as session:
         session.trust_env = True
@@ -159,10 +159,10 @@ def test_two_origins_each_get_their_own_requests(demo):
         before = demo.counts()["connections"]
         hosts = [session.get(f"{url}/json").url for url in (demo.url, other) * 2]
         assert hosts == [f"{url}/json" for url in (demo.url, other) * 2]
-        assert demo.counts()["connections"] - before == 3  # with that of the one who counts
+        assert demo.counts()["connections"] - before == 3  # with the one for the counts
 
 
-def test_cookies_that_a_response_sets_are_told_and_sent(demo):
+def test_cookies_of_a_response_are_available_and_sent(demo):
     with amoc_http.RequestsSession(demo.url) as session:
         assert session.get("/account").status_code == 401
         answer = session.post("/login", data={"user": "ann", "password": "right"})

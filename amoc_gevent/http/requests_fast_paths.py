@@ -1,4 +1,4 @@
-"""What `RequestsSession` does in fewer steps than requests and urllib3, with the same outcome."""
+"""Faster replacements for parts of requests and urllib3, with the same results."""
 
 import http.client
 import re
@@ -19,7 +19,7 @@ from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 
 URLS = 1024
-"""How many prepared URLs a process remembers."""
+"""Number of prepared URLs that a process caches."""
 
 _jar_from: Any = requests_cookies.cookiejar_from_dict
 _merge_cookies: Any = requests_cookies.merge_cookies
@@ -38,7 +38,7 @@ def _prepared_url(url: Any) -> str | None:
 
 
 def prepared(session: requests.Session, request: requests.Request) -> requests.PreparedRequest:
-    """Prepare a request without parameters, as Session.prepare_request of no environment does."""
+    """Prepare a request without `params`, as Session.prepare_request does without trust_env."""
     made = requests.PreparedRequest()
     made.prepare_method(request.method)
     made.url = _prepared_url(request.url)
@@ -64,25 +64,26 @@ def _cookies(session: requests.Session, request: requests.Request) -> RequestsCo
 
 
 class LeanCookieJar(RequestsCookieJar):
-    """A cookie jar that looks for no more where there is no cookie."""
+    """A cookie jar that returns early when there are no cookies."""
 
     def add_cookie_header(self, request: Any) -> None:
-        """Add the header field that a request needs, if there are cookies."""
+        """Add the Cookie header to a request, if there are cookies."""
         if next(iter(self), None) is not None:
             super().add_cookie_header(request)
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Take the cookies of a response, if it sets any."""
+        """Store the cookies of a response, if it sets any."""
         fields = response.info()
         if "Set-Cookie" in fields or "Set-Cookie2" in fields:
             super().extract_cookies(response, request)
 
 
 def parse_headers(file: IO[bytes]) -> http.client.HTTPMessage:
-    """Read the header fields of a response as http.client.parse_headers does.
+    """Parse the header fields of a response as http.client.parse_headers does.
 
-    That hands them to the parser of e-mail, which takes a tenth of a request's CPU. What is not
-    plain (folded fields, bad names, bodies that e-mail nests) is still left to it.
+    http.client uses the email parser, which takes a tenth of a request's CPU time. This function
+    uses it only for unusual heads: folded fields, bad names, and content types for which the email
+    parser parses the body (multipart, message).
     """
     lines: list[bytes] = http.client._read_headers(file)  # type: ignore[attr-defined]
     head = b"".join(lines)
@@ -98,7 +99,7 @@ def parse_headers(file: IO[bytes]) -> http.client.HTTPMessage:
 
 
 class _Response(http.client.HTTPResponse):
-    # The standard library's own, of whatever version, with our parser for the one that it names.
+    # The installed standard library's `begin`, with our `parse_headers` in its globals.
     begin = FunctionType(
         http.client.HTTPResponse.begin.__code__,
         {**vars(http.client), "parse_headers": parse_headers},
@@ -106,17 +107,17 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Connection(urllib3.connection.HTTPConnection):
-    """A connection that asks the socket itself whether it was dropped.
+    """A connection that checks whether it was dropped with a non-blocking read.
 
-    urllib3 asks by a poll before each request, which under gevent is a tenth of a request's CPU.
+    urllib3 polls before each request, which under gevent takes a tenth of a request's CPU time.
     """
 
     response_class = _Response
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a connection that nothing, an end included, has arrived on."""
-        raw = getattr(self.sock, "_sock", None)  # gevent's; it never blocks
+        """Whether the connection is open and nothing, not even its end, has arrived on it."""
+        raw = getattr(self.sock, "_sock", None)  # gevent's raw socket, which never blocks
         if raw is None:
             return super().is_connected
         try:
@@ -141,29 +142,29 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
 
 
 class LeanAdapter(HTTPAdapter):
-    """An adapter that remembers the pool it took last: most users load one origin."""
+    """An adapter that caches the last connection pool, as most users load one origin."""
 
     _key: tuple[Any, ...] | None = None
     _pool: Any = None
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Make the pools' manager, with our connections."""
+        """Create the pool manager, with our connection classes."""
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
     def get_connection_with_tls_context(
         self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
-        """Return the pool for a request, open or new."""
+        """Return the pool for a request, the cached one if it fits and is open."""
         if proxies:
             return super().get_connection_with_tls_context(request, verify, proxies, cert)
         origin = (request.url or "").split("/", 3)[:3]
         key = (*origin, verify, cert)
-        if key != self._key or self._pool.pool is None:  # closed, when None
+        if key != self._key or self._pool.pool is None:  # None: closed
             self._pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
             self._key = key
         return self._pool
 
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
-        """Return what stands in the request's first line."""
+        """Return the request target for the request line."""
         return super().request_url(request, proxies) if proxies else request.path_url
