@@ -1,6 +1,6 @@
 """The exceptions to the house rules. Each has its reason beside it.
 
-`make check` also reports an exception that no breach needs any more.
+`make check` also reports an exception that no violation needs any more.
 """
 
 SPLIT_NEXT = "split with the change of its room"

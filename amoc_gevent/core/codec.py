@@ -16,11 +16,11 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 import msgpack
 
-from amoc_gevent.core.measure.histogram import Histogram, ReadHistogram, bucket_of
+from amoc_gevent.core.measure.histogram import Histogram, PackedHistogram, bucket_of
 from amoc_gevent.core.measure.snapshot import (
     Operation,
     OperationRows,
-    ReadSnapshot,
+    PackedSnapshot,
     Snapshot,
     UserError,
 )
@@ -199,7 +199,7 @@ def _histogram(value: Any) -> Histogram:
     if type(value) is not bytes:
         return Histogram(_wide(value))
     _check_packed([value])
-    return ReadHistogram(value)
+    return PackedHistogram(value)
 
 
 def _check_packed(packed: list[bytes]) -> None:
@@ -296,7 +296,7 @@ _GENERIC: dict[Any, Callable[[tuple[Any, ...]], Reader]] = {
     dict: _mapping,
     Mapping: _mapping,
 }
-_READ_AS = {Snapshot: ReadSnapshot}
+_READ_AS = {Snapshot: PackedSnapshot}
 _SPECIAL: dict[Any, Reader] = {
     int: _int,
     float: _float,

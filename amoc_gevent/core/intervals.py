@@ -45,7 +45,7 @@ class IdSet:
         at = bisect_left(self._lasts, user_id)
         return at < len(self._firsts) and self._firsts[at] <= user_id
 
-    def end_of_run(self, user_id: int) -> int | None:
+    def interval_end(self, user_id: int) -> int | None:
         """Return the last id of the interval that `user_id` is in, None where it is in none."""
         at = bisect_left(self._lasts, user_id)
         return self._lasts[at] if user_id in self else None

@@ -117,7 +117,7 @@ def declaration(setting: SettingDescription) -> DeclaredSetting:
     )
 
 
-def agreed(known: Declared | None, new: Declared) -> Declared:
+def reconcile(known: Declared | None, new: Declared) -> Declared:
     """Return what holds for the run once `new` has come as well; the first manifest stays.
 
     Raises DisagreementError, one line, where the two declare different things.

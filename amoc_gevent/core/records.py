@@ -6,7 +6,7 @@ from typing import TypeVar
 from amoc_gevent.core import codec
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.manifest import Declared
-from amoc_gevent.core.measure.results import State
+from amoc_gevent.core.measure.results import ResultsState
 from amoc_gevent.core.measure.rows import Row
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import Clock, Event, Failure, Health, UserCounts
@@ -79,7 +79,7 @@ class NodeRecord:
     lost: bool
 
 
-Record = RunRecord | Measured | Rows | State | Events | NodeRecord | Declared
+Record = RunRecord | Measured | Rows | ResultsState | Events | NodeRecord | Declared
 
 
 def encode(record: Record) -> bytes:

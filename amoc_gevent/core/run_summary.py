@@ -6,8 +6,8 @@ Latencies are in µs, labels of times ISO 8601, rates a second.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from amoc_gevent.core.answers import Answer, UsersByState
 from amoc_gevent.core.run.plan import Options, Status
-from amoc_gevent.core.views import Answer, UsersByState
 
 # Those that `Distribution` and its kin inherit from have no slots: two bases with slots cannot be
 # one, and they are few. Fields come in the order in which their JSON is written.

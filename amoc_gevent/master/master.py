@@ -15,16 +15,7 @@ from amoc_gevent import clock
 from amoc_gevent.bus.addresses import SocketWatch
 from amoc_gevent.bus.sockets import Keys, Publisher, Puller
 from amoc_gevent.bus.topics import code_topic
-from amoc_gevent.core.durable import Durable
-from amoc_gevent.core.run import commands, lifecycle, planning
-from amoc_gevent.core.run.changes import Change, NewEvent, PlanChange
-from amoc_gevent.core.run.listing import nodes_of
-from amoc_gevent.core.run.nodes import NodeView
-from amoc_gevent.core.run.options import OPTIONS, changed_option
-from amoc_gevent.core.run.plan import Plan, Proposal
-from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.run.status import description_of, status_of
-from amoc_gevent.core.views import (
+from amoc_gevent.core.answers import (
     Added,
     Answer,
     Changed,
@@ -39,6 +30,15 @@ from amoc_gevent.core.views import (
     Started,
     Stopping,
 )
+from amoc_gevent.core.output_state import StateSource
+from amoc_gevent.core.run import commands, lifecycle, planning
+from amoc_gevent.core.run.changes import Change, NewEvent, PlanChange
+from amoc_gevent.core.run.node_list import node_list
+from amoc_gevent.core.run.nodes import NodeView
+from amoc_gevent.core.run.options import OPTIONS, changed_option
+from amoc_gevent.core.run.plan import Plan, Proposal
+from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.run.status import description_of, status_of
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.loading.catalogue import find
 from amoc_gevent.loading.places import resolved
@@ -172,7 +172,7 @@ class Master:
             raise UsageError(f"a master does not answer {type(command).__name__.lower()}")
         return handler(command)
 
-    def attach(self, output: Durable | None) -> None:
+    def attach(self, output: StateSource | None) -> None:
         """Store what is pending of `output` with each run; without one, nothing is pending."""
         self._saver.attach(output)
 
@@ -252,7 +252,7 @@ class Master:
 
     def _do(self, command: commands.Do) -> Started:
         planning.check_do(self.run, command)
-        chosen = planning.chosen(self.nodes, command.nodes)
+        chosen = planning.select_nodes(self.nodes, command.nodes)
         path = find(command.scenario)
         code, packed = pack(path)
         plan = Plan(
@@ -266,7 +266,7 @@ class Master:
         return Started(run.id, command.last - command.first + 1)
 
     def _growing(self) -> Run:
-        run = planning.growing(self.run)
+        run = planning.require_changeable(self.run)
         self._state.home()  # what is given to a node from now on is not of its last life
         return run
 
@@ -348,7 +348,7 @@ class Master:
         return Rebalanced(run.id, moves)
 
     def _stop(self, command: commands.Stop) -> Stopping:
-        run = planning.active(self.run)
+        run = planning.require_active(self.run)
         self._state.apply(lifecycle.stop(run, this_moment(), force=command.force))
         return Stopping(run.id, run.status, run.plan.force)
 
@@ -364,7 +364,7 @@ class Master:
         return description_of(run, run.declared.manifest)
 
     def _nodes(self, _command: commands.Nodes) -> NodeList:
-        return nodes_of(self.nodes.values(), clock.monotonic())
+        return node_list(self.nodes.values(), clock.monotonic())
 
     def _runs(self, _command: commands.Runs) -> RunList:
         return run_list(lines_of(self._store, self.run))

@@ -9,7 +9,16 @@ from collections.abc import Iterable
 
 from amoc_gevent import clock
 from amoc_gevent.core.messages import Ack, MessageError, Report
-from amoc_gevent.core.run.news import Back, Gone, Joined, Left, Lost, News, Refused, Reported
+from amoc_gevent.core.run.node_events import (
+    Forgotten,
+    Joined,
+    Left,
+    Lost,
+    NodeEvent,
+    Refused,
+    Reported,
+    Returned,
+)
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.plan import Plan
 
@@ -48,7 +57,7 @@ class NodeRegistry:
         self.counted = {"refused reports": 0, "repeated reports": 0, "refused nodes": 0}
         self._looked = clock.monotonic()
 
-    def take(self, report: Report) -> list[News]:
+    def take(self, report: Report) -> list[NodeEvent]:
         """Take in a report and return the news in it. Raises MessageError for one that is bad."""
         self._check(report)
         name = report.source
@@ -57,7 +66,7 @@ class NodeRegistry:
         if former is not None:  # its figures count, but another process has its name and users now
             return self._take_figures(former, report)
         now = clock.monotonic()
-        news: list[News] = []
+        news: list[NodeEvent] = []
         if node is None or node.incarnation != report.incarnation:
             if node is not None and node.present and node.place != report.place:
                 return [self._refuse(node, report)]
@@ -72,7 +81,7 @@ class NodeRegistry:
             node.heard, node.received = now, clock.steady()
             if node.lost:
                 node.lost = False
-                news.append(Back(node))
+                news.append(Returned(node))
         if report.left and not node.left:
             node.left = True
             news.append(Left(node))
@@ -92,7 +101,7 @@ class NodeRegistry:
         if known is not None and len(known.ahead) > GAPS_MAX:
             known.give_up_gaps()
 
-    def _take_figures(self, node: NodeView, report: Report) -> list[News]:
+    def _take_figures(self, node: NodeView, report: Report) -> list[NodeEvent]:
         """Note a report once; return the news of it, nothing where it came before."""
         self._due[node.name, node.incarnation] = node
         if not node.is_new(report):
@@ -163,7 +172,7 @@ class NodeRegistry:
             why,
         )
 
-    def look(self) -> list[News]:
+    def look(self) -> list[NodeEvent]:
         """Return the nodes that were not heard for the lease; forget those that left before it.
 
         While this process itself stood still it could hear nobody.
@@ -179,5 +188,5 @@ class NodeRegistry:
             del self.nodes[node.name]
         lost = [node for node in silent if node.present]
         for node in lost:
-            node.lost = True  # all of them, before anybody looks for heirs of their users
-        return [*map(Gone, gone), *map(Lost, lost)]
+            node.lost = True  # all of them, before anybody looks for destinations of their users
+        return [*map(Forgotten, gone), *map(Lost, lost)]

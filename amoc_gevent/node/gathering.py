@@ -3,7 +3,7 @@
 from amoc_gevent import clock
 from amoc_gevent.bus.refusals import Refusals
 from amoc_gevent.core.intervals import IdSet
-from amoc_gevent.core.manifest import Declared, Manifest, agreed
+from amoc_gevent.core.manifest import Declared, Manifest, reconcile
 from amoc_gevent.core.measure.node_seconds import OpenSeconds
 from amoc_gevent.core.messages import Event, Report
 from amoc_gevent.core.run.plan import Plan
@@ -50,7 +50,7 @@ class Gathering:
 
     def compare(self, manifest: Manifest, by: str) -> None:
         """Keep the manifest of the worker `by`. Raises DisagreementError where another differs."""
-        self._declared = agreed(self._declared, Declared(manifest, by))
+        self._declared = reconcile(self._declared, Declared(manifest, by))
 
     def take_manifest(self) -> Manifest | None:
         """Return what the workers declare, the first time; the outbox keeps the report with it."""

@@ -17,7 +17,8 @@ from amoc_gevent.bus.addresses import SocketWatch
 from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.bus.sockets import Keys, Listener, Publisher, Puller, Pusher
 from amoc_gevent.bus.topics import BEAT, CODE, PLAN, ack_topic, code_topic
-from amoc_gevent.core.clocks import OffsetEstimate
+from amoc_gevent.core.answers import NodeStatus, UsersByState
+from amoc_gevent.core.clock_offset import ClockOffset
 from amoc_gevent.core.manifest import DisagreementError
 from amoc_gevent.core.messages import (
     Ack,
@@ -36,7 +37,6 @@ from amoc_gevent.core.messages import (
     encode,
 )
 from amoc_gevent.core.run.plan import Plan
-from amoc_gevent.core.views import NodeStatus, UsersByState
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.sources import Shelf
 from amoc_gevent.node.gathering import Gathering
@@ -103,7 +103,7 @@ class Node:
         self._supervisor = WorkerSupervisor(workers, launcher, self._event, self._on_death)
         self._plan = Plan()
         self._master = self._told_stopped = self._told_dropped = ""
-        self._offset = OffsetEstimate()
+        self._offset = ClockOffset()
         self._lease = NodeLease()
         self.heard = NEVER
         self.refused = ""
@@ -218,7 +218,7 @@ class Node:
         if beat.life != self._master:
             self._master = beat.life
             self._offset.reset()
-        self._offset.hear(beat.time, now)
+        self._offset.add_one_way(beat.time, now)
 
     def _take_ack(self, ack: Ack) -> None:
         if ack.incarnation != self._incarnation:
@@ -230,7 +230,7 @@ class Node:
         self.refused = ""
         self._outbox.acknowledge(ack.sequence)
         self._tell_of_dropped(ack)
-        self._offset.exchange(ack.sent, ack.received, ack.time, now)
+        self._offset.add_exchange(ack.sent, ack.received, ack.time, now)
         plan = self._plan
         if (plan.run, plan.version >= ack.version) == (ack.run, True):
             self._lease.grant(ack)

@@ -45,7 +45,7 @@ class Cursor:
         """Pass over those that shall not start; return whether anybody is left."""
         ids = self.ids
         while self.at < len(ids):
-            end = gone.end_of_run(ids[self.at])
+            end = gone.interval_end(ids[self.at])
             if end is None:
                 return True
             self.at += (end - ids[self.at]) // ids.step + 1

@@ -68,7 +68,7 @@ def test_the_end_of_a_stretch_is_the_last_id_without_a_gap(
     while expected is not None and expected + 1 in held:
         expected += 1
 
-    assert IdSet(pairs).end_of_run(user_id) == expected
+    assert IdSet(pairs).interval_end(user_id) == expected
 
 
 def test_one_id_is_an_interval_of_its_own() -> None:

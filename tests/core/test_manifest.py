@@ -7,7 +7,7 @@ import msgpack
 import pytest
 
 from amoc_gevent.core import codec
-from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.json_codec import as_json
 from amoc_gevent.core.manifest import (
     CHARACTERS_MAX,
     ENTRIES_MAX,
@@ -15,7 +15,7 @@ from amoc_gevent.core.manifest import (
     DeclaredSetting,
     DisagreementError,
     Manifest,
-    agreed,
+    reconcile,
 )
 from amoc_gevent.core.run.status import description_of
 from tests.output.runs import full_run
@@ -28,7 +28,7 @@ SHOP = Manifest("shop", "Buys.", ("init()", "start(user_id)"), (URL, MODE), ("GE
 def disagreement(one: Manifest, other: Manifest) -> str:
     """Return the line that says how two manifests differ; "" where they agree."""
     try:
-        agreed(Declared(one, "node a"), Declared(other, "node b"))
+        reconcile(Declared(one, "node a"), Declared(other, "node b"))
     except DisagreementError as error:
         return str(error)
     return ""
@@ -140,7 +140,7 @@ def test_a_long_text_is_cut_in_the_line() -> None:
 
 
 def test_the_first_manifest_stays_with_the_operations_of_all() -> None:
-    first = agreed(None, Declared(SHOP, "node a"))
+    first = reconcile(None, Declared(SHOP, "node a"))
     assert first == Declared(SHOP, "node a")
-    both = agreed(first, Declared(replace(SHOP, operations=("GET /cart",)), "node b"))
+    both = reconcile(first, Declared(replace(SHOP, operations=("GET /cart",)), "node b"))
     assert both == Declared(replace(SHOP, operations=("GET /", "GET /cart")), "node a")

@@ -15,7 +15,8 @@ from amoc_gevent import clock
 from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.bus.sockets import Listener, Pusher
 from amoc_gevent.bus.topics import PLAN, ack_topic
-from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.answers import Changed, Description
+from amoc_gevent.core.json_codec import as_json
 from amoc_gevent.core.manifest import DeclaredSetting, Manifest
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import (
@@ -46,7 +47,6 @@ from amoc_gevent.core.run.placement import shares_of
 from amoc_gevent.core.run.plan import UNRELEASED, Options, Plan, Proposal, Removal, delayed
 from amoc_gevent.core.run.planning import ID_MAX
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.views import Changed, Description
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.master import registry as registry_module
 from amoc_gevent.master.master import NO_LEASE, Master
@@ -697,7 +697,7 @@ def test_users_of_a_silent_node_are_moved_to_the_others(leased: Stage) -> None:
     until(lambda: run.plan.moves, "the loss of b")
     assert leased.master.nodes["b"].lost
     (move,) = run.plan.moves
-    assert (move.sources, sorted(move.heirs), move.first) == (("b",), ["a", "c"], 0)
+    assert (move.sources, sorted(move.destinations), move.first) == (("b",), ["a", "c"], 0)
     assert move.start > run.started_at
     events = [event for event in run.events if event.kind == "node-lost"]
     assert [event.text for event in events] == [
@@ -712,7 +712,7 @@ def test_users_of_nodes_lost_at_once_are_moved_at_once(leased: Stage) -> None:
     version = run.plan.version
     until(lambda: run.plan.moves, "the loss of b and c")
     (move,) = run.plan.moves
-    assert (move.sources, sorted(move.heirs)) == (("b", "c"), ["a", "d"])
+    assert (move.sources, sorted(move.destinations)) == (("b", "c"), ["a", "d"])
     assert run.plan.version == version + 1
     talk.kill()
 
@@ -789,7 +789,7 @@ def test_a_node_that_comes_back_as_a_new_process_starts_its_users_anew(leased: S
     leased.nodes[1].say("stopped", ended=((2, 2),))
     until(lambda: run.plan.moves)
     (move,) = run.plan.moves
-    assert (move.sources, move.heirs) == (("b",), ())
+    assert (move.sources, move.destinations) == (("b",), ())
     acks = leased.nodes[1].acks
     until(lambda: any(ack.incarnation == "next" and ack.lease for ack in acks), "a lease")
     version = run.plan.version
@@ -815,7 +815,7 @@ def test_a_node_that_leaves_gives_its_users_away_at_once(leased: Stage) -> None:
     run = leased.running("a", "b")
     leased.nodes[1].say("stopped", left=True)
     until(lambda: run.plan.moves)
-    assert [(move.sources, move.heirs) for move in run.plan.moves] == [(("b",), ("a",))]
+    assert [(move.sources, move.destinations) for move in run.plan.moves] == [(("b",), ("a",))]
     assert [event.text for event in run.events if event.kind == "node-left"] == [
         "node b left; its users start on the others"
     ]
@@ -898,7 +898,9 @@ def test_rebalancing_waits_for_whoever_has_the_users(stage: Stage) -> None:
     stage.join("b")
     first, second_ = stage.nodes
     stage.master.handle(Rebalance())
-    assert [(m.sources, m.heirs, m.start) for m in run.plan.moves] == [(("a",), ("b",), UNRELEASED)]
+    assert [(m.sources, m.destinations, m.start) for m in run.plan.moves] == [
+        (("a",), ("b",), UNRELEASED)
+    ]
     with pytest.raises(AmocError, match="is still moving users"):
         stage.master.handle(Rebalance())
     held = run.plan.version

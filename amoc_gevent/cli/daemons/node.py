@@ -16,8 +16,8 @@ from amoc_gevent import clock
 from amoc_gevent.cli.params import PORTS, TEXT, needs
 from amoc_gevent.control.background import start
 from amoc_gevent.control.client import Control
+from amoc_gevent.core.answers import Answer, NodeStatus
 from amoc_gevent.core.units import counted
-from amoc_gevent.core.views import Answer, NodeStatus
 from amoc_gevent.daemon import keys
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError, UsageError

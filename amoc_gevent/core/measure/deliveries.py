@@ -118,7 +118,7 @@ def balances(flows: Mapping[str, Flow]) -> tuple[dict[Pair, Balance], int]:
     return found, strays
 
 
-def in_sum(balances: Iterable[Balance]) -> Balance:
+def total_balance(balances: Iterable[Balance]) -> Balance:
     """Return where all messages are."""
     return sum(balances, Balance())
 

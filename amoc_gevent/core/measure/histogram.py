@@ -58,7 +58,7 @@ class Histogram:
             mine[key] += count
 
     def add(self, packed: bytes) -> None:
-        """Add counts that are packed: for each bucket its key and count, as `ReadHistogram` has."""
+        """Add counts that are packed: for each bucket its key and count, as `PackedHistogram` has."""
         _unpack(packed, self.buckets)
 
     @property
@@ -104,7 +104,7 @@ class Histogram:
         return found
 
 
-class ReadHistogram(Histogram):
+class PackedHistogram(Histogram):
     """A histogram as messages brought it: packed, and unpacked only where that is wanted.
 
     What is merged into it stays packed as well, so that those of a thousand nodes are added up in

@@ -10,7 +10,7 @@ from amoc_gevent.core.messages import Event, Health, UserCounts
 LAG_LIMIT_US = 50_000
 CPU_LIMIT = 0.90
 OPEN_SECONDS = 10
-NOBODY = UserCounts()
+NO_USERS = UserCounts()
 CLOCK_STEP_LIMIT_S = 0.001
 LONGEST_GAP_S = 3600
 """Silence that is longer gets no rows: then it was the machine that slept."""
@@ -49,11 +49,11 @@ class _OpenSecond:
 
     snapshot: Snapshot
     health: list[Health] = field(default_factory=list)
-    users: UserCounts = NOBODY
+    users: UserCounts = NO_USERS
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ResultsState:
     """All results of a run but its rows, from which they can be gone on with; see `Results`."""
 
     total: Snapshot
@@ -119,9 +119,9 @@ class Results:
         """How many operations were measured, all of them together."""
         return sum(operation.count for operation in self.total.operations.values())
 
-    def state(self) -> State:
+    def state(self) -> ResultsState:
         """Return what is known besides the rows; it shares what may change, so write it now."""
-        return State(
+        return ResultsState(
             self.total,
             self.gauges,
             tuple(self.health.values()),
@@ -136,7 +136,7 @@ class Results:
             ),
         )
 
-    def go_on(self, state: State, rows: Iterable[Row]) -> None:
+    def restore(self, state: ResultsState, rows: Iterable[Row]) -> None:
         """Take over a state that was written, and all rows that were there then."""
         self.total, self.gauges, self.worst = state.total, state.gauges, state.worst
         self.health = {(one.node, one.worker): one for one in state.health}

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from amoc_gevent.core.measure.deliveries import Flow
-from amoc_gevent.core.measure.histogram import Histogram, ReadHistogram
+from amoc_gevent.core.measure.histogram import Histogram, PackedHistogram
 
 ERROR_GROUPS_MAX = 100
 OPERATIONS_MAX = 10_000
 OTHER = "(other)"
 
 OperationRows = dict[str, list[Any]]
-"""Operations as a message has them, by name: see `ReadSnapshot`."""
+"""Operations as a message has them, by name: see `PackedSnapshot`."""
 
 
 class Operation:
@@ -64,11 +64,11 @@ class Operation:
             self.fail(kind, times)
 
 
-class ReadOperation(Operation):
+class PackedOperation(Operation):
     """An operation of messages, whose histograms stay packed until they are asked for."""
 
     __slots__ = ()
-    histogram = ReadHistogram
+    histogram = PackedHistogram
 
 
 @dataclass(slots=True)
@@ -177,7 +177,7 @@ class Snapshot:
             self.operation(name).merge(operation)
 
 
-class ReadSnapshot(Snapshot):
+class PackedSnapshot(Snapshot):
     """A snapshot as a message brought it: its operations are made only where they are asked for.
 
     Until then each is a row, from which it can be merged into another such snapshot as well: count,
@@ -186,7 +186,7 @@ class ReadSnapshot(Snapshot):
     """
 
     __slots__ = ("_made", "_rows")
-    kind = ReadOperation
+    kind = PackedOperation
     _made: dict[str, Operation]
     _rows: OperationRows
 
@@ -217,7 +217,7 @@ class ReadSnapshot(Snapshot):
                 operation.fail(kind, times)
 
     def _merge_operations(self, other: Snapshot) -> None:
-        if not isinstance(other, ReadSnapshot) or other._made:
+        if not isinstance(other, PackedSnapshot) or other._made:
             super()._merge_operations(other)
             return
         self._take(other._rows)

@@ -22,8 +22,8 @@ class RunChange:
 
 
 @dataclass(frozen=True, slots=True)
-class CourseChange:
-    """New values for fields of the course, which is not stored."""
+class TransientChange:
+    """New values for fields of the transient, which is not stored."""
 
     fields: Mapping[str, object]
 
@@ -37,7 +37,7 @@ class NewEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Surpass:
+class RaiseVersion:
     """A new version of the plan, above the `version` that a node has of the last master."""
 
     version: int
@@ -50,4 +50,4 @@ class EndRun:
     at: float
 
 
-Change = PlanChange | RunChange | CourseChange | NewEvent | Surpass | EndRun
+Change = PlanChange | RunChange | TransientChange | NewEvent | RaiseVersion | EndRun

@@ -8,23 +8,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from amoc_gevent.core.manifest import Declared, DisagreementError, Manifest, agreed
+from amoc_gevent.core.manifest import Declared, DisagreementError, Manifest, reconcile
 from amoc_gevent.core.messages import Failure, Report, UserCounts
 from amoc_gevent.core.run.changes import (
     Change,
-    CourseChange,
     EndRun,
     NewEvent,
     PlanChange,
+    RaiseVersion,
     RunChange,
-    Surpass,
+    TransientChange,
 )
-from amoc_gevent.core.run.course import ALL_HOME, Course, Moment
-from amoc_gevent.core.run.news import Back, Joined, Left, Lost, News
+from amoc_gevent.core.run.node_events import Joined, Left, Lost, NodeEvent, Returned
 from amoc_gevent.core.run.nodes import NodeView
-from amoc_gevent.core.run.placement import moves_to_heirs, release_moves
+from amoc_gevent.core.run.placement import moves_to, release_moves
 from amoc_gevent.core.run.plan import UNRELEASED, Plan, undelayed
 from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.run.transient import ALL_PLACED, Moment, TransientState
 from amoc_gevent.core.units import counted, format_duration
 
 LEAD_S = 0.1
@@ -49,8 +49,8 @@ Nodes = Mapping[str, NodeView]
 class _Draft:
     """A run as it stands after the changes that are decided so far."""
 
-    def __init__(self, run: Run, nodes: Nodes, course: Course, now: Moment) -> None:
-        self.run, self.nodes, self.course, self.now = run, nodes, course, now
+    def __init__(self, run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> None:
+        self.run, self.nodes, self.transient, self.now = run, nodes, transient, now
         self.plan, self.users = run.plan, run.users
         self.changes: list[Change] = []
 
@@ -62,9 +62,9 @@ class _Draft:
         self.users = fields.get("users", self.users)
         self.changes.append(RunChange(fields))
 
-    def change_course(self, **fields: Any) -> None:
-        self.course = replace(self.course, **fields)
-        self.changes.append(CourseChange(fields))
+    def change_transient(self, **fields: Any) -> None:
+        self.transient = replace(self.transient, **fields)
+        self.changes.append(TransientChange(fields))
 
     def event(self, kind: str, text: str) -> None:
         self.changes.append(NewEvent(kind, text))
@@ -74,12 +74,12 @@ class _Draft:
         return undelayed(self.now.steady + LEAD_S, self.plan.pauses)
 
 
-def advance(run: Run, nodes: Nodes, course: Course, now: Moment) -> list[Change]:
+def advance(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> list[Change]:
     """Return the changes that are due now: the next status, users' new nodes, their count."""
     if not run.active:
         return []
-    draft = _Draft(run, nodes, course, now)
-    _catch_up(draft)
+    draft = _Draft(run, nodes, transient, now)
+    _update_users(draft)
     if run.failure is not None and run.final_status != "failed":
         _stop(draft, force=run.status == "starting", failed=True)
     elif run.status == "starting":
@@ -97,73 +97,75 @@ def advance(run: Run, nodes: Nodes, course: Course, now: Moment) -> list[Change]
 
 def stop(run: Run, now: Moment, *, force: bool = False) -> list[Change]:
     """Return the changes by which all users end, gently or by force."""
-    draft = _Draft(run, {}, Course(), now)
+    draft = _Draft(run, {}, TransientState(), now)
     _stop(draft, force=force)
     return draft.changes
 
 
-def home(run: Run, nodes: Nodes, course: Course, now: Moment) -> list[Change]:
+def reassign(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> list[Change]:
     """Return the changes by which users start elsewhere whose nodes are gone or began anew.
 
     One move is for all nodes that were lost since the last time, and one for all that came back as
     new processes.
     """
-    draft = _Draft(run, nodes, course, now)
-    _home(draft)
+    draft = _Draft(run, nodes, transient, now)
+    _reassign(draft)
     return draft.changes
 
 
-def count(run: Run, nodes: Nodes, course: Course, now: Moment) -> list[Change]:
+def count(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> list[Change]:
     """Return the changes by which the run has the users that its nodes report."""
-    draft = _Draft(run, nodes, course, now)
+    draft = _Draft(run, nodes, transient, now)
     _count(draft)
     return draft.changes
 
 
-def heed(run: Run, nodes: Nodes, course: Course, now: Moment, news: News) -> list[Change]:
+def react(
+    run: Run, nodes: Nodes, transient: TransientState, now: Moment, news: NodeEvent
+) -> list[Change]:
     """Return the changes that news of a node bring about in an active run.
 
     Its users get new nodes with the next `advance` or `home`.
     """
-    draft = _Draft(run, nodes, course, now)
+    draft = _Draft(run, nodes, transient, now)
     match news:
         case Joined(node, None):
             draft.event(
                 "node-joined", f"{described(node)} joined: it takes part from the next add on"
             )
-            draft.change_course(joined=course.joined | {node.name})
+            draft.change_transient(joined=transient.joined | {node.name})
         case Joined(node):
             draft.event("node-back", f"{described(node)} was started again")
-            draft.change_course(joined=course.joined | {node.name})
+            draft.change_transient(joined=transient.joined | {node.name})
         case Lost(node):
             text = f"node {node.name} was not heard for its lease"
             draft.event("node-lost", f"{text}; {_after_a_loss(draft)}")
-            draft.change_course(uncounted=True)
-        case Back(node):
+            draft.change_transient(uncounted=True)
+        case Returned(node):
             draft.event("node-back", f"node {node.name} is heard again")
         case Left(node):
             draft.event("node-left", f"node {node.name} left; its users start on the others")
-            draft.change_course(uncounted=True)
+            draft.change_transient(uncounted=True)
         case _:
             return []
-    draft.change_course(unhomed_since=min(course.unhomed_since, now.monotonic))
+    draft.change_transient(unplaced_since=min(transient.unplaced_since, now.monotonic))
     return draft.changes
 
 
-def inherit(run: Run, node: NodeView, report: Report, now: Moment) -> list[Change]:
+def adopt_unsaved(run: Run, node: NodeView, report: Report, now: Moment) -> list[Change]:
     """Return the changes that a node was told by the last master, which could not store them."""
     changes: list[Change] = []
     if run.active and node.plan_version > run.plan.version:
-        changes.append(Surpass(node.plan_version))
+        changes.append(RaiseVersion(node.plan_version))
     if run.plan.going_on and any(event.kind == "stopped-before" for event in report.events):
         changes += stop(run, now)
     return changes
 
 
-def compare(run: Run, node: NodeView, manifest: Manifest) -> list[Change]:
+def check_manifest(run: Run, node: NodeView, manifest: Manifest) -> list[Change]:
     """Return the changes that a node's manifest brings about: the run fails if nodes disagree."""
     try:
-        declared = agreed(run.declared, Declared(manifest, f"node {node.name}"))
+        declared = reconcile(run.declared, Declared(manifest, f"node {node.name}"))
     except DisagreementError as error:
         return [] if run.failure is not None else [RunChange({"failure": Failure(str(error))})]
     return [RunChange({"declared": declared})]
@@ -192,17 +194,17 @@ def moving(plan: Plan) -> bool:
 # Users and their nodes
 
 
-def _catch_up(draft: _Draft) -> None:
+def _update_users(draft: _Draft) -> None:
     """Give users a node and count them; with many nodes less often.
 
     Nodes that died together are lost within the second in which each would have reported. So the
     users wait while more nodes are silent. A new process hears at once which users are its own.
     """
-    now, course, shortest = draft.now.monotonic, draft.course, pause(draft.nodes)
-    waited = now - course.unhomed_since
-    if course.joined or waited >= TOGETHER_S or (waited >= shortest and not _silent(draft)):
-        _home(draft)
-    if course.uncounted and now - course.counted >= shortest / 4:
+    now, transient, shortest = draft.now.monotonic, draft.transient, pause(draft.nodes)
+    waited = now - transient.unplaced_since
+    if transient.joined or waited >= TOGETHER_S or (waited >= shortest and not _silent(draft)):
+        _reassign(draft)
+    if transient.uncounted and now - transient.counted >= shortest / 4:
         _count(draft)
 
 
@@ -216,21 +218,21 @@ def _able(nodes: Nodes) -> list[NodeView]:
     return [node for node in present(nodes) if node.state != "failed"]
 
 
-def _home(draft: _Draft) -> None:
-    if draft.course.unhomed_since == ALL_HOME:
+def _reassign(draft: _Draft) -> None:
+    if draft.transient.unplaced_since == ALL_PLACED:
         return
-    run, joined = draft.run, draft.course.joined
-    draft.change_course(joined=frozenset[str](), unhomed_since=ALL_HOME)
+    run, joined = draft.run, draft.transient.joined
+    draft.change_transient(joined=frozenset[str](), unplaced_since=ALL_PLACED)
     able = sorted(_able(draft.nodes), key=lambda n: n.users.total if n.run == run.id else 0)
-    heirs = tuple(node.name for node in able)
+    destinations = tuple(node.name for node in able)
     plan = _moved(draft, draft.plan, joined, ())
-    if heirs:
-        plan = _moved(draft, plan, _homeless(plan, draft.nodes), heirs)
+    if destinations:
+        plan = _moved(draft, plan, _absent_nodes(plan, draft.nodes), destinations)
     if plan is not draft.plan:
         draft.change_plan(moves=plan.moves)
 
 
-def _homeless(plan: Plan, nodes: Nodes) -> set[str]:
+def _absent_nodes(plan: Plan, nodes: Nodes) -> set[str]:
     """Return the nodes that users were given to and that can have none, unless these wait."""
     placed = _named(plan) - {node.name for node in present(nodes)}
     if plan.options.on_node_loss == "keep":
@@ -239,13 +241,13 @@ def _homeless(plan: Plan, nodes: Nodes) -> set[str]:
 
 
 def _moved(
-    draft: _Draft, plan: Plan, sources: frozenset[str] | set[str], heirs: tuple[str, ...]
+    draft: _Draft, plan: Plan, sources: frozenset[str] | set[str], destinations: tuple[str, ...]
 ) -> Plan:
-    """Return the plan in which the heirs have the users of these nodes, which let go of them.
+    """Return the plan in which the destinations have the users of these nodes, which let go of them.
 
-    Without heirs each node keeps its own users, and they start anew.
+    Without destinations each node keeps its own users, and they start anew.
     """
-    moves = moves_to_heirs(plan, sources, heirs, draft.run.ended_ids, draft.slot())
+    moves = moves_to(plan, sources, destinations, draft.run.ended_ids, draft.slot())
     return replace(plan, moves=(*plan.moves, *moves)) if moves else plan
 
 
@@ -264,9 +266,9 @@ def _count(draft: _Draft) -> None:
     nodes = (node for node in present(draft.nodes) if node.run == run.id)
     before = draft.users.running
     draft.change_run(users=run.counted(sum((node.users for node in nodes), UserCounts())))
-    draft.change_course(uncounted=False, counted=draft.now.monotonic)
+    draft.change_transient(uncounted=False, counted=draft.now.monotonic)
     if draft.users.running != before:
-        draft.change_course(progressed=draft.now.steady)
+        draft.change_transient(progressed=draft.now.steady)
 
 
 def _after_a_loss(draft: _Draft) -> str:
@@ -305,13 +307,13 @@ def _stop(draft: _Draft, *, force: bool = False, failed: bool = False) -> None:
 
 def _end_stop(draft: _Draft) -> None:
     """End the run once all workers have stopped, or use force, or wait for them no longer."""
-    run, now, course = draft.run, draft.now.steady, draft.course
+    run, now, transient = draft.run, draft.now.steady, draft.transient
     timeout = run.plan.options.stop_timeout
     by_force_at = run.stopping_at + timeout
     nodes: Sequence[NodeView] = present(draft.nodes)
     if all(node.follows(run.id, "stopped") and node.complete for node in nodes):
         _end(draft)
-    elif now > max(by_force_at, course.progressed, course.since) + ABANDON_S:
+    elif now > max(by_force_at, transient.progressed, transient.since) + ABANDON_S:
         draft.event("abandoned", "not every worker said that it stopped; they were killed")
         _end(draft)
     elif not run.plan.force and now > by_force_at:
@@ -328,5 +330,5 @@ def _end(draft: _Draft) -> None:
 def _named(plan: Plan) -> set[str]:
     """Return the nodes that were ever given users."""
     return {name for made in plan.batches for name in made.nodes} | {
-        name for move in plan.moves for name in move.heirs
+        name for move in plan.moves for name in move.destinations
     }

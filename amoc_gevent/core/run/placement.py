@@ -65,23 +65,25 @@ class Placement:
         return -before
 
     def move(self, move: Move) -> None:
-        """Take users from some nodes and give them to the heirs.
+        """Take users from some nodes and give them to the destinations.
 
         Those that a node itself waits for, as who has them has not let go, are waited for there.
         """
         got: list[tuple[str, Share]] = []
         before = 0
         for source in move.sources:
-            heirs = move.heirs or (source,)
-            known = [(place, heir) for place, heir in enumerate(heirs) if heir in self.shares]
+            destinations = move.destinations or (source,)
+            known = [
+                (place, heir) for place, heir in enumerate(destinations) if heir in self.shares
+            ]
             for share in self._taken(source, move.first):
                 held = max(move.start, share.resume) == UNRELEASED
                 for place, heir in known:
-                    begin = (place - before) % len(heirs)
-                    ids = share.ids[begin :: len(heirs)]
+                    begin = (place - before) % len(destinations)
+                    ids = share.ids[begin :: len(destinations)]
                     if ids:
                         resume = UNRELEASED if held else move.start + (before + begin) / move.rate
-                        pace = len(heirs) / move.rate
+                        pace = len(destinations) / move.rate
                         turn = self._turn(heir, len(ids))
                         got.append((heir, Share(share.batch, ids, turn, resume, pace)))
                 before += len(share.ids)
@@ -243,12 +245,12 @@ def _runs_of(ids: list[int], *, force: bool) -> Iterator[Removal]:
         at = end
 
 
-def moves_to_heirs(
-    plan: Plan, sources: Iterable[str], heirs: tuple[str, ...], ended: IdSet, start: float
+def moves_to(
+    plan: Plan, sources: Iterable[str], destinations: tuple[str, ...], ended: IdSet, start: float
 ) -> tuple[Move, ...]:
-    """Return the move of all that `sources` have to `heirs`, in turn; none where they have nothing.
+    """Return the move of all that `sources` have to `destinations`, in turn; none where they have nothing.
 
-    It names no more heirs than there are users. Without heirs each source keeps its own, who start
+    It names no more destinations than there are users. Without destinations each source keeps its own, who start
     anew.
     """
     sources = sorted(sources)
@@ -256,7 +258,7 @@ def moves_to_heirs(
     having = tuple(source for source in sources if shares[source])
     if not having:
         return ()
-    needed = heirs[: sum(len(share.ids) for source in having for share in shares[source])]
+    needed = destinations[: sum(len(share.ids) for source in having for share in shares[source])]
     rate, batches = plan.options.user_rate, len(plan.batches)
     return (Move(having, needed, 0, start, rate, batches, tuple(ended)),)
 

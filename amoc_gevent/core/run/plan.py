@@ -68,14 +68,14 @@ class Batch:
 class Move:
     """Users of some nodes, those with ids from `first` on, that others take over in turn.
 
-    So it is when nodes were lost, when some return as new processes (then there are no heirs: each
+    So it is when nodes were lost, when some return as new processes (then there are no destinations: each
     keeps its own), and when users are spread anew. They start at `rate` a second from `start` on,
     but for those in `ended`, which have ended by themselves. `batches` were there before it: those
     have been moved.
     """
 
     sources: tuple[str, ...]
-    heirs: tuple[str, ...]
+    destinations: tuple[str, ...]
     first: int
     start: float
     rate: float
@@ -85,7 +85,9 @@ class Move:
     def __post_init__(self) -> None:
         sound = self.rate > 0 and not isnan(self.start) and self.batches >= 0
         if not self.sources or not sound:
-            raise ValueError(f"a move from {self.sources} to {self.heirs} at {self.rate} a second")
+            raise ValueError(
+                f"a move from {self.sources} to {self.destinations} at {self.rate} a second"
+            )
 
 
 @dataclass(frozen=True, slots=True)

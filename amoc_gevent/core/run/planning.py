@@ -24,22 +24,22 @@ ID_MAX = 2**53
 """Ids travel as JSON numbers too, which are exact up to here."""
 
 
-def active(run: Run | None) -> Run:
+def require_active(run: Run | None) -> Run:
     """Return the run, if it has not ended."""
     if run is None or not run.active:
         raise AmocError("there is no run: start one with `do SCENARIO FIRST LAST`")
     return run
 
 
-def growing(run: Run | None) -> Run:
+def require_changeable(run: Run | None) -> Run:
     """Return the run, if it can still change."""
-    run = active(run)
+    run = require_active(run)
     if run.status == "stopping":
         raise AmocError(f"run {run.id} is stopping")
     return run
 
 
-def chosen(nodes: Nodes, names: tuple[str, ...]) -> list[NodeView]:
+def select_nodes(nodes: Nodes, names: tuple[str, ...]) -> list[NodeView]:
     """Return the nodes of these names, or all that can take users."""
     able = {node.name: node for node in present(nodes)}
     if not able:
@@ -107,7 +107,7 @@ def add(run: Run, nodes: Nodes, command: Add, now: float) -> tuple[Batch, list[C
     last = first + command.count - 1
     if last > ID_MAX:
         raise UsageError(f"add {command.count}: ids end at {ID_MAX}")
-    takers = chosen(nodes, command.nodes)
+    takers = select_nodes(nodes, command.nodes)
     start = UNRELEASED
     if run.status == "running":
         start = next_slot(plan, run.ended_ids, undelayed(now + LEAD_S, plan.pauses))
@@ -124,7 +124,7 @@ def remove(run: Run, nodes: Nodes, command: Remove) -> tuple[int, list[Change]]:
     """Return how many users are removed: those with the highest ids."""
     if command.count < 1:
         raise UsageError(f"remove {command.count}: give a number of users, 1 or more")
-    names = tuple(node.name for node in chosen(nodes, command.nodes)) if command.nodes else ()
+    names = tuple(node.name for node in select_nodes(nodes, command.nodes)) if command.nodes else ()
     new = removals_of(run.plan, run.ended_ids, command.count, names, force=command.force)
     count = sum(len(removal.ids) for removal in new)
     event = NewEvent("remove", f"{count} users{' by force' if command.force else ''}")
@@ -153,7 +153,7 @@ def rebalance(run: Run, nodes: Nodes) -> tuple[int, list[Change]]:
     if run.status != "running" or moving(run.plan):
         busy = "is starting" if run.status != "running" else "is still moving users"
         raise AmocError(f"run {run.id} {busy}: rebalance it in a moment")
-    names = tuple(node.name for node in chosen(nodes, ()))
+    names = tuple(node.name for node in select_nodes(nodes, ()))
     moves = rebalancing(run.plan, names, run.ended_ids)
     event = NewEvent("rebalance", f"users spread anew over {', '.join(names)}")
     changes: list[Change] = [PlanChange({"moves": (*run.plan.moves, *moves)})] if moves else []

@@ -1,9 +1,6 @@
 """How a run stands, and what it runs: the answers to `status` and `describe`."""
 
-from amoc_gevent.core.manifest import Manifest
-from amoc_gevent.core.measure.snapshot import Operation
-from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.views import (
+from amoc_gevent.core.answers import (
     Description,
     ErrorCount,
     IdleStatus,
@@ -11,6 +8,9 @@ from amoc_gevent.core.views import (
     RunStatus,
     UsersByState,
 )
+from amoc_gevent.core.manifest import Manifest
+from amoc_gevent.core.measure.snapshot import Operation
+from amoc_gevent.core.run.run import Run
 
 
 def status_of(run: Run | None, nodes: int, now: float) -> IdleStatus | RunStatus:

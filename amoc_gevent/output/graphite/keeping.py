@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from amoc_gevent.core import codec
-from amoc_gevent.core.durable import Pending
+from amoc_gevent.core.output_state import StateChanges
 from amoc_gevent.output.graphite.annotations import Annotation, EventsSender
 from amoc_gevent.output.graphite.carbon import Carbon
 from amoc_gevent.output.graphite.intervals import Interval, Intervals
@@ -105,11 +105,11 @@ class Keeping:
         self._parts = {*map(_Part.of, filter(_is_part, stored))}
         self._number = max((part.number for part in self._parts), default=0)
         self._small = {key: stored[key] for key in (MARK, ANNOTATIONS) if key in stored}
-        self._returned = Pending({}, ())
+        self._returned = StateChanges({}, ())
         self._anew = False
         intervals.keeps = True
 
-    def pending(self, *, anew: bool = False) -> Pending:
+    def pending(self, *, anew: bool = False) -> StateChanges:
         """Return what is to be stored, and what is not needed any more.
 
         `anew`: return all that is to be stored, as nothing is.
@@ -125,7 +125,7 @@ class Keeping:
         drop = [part.key for part in stored if part.start < begin]
         if self._events is None and ANNOTATIONS in small:
             drop.append(ANNOTATIONS)
-        self._returned, self._anew = Pending(put, drop), anew
+        self._returned, self._anew = StateChanges(put, drop), anew
         return self._returned
 
     def stored(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from amoc_gevent.core.measure.deliveries import balances, in_sum
+from amoc_gevent.core.measure.deliveries import balances, total_balance
 from amoc_gevent.core.measure.snapshot import UserError
 from amoc_gevent.core.messages import Event
 from amoc_gevent.core.run.run import Run
@@ -53,7 +53,7 @@ def _messages(run: Run, width: int) -> Iterator[Text]:
     if not found and not strays:
         return
     yield _title("messages between users")
-    total = in_sum(found.values())
+    total = total_balance(found.values())
     lost = f"{format_count(total.lost)} lost"
     if total.bounced:
         lost += f" ({format_count(total.bounced)} came back)"

@@ -10,8 +10,8 @@ from amoc_gevent.core.measure.deliveries import (
     balance,
     balances,
     counters,
-    in_sum,
     key_of,
+    total_balance,
 )
 
 
@@ -73,7 +73,7 @@ def test_numbering_that_began_anew_is_the_same_pair_but_another_count() -> None:
         ("b@x", "a@x"): Balance(1, on_the_way=1),
     }
     assert strays == 0
-    assert in_sum(found.values()) == Balance(12, 10, lost=1, on_the_way=1)
+    assert total_balance(found.values()) == Balance(12, 10, lost=1, on_the_way=1)
 
 
 def test_what_nobody_in_the_run_sent_is_no_part_of_the_balance() -> None:

@@ -12,7 +12,7 @@ from amoc_gevent.core.run.placement import (
     Share,
     differences,
     highest_present,
-    moves_to_heirs,
+    moves_to,
     next_slot,
     own_shares,
     pattern,
@@ -283,9 +283,9 @@ def moved(draw: st.DrawFn) -> tuple[Plan, int]:
             first += size
         else:
             sources = tuple(draw(st.permutations(NODES))[: draw(st.integers(1, 3))])
-            heirs = tuple(draw(st.permutations(NODES))[: draw(st.integers(0, 3))])
+            destinations = tuple(draw(st.permutations(NODES))[: draw(st.integers(0, 3))])
             above = draw(st.sampled_from([0, first // 2]))
-            moves += (Move(sources, heirs, above, 20.0, 5.0, len(batches)),)
+            moves += (Move(sources, destinations, above, 20.0, 5.0, len(batches)),)
     return Plan(batches=batches, moves=moves), draw(st.integers(1, 3))
 
 
@@ -374,7 +374,7 @@ def test_a_share_of_which_the_end_is_taken_is_gone_on_with() -> None:
 
 def test_users_of_a_lost_node_start_on_the_others_at_the_runs_rate() -> None:
     of = plan(batch(1, 12, ("a", "b", "c")))
-    moves = moves_to_heirs(of, {"b"}, ("a", "c"), IdSet([(5, 5)]), 500.0)
+    moves = moves_to(of, {"b"}, ("a", "c"), IdSet([(5, 5)]), 500.0)
     after = Plan(batches=of.batches, moves=moves)
     assert owned(after, "b", 1, 0) == []
     assert owned(after, "a", 1, 0) == [1, 4, 7, 10, 2, 8]
@@ -404,7 +404,7 @@ def test_the_workers_of_an_heir_share_what_it_got_and_when() -> None:
 
 def test_the_users_of_several_nodes_start_at_the_runs_rate_together() -> None:
     of = plan(batch(1, 12, ("a", "b", "c", "d")))
-    moves = moves_to_heirs(of, {"d", "b", "z"}, ("c", "a"), IdSet(), 500.0)
+    moves = moves_to(of, {"d", "b", "z"}, ("c", "a"), IdSet(), 500.0)
     assert [move.sources for move in moves] == [("b", "d")]
     shares = shares_of(Plan(batches=of.batches, moves=moves), "abcd")
     assert (shares["b"], shares["d"]) == ([], [])
@@ -418,7 +418,7 @@ def test_the_users_of_several_nodes_start_at_the_runs_rate_together() -> None:
 
 def test_without_heirs_each_keeps_its_own_who_start_anew_at_the_runs_rate() -> None:
     of = plan(batch(1, 6, ("a", "b")))
-    moves = moves_to_heirs(of, ("b", "a"), (), IdSet(), 500.0)
+    moves = moves_to(of, ("b", "a"), (), IdSet(), 500.0)
     shares = shares_of(Plan(batches=of.batches, moves=moves), "ab")
     rate = of.options.user_rate
     assert [(one.resume, one.pace, list(one.ids)) for node in "ab" for one in shares[node]] == [
@@ -429,7 +429,7 @@ def test_without_heirs_each_keeps_its_own_who_start_anew_at_the_runs_rate() -> N
 
 def test_a_node_without_users_moves_nobody() -> None:
     of = plan(batch(1, 9, ("a",)))
-    assert moves_to_heirs(of, {"b"}, ("a",), IdSet(), 1.0) == ()
+    assert moves_to(of, {"b"}, ("a",), IdSet(), 1.0) == ()
 
 
 @given(

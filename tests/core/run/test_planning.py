@@ -89,7 +89,7 @@ def test_users_are_spread_anew_when_all_are_somewhere(run: Run, told: str) -> No
         planning.rebalance(run, NODES)
     moves, (plan, event) = planning.rebalance(a_run(), NODES)
     assert moves == 1
-    assert [(m.sources, m.heirs) for m in plan.fields["moves"]] == [(("a",), ("b",))]  # type: ignore[union-attr]
+    assert [(m.sources, m.destinations) for m in plan.fields["moves"]] == [(("a",), ("b",))]  # type: ignore[union-attr]
     assert event == NewEvent("rebalance", "users spread anew over a, b")
 
 
@@ -103,7 +103,7 @@ def test_users_are_spread_anew_when_all_are_somewhere(run: Run, told: str) -> No
 )
 def test_only_a_run_that_goes_on_can_change(run: Run | None, told: str) -> None:
     with pytest.raises(AmocError, match=told):
-        planning.growing(run)
+        planning.require_changeable(run)
 
 
 @pytest.mark.parametrize(

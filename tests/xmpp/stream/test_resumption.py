@@ -7,7 +7,7 @@ import pytest
 from gevent.lock import BoundedSemaphore
 
 from amoc_gevent import metrics, xmpp
-from amoc_gevent.core.measure.deliveries import balances, in_sum
+from amoc_gevent.core.measure.deliveries import balances, total_balance
 from amoc_gevent.errors import UsageError
 from amoc_gevent.xmpp import ledger
 from tests.servers import wait_for
@@ -73,7 +73,7 @@ def test_what_the_server_had_not_acknowledged_is_sent_again_and_comes_once(
         one.send_tracked(two.jid, "last")
         assert two.wait_for("message", 10).body == "last"
     pairs, _ = balances(metrics.recorder.snapshot.flows)
-    total = in_sum(pairs.values())
+    total = total_balance(pairs.values())
     assert (total.sent, total.delivered, total.duplicated) == (5, 5, 0)
 
 
@@ -89,7 +89,7 @@ def test_sending_into_a_cut_connection_takes_the_stanza_or_says_that_it_did_not(
         one.send_tracked(two.jid, "taken")
         assert two.wait_for("message", 10).body == "taken"
     pairs, _ = balances(metrics.recorder.snapshot.flows)
-    assert in_sum(pairs.values()).sent == 1
+    assert total_balance(pairs.values()).sent == 1
 
 
 def test_the_server_acknowledges_so_little_is_kept(xmpp_server: XmppServer) -> None:
@@ -171,7 +171,7 @@ def test_30_percent_of_200_connections_are_cut_in_mid_chat_and_nothing_is_lost(
     gevent.joinall(chats, timeout=60, raise_error=True)
 
     def total() -> object:
-        return in_sum(balances(metrics.recorder.snapshot.flows)[0].values())
+        return total_balance(balances(metrics.recorder.snapshot.flows)[0].values())
 
     def all_there() -> bool:
         gevent.sleep(0.05)

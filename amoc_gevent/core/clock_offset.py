@@ -23,7 +23,7 @@ class OffsetSample:
     at: float
 
 
-class OffsetEstimate:
+class ClockOffset:
     """The master's time minus this machine's monotonic clock, in seconds.
 
     Until the first exchange it is that of the plan which was least on its way.
@@ -38,11 +38,11 @@ class OffsetEstimate:
         self._exchanges.clear()
         self._heard = float("-inf")
 
-    def hear(self, time: float, now: float) -> None:
+    def add_one_way(self, time: float, now: float) -> None:
         """Note that a message which left at the master's `time` came at `now`."""
         self._heard = max(self._heard, time - now)
 
-    def exchange(self, sent: float, received: float, time: float, now: float) -> None:
+    def add_exchange(self, sent: float, received: float, time: float, now: float) -> None:
         """Note an exchange: out at `sent`, in at `received`, back at `time`, here at `now`.
 
         `sent` and `now` are of this machine's clock, the others the master's. What cannot be is

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from amoc_gevent.core.jsons import as_json, from_json
+from amoc_gevent.core.json_codec import as_json, from_json
 
 
 @dataclass(frozen=True)

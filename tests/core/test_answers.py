@@ -5,12 +5,8 @@ from typing import Any
 
 import pytest
 
-from amoc_gevent.core.answers import kind_of
-from amoc_gevent.core.jsons import as_json, from_json
-from amoc_gevent.core.manifest import DeclaredSetting
-from amoc_gevent.core.run.status import status_of
-from amoc_gevent.core.run_summary import SummaryAnswer
-from amoc_gevent.core.views import (
+from amoc_gevent.core.answer_types import answer_type
+from amoc_gevent.core.answers import (
     Added,
     Answer,
     Changed,
@@ -35,6 +31,10 @@ from amoc_gevent.core.views import (
     WatchedLines,
     WatchedStatus,
 )
+from amoc_gevent.core.json_codec import as_json, from_json
+from amoc_gevent.core.manifest import DeclaredSetting
+from amoc_gevent.core.run.status import status_of
+from amoc_gevent.core.run_summary import SummaryAnswer
 from amoc_gevent.output.summary import summary_of
 from tests.output.runs import full_run, run_of
 
@@ -74,7 +74,7 @@ ANSWERS: list[tuple[str, Answer]] = [
 @pytest.mark.parametrize(("verb", "answer"), ANSWERS)
 def test_an_answer_comes_through_json_as_it_is(verb: str, answer: Answer) -> None:
     data: dict[str, Any] = json.loads(json.dumps(as_json(answer)))
-    kind = kind_of(verb, data)
+    kind = answer_type(verb, data)
     assert kind is type(answer)
     assert from_json(kind, data) == answer
 

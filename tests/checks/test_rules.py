@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from checks.exceptions import EXCEPTIONS
-from checks.house import FUNCTION_LINES, MODULE_LINES, ROOM_MODULES, judge, read, timed_waits
+from checks.rules import (
+    FUNCTION_LINES,
+    MODULE_LINES,
+    PACKAGE_MODULES,
+    find_violations,
+    read_modules,
+    timed_waits,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,14 +23,17 @@ Judged = Callable[..., list[str]]
 
 @pytest.fixture
 def judged(tmp_path: Path) -> Judged:
-    """Return a function that writes a package `pkg` and returns its breaches as lines."""
+    """Return a function that writes a package `pkg` and returns its violations as lines."""
 
     def judged(files: dict[str, str], exceptions: dict[tuple[str, str], str] | None = None):
         for name, text in {"__init__": "", **files}.items():
             path = tmp_path / "pkg" / f"{name}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text('"""A module."""\n' + textwrap.dedent(text))
-        return [str(breach) for breach in judge(read(tmp_path / "pkg"), exceptions or {})]
+        return [
+            str(violation)
+            for violation in find_violations(read_modules(tmp_path / "pkg"), exceptions or {})
+        ]
 
     return judged
 
@@ -41,20 +51,20 @@ def judged(tmp_path: Path) -> Judged:
     ],
 )
 def test_a_cycle_is_found_however_it_is_imported(judged: Judged, back: str) -> None:
-    breaches = judged({"a": "from pkg.b import y", "b": back})
-    assert breaches == ["cycle: pkg.a: pkg.a -> pkg.b; pkg.b -> pkg.a"]
+    violations = judged({"a": "from pkg.b import y", "b": back})
+    assert violations == ["cycle: pkg.a: pkg.a -> pkg.b; pkg.b -> pkg.a"]
 
 
 def test_a_cycle_through_a_third_module_names_each_arrow(judged: Judged) -> None:
-    breaches = judged({"a": "import pkg.b", "b": "import pkg.c", "c": "import pkg.a"})
-    assert breaches == ["cycle: pkg.a: pkg.a -> pkg.b; pkg.b -> pkg.c; pkg.c -> pkg.a"]
+    violations = judged({"a": "import pkg.b", "b": "import pkg.c", "c": "import pkg.a"})
+    assert violations == ["cycle: pkg.a: pkg.a -> pkg.b; pkg.b -> pkg.c; pkg.c -> pkg.a"]
 
 
 def test_a_name_of_the_package_itself_goes_through_its_init(judged: Judged) -> None:
-    breaches = judged(
+    violations = judged(
         {"room/__init__": "from pkg.room.a import x", "room/a": "from .. import room"}
     )
-    assert breaches == ["cycle: pkg.room: pkg.room -> pkg.room.a; pkg.room.a -> pkg.room"]
+    assert violations == ["cycle: pkg.room: pkg.room -> pkg.room.a; pkg.room.a -> pkg.room"]
 
 
 def test_arrows_that_all_point_downwards_are_no_cycle(judged: Judged) -> None:
@@ -63,36 +73,36 @@ def test_arrows_that_all_point_downwards_are_no_cycle(judged: Judged) -> None:
 
 @pytest.mark.parametrize("over", [0, 1])
 def test_a_module_has_a_largest_size(judged: Judged, over: int) -> None:
-    breaches = judged({"a": "x = 1\n" * (MODULE_LINES - 1 + over)})
-    assert breaches == ["module size: pkg.a: 351 lines, at most 350"] * over
+    violations = judged({"a": "x = 1\n" * (MODULE_LINES - 1 + over)})
+    assert violations == ["module size: pkg.a: 351 lines, at most 350"] * over
 
 
 @pytest.mark.parametrize("over", [0, 1])
 @pytest.mark.parametrize("kind", ["def", "async def"])
 def test_a_function_has_a_largest_size(judged: Judged, kind: str, over: int) -> None:
     body = "        x = 1\n" * (FUNCTION_LINES - 1 + over)
-    breaches = judged({"a": f"class C:\n    {kind} f(self):\n{body}"})
-    assert breaches == ["function size: pkg.a:f: 51 lines, at most 50"] * over
+    violations = judged({"a": f"class C:\n    {kind} f(self):\n{body}"})
+    assert violations == ["function size: pkg.a:f: 51 lines, at most 50"] * over
 
 
 @pytest.mark.parametrize("over", [0, 1])
 def test_a_room_has_a_largest_number_of_modules(judged: Judged, over: int) -> None:
-    modules = {f"room/m{number}": "" for number in range(ROOM_MODULES + over)}
-    breaches = judged({"room/__init__": "", "room/__main__": "", **modules})
-    assert breaches == ["room size: pkg.room: 17 modules, at most 16"] * over
+    modules = {f"room/m{number}": "" for number in range(PACKAGE_MODULES + over)}
+    violations = judged({"room/__init__": "", "room/__main__": "", **modules})
+    assert violations == ["package size: pkg.room: 17 modules, at most 16"] * over
 
 
 def test_a_class_name_occurs_once(judged: Judged) -> None:
-    breaches = judged({"a": "class C: pass", "b": "def f():\n    class C: pass"})
-    assert breaches == ["class name: C: occurs in pkg.a, pkg.b"]
+    violations = judged({"a": "class C: pass", "b": "def f():\n    class C: pass"})
+    assert violations == ["class name: C: occurs in pkg.a, pkg.b"]
 
 
 @pytest.mark.parametrize("foreign", ["Exception", "ValueError", "gevent.GreenletExit"])
 def test_all_errors_have_one_root(judged: Judged, foreign: str) -> None:
     root = "class AmocError(Exception): pass\nclass Below(AmocError, ValueError): pass\n"
-    breaches = judged({"errors": root, "a": f"class Other({foreign}): pass"})
+    violations = judged({"errors": root, "a": f"class Other({foreign}): pass"})
     base = foreign.rpartition(".")[2]
-    assert breaches == [f"error root: pkg.a:Other: derives from {base}, not from AmocError"]
+    assert violations == [f"error root: pkg.a:Other: derives from {base}, not from AmocError"]
 
 
 def test_a_module_has_a_docstring(judged: Judged, tmp_path: Path) -> None:
@@ -111,9 +121,9 @@ def test_a_module_has_a_docstring(judged: Judged, tmp_path: Path) -> None:
     ],
 )
 def test_one_module_reads_the_clock(judged: Judged, text: str, clock: str) -> None:
-    (breach,) = judged({"clock": text, "a": text})
-    assert breach.startswith("clock: pkg.a: ")
-    assert breach.endswith(f" reads {clock}")
+    (violation,) = judged({"clock": text, "a": text})
+    assert violation.startswith("clock: pkg.a: ")
+    assert violation.endswith(f" reads {clock}")
 
 
 def test_to_wait_or_to_format_is_not_to_read_a_clock(judged: Judged) -> None:
@@ -126,17 +136,17 @@ def test_a_test_waits_for_a_condition_and_not_for_a_time(tmp_path: Path) -> None
         "def test_yields():\n    gevent.sleep(0)\n    while y:\n        gevent.sleep(0.1)\n"
         "def test_user():\n    def start():\n        gevent.sleep(60)\n"
     )
-    (breach,) = judge(read(tmp_path), {}, [timed_waits])
-    assert str(breach).endswith(".test_a:test_waits: gevent.sleep(0.1)")
+    (violation,) = find_violations(read_modules(tmp_path), {}, [timed_waits])
+    assert str(violation).endswith(".test_a:test_waits: gevent.sleep(0.1)")
 
 
 def test_an_exception_covers_one_breach_and_is_reported_when_stale(judged: Judged) -> None:
     exceptions = {("class name", "C"): "why", ("clock", "pkg.a"): "why"}
-    breaches = judged({"a": "class C: pass", "b": "class C: pass\nclass D: pass"}, exceptions)
-    assert breaches == ["clock: pkg.a: the exception is no longer needed; remove it"]
+    violations = judged({"a": "class C: pass", "b": "class C: pass\nclass D: pass"}, exceptions)
+    assert violations == ["clock: pkg.a: the exception is no longer needed; remove it"]
 
 
 def test_the_package_keeps_the_rules() -> None:
-    assert not judge(read(ROOT / "amoc_gevent"), EXCEPTIONS)
-    assert not judge(read(ROOT / "tests"), {}, [timed_waits])
+    assert not find_violations(read_modules(ROOT / "amoc_gevent"), EXCEPTIONS)
+    assert not find_violations(read_modules(ROOT / "tests"), {}, [timed_waits])
     assert all(EXCEPTIONS.values())

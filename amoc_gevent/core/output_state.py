@@ -4,20 +4,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 
-class Pending(NamedTuple):
+class StateChanges(NamedTuple):
     """Changes to what an output leaves: bytes to `put` by their keys, and keys to `drop`."""
 
     put: Mapping[str, bytes]
     drop: Sequence[str]
 
 
-NOTHING = Pending({}, ())
+NO_CHANGES = StateChanges({}, ())
 
 
-class Durable(Protocol):
+class StateSource(Protocol):
     """A source of changes that are stored with the run, in the same transaction."""
 
-    def pending(self, *, anew: bool = False) -> Pending:
+    def pending(self, *, anew: bool = False) -> StateChanges:
         """Return all changes since the last stored ones.
 
         `anew`: return all that there is, as nothing of it is stored where it goes now.
@@ -28,22 +28,22 @@ class Durable(Protocol):
 
 
 @runtime_checkable
-class DurableOutput(Durable, Protocol):
+class DurableOutput(StateSource, Protocol):
     """An output that keeps undelivered data when the master dies."""
 
     def restore(self, stored: Mapping[str, bytes]) -> None:
         """Go on with what an earlier master stored, by its keys; called once, even if empty."""
 
 
-class Nothing:
+class DiscardedState:
     """In place of an output: nothing is pending, and what an earlier one left under `keys` goes."""
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
         self._keys = (*keys,)
 
-    def pending(self, *, anew: bool = False) -> Pending:  # noqa: ARG002  # an output's
+    def pending(self, *, anew: bool = False) -> StateChanges:  # noqa: ARG002  # an output's
         """Return that the keys are to be dropped."""
-        return Pending({}, self._keys)
+        return StateChanges({}, self._keys)
 
     def stored(self) -> None:
         """Note that they are."""

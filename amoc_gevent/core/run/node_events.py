@@ -1,4 +1,4 @@
-"""News of a master's nodes: what the registry finds out, as data."""
+"""NodeEvent of a master's nodes: what the registry finds out, as data."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Back:
+class Returned:
     """A lost node is heard again."""
 
     node: NodeView
@@ -44,7 +44,7 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class Forgotten:
     """A node left so long ago that the registry has forgotten it."""
 
     node: NodeView
@@ -58,4 +58,4 @@ class Refused:
     ack: Ack
 
 
-News = Joined | Reported | Lost | Back | Left | Gone | Refused
+NodeEvent = Joined | Reported | Lost | Returned | Left | Forgotten | Refused

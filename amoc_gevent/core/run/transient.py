@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-ALL_HOME = float("inf")
-"""The value of `unhomed_since` while every user has a node."""
+ALL_PLACED = float("inf")
+"""The value of `unplaced_since` while every user has a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +15,12 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class TransientState:
     """Facts about a run that are not stored: a new master begins with new ones.
 
     The master began at `since` and the number of running users last changed at `progressed` (both
     steady time). Users were last `counted` at this monotonic time, and are `uncounted` when a node
-    has reported since. Users are without a node since `unhomed_since` (monotonic), and the nodes in
+    has reported since. Users are without a node since `unplaced_since` (monotonic), and the nodes in
     `joined` are new processes whose users start anew.
     """
 
@@ -28,5 +28,5 @@ class Course:
     progressed: float = 0.0
     counted: float = 0.0
     uncounted: bool = False
-    unhomed_since: float = ALL_HOME
+    unplaced_since: float = ALL_PLACED
     joined: frozenset[str] = frozenset()
