@@ -1,4 +1,4 @@
-"""Check the rules of the house: print each violation on one line, and exit 1 if there is one."""
+"""Check the rules. Print each violation on one line; exit with 1 if there are any."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""The rules of the house: import cycles, sizes, names, error root, docstrings and the clock.
+"""The rules: import cycles, sizes, class names, error root, docstrings, clock and timed waits.
 
-`read` parses a package, and `find_violations` returns the violations. Each rule is a function from the
-modules to its violations. An exception names a rule and a place, with a reason.
+`read_modules` parses a package, and `find_violations` returns the violations. Each rule is
+a function from modules to violations. An exception names a rule and a place, with a reason.
 """
 
 import ast
@@ -20,7 +20,7 @@ FOREIGN_ROOTS = {"GreenletExit"} | {
     for name, found in vars(builtins).items()
     if isinstance(found, type) and issubclass(found, BaseException)
 }
-CLOCK = "clock"  # the module that reads the clock, below the package's root
+CLOCK = "clock"  # the only module that may read a clock, relative to the package
 CLOCK_READS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
 DATE_READS = {"now", "utcnow", "today"}
 
@@ -36,20 +36,20 @@ class Module:
 
     @property
     def package(self) -> str:
-        """The package that holds the module."""
+        """The name of the package that contains the module."""
         return self.name if self.is_init else self.name.rpartition(".")[0]
 
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule that does not hold at a place (a module, `module:function`, a class or a room)."""
+    """A rule broken at a place: a module, `module:function`, `module:class`, class or package."""
 
     rule: str
     place: str
     what: str
 
     def __str__(self) -> str:
-        """Return the one line that is printed."""
+        """Return the line to print."""
         return f"{self.rule}: {self.place}: {self.what}"
 
 
@@ -74,9 +74,9 @@ def find_violations(
     exceptions: Mapping[tuple[str, str], str],
     rules: Sequence[Rule] | None = None,
 ) -> list[Violation]:
-    """Return the violations that no exception covers, and the exceptions that cover none.
+    """Return the violations without an exception, and the exceptions without a violation.
 
-    The `rules` are those of the package, if none are given.
+    The default `rules` are `RULES`.
     """
     violations = [violation for rule in rules or RULES for violation in rule(modules)]
     covered = {(violation.rule, violation.place) for violation in violations} & set(exceptions)
@@ -89,10 +89,10 @@ def find_violations(
 
 
 def cycles(modules: Modules) -> Iterator[Violation]:
-    """Report each group of modules that import each other in a circle.
+    """Report each cycle of imports.
 
     Imports for types only and imports inside functions count. The implicit import of a parent
-    package does not, as every `__init__` that offers names would close a cycle with it.
+    package does not, because every `__init__` that re-exports names would form a cycle.
     """
     graph = {module.name: _imports(module, modules) for module in modules.values()}
     for group in _strong_components(graph):
@@ -114,7 +114,7 @@ def module_size(modules: Modules) -> Iterator[Violation]:
 
 
 def function_size(modules: Modules) -> Iterator[Violation]:
-    """Report each function of more than `FUNCTION_LINES` lines, its decorators not counted."""
+    """Report each function of more than `FUNCTION_LINES` lines, decorators excluded."""
     for module in modules.values():
         for node in ast.walk(module.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -127,18 +127,21 @@ def function_size(modules: Modules) -> Iterator[Violation]:
 
 
 def package_size(modules: Modules) -> Iterator[Violation]:
-    """Report each room of more than `PACKAGE_MODULES` modules, `__init__` and `__main__` left out."""
-    rooms: dict[str, int] = defaultdict(int)
+    """Report each package of more than `PACKAGE_MODULES` modules.
+
+    `__init__` and `__main__` do not count.
+    """
+    counts: dict[str, int] = defaultdict(int)
     for module in modules.values():
         if not module.is_init and not module.name.endswith(".__main__"):
-            rooms[module.package] += 1
-    for room, count in rooms.items():
+            counts[module.package] += 1
+    for package, count in counts.items():
         if count > PACKAGE_MODULES:
-            yield Violation("package size", room, f"{count} modules, at most {PACKAGE_MODULES}")
+            yield Violation("package size", package, f"{count} modules, at most {PACKAGE_MODULES}")
 
 
 def class_names(modules: Modules) -> Iterator[Violation]:
-    """Report each class name that occurs twice in the package."""
+    """Report each class name that is used more than once."""
     places: dict[str, list[str]] = defaultdict(list)
     for module in modules.values():
         for node in ast.walk(module.tree):
@@ -150,7 +153,7 @@ def class_names(modules: Modules) -> Iterator[Violation]:
 
 
 def one_error_root(modules: Modules) -> Iterator[Violation]:
-    """Report each exception that derives from a foreign one only, and not from `ERROR_ROOT`."""
+    """Report each exception class that does not derive from `ERROR_ROOT`."""
     classes = {
         node.name: (module.name, {ast.unparse(base).rpartition(".")[2] for base in node.bases})
         for module in modules.values()
@@ -184,8 +187,8 @@ def one_clock(modules: Modules) -> Iterator[Violation]:
 def timed_waits(modules: Modules) -> Iterator[Violation]:
     """Report each test that sleeps for a time instead of waiting for a condition.
 
-    A sleep in a loop or in a function inside the test belongs to what is tested. A sleep of 0
-    waits for no time. The length of a fault has its helpers in `tests.lasting`.
+    A sleep in a loop, or in a function inside the test, is part of the tested behaviour. A sleep of
+    0 only yields. Tests that need a fault to last use the helpers in `tests.lasting`.
     """
     for module in modules.values():
         for test in ast.walk(module.tree):
@@ -209,7 +212,7 @@ RULES: list[Rule] = [
 
 
 def _calls_once(statements: Iterable[ast.stmt]) -> Iterator[ast.Call]:
-    """Yield the calls that are statements, in no loop and no inner function."""
+    """Yield the calls that are statements, outside loops and inner functions."""
     for statement in statements:
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
             yield statement.value
@@ -223,7 +226,7 @@ def _calls_once(statements: Iterable[ast.stmt]) -> Iterator[ast.Call]:
 
 
 def _clock_read(node: ast.AST) -> str:
-    """Return the name of the clock that `node` reads or imports, or an empty string."""
+    """Return the name of the clock that `node` reads or imports, "" if none."""
     if isinstance(node, ast.ImportFrom) and node.module == "time":
         return next((f"time.{each.name}" for each in node.names if each.name in CLOCK_READS), "")
     if isinstance(node, ast.Attribute):
@@ -234,7 +237,7 @@ def _clock_read(node: ast.AST) -> str:
 
 
 def _imports(module: Module, modules: Modules) -> set[str]:
-    """Return the modules of the package that `module` imports, anywhere in its text."""
+    """Return the modules of the package that `module` imports anywhere."""
     found = set()
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):
@@ -248,7 +251,7 @@ def _imports(module: Module, modules: Modules) -> set[str]:
 
 
 def _origin(node: ast.ImportFrom, module: Module) -> str:
-    """Return the dotted name that `from … import` names, relative imports resolved."""
+    """Return the absolute dotted name after `from`, relative imports resolved."""
     if not node.level:
         return node.module or ""
     base = module.package.split(".")
@@ -257,7 +260,7 @@ def _origin(node: ast.ImportFrom, module: Module) -> str:
 
 
 def _strong_components(graph: Mapping[str, set[str]]) -> Iterator[set[str]]:
-    """Yield the groups of two or more nodes in which each reaches each other."""
+    """Yield the groups of two or more nodes that can all reach each other."""
     reach = {node: _reachable(node, graph) for node in graph}
     seen: set[str] = set()
     for node in sorted(graph):
@@ -268,7 +271,7 @@ def _strong_components(graph: Mapping[str, set[str]]) -> Iterator[set[str]]:
 
 
 def _reachable(start: str, graph: Mapping[str, set[str]]) -> set[str]:
-    """Return the nodes that can be reached from `start` over one arrow or more."""
+    """Return the nodes reachable from `start` over one or more edges."""
     found: set[str] = set()
     pending = [start]
     while pending:

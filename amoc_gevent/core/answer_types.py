@@ -1,4 +1,4 @@
-"""Which answer a JSON object is."""
+"""Finds the answer dataclass for a verb and a decoded JSON object."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +28,7 @@ from amoc_gevent.core.answers import (
 
 
 def answer_type(verb: str, data: Mapping[str, Any]) -> type[Answer]:
-    """Return which answer to `verb` a JSON object is. Raises LookupError where none is."""
+    """Return the answer class for `verb` that fits `data`. Raises LookupError if none does."""
     if verb == "status":
         if data.get("kind") == "node":
             return NodeStatus

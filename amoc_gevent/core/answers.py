@@ -1,9 +1,9 @@
-"""The answers: one dataclass for each verb, which prompts, `--json`, hosts and pages show.
+"""The answers to commands, shown by prompts, `--json`, hosts and pages: one dataclass a verb.
 
-That of `summary` is in `core.run_summary`: only who asks for it loads its many parts.
+The answer to `summary` is in `core.run_summary`: its many dataclasses load only when needed.
 
-`as_json` and `from_json` of `core.json_codec` turn each of them into its JSON object and back. Labels of
-times are ISO 8601. A field with a default may be missing in an answer.
+`as_json` and `from_json` in `core.json_codec` convert each answer to its JSON object and back. Time
+labels are ISO 8601. A field with a default may be missing from the JSON.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class UsersByState:
 
 @dataclass(frozen=True, slots=True)
 class Started(Answer):
-    """`do`: the id of the new run, and how many users it has."""
+    """`do`: the id of the new run and its number of users."""
 
     run: str
     users: int
@@ -48,14 +48,14 @@ class Added(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Removed(Answer):
-    """`remove`: how many users were removed."""
+    """`remove`: the number of users removed."""
 
     removed: int
 
 
 @dataclass(frozen=True, slots=True)
 class Changed(Answer):
-    """`set`: a setting or option and its new value as it was given. In JSON: `{name: value}`."""
+    """`set`: a setting or option and its new value, as typed. In JSON: `{name: value}`."""
 
     name: str
     value: str
@@ -65,8 +65,11 @@ class Changed(Answer):
         return {self.name: self.value}
 
     @classmethod
-    def of_json(cls, data: Mapping[str, Any]) -> "Changed":
-        """Return the change of a JSON object. ValueError where it is not one name and text."""
+    def from_json(cls, data: Mapping[str, Any]) -> "Changed":
+        """Return the change that `{name: value}` holds.
+
+        Raises ValueError unless there is exactly one name, TypeError unless its value is text.
+        """
         ((name, value),) = data.items()
         if not isinstance(value, str):
             raise TypeError(f"{value!r} instead of str")
@@ -75,7 +78,7 @@ class Changed(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Pausing(Answer):
-    """`pause`, `resume`: whether new users are held back now."""
+    """`pause`, `resume`: whether the run is paused."""
 
     run: str
     paused: bool
@@ -83,7 +86,7 @@ class Pausing(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Rebalanced(Answer):
-    """`rebalance`: the number of moves in the plan that spread the users evenly."""
+    """`rebalance`: the number of moves added to the plan to spread the users evenly."""
 
     run: str
     moves: int
@@ -91,7 +94,7 @@ class Rebalanced(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Stopping(Answer):
-    """`stop`: the status of the run, and whether its users are ended by force."""
+    """`stop`: the status of the run, and whether the stop is forced."""
 
     run: str
     status: Status
@@ -100,7 +103,7 @@ class Stopping(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationFigures:
-    """One operation up to now: counts, and percentiles of its latency in µs."""
+    """One operation so far: counts, and latency percentiles in µs."""
 
     count: int
     errors: int
@@ -111,7 +114,7 @@ class OperationFigures:
 
 @dataclass(frozen=True, slots=True)
 class ErrorCount:
-    """A group of exceptions that users raised: `place` is `file:line`."""
+    """A group of exceptions raised by users; `place` is `file:line`."""
 
     type: str
     place: str
@@ -120,7 +123,7 @@ class ErrorCount:
 
 @dataclass(frozen=True, slots=True)
 class IdleStatus(Answer):
-    """`status` of a master that has had no run: the number of its nodes."""
+    """`status` of a master without a run so far: the number of its nodes."""
 
     status: Literal["idle"]
     nodes: int
@@ -128,10 +131,11 @@ class IdleStatus(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus(Answer):
-    """`status` of a master: its run, which goes on or has ended; `elapsed_s` in seconds.
+    """`status` of a master: its current or latest run.
 
-    `nodes` are present now, `workers` are the run's. `failure` is a line, `failure_detail` a
-    traceback; `failure_usage` marks a wrong use, such as an unknown setting.
+    `nodes` counts the nodes present now, `workers` the workers of the run. `failure` is one line,
+    `failure_detail` a traceback. `failure_usage` marks a mistake in the command, such as an
+    unknown setting.
     """
 
     run: str
@@ -152,7 +156,7 @@ class RunStatus(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description(Answer):
-    """`describe`: what the scenario `name` of a run declares; fields as in `Manifest`."""
+    """`describe`: the declarations of the run's scenario `name`; fields as in `Manifest`."""
 
     run: str
     name: str
@@ -168,12 +172,13 @@ class Description(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus(Answer):
-    """`status` of a node: its `run` (empty: none) with the plan's `status`.
+    """`status` of a node: its `run` (empty if none) and the `status` in the plan.
 
-    `master` is a host, None for the home's own. `master_heard_s` is seconds since the master was
-    heard, None: never; `lease_s` is how long the node may have users without hearing it again.
-    `refused` says why the master refused it. Its clock is `clock_offset_us` behind the master's,
-    within `clock_bound_us` (None: not known yet).
+    `master` is a host, or None for the master of the same home. `master_heard_s` is the number of
+    seconds since the last message from the master, None if there was none. `lease_s` is how much
+    longer the node may run users without another message. `refused` says why the master refused the
+    node. The node's wall clock is `clock_offset_us` behind the master's, give or take
+    `clock_bound_us` (None until measured).
     """
 
     kind: Literal["node"]
@@ -194,11 +199,11 @@ class NodeStatus(Answer):
 
 @dataclass(frozen=True, slots=True)
 class NodeLine:
-    """One node of `nodes`; None where something is not known.
+    """One node of `nodes`. Fields are None where the value is not known.
 
-    `place` is `host:home`, `heard_s` seconds since its last report. Its wall clock is
-    `clock_offset_us` behind the master's, within `clock_bound_us`. `cpu` is the share of a core and
-    `lag_us` the lag in µs of its busiest worker.
+    `place` is `host:home`, `heard_s` the number of seconds since the last report. The node's wall
+    clock is `clock_offset_us` behind the master's, give or take `clock_bound_us`. `cpu` (share of a
+    core) and `lag_us` are the highest of any worker.
     """
 
     name: str
@@ -215,16 +220,16 @@ class NodeLine:
 
 @dataclass(frozen=True, slots=True)
 class NodeList(Answer):
-    """`nodes`: all nodes, in the order in which they joined."""
+    """`nodes`: all nodes in the order in which they joined."""
 
     nodes: tuple[NodeLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """One run of `runs`: labels of its start and end (None: not yet), counts, its comment.
+    """One run of `runs`. `started` and `ended` are time labels, None if that is yet to come.
 
-    Its status is "lost" where the process that held it is gone and has not stored its end.
+    The status is "lost" if the process that held the run is gone and stored no end.
     """
 
     run: str
@@ -239,23 +244,23 @@ class RunLine:
 
 @dataclass(frozen=True, slots=True)
 class RunList(Answer):
-    """`runs`: the latest first."""
+    """`runs`: all runs, latest first."""
 
     runs: tuple[RunLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TextReport(Answer):
-    """`summary` with `form` text: the closing report, in lines as wide as was asked for."""
+    """`summary` with `form` text: the closing report, as wide as requested."""
 
     report: str
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedStatus(Answer):
-    """A part of `watch` with `form` json; the last one has the `run` and the status it `ended` in.
+    """One part of `watch` with `form` json.
 
-    In JSON the last two are missing before.
+    Only the last part has `run` and `ended`, the final status. Earlier parts omit both in JSON.
     """
 
     status: RunStatus
@@ -265,7 +270,7 @@ class WatchedStatus(Answer):
 
 @dataclass(frozen=True, slots=True)
 class WatchedLines(Answer):
-    """A part of `watch` with `form` table or lines; `run` and `ended` as in `WatchedStatus`."""
+    """One part of `watch` with `form` table or lines; `run` and `ended` as in `WatchedStatus`."""
 
     lines: tuple[str, ...]
     run: str | None = field(default=None, metadata={"omit": True})
@@ -274,7 +279,7 @@ class WatchedLines(Answer):
 
 @dataclass(frozen=True, slots=True)
 class NodeDaemon(Answer):
-    """`daemon` of a node: `home` and `log` (None: standard error) are paths, `up_s` seconds."""
+    """`daemon` of a node. `home` and `log` are paths; `log` is None for standard error."""
 
     kind: Literal["node"]
     pid: int
@@ -286,10 +291,10 @@ class NodeDaemon(Answer):
 
 @dataclass(frozen=True, slots=True)
 class MasterDaemon(Answer):
-    """`daemon` of a master, as `NodeDaemon`.
+    """`daemon` of a master; fields as in `NodeDaemon`, and two more.
 
-    `endpoints` are the addresses for nodes on other machines, of plan and reports. `run` is the run
-    that it went on with.
+    `endpoints` are the addresses of plan and reports for nodes on other machines. `run` is the run
+    that this master continued.
     """
 
     kind: Literal["master"]
@@ -304,7 +309,7 @@ class MasterDaemon(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Ending(Answer):
-    """`shutdown`: which daemon ends now."""
+    """`shutdown`: the daemon that ends now."""
 
     kind: str
     pid: int

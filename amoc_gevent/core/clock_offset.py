@@ -1,22 +1,24 @@
-"""How far a node's clock is from the master's, from the messages that flow anyway.
+"""Estimates the offset between a node's clock and the master's from their regular messages.
 
-Each acknowledgement is an exchange as in NTP (RFC 5905, section 8): the report left at one of the
-node's times and came at one of the master's, the answer left and came again. The way there and
-back can be told from the four, but not how it was shared between both, so the offset is off by half
-of it at most. The quickest exchange says most, and a little less with each second that it ages.
+A report and its acknowledgement are an exchange as in NTP (RFC 5905, section 8), with four times:
+each of the two is sent and received. The times give the round-trip delay but not how it splits
+between the two directions, so the offset is off by at most half of it.
+The exchange with the shortest delay is the most accurate, and becomes less so as it ages.
 """
 
 from collections import deque
 from dataclasses import dataclass
 
 KEPT = 60
+"""The number of exchanges kept."""
+
 DRIFT = 50e-6
-"""Seconds by which two quartz clocks may part in one."""
+"""Seconds per second by which two quartz clocks may drift apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class OffsetSample:
-    """One exchange: the offset that it tells (s), by how much it may be off (s), and when (s)."""
+    """The offset measured by one exchange, its error bound and its time, all in seconds."""
 
     offset: float
     bound: float
@@ -26,7 +28,7 @@ class OffsetSample:
 class ClockOffset:
     """The master's time minus this machine's monotonic clock, in seconds.
 
-    Until the first exchange it is that of the plan which was least on its way.
+    Until the first exchange it comes from the one-way message with the shortest delay.
     """
 
     def __init__(self) -> None:
@@ -34,19 +36,19 @@ class ClockOffset:
         self._heard = float("-inf")
 
     def reset(self) -> None:
-        """Forget all: the master's clock is another one."""
+        """Forget all samples: there is another master with another clock."""
         self._exchanges.clear()
         self._heard = float("-inf")
 
     def add_one_way(self, time: float, now: float) -> None:
-        """Note that a message which left at the master's `time` came at `now`."""
+        """Note a message sent at the master's `time` and received at `now`."""
         self._heard = max(self._heard, time - now)
 
     def add_exchange(self, sent: float, received: float, time: float, now: float) -> None:
-        """Note an exchange: out at `sent`, in at `received`, back at `time`, here at `now`.
+        """Note a report sent at `sent`, received at `received`, answered at `time`, back at `now`.
 
-        `sent` and `now` are of this machine's clock, the others the master's. What cannot be is
-        left out: an answer that took less time altogether than the master had it.
+        `sent` and `now` are by this machine's clock, the other two by the master's. An exchange is
+        ignored if it took less time in all than the master held it, which is impossible.
         """
         held = time - received
         way = (now - sent) - held
@@ -55,7 +57,7 @@ class ClockOffset:
             self._exchanges.append(OffsetSample(offset, way / 2 + DRIFT * held, now))
 
     def at(self, now: float) -> tuple[float, float]:
-        """Return the offset and its bound, both in seconds; the bound is infinite at first."""
+        """Return the offset and its error bound in seconds; infinite before the first exchange."""
         if not self._exchanges:
             return (0.0 if self._heard == float("-inf") else self._heard), float("inf")
         best = min(self._exchanges, key=lambda one: one.bound + DRIFT * (now - one.at))

@@ -1,11 +1,14 @@
-"""What an output leaves to the next master, stored together with the figures it was made from."""
+"""The state that an output keeps for the next master, such as data not delivered yet.
+
+It is stored in the same transaction as the figures that it was made from.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class StateChanges(NamedTuple):
-    """Changes to what an output leaves: bytes to `put` by their keys, and keys to `drop`."""
+    """Changes to stored state: bytes to `put` by key, and keys to `drop`."""
 
     put: Mapping[str, bytes]
     drop: Sequence[str]
@@ -15,36 +18,36 @@ NO_CHANGES = StateChanges({}, ())
 
 
 class StateSource(Protocol):
-    """A source of changes that are stored with the run, in the same transaction."""
+    """A source of state changes, stored in the same transaction as the run."""
 
     def pending(self, *, anew: bool = False) -> StateChanges:
-        """Return all changes since the last stored ones.
+        """Return the changes since the last ones that were stored.
 
-        `anew`: return all that there is, as nothing of it is stored where it goes now.
+        With `anew`, return the whole state: it goes to a store that has none of it.
         """
 
     def stored(self) -> None:
-        """Note that the changes which `pending` returned last are stored."""
+        """Note that the changes last returned by `pending` are stored."""
 
 
 @runtime_checkable
 class DurableOutput(StateSource, Protocol):
-    """An output that keeps undelivered data when the master dies."""
+    """An output whose undelivered data survives the death of the master."""
 
     def restore(self, stored: Mapping[str, bytes]) -> None:
-        """Go on with what an earlier master stored, by its keys; called once, even if empty."""
+        """Restore the state, by key, that an earlier master stored. Called once, even if empty."""
 
 
 class DiscardedState:
-    """In place of an output: nothing is pending, and what an earlier one left under `keys` goes."""
+    """Stands in for a missing output: it drops `keys`, the state an earlier output left."""
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
         self._keys = (*keys,)
 
-    def pending(self, *, anew: bool = False) -> StateChanges:  # noqa: ARG002  # an output's
-        """Return that the keys are to be dropped."""
+    def pending(self, *, anew: bool = False) -> StateChanges:  # noqa: ARG002  # the protocol's
+        """Return a change that drops the keys."""
         return StateChanges({}, self._keys)
 
     def stored(self) -> None:
-        """Note that they are."""
+        """Note that the keys are dropped."""
         self._keys = ()

@@ -1,4 +1,4 @@
-"""The rules of the house, each on a small package that breaks it."""
+"""The rules, each on a small package that breaks it."""
 
 import textwrap
 from collections.abc import Callable
@@ -18,14 +18,14 @@ from checks.rules import (
 
 ROOT = Path(__file__).parents[2]
 
-Judged = Callable[..., list[str]]
+Check = Callable[..., list[str]]
 
 
 @pytest.fixture
-def judged(tmp_path: Path) -> Judged:
+def check(tmp_path: Path) -> Check:
     """Return a function that writes a package `pkg` and returns its violations as lines."""
 
-    def judged(files: dict[str, str], exceptions: dict[tuple[str, str], str] | None = None):
+    def check(files: dict[str, str], exceptions: dict[tuple[str, str], str] | None = None):
         for name, text in {"__init__": "", **files}.items():
             path = tmp_path / "pkg" / f"{name}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def judged(tmp_path: Path) -> Judged:
             for violation in find_violations(read_modules(tmp_path / "pkg"), exceptions or {})
         ]
 
-    return judged
+    return check
 
 
 @pytest.mark.parametrize(
@@ -50,65 +50,65 @@ def judged(tmp_path: Path) -> Judged:
         "def f():\n    from pkg.a import x",
     ],
 )
-def test_a_cycle_is_found_however_it_is_imported(judged: Judged, back: str) -> None:
-    violations = judged({"a": "from pkg.b import y", "b": back})
+def test_a_cycle_is_found_however_it_is_imported(check: Check, back: str) -> None:
+    violations = check({"a": "from pkg.b import y", "b": back})
     assert violations == ["cycle: pkg.a: pkg.a -> pkg.b; pkg.b -> pkg.a"]
 
 
-def test_a_cycle_through_a_third_module_names_each_arrow(judged: Judged) -> None:
-    violations = judged({"a": "import pkg.b", "b": "import pkg.c", "c": "import pkg.a"})
+def test_a_cycle_through_a_third_module_names_each_arrow(check: Check) -> None:
+    violations = check({"a": "import pkg.b", "b": "import pkg.c", "c": "import pkg.a"})
     assert violations == ["cycle: pkg.a: pkg.a -> pkg.b; pkg.b -> pkg.c; pkg.c -> pkg.a"]
 
 
-def test_a_name_of_the_package_itself_goes_through_its_init(judged: Judged) -> None:
-    violations = judged(
-        {"room/__init__": "from pkg.room.a import x", "room/a": "from .. import room"}
+def test_a_name_of_the_package_itself_goes_through_its_init(check: Check) -> None:
+    violations = check(
+        {"inner/__init__": "from pkg.inner.a import x", "inner/a": "from .. import inner"}
     )
-    assert violations == ["cycle: pkg.room: pkg.room -> pkg.room.a; pkg.room.a -> pkg.room"]
+    assert violations == ["cycle: pkg.inner: pkg.inner -> pkg.inner.a; pkg.inner.a -> pkg.inner"]
 
 
-def test_arrows_that_all_point_downwards_are_no_cycle(judged: Judged) -> None:
-    assert not judged({"a": "import pkg.b, pkg.c", "b": "import pkg.c", "c": "import os"})
+def test_arrows_that_all_point_downwards_are_no_cycle(check: Check) -> None:
+    assert not check({"a": "import pkg.b, pkg.c", "b": "import pkg.c", "c": "import os"})
 
 
 @pytest.mark.parametrize("over", [0, 1])
-def test_a_module_has_a_largest_size(judged: Judged, over: int) -> None:
-    violations = judged({"a": "x = 1\n" * (MODULE_LINES - 1 + over)})
+def test_a_module_has_a_largest_size(check: Check, over: int) -> None:
+    violations = check({"a": "x = 1\n" * (MODULE_LINES - 1 + over)})
     assert violations == ["module size: pkg.a: 351 lines, at most 350"] * over
 
 
 @pytest.mark.parametrize("over", [0, 1])
 @pytest.mark.parametrize("kind", ["def", "async def"])
-def test_a_function_has_a_largest_size(judged: Judged, kind: str, over: int) -> None:
+def test_a_function_has_a_largest_size(check: Check, kind: str, over: int) -> None:
     body = "        x = 1\n" * (FUNCTION_LINES - 1 + over)
-    violations = judged({"a": f"class C:\n    {kind} f(self):\n{body}"})
+    violations = check({"a": f"class C:\n    {kind} f(self):\n{body}"})
     assert violations == ["function size: pkg.a:f: 51 lines, at most 50"] * over
 
 
 @pytest.mark.parametrize("over", [0, 1])
-def test_a_room_has_a_largest_number_of_modules(judged: Judged, over: int) -> None:
-    modules = {f"room/m{number}": "" for number in range(PACKAGE_MODULES + over)}
-    violations = judged({"room/__init__": "", "room/__main__": "", **modules})
-    assert violations == ["package size: pkg.room: 17 modules, at most 16"] * over
+def test_a_package_has_a_largest_number_of_modules(check: Check, over: int) -> None:
+    modules = {f"inner/m{number}": "" for number in range(PACKAGE_MODULES + over)}
+    violations = check({"inner/__init__": "", "inner/__main__": "", **modules})
+    assert violations == ["package size: pkg.inner: 17 modules, at most 16"] * over
 
 
-def test_a_class_name_occurs_once(judged: Judged) -> None:
-    violations = judged({"a": "class C: pass", "b": "def f():\n    class C: pass"})
+def test_a_class_name_occurs_once(check: Check) -> None:
+    violations = check({"a": "class C: pass", "b": "def f():\n    class C: pass"})
     assert violations == ["class name: C: occurs in pkg.a, pkg.b"]
 
 
 @pytest.mark.parametrize("foreign", ["Exception", "ValueError", "gevent.GreenletExit"])
-def test_all_errors_have_one_root(judged: Judged, foreign: str) -> None:
+def test_all_errors_have_one_root(check: Check, foreign: str) -> None:
     root = "class AmocError(Exception): pass\nclass Below(AmocError, ValueError): pass\n"
-    violations = judged({"errors": root, "a": f"class Other({foreign}): pass"})
+    violations = check({"errors": root, "a": f"class Other({foreign}): pass"})
     base = foreign.rpartition(".")[2]
     assert violations == [f"error root: pkg.a:Other: derives from {base}, not from AmocError"]
 
 
-def test_a_module_has_a_docstring(judged: Judged, tmp_path: Path) -> None:
+def test_a_module_has_a_docstring(check: Check, tmp_path: Path) -> None:
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "bare.py").write_text("x = 1\n")
-    assert judged({}) == ["docstring: pkg.bare: the module has none"]
+    assert check({}) == ["docstring: pkg.bare: the module has none"]
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ def test_a_module_has_a_docstring(judged: Judged, tmp_path: Path) -> None:
         ("import datetime\ndatetime.date.today()", "date.today"),
     ],
 )
-def test_one_module_reads_the_clock(judged: Judged, text: str, clock: str) -> None:
-    (violation,) = judged({"clock": text, "a": text})
+def test_one_module_reads_the_clock(check: Check, text: str, clock: str) -> None:
+    (violation,) = check({"clock": text, "a": text})
     assert violation.startswith("clock: pkg.a: ")
     assert violation.endswith(f" reads {clock}")
 
 
-def test_to_wait_or_to_format_is_not_to_read_a_clock(judged: Judged) -> None:
-    assert not judged({"a": "import time\ntime.sleep(1)\ntime.strftime('%H')"})
+def test_to_wait_or_to_format_is_not_to_read_a_clock(check: Check) -> None:
+    assert not check({"a": "import time\ntime.sleep(1)\ntime.strftime('%H')"})
 
 
 def test_a_test_waits_for_a_condition_and_not_for_a_time(tmp_path: Path) -> None:
@@ -140,9 +140,9 @@ def test_a_test_waits_for_a_condition_and_not_for_a_time(tmp_path: Path) -> None
     assert str(violation).endswith(".test_a:test_waits: gevent.sleep(0.1)")
 
 
-def test_an_exception_covers_one_breach_and_is_reported_when_stale(judged: Judged) -> None:
+def test_an_exception_covers_one_breach_and_is_reported_when_stale(check: Check) -> None:
     exceptions = {("class name", "C"): "why", ("clock", "pkg.a"): "why"}
-    violations = judged({"a": "class C: pass", "b": "class C: pass\nclass D: pass"}, exceptions)
+    violations = check({"a": "class C: pass", "b": "class C: pass\nclass D: pass"}, exceptions)
     assert violations == ["clock: pkg.a: the exception is no longer needed; remove it"]
 
 

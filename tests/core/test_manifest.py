@@ -46,11 +46,11 @@ def test_what_nothing_fills_yet_is_empty() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"settings": (URL,) * (ENTRIES_MAX + 1)}, "1,001 settings; 1,000 at most"),
-        ({"feeders": ("x",) * (ENTRIES_MAX + 1)}, "1,001 feeders; 1,000 at most"),
-        ({"docstring": "x" * (CHARACTERS_MAX + 1)}, "250,000 at most"),
-        ({"settings": (replace(URL, default="x" * CHARACTERS_MAX),)}, "250,000 at most"),
-        ({"settings": (replace(URL, allowed=("x" * 500,) * 501),)}, "250,000 at most"),
+        ({"settings": (URL,) * (ENTRIES_MAX + 1)}, "1,001 settings; at most 1,000"),
+        ({"feeders": ("x",) * (ENTRIES_MAX + 1)}, "1,001 feeders; at most 1,000"),
+        ({"docstring": "x" * (CHARACTERS_MAX + 1)}, "at most 250,000"),
+        ({"settings": (replace(URL, default="x" * CHARACTERS_MAX),)}, "at most 250,000"),
+        ({"settings": (replace(URL, allowed=("x" * 500,) * 501),)}, "at most 250,000"),
     ],
 )
 def test_one_that_is_too_large_is_refused_where_it_is_made_and_where_it_is_read(
@@ -108,7 +108,7 @@ def test_a_disagreement_is_one_line_that_says_what_differs_where_and_what_to_do(
     other: dict[str, Any], says: str
 ) -> None:
     line = disagreement(SHOP, replace(SHOP, **other))
-    assert line.startswith("node b and node a have loaded different declarations of scenario shop")
+    assert line.startswith("node b and node a loaded different declarations of scenario shop")
     assert says in line
     assert "--set" in line
     assert line.isprintable()

@@ -140,7 +140,7 @@ def test_counts_are_exact_and_fractions_short(count: float, text: str) -> None:
 
 @pytest.mark.parametrize("parse", [parse_duration, parse_rate])
 def test_a_number_without_bounds_is_refused(parse: Callable[[str], float]) -> None:
-    with pytest.raises(ValueError, match="is too great a number"):
+    with pytest.raises(ValueError, match="is too large a number"):
         parse("9" * 400)
 
 

@@ -181,7 +181,7 @@ def test_what_a_scenario_prints_is_seen(amoc: Amoc) -> None:
 BAD_INPUT = {
     "no such scenario": (["nope", 1, 2], 2, "there is no scenario nope"),
     "no Python file": (["/etc/passwd", 1, 2], 2, "/etc/passwd is no Python file: a scenario is"),
-    "no duration": (["{hello}", 1, 2, "--duration", "0s"], 2, "a run lasts longer than 0"),
+    "no duration": (["{hello}", 1, 2, "--duration", "0s"], 2, "it must be above 0"),
     "ids the wrong way": (["{hello}", 5, 2], 2, "users 5 to 2"),
     "id zero": (["{hello}", 0, 2], 2, "0"),
     "not a time": (["{hello}", 1, 2, "--duration", "soon"], 2, "'soon' is not a time"),

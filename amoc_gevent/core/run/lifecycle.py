@@ -1,7 +1,7 @@
-"""The lifecycle of a run: which changes are due, given the run, its nodes and the time.
+"""The lifecycle of a run: decides which changes are due, given the run, its nodes and the time.
 
-All functions are pure. They return changes, which the owner of the run's state applies. A run goes
-from `starting` over `running` and `stopping` to its end.
+All functions are pure. They return changes, which the owner of the run's state applies. The
+status goes from `starting` through `running` and `stopping` to `finished` or `failed`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,26 +28,26 @@ from amoc_gevent.core.run.transient import ALL_PLACED, Moment, TransientState
 from amoc_gevent.core.units import counted, format_duration
 
 LEAD_S = 0.1
-"""How far ahead a start is set, so that every worker hears of it in time."""
+"""Starts are scheduled this many seconds ahead, so that every worker knows in time."""
 
 ABANDON_S = 10.0
-"""How long a forced stop waits for workers that make no progress."""
+"""Seconds that a forced stop waits for workers that make no progress."""
 
 SILENT_S = 2.0
-"""Seconds after which a node has missed reports: it sends one in each."""
+"""A node that is silent for so many seconds has missed reports, which are due every second."""
 
 TOGETHER_S = 1.5
-"""Seconds within which nodes are lost that died at the same time."""
+"""Nodes that died at the same time are all lost within so many seconds."""
 
 PACE_S = 0.001
-"""Seconds between two messages to all nodes, or two counts of them, for each node."""
+"""Seconds per node between two messages to all nodes, or between two counts of users."""
 
 Nodes = Mapping[str, NodeView]
 """The nodes of a master by name, in the order in which they joined."""
 
 
 class _Draft:
-    """A run as it stands after the changes that are decided so far."""
+    """A run with the changes decided so far applied."""
 
     def __init__(self, run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> None:
         self.run, self.nodes, self.transient, self.now = run, nodes, transient, now
@@ -70,12 +70,12 @@ class _Draft:
         self.changes.append(NewEvent(kind, text))
 
     def slot(self) -> float:
-        """Return the slot of a user that starts as soon as all workers can have heard of it."""
+        """Return the earliest slot that all workers can know of in time."""
         return undelayed(self.now.steady + LEAD_S, self.plan.pauses)
 
 
 def advance(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> list[Change]:
-    """Return the changes that are due now: the next status, users' new nodes, their count."""
+    """Return the changes due now: the next status, new nodes for users, and their count."""
     if not run.active:
         return []
     draft = _Draft(run, nodes, transient, now)
@@ -96,17 +96,17 @@ def advance(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> l
 
 
 def stop(run: Run, now: Moment, *, force: bool = False) -> list[Change]:
-    """Return the changes by which all users end, gently or by force."""
+    """Return the changes that stop the run, gently or by force."""
     draft = _Draft(run, {}, TransientState(), now)
     _stop(draft, force=force)
     return draft.changes
 
 
 def reassign(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> list[Change]:
-    """Return the changes by which users start elsewhere whose nodes are gone or began anew.
+    """Return the changes that restart the users of nodes that are gone or were restarted.
 
-    One move is for all nodes that were lost since the last time, and one for all that came back as
-    new processes.
+    There is one move for all nodes lost since the last call, and one for all that came back as new
+    processes.
     """
     draft = _Draft(run, nodes, transient, now)
     _reassign(draft)
@@ -114,35 +114,35 @@ def reassign(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> 
 
 
 def count(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> list[Change]:
-    """Return the changes by which the run has the users that its nodes report."""
+    """Return the changes that update the user counts from the nodes' reports."""
     draft = _Draft(run, nodes, transient, now)
     _count(draft)
     return draft.changes
 
 
 def react(
-    run: Run, nodes: Nodes, transient: TransientState, now: Moment, news: NodeEvent
+    run: Run, nodes: Nodes, transient: TransientState, now: Moment, event: NodeEvent
 ) -> list[Change]:
-    """Return the changes that news of a node bring about in an active run.
+    """Return the changes that follow from a node event in an active run.
 
-    Its users get new nodes with the next `advance` or `home`.
+    The node's users get new nodes with the next `advance` or `reassign`.
     """
     draft = _Draft(run, nodes, transient, now)
-    match news:
+    match event:
         case Joined(node, None):
             draft.event(
-                "node-joined", f"{described(node)} joined: it takes part from the next add on"
+                "node-joined", f"{described(node)} joined; it takes users from the next add on"
             )
             draft.change_transient(joined=transient.joined | {node.name})
         case Joined(node):
-            draft.event("node-back", f"{described(node)} was started again")
+            draft.event("node-back", f"{described(node)} was restarted")
             draft.change_transient(joined=transient.joined | {node.name})
         case Lost(node):
-            text = f"node {node.name} was not heard for its lease"
+            text = f"node {node.name} sent no report for its lease"
             draft.event("node-lost", f"{text}; {_after_a_loss(draft)}")
             draft.change_transient(uncounted=True)
         case Returned(node):
-            draft.event("node-back", f"node {node.name} is heard again")
+            draft.event("node-back", f"node {node.name} reports again")
         case Left(node):
             draft.event("node-left", f"node {node.name} left; its users start on the others")
             draft.change_transient(uncounted=True)
@@ -153,7 +153,7 @@ def react(
 
 
 def adopt_unsaved(run: Run, node: NodeView, report: Report, now: Moment) -> list[Change]:
-    """Return the changes that a node was told by the last master, which could not store them."""
+    """Return the changes that the previous master sent to a node but could not store."""
     changes: list[Change] = []
     if run.active and node.plan_version > run.plan.version:
         changes.append(RaiseVersion(node.plan_version))
@@ -163,7 +163,7 @@ def adopt_unsaved(run: Run, node: NodeView, report: Report, now: Moment) -> list
 
 
 def check_manifest(run: Run, node: NodeView, manifest: Manifest) -> list[Change]:
-    """Return the changes that a node's manifest brings about: the run fails if nodes disagree."""
+    """Return the changes after a node sent its manifest: the run fails if nodes disagree."""
     try:
         declared = reconcile(run.declared, Declared(manifest, f"node {node.name}"))
     except DisagreementError as error:
@@ -172,7 +172,7 @@ def check_manifest(run: Run, node: NodeView, manifest: Manifest) -> list[Change]
 
 
 def described(node: NodeView) -> str:
-    """Return a node's name and how many workers it has, in words."""
+    """Return the node's name and number of workers as text."""
     return f"node {node.name} with {counted(node.workers, 'worker')}"
 
 
@@ -182,12 +182,12 @@ def present(nodes: Nodes) -> list[NodeView]:
 
 
 def pause(nodes: Nodes) -> float:
-    """Return the least seconds between two messages to all nodes, or two counts of them."""
+    """Return the minimum seconds between two messages to all nodes, or two counts of users."""
     return len(nodes) * PACE_S
 
 
 def moving(plan: Plan) -> bool:
-    """Return whether users are on their way from nodes that have not let go of them yet."""
+    """Return whether some moves wait until their source nodes release the users."""
     return any(move.start == UNRELEASED for move in plan.moves)
 
 
@@ -195,10 +195,10 @@ def moving(plan: Plan) -> bool:
 
 
 def _update_users(draft: _Draft) -> None:
-    """Give users a node and count them; with many nodes less often.
+    """Reassign and count users if that is due. With many nodes it is due less often.
 
-    Nodes that died together are lost within the second in which each would have reported. So the
-    users wait while more nodes are silent. A new process hears at once which users are its own.
+    Nodes that died together miss their next reports within the same second. So their users wait
+    while other nodes are silent too, and move together. A new process gets its users at once.
     """
     now, transient, shortest = draft.now.monotonic, draft.transient, pause(draft.nodes)
     waited = now - transient.unplaced_since
@@ -209,7 +209,7 @@ def _update_users(draft: _Draft) -> None:
 
 
 def _silent(draft: _Draft) -> bool:
-    """Return whether nodes have missed reports that are not lost yet."""
+    """Return whether any present node has missed reports."""
     return any(draft.now.monotonic - node.heard > SILENT_S for node in present(draft.nodes))
 
 
@@ -233,7 +233,7 @@ def _reassign(draft: _Draft) -> None:
 
 
 def _absent_nodes(plan: Plan, nodes: Nodes) -> set[str]:
-    """Return the nodes that users were given to and that can have none, unless these wait."""
+    """Return the nodes that were given users and are absent, except nodes whose users wait."""
     placed = _named(plan) - {node.name for node in present(nodes)}
     if plan.options.on_node_loss == "keep":
         placed -= {node.name for node in nodes.values() if node.lost}
@@ -243,16 +243,16 @@ def _absent_nodes(plan: Plan, nodes: Nodes) -> set[str]:
 def _moved(
     draft: _Draft, plan: Plan, sources: frozenset[str] | set[str], destinations: tuple[str, ...]
 ) -> Plan:
-    """Return the plan in which the destinations have the users of these nodes, which let go of them.
+    """Return the plan with all users on `sources` moved to `destinations`.
 
-    Without destinations each node keeps its own users, and they start anew.
+    Without destinations each node keeps its own users, which start again.
     """
     moves = moves_to(plan, sources, destinations, draft.run.ended_ids, draft.slot())
     return replace(plan, moves=(*plan.moves, *moves)) if moves else plan
 
 
 def _release_moves(draft: _Draft) -> None:
-    """Let moved users start once their last nodes have let go of them."""
+    """Let moved users start once their source nodes have released them."""
     plan = draft.plan
     unreleased = [move for move in plan.moves if move.start == UNRELEASED]
     sources = {source for move in unreleased for source in move.sources}
@@ -272,7 +272,7 @@ def _count(draft: _Draft) -> None:
 
 
 def _after_a_loss(draft: _Draft) -> str:
-    """Say what becomes of the users of a node that was lost."""
+    """Say what happens to the users of a lost node."""
     if draft.plan.options.on_node_loss == "keep":
         return "its users wait for it"
     if not _able(draft.nodes):
@@ -284,7 +284,7 @@ def _after_a_loss(draft: _Draft) -> str:
 
 
 def _start(draft: _Draft) -> None:
-    """Release the users once all nodes that have some are ready."""
+    """Release the batches once all nodes with users are ready."""
     names = _named(draft.plan)
     involved = [node for node in present(draft.nodes) if node.name in names]
     if all(node.follows(draft.run.id, "ready") for node in involved):
@@ -293,7 +293,7 @@ def _start(draft: _Draft) -> None:
 
 
 def _stop(draft: _Draft, *, force: bool = False, failed: bool = False) -> None:
-    """Have all users end; a run that `failed` ends as such."""
+    """Stop the run; with `failed` its final status is failed."""
     run = draft.run
     if failed:
         draft.change_run(final_status="failed")
@@ -306,7 +306,7 @@ def _stop(draft: _Draft, *, force: bool = False, failed: bool = False) -> None:
 
 
 def _end_stop(draft: _Draft) -> None:
-    """End the run once all workers have stopped, or use force, or wait for them no longer."""
+    """End the run once all workers have stopped. Use force, then give up, after timeouts."""
     run, now, transient = draft.run, draft.now.steady, draft.transient
     timeout = run.plan.options.stop_timeout
     by_force_at = run.stopping_at + timeout
@@ -314,10 +314,10 @@ def _end_stop(draft: _Draft) -> None:
     if all(node.follows(run.id, "stopped") and node.complete for node in nodes):
         _end(draft)
     elif now > max(by_force_at, transient.progressed, transient.since) + ABANDON_S:
-        draft.event("abandoned", "not every worker said that it stopped; they were killed")
+        draft.event("abandoned", "some workers did not report that they stopped; they were killed")
         _end(draft)
     elif not run.plan.force and now > by_force_at:
-        text = f"by force: users had not ended within {format_duration(timeout)}"
+        text = f"by force: users did not end within {format_duration(timeout)}"
         draft.event("stop", text)
         draft.change_plan(force=True)
 
@@ -328,7 +328,7 @@ def _end(draft: _Draft) -> None:
 
 
 def _named(plan: Plan) -> set[str]:
-    """Return the nodes that were ever given users."""
+    """Return the names of all nodes that were ever given users."""
     return {name for made in plan.batches for name in made.nodes} | {
         name for move in plan.moves for name in move.destinations
     }

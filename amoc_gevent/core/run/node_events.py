@@ -1,4 +1,4 @@
-"""NodeEvent of a master's nodes: what the registry finds out, as data."""
+"""Events of the master's nodes, as data. The node registry detects them."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from amoc_gevent.core.run.nodes import NodeView
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A process reported for the first time; `known` is the one that had its name before."""
+    """A process reported for the first time. `known` is the earlier node of the same name."""
 
     node: NodeView
     known: NodeView | None = None
@@ -16,7 +16,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A report came that was not taken in before. `node` may be a former process."""
+    """A new report arrived. `node` may be an earlier process of that name."""
 
     node: NodeView
     report: Report
@@ -24,35 +24,35 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A node was not heard for the lease."""
+    """A node sent no report for the duration of the lease."""
 
     node: NodeView
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A lost node is heard again."""
+    """A lost node reported again."""
 
     node: NodeView
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A node has ended its users and ends for good."""
+    """A node has ended its users and shuts down for good."""
 
     node: NodeView
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """A node left so long ago that the registry has forgotten it."""
+    """The registry dropped a node that left long ago."""
 
     node: NodeView
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A second node has the name of one that is heard. `ack` tells it why it is refused."""
+    """A second node uses the name of one that is present. `ack` tells it why it is refused."""
 
     name: str
     ack: Ack

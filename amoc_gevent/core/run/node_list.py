@@ -1,4 +1,4 @@
-"""The nodes of a master, as the answer to `nodes`."""
+"""Builds the answer to `nodes`."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from amoc_gevent.core.run.nodes import NodeView
 
 
 def node_list(nodes: Iterable[NodeView], now: float) -> NodeList:
-    """Return the state of each node at `now`, the master's monotonic time."""
+    """Return the state of each node at `now` (the master's monotonic time)."""
     return NodeList(tuple(_line(node, now) for node in nodes))
 
 

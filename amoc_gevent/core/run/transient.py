@@ -1,4 +1,4 @@
-"""How far a run has come: facts that are not stored, and the moment at which they are judged."""
+"""The state of a run that is not stored, and the moment at which decisions are made."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ ALL_PLACED = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One moment by both clocks of the master: its steady time and the monotonic one."""
+    """A moment by both clocks of the master, the steady and the monotonic one."""
 
     steady: float
     monotonic: float
@@ -16,12 +16,12 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class TransientState:
-    """Facts about a run that are not stored: a new master begins with new ones.
+    """State of a run that is not stored: a new master starts afresh.
 
-    The master began at `since` and the number of running users last changed at `progressed` (both
-    steady time). Users were last `counted` at this monotonic time, and are `uncounted` when a node
-    has reported since. Users are without a node since `unplaced_since` (monotonic), and the nodes in
-    `joined` are new processes whose users start anew.
+    `since` is when the master started, `progressed` when the number of running users last changed,
+    both in steady time. `counted` is when users were last counted (monotonic time); `uncounted`
+    says that a node has reported since. Some users have no node since `unplaced_since` (monotonic
+    time). The nodes in `joined` are new processes, so their users start again.
     """
 
     since: float = 0.0

@@ -162,7 +162,7 @@ FORCED = {"plan": {"force": True}}
     ("age", "transient", "more", "told", "ended"),
     [
         (4.0, COUNTED, {}, [], False),
-        (5.5, COUNTED, {}, [("stop", "by force: users had not ended within 5s")], False),
+        (5.5, COUNTED, {}, [("stop", "by force: users did not end within 5s")], False),
         (5.5, COUNTED, FORCED, [], False),
         # 10 s after the force was due
         (14.5, COUNTED, FORCED, [], False),
@@ -364,20 +364,20 @@ NEW, KNOWN = a_node("b"), a_node("b")
     [
         (
             Joined(NEW),
-            ("node-joined", "node b with 2 workers joined: it takes part from the next add on"),
+            ("node-joined", "node b with 2 workers joined; it takes users from the next add on"),
             {"joined": frozenset({"b"})},
         ),
         (
             Joined(NEW, KNOWN),
-            ("node-back", "node b with 2 workers was started again"),
+            ("node-back", "node b with 2 workers was restarted"),
             {"joined": frozenset({"b"})},
         ),
         (
             Lost(a_node("b", lost=True)),
-            ("node-lost", "node b was not heard for its lease; its users start on the others"),
+            ("node-lost", "node b sent no report for its lease; its users start on the others"),
             {"uncounted": True},
         ),
-        (Returned(NEW), ("node-back", "node b is heard again"), {}),
+        (Returned(NEW), ("node-back", "node b reports again"), {}),
         (
             Left(a_node("b", left=True)),
             ("node-left", "node b left; its users start on the others"),

@@ -36,10 +36,10 @@ def test_an_option_changes_and_the_others_stay() -> None:
         ("user_rate", "9" * 400, "user_rate: "),
         ("repeat_interval", "-1s", "repeat_interval: '-1s' is not a time"),
         ("repeat_interval", "9" * 400, "repeat_interval: "),
-        ("repeat_num", "-1", "repeat_num: '-1' is not a number of rounds"),
-        ("repeat_num", "1.5", "repeat_num: '1.5' is not a number of rounds"),
-        ("repeat_num", "²", "repeat_num: '²' is not a number of rounds"),
-        ("on_user_error", "cry", "on_user_error: 'cry' is none of repeat, remove, stop"),
+        ("repeat_num", "-1", "repeat_num: '-1' is not a number of iterations"),
+        ("repeat_num", "1.5", "repeat_num: '1.5' is not a number of iterations"),
+        ("repeat_num", "²", "repeat_num: '²' is not a number of iterations"),
+        ("on_user_error", "cry", "on_user_error: 'cry' is not one of repeat, remove, stop"),
         ("speed", "5", "there is no option speed; there are user_rate, repeat_interval"),
     ],
 )
@@ -58,7 +58,7 @@ def test_each_option_is_one_of_the_plans() -> None:
     [
         ("user_rate", "over all workers [20/s]."),
         ("repeat_interval", "[60s]."),
-        ("repeat_num", "[0: no end]."),
+        ("repeat_num", "[0: no limit]."),
         ("on_user_error", "[repeat]."),
         ("on_node_loss", "[replace]."),
     ],

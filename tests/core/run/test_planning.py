@@ -80,8 +80,8 @@ HELD = (Move(("a",), ("b",), 1, UNRELEASED, 10.0, 1),)
 @pytest.mark.parametrize(
     ("run", "told"),
     [
-        (a_run("starting"), "run r is starting: rebalance it in a moment"),
-        (a_run(moves=HELD), "run r is still moving users: rebalance it in a moment"),
+        (a_run("starting"), "run r is starting: try again in a moment"),
+        (a_run(moves=HELD), "run r is still moving users: try again in a moment"),
     ],
 )
 def test_users_are_spread_anew_when_all_are_somewhere(run: Run, told: str) -> None:
@@ -89,8 +89,9 @@ def test_users_are_spread_anew_when_all_are_somewhere(run: Run, told: str) -> No
         planning.rebalance(run, NODES)
     moves, (plan, event) = planning.rebalance(a_run(), NODES)
     assert moves == 1
-    assert [(m.sources, m.destinations) for m in plan.fields["moves"]] == [(("a",), ("b",))]  # type: ignore[union-attr]
-    assert event == NewEvent("rebalance", "users spread anew over a, b")
+    (move,) = plan.fields["moves"]  # type: ignore[union-attr]
+    assert (move.sources, move.destinations) == (("a",), ("b",))
+    assert event == NewEvent("rebalance", "users spread evenly over a, b")
 
 
 @pytest.mark.parametrize(
@@ -109,8 +110,8 @@ def test_only_a_run_that_goes_on_can_change(run: Run | None, told: str) -> None:
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (Do("s", 0, 4), "they begin at 1, the lowest first"),
-        (Do("s", 1, 4, duration=0.0), "a run lasts longer than 0"),
+        (Do("s", 0, 4), "give the lowest id first"),
+        (Do("s", 1, 4, duration=0.0), "it must be above 0"),
         (Do("s", 1, 4, strategy="random"), "there is no strategy random"),
     ],
 )
