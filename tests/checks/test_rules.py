@@ -126,7 +126,7 @@ def test_one_module_reads_the_clock(check: Check, text: str, clock: str) -> None
     assert violation.endswith(f" reads {clock}")
 
 
-def test_to_wait_or_to_format_is_not_to_read_a_clock(check: Check) -> None:
+def test_sleeping_and_formatting_do_not_read_a_clock(check: Check) -> None:
     assert not check({"a": "import time\ntime.sleep(1)\ntime.strftime('%H')"})
 
 
@@ -140,7 +140,7 @@ def test_a_test_waits_for_a_condition_and_not_for_a_time(tmp_path: Path) -> None
     assert str(violation).endswith(".test_a:test_waits: gevent.sleep(0.1)")
 
 
-def test_an_exception_covers_one_breach_and_is_reported_when_stale(check: Check) -> None:
+def test_an_exception_covers_one_violation_and_is_reported_when_stale(check: Check) -> None:
     exceptions = {("class name", "C"): "why", ("clock", "pkg.a"): "why"}
     violations = check({"a": "class C: pass", "b": "class C: pass\nclass D: pass"}, exceptions)
     assert violations == ["clock: pkg.a: the exception is no longer needed; remove it"]

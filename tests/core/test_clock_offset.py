@@ -1,4 +1,4 @@
-"""How far the master's clock is from a node's: never further off than its bound says."""
+"""The clock offset: the true value is always within the bound."""
 
 import pytest
 from hypothesis import given
@@ -26,7 +26,7 @@ def test_the_true_offset_is_within_the_bound(
         now += pause
 
 
-def test_the_quickest_exchange_counts_until_it_is_old() -> None:
+def test_the_shortest_exchange_wins_until_it_is_old() -> None:
     estimate = ClockOffset()
     estimate.add_exchange(0.0, 100.0005, 100.0005, 0.001)
     estimate.add_exchange(1.0, 101.9, 101.9, 2.0)
@@ -35,7 +35,7 @@ def test_the_quickest_exchange_counts_until_it_is_old() -> None:
     assert estimate.at(9999.002)[0] == pytest.approx(100.004)
 
 
-def test_before_an_exchange_it_is_what_was_heard_and_unbounded() -> None:
+def test_before_an_exchange_the_offset_comes_from_messages_and_is_unbounded() -> None:
     estimate = ClockOffset()
     assert estimate.at(5.0) == (0.0, float("inf"))
     estimate.add_one_way(105.0, 5.5)
@@ -43,7 +43,7 @@ def test_before_an_exchange_it_is_what_was_heard_and_unbounded() -> None:
     assert estimate.at(8.0) == (pytest.approx(99.8), float("inf"))
 
 
-def test_an_answer_from_before_its_question_is_left_out() -> None:
+def test_an_impossible_exchange_is_ignored() -> None:
     estimate = ClockOffset()
     estimate.add_exchange(10.0, 100.0, 105.0, 11.0)
     assert estimate.at(11.0)[1] == float("inf")

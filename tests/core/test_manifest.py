@@ -1,4 +1,4 @@
-"""The manifest: its bounds, its way through the codec, and which manifests agree."""
+"""The manifest: its bounds, its encoding, and which manifests agree."""
 
 from dataclasses import replace
 from typing import Any
@@ -34,12 +34,12 @@ def disagreement(one: Manifest, other: Manifest) -> str:
     return ""
 
 
-def test_a_manifest_survives_the_way() -> None:
+def test_a_manifest_survives_encoding() -> None:
     whole = replace(SHOP, profile="ramp", throttles=("t",), expectations=("e",), feeders=("f",))
     assert codec.decode(Manifest, codec.encode(whole)) == whole
 
 
-def test_what_nothing_fills_yet_is_empty() -> None:
+def test_unused_fields_are_empty() -> None:
     assert (SHOP.profile, SHOP.throttles, SHOP.expectations, SHOP.feeders) == ("", (), (), ())
 
 
@@ -53,7 +53,7 @@ def test_what_nothing_fills_yet_is_empty() -> None:
         ({"settings": (replace(URL, allowed=("x" * 500,) * 501),)}, "at most 250,000"),
     ],
 )
-def test_one_that_is_too_large_is_refused_where_it_is_made_and_where_it_is_read(
+def test_a_manifest_that_is_too_large_is_rejected_when_made_and_when_decoded(
     changes: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ValueError, match=says):

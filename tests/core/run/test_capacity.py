@@ -1,4 +1,4 @@
-"""Capacity: what a user takes against what a machine has, and which limit is met first."""
+"""Capacity: the cost of a user, the limits of a machine, and the tightest one."""
 
 from math import inf
 
@@ -26,13 +26,13 @@ def most_users(cost: UserCost, machine: Machine, workers: int) -> dict[str, floa
         ("CPU", ROOMY, 1800),
     ],
 )
-def test_each_limit_is_what_there_is_by_what_a_user_takes(
+def test_each_limit_is_the_resource_divided_by_the_cost_of_a_user(
     what: str, machine: Machine, most: float
 ) -> None:
     assert most_users(USER, machine, workers=2)[what] == most
 
 
-def test_the_limit_that_is_met_first_is_in_front_and_breaks_above_it() -> None:
+def test_the_tightest_limit_is_first_and_breaks_above_its_maximum() -> None:
     first = limits(USER, Machine(100, 1e12, 10**9, 3000, True), 1500, 100)[0]
     assert (first.name, first.max_users) == ("ports", 1500)
     assert not first.breaks(1500)
@@ -48,7 +48,7 @@ def test_ports_of_ended_connections_are_kept_for_a_minute_unless_they_are_reused
     assert most_users(cost, keeping, 1)["ports"] == 100
 
 
-def test_what_a_user_takes_nothing_of_is_no_limit() -> None:
+def test_a_resource_that_users_do_not_need_is_no_limit() -> None:
     cost = UserCost(memory=0, base=50e6, descriptors=0, cpu=0, connections=0)
     assert set(most_users(cost, ROOMY, 1).values()) == {inf}
 
@@ -57,7 +57,7 @@ def test_a_machine_that_cannot_even_hold_its_workers_holds_no_user() -> None:
     assert most_users(USER, Machine(1, 10e6, 10**6, 10**6, True), 1)["memory"] == 0
 
 
-def test_a_share_is_what_more_users_took_more() -> None:
+def test_the_cost_is_the_growth_per_additional_user() -> None:
     few = {"users": 1.0, "memory": 40.1e6, "descriptors": 20.0, "cpu": 0.05, "connections": 0.0}
     many = {"users": 41.0, "memory": 44.1e6, "descriptors": 60.0, "cpu": 0.25, "connections": 20.0}
     cost = cost_of(few, many)

@@ -150,7 +150,7 @@ def test_a_run_ends_when_all_nodes_have_stopped() -> None:
     [a_node("b"), a_node("b", "stopped", run="old"), a_node("b", "stopped", ahead={7})],
     ids=["running", "of another run", "a report is missing"],
 )
-def test_a_run_does_not_end_before_each_node_has_told_all(waits_for: NodeView) -> None:
+def test_a_run_does_not_end_before_each_node_has_reported_everything(waits_for: NodeView) -> None:
     run = a_run("stopping", stopping_at=999.0)
     assert lifecycle.advance(run, nodes(a_node("a", "stopped"), waits_for), COUNTED, NOW) == []
 
@@ -174,7 +174,7 @@ FORCED = {"plan": {"force": True}}
         (60.0, replace(COUNTED, since=995.0), FORCED, [], False),
     ],
 )
-def test_a_stop_becomes_forced_and_then_waits_no_longer(
+def test_a_stop_becomes_forced_and_then_gives_up(
     age: float, transient: TransientState, more: Any, told: list[tuple[str, str]], ended: bool
 ) -> None:
     run = a_run("stopping", stopping_at=1000.0 - age, **more)
@@ -229,7 +229,7 @@ def test_users_of_lost_and_left_nodes_move_together() -> None:
     assert of_course(changes) == {"joined": frozenset(), "unplaced_since": ALL_PLACED}
 
 
-def test_users_of_a_new_process_stay_and_start_anew() -> None:
+def test_users_of_a_new_process_stay_and_start_again() -> None:
     transient = TransientState(unplaced_since=49.9, joined=frozenset({"b"}))
     changes = lifecycle.advance(a_run(), READY, transient, NOW)
     assert [(move.sources, move.destinations) for move in of_plan(changes)["moves"]] == [
@@ -237,7 +237,7 @@ def test_users_of_a_new_process_stay_and_start_anew() -> None:
     ]
 
 
-def test_users_that_shall_be_kept_wait_for_their_lost_node_but_not_for_one_that_left() -> None:
+def test_kept_users_wait_for_a_lost_node_but_not_for_one_that_left() -> None:
     keeping = {"options": replace(TIMEOUT, on_node_loss="keep")}
     run = a_run("running", "a", "b", "c", plan=keeping)
     there = nodes(a_node("a"), a_node("b", lost=True), a_node("c", left=True))
@@ -255,7 +255,7 @@ def test_without_an_able_node_users_wait(others: tuple[NodeView, ...]) -> None:
     )
 
 
-def test_without_users_to_home_nothing_changes() -> None:
+def test_without_users_to_reassign_nothing_changes() -> None:
     assert lifecycle.reassign(a_run(), nodes(a_node("b", lost=True)), TransientState(), NOW) == []
 
 
@@ -301,7 +301,7 @@ def test_users_that_were_lost_move_before_their_release_is_looked_at() -> None:
         (a_node("a", plan_version=4, lost=True), True),
     ],
 )
-def test_moved_users_start_once_their_last_node_has_let_go(source: Any, released: bool) -> None:
+def test_moved_users_start_once_their_source_has_released_them(source: Any, released: bool) -> None:
     run = a_run(plan={"moves": (Move(("a",), ("b",), 6, UNRELEASED, 10.0, 1),)})
     run.end_users(9, 9)
     assert lifecycle.moving(run.plan)
@@ -354,7 +354,7 @@ def test_the_last_user_to_be_counted_stops_the_run_at_once() -> None:
     assert events(changes) == [("stop", "gently")]
 
 
-# NodeEvent of nodes
+# Node events
 
 NEW, KNOWN = a_node("b"), a_node("b")
 
@@ -385,7 +385,7 @@ NEW, KNOWN = a_node("b"), a_node("b")
         ),
     ],
 )
-def test_news_of_a_node_are_told_and_its_users_are_to_be_homed(
+def test_a_node_event_is_reported_and_its_users_wait_to_be_reassigned(
     news: NodeEvent, told: tuple[str, str], transient: dict[str, Any]
 ) -> None:
     changes = lifecycle.react(a_run(), nodes(a_node("a")), TransientState(), NOW, news)
@@ -414,14 +414,14 @@ def test_a_loss_says_where_the_users_will_be(options: Options, others: Any, then
     assert told[1].endswith(f"; {then}")
 
 
-def test_one_worker_is_no_plural() -> None:
+def test_one_worker_is_singular() -> None:
     assert lifecycle.described(a_node("a", workers=1)) == "node a with 1 worker"
 
 
-# What the last master could not store
+# Changes that the previous master could not store
 
 
-def test_a_plan_that_only_a_node_has_is_surpassed_and_a_stop_that_it_heard_holds() -> None:
+def test_a_node_with_a_newer_plan_raises_the_version_and_its_stop_holds() -> None:
     stopped = Event(1.0, "stopped-before", "node a was told before that run r stops")
     report = Report("a", "life", 1, "r", "ready", plan_version=9, events=(stopped,))
     changes = lifecycle.adopt_unsaved(a_run(), a_node("a", plan_version=9), report, NOW)
@@ -434,10 +434,10 @@ def test_a_node_that_has_the_plan_changes_nothing() -> None:
     assert lifecycle.adopt_unsaved(a_run(), a_node("a"), report, NOW) == []
 
 
-# What the nodes declare
+# Manifests of the nodes
 
 
-def test_the_first_manifest_is_the_runs_and_another_that_differs_fails_it() -> None:
+def test_the_first_manifest_is_kept_and_a_different_one_fails_the_run() -> None:
     one, other = Manifest("shop", "one"), Manifest("shop", "other")
     run = a_run("starting")
     (change,) = lifecycle.check_manifest(run, READY["a"], one)

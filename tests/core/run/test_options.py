@@ -1,4 +1,4 @@
-"""Options of a run by name: what they may be, and what is said when they may not."""
+"""Run options by name: valid values, and the errors for invalid ones."""
 
 import pytest
 
@@ -19,7 +19,7 @@ from amoc_gevent.errors import UsageError
         ("stop_timeout", "1m", Options(stop_timeout=60.0)),
     ],
 )
-def test_a_text_becomes_the_value_of_its_option(name: str, text: str, expected: Options) -> None:
+def test_text_is_parsed_as_the_value_of_its_option(name: str, text: str, expected: Options) -> None:
     assert changed_option(Options(), name, text) == expected
 
 
@@ -43,13 +43,15 @@ def test_an_option_changes_and_the_others_stay() -> None:
         ("speed", "5", "there is no option speed; there are user_rate, repeat_interval"),
     ],
 )
-def test_nonsense_is_a_usage_error_that_names_the_option(name: str, text: str, said: str) -> None:
+def test_a_bad_value_is_a_usage_error_that_names_the_option(
+    name: str, text: str, said: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         changed_option(Options(), name, text)
     assert str(caught.value).startswith(said)
 
 
-def test_each_option_is_one_of_the_plans() -> None:
+def test_each_option_is_a_field_of_options() -> None:
     assert set(OPTIONS) == set(Options.__slots__)
 
 

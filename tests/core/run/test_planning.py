@@ -1,4 +1,4 @@
-"""What commands make of a run's plan, as tables; the rest is in the tests of the master."""
+"""Changes that commands make to a run, as tables. The tests of the master have the rest."""
 
 from typing import Any
 
@@ -84,7 +84,7 @@ HELD = (Move(("a",), ("b",), 1, UNRELEASED, 10.0, 1),)
         (a_run(moves=HELD), "run r is still moving users: try again in a moment"),
     ],
 )
-def test_users_are_spread_anew_when_all_are_somewhere(run: Run, told: str) -> None:
+def test_rebalancing_needs_a_running_run_without_open_moves(run: Run, told: str) -> None:
     with pytest.raises(AmocError, match=told):
         planning.rebalance(run, NODES)
     moves, (plan, event) = planning.rebalance(a_run(), NODES)
@@ -115,7 +115,7 @@ def test_only_a_run_that_goes_on_can_change(run: Run | None, told: str) -> None:
         (Do("s", 1, 4, strategy="random"), "there is no strategy random"),
     ],
 )
-def test_a_run_that_cannot_be_is_refused(command: Do, told: str) -> None:
+def test_an_invalid_run_is_rejected(command: Do, told: str) -> None:
     planning.check_do(a_run("finished"), Do("s", 1, 4))
     with pytest.raises(UsageError, match=told):
         planning.check_do(None, command)
