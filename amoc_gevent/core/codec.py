@@ -58,7 +58,7 @@ def _article(kind: type) -> str:
 
 
 def _flat(item: Any) -> object:
-    """Return what msgpack shall write for `item`. It calls this again for nested values."""
+    """Return what msgpack is to write for `item`. It calls this again for nested values."""
     if isinstance(item, Operation):
         return [item.count, item.interrupted, item.latency, item.phases, item.error_groups]
     if isinstance(item, Histogram):

@@ -193,7 +193,7 @@ def _within_tag(data: bytes, begin: int, end: int) -> int:
 
 
 def _is_tag(data: bytes, begin: int, end: int) -> bool:
-    """Whether the tag at `begin` is complete before `end`. The ">" before `end` may be quoted or text."""
+    """Whether the tag at `begin` is complete before `end`, where a ">" is, perhaps a quoted one."""
     if data[begin + 1] == _SLASH:
         return True
     single, double = data.count(b"'", begin, end), data.count(b'"', begin, end)
