@@ -20,7 +20,7 @@ from gevent.event import Event
 from amoc_gevent import clock
 from amoc_gevent.bus.sockets import Listener, Pusher
 from amoc_gevent.bus.topics import BEAT, CODE, PLAN, ack_topic
-from amoc_gevent.core.clocks import OffsetEstimate
+from amoc_gevent.core.clock_offset import ClockOffset
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import (
     Beat,
@@ -69,7 +69,7 @@ class SimulatedNode:
         self._ack_topic = ack_topic(self.name)
         self._listener = Listener(plans, (PLAN, BEAT, CODE, self._ack_topic))
         self._outbox = Outbox(Pusher(reports).push)
-        self._offset = OffsetEstimate()
+        self._offset = ClockOffset()
         self._acknowledged = Event()
         self.plan = Plan()
         self._users = UserCounts()
@@ -86,7 +86,7 @@ class SimulatedNode:
             if topic == self._ack_topic:
                 self._take_ack(frames[0], now)
             elif topic in {PLAN, BEAT}:
-                self._offset.hear(beat_of(frames[0]).time, now)
+                self._offset.add_one_way(beat_of(frames[0]).time, now)
             if topic == PLAN:
                 plan, users = plan_of(frames[1])
                 if plan.version != self.plan.version:
@@ -98,7 +98,7 @@ class SimulatedNode:
         if ack.incarnation == self._incarnation:
             self.joined_at = self.joined_at or now
             self._outbox.acknowledge(ack.sequence)
-            self._offset.exchange(ack.sent, ack.received, ack.time, now)
+            self._offset.add_exchange(ack.sent, ack.received, ack.time, now)
             self._acknowledged.set()
 
     def _report(self) -> None:

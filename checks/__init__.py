@@ -1,1 +1,1 @@
-"""Checks of our own, for rules that ruff, mypy and import-linter cannot hold."""
+"""Our own checks, for rules that ruff, mypy and import-linter cannot express."""

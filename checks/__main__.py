@@ -1,15 +1,15 @@
-"""Check the rules of the house: print each breach on one line, and exit 1 if there is one."""
+"""Check the rules. Print each violation on one line; exit with 1 if there are any."""
 
 import sys
 from pathlib import Path
 
 from checks.exceptions import EXCEPTIONS
-from checks.house import judge, read, timed_waits
+from checks.rules import find_violations, read_modules, timed_waits
 
 ROOT = Path(__file__).parent.parent
 
-breaches = judge(read(ROOT / "amoc_gevent"), EXCEPTIONS)
-breaches += judge(read(ROOT / "tests"), {}, [timed_waits])
-for breach in breaches:
-    sys.stdout.write(f"{breach}\n")
-sys.exit(bool(breaches))
+violations = find_violations(read_modules(ROOT / "amoc_gevent"), EXCEPTIONS)
+violations += find_violations(read_modules(ROOT / "tests"), {}, [timed_waits])
+for violation in violations:
+    sys.stdout.write(f"{violation}\n")
+sys.exit(bool(violations))

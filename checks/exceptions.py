@@ -1,11 +1,11 @@
-"""The exceptions to the house rules. Each has its reason beside it.
+"""The exceptions to the rules, each with its reason.
 
-`make check` also reports an exception that no breach needs any more.
+`make check` also reports an exception that no violation needs any more.
 """
 
 # (rule, place): reason
 EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("module size", "amoc_gevent.hosts.agent"): "one file, sent whole over ssh",
+    ("module size", "amoc_gevent.hosts.agent"): "one file, sent over ssh",
     ("clock", "amoc_gevent.hosts.agent"): "it runs alone, without the package",
     ("error root", "amoc_gevent.hosts.agent:Failed"): "it runs alone, without the package",
     ("error root", "amoc_gevent.worker.watchdog:UserBlocked"): "no scenario shall catch it",

@@ -1,8 +1,9 @@
 """Users write to a partner and read their archive page by page: time per page, completeness.
 
-In each round a user writes its messages, then reads its archive (XEP-0313) from the beginning of
-the round until all of them are there. Operations: "mam page", and "archive complete", from the last
-message to the end of the read that finds all. Users 1 and 2 are partners, 3 and 4, and so on.
+In each iteration a user writes its messages, then reads its archive (XEP-0313) from the beginning
+of the iteration until all of them are there. Operations: "mam page", and "archive complete", from
+the last message to the end of the read that finds all. Users 1 and 2 are partners, 3 and 4, and so
+on.
 """
 
 import secrets
@@ -13,7 +14,7 @@ accounts = xmpp.accounts.declare()
 messages = settings.declare(
     "messages",
     20,
-    "messages that a user writes in a round",
+    "messages that a user writes in an iteration",
     verify=lambda count: 1 <= count <= 100_000 or (False, "must be 1 to 100000"),
 )
 page = settings.declare(

@@ -13,7 +13,7 @@ from amoc_gevent import metrics, settings, user, xmpp
 from amoc_gevent.xmpp import sleek as sleekxmpp
 
 accounts = xmpp.accounts.declare()
-messages = settings.declare("messages", 10, "messages that each even user sends in a round")
+messages = settings.declare("messages", 10, "messages that each even user sends in an iteration")
 pause = settings.declare(
     "pause", "1s", "pause between messages", type=settings.duration, update=True
 )

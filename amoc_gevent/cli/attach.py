@@ -7,7 +7,7 @@ import click
 from amoc_gevent.cli.steering.prompt import steer
 from amoc_gevent.cli.steering.remote import master_of
 from amoc_gevent.cli.steering.terminal import print_warning
-from amoc_gevent.core.views import Answer, MasterDaemon, NodeDaemon, RunStatus
+from amoc_gevent.core.answers import Answer, MasterDaemon, NodeDaemon, RunStatus
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
 from amoc_gevent.printable import printable

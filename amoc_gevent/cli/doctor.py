@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from amoc_gevent.cli.params import DURATION
-from amoc_gevent.core.run.capacity import Machine, UserCost, cost_of, findings
+from amoc_gevent.core.run.capacity import Machine, UserCost, cost_of, limits
 from amoc_gevent.core.units import format_count
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
 from amoc_gevent.hosts import inventory, tasks
@@ -87,14 +87,14 @@ def _examine(
         yield f"{name}: {facts['failed']}"
         return
     machine = Machine(**{has: facts[has] for has in HAS})
-    for one in findings(cost, machine, users, workers or facts.get("workers") or machine.cores):
-        most = (
-            "any number of users" if one.most == inf else f"{format_count(one.most)} users at most"
-        )
-        needed = f"{format_count(round(one.needed, 2))} of {format_count(round(one.there, 2))}"
-        click.echo(f"  {one.what:<12} {needed} {one.unit}: {most}")
+    for one in limits(cost, machine, users, workers or facts.get("workers") or machine.cores):
+        most = "any number of users"
+        if one.max_users != inf:
+            most = f"{format_count(one.max_users)} users at most"
+        needed = f"{format_count(round(one.needed, 2))} of {format_count(round(one.available, 2))}"
+        click.echo(f"  {one.name:<12} {needed} {one.unit}: {most}")
         if one.breaks(users):
-            yield f"{name}: {one.what}, {needed} {one.unit}, {most}: {one.remedy}"
+            yield f"{name}: {one.name}, {needed} {one.unit}, {most}: {one.remedy}"
     clock = (
         "synchronised"
         if facts["synchronised"]

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from amoc_gevent.core import units
-from amoc_gevent.core.run.options import ROUNDS_MAX, RUN_OPTIONS, RunOption
+from amoc_gevent.core.run.options import ITERATIONS_MAX, RUN_OPTIONS, RunOption
 from amoc_gevent.errors import UsageError
 
 PORTS = (5710, 5711)
@@ -76,7 +76,7 @@ _METAVARS = {"rate": "RATE", "time": "TIME", "count": "NUMBER"}
 
 
 def _typed(option: RunOption) -> Any:
-    kinds = {"rate": RATE, "time": DURATION, "count": click.IntRange(0, ROUNDS_MAX)}
+    kinds = {"rate": RATE, "time": DURATION, "count": click.IntRange(0, ITERATIONS_MAX)}
     return click.Choice(option.choices) if option.choices else kinds[option.kind]
 
 

@@ -15,7 +15,7 @@ from amoc_gevent.cli.outputs import output_options
 from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs, run_options
 from amoc_gevent.cli.run_screen import RunScreen
 from amoc_gevent.control.local import LocalCluster, opened_store
-from amoc_gevent.core.durable import DurableOutput
+from amoc_gevent.core.output_state import DurableOutput
 from amoc_gevent.core.run.commands import Do, Stop
 from amoc_gevent.core.run.options import RUN_OPTIONS
 from amoc_gevent.core.run.plan import Options

@@ -1,4 +1,4 @@
-"""`amoc try`: one round of one user, in this process, each operation shown as it happens."""
+"""`amoc try`: one iteration of one user, in this process, each operation shown as it happens."""
 
 import os
 import signal
@@ -87,7 +87,7 @@ def _end() -> None:
 
 
 def _start(scenario: Scenario, state: object, user_id: int) -> BaseException | None:
-    """Run one round in a user's greenlet; return what it raised."""
+    """Run one iteration in a user's greenlet; return what it raised."""
     raised: list[BaseException | None] = []
 
     def start(user_id: int) -> None:

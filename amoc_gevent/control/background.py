@@ -13,7 +13,7 @@ from pathlib import Path
 
 from amoc_gevent import clock
 from amoc_gevent.control.client import Control, UnansweredError
-from amoc_gevent.core.views import MasterDaemon, NodeDaemon
+from amoc_gevent.core.answers import MasterDaemon, NodeDaemon
 from amoc_gevent.daemon.child import command_line, environment
 from amoc_gevent.daemon.home import Home, Kind
 from amoc_gevent.daemon.pidfile import already, holder

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from amoc_gevent.core.answers import kind_of
-from amoc_gevent.core.jsons import from_json
-from amoc_gevent.core.views import Answer
+from amoc_gevent.core.answer_types import answer_type
+from amoc_gevent.core.answers import Answer
+from amoc_gevent.core.json_codec import from_json
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.socket_paths import owner_name, short_enough
 
@@ -172,7 +172,7 @@ def _next(lines: Any) -> bytes:
 def answer_of(request: dict[str, Any], result: dict[str, Any]) -> Answer:
     """Return `result` as a typed answer. Raises UnansweredError if it is invalid."""
     with understood():
-        return from_json(kind_of(request["command"], result), result)
+        return from_json(answer_type(request["command"], result), result)
 
 
 NONSENSE = "this amoc cannot read the load generator's answer"

@@ -4,10 +4,10 @@ import io
 
 from rich.console import Console
 
+from amoc_gevent.core.answers import TextReport
 from amoc_gevent.core.run.commands import Summary
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.core.run_summary import SummaryAnswer
-from amoc_gevent.core.views import TextReport
 from amoc_gevent.errors import UsageError
 from amoc_gevent.output.summary import summary_of
 from amoc_gevent.output.terminal.report import print_summary

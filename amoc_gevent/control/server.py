@@ -17,9 +17,9 @@ from typing import Any
 from gevent.server import StreamServer
 
 from amoc_gevent.control.requests import command_of, name_of
-from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.answers import End
+from amoc_gevent.core.json_codec import as_json
 from amoc_gevent.core.run.commands import Command
-from amoc_gevent.core.views import End
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.socket_paths import short_enough
 

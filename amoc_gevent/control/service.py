@@ -14,15 +14,15 @@ from rich.text import Text
 from amoc_gevent import clock
 from amoc_gevent.control.reports import SIZES, answer_to, one_of, paper_of, taken, within
 from amoc_gevent.control.server import Service
-from amoc_gevent.core.run.commands import Command, Runs, Status, Summary
-from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.views import (
+from amoc_gevent.core.answers import (
     Answer,
     RunList,
     RunStatus,
     WatchedLines,
     WatchedStatus,
 )
+from amoc_gevent.core.run.commands import Command, Runs, Status, Summary
+from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.master.master import Master
 from amoc_gevent.output.feed import RunFeed

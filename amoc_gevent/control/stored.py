@@ -4,8 +4,8 @@ from typing import Any
 
 from amoc_gevent.control.client import ANSWER_S, Control
 from amoc_gevent.control.requests import command_of
+from amoc_gevent.core.answers import Answer, RunList
 from amoc_gevent.core.run.commands import Summary
-from amoc_gevent.core.views import Answer, RunList
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.master.run_lines import run_list

@@ -1,7 +1,7 @@
-"""Dataclasses as msgpack arrays in the order of their fields, checked against their types.
+"""Encodes dataclasses as msgpack arrays in field order, and decodes them with type checks.
 
-What is read has exactly the types that the dataclasses declare, all the way down, so that nobody
-behind the decoder has to expect garbage. Nothing received is ever evaluated or unpickled.
+Decoded values have exactly the declared types at every level, so code after the decoder need not
+check again. Nothing received is ever evaluated or unpickled.
 """
 
 import sys
@@ -16,11 +16,11 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 import msgpack
 
-from amoc_gevent.core.measure.histogram import Histogram, ReadHistogram, bucket_of
+from amoc_gevent.core.measure.histogram import Histogram, PackedHistogram, bucket_of
 from amoc_gevent.core.measure.snapshot import (
     Operation,
     OperationRows,
-    ReadSnapshot,
+    PackedSnapshot,
     Snapshot,
     UserError,
 )
@@ -30,13 +30,13 @@ Reader = Callable[[Any], Any]
 
 BUCKET_MAX = bucket_of((1 << 63) - 1)
 NUMBER_MAX = 1 << 53
-"""Thousands of such numbers can be added up, and their sum is stored and sent like any other."""
+"""Thousands of such numbers still add up to a sum that can be stored and sent (64 bits)."""
 
 _MALFORMED = (TypeError, ValueError, OverflowError, RecursionError, msgpack.UnpackException)
 
 
 def encode(item: object) -> bytes:
-    """Return the dataclass `item` as bytes; what UTF-8 cannot write of a text is escaped."""
+    """Return the dataclass `item` as bytes. Characters that UTF-8 cannot encode are escaped."""
     try:
         return bytes(msgpack.packb(item, default=_flat))
     except UnicodeEncodeError:
@@ -44,7 +44,7 @@ def encode(item: object) -> bytes:
 
 
 def decode(kind: type[T], data: bytes) -> T:
-    """Return the `kind` that `data` holds. Raises ValueError for anything else."""
+    """Return the `kind` encoded in `data`. Raises ValueError for anything else."""
     try:
         item: T = _reader(cast("Any", kind))(msgpack.unpackb(data, strict_map_key=False))
     except _MALFORMED as error:
@@ -58,7 +58,7 @@ def _article(kind: type) -> str:
 
 
 def _flat(item: Any) -> object:
-    """Return what msgpack is to write for `item`; it asks again for what that contains."""
+    """Return what msgpack is to write for `item`. It calls this again for nested values."""
     if isinstance(item, Operation):
         return [item.count, item.interrupted, item.latency, item.phases, item.error_groups]
     if isinstance(item, Histogram):
@@ -83,7 +83,7 @@ _ERRORS = _names(Snapshot).index("errors")
 
 @cache
 def _reader(kind: Any) -> Reader:
-    """Return the function that checks a decoded value to be a `kind` and makes it one."""
+    """Return the function that checks a decoded value and converts it to a `kind`."""
     if kind in _SPECIAL:
         return _SPECIAL[kind]
     make: Any = kind
@@ -148,11 +148,11 @@ def _set(args: tuple[Any, ...]) -> Reader:
 
 
 def _row(readers: list[Reader], make: Callable[..., Any]) -> Reader:
-    """Return what reads an array with one value for each of `readers`."""
+    """Return a reader of arrays with one value for each of `readers`."""
 
     def read(value: Any) -> Any:
         if len(_list(value)) != len(readers):
-            raise ValueError(f"an array of {len(value)} values instead of {len(readers)}")
+            raise ValueError(f"array of {len(value)} values instead of {len(readers)}")
         return make(*map(call, readers, value))
 
     return read
@@ -170,11 +170,11 @@ def _mapping(args: tuple[Any, ...]) -> Reader:
 
 
 def _packed(histogram: Histogram) -> bytes | list[bytes]:
-    """Return a histogram as pairs of key and count, 16 bits each, or as keys and greater counts.
+    """Return the buckets as 16-bit pairs of key and count, or as two arrays if a count is larger.
 
-    A report has dozens of histograms with dozens of buckets each, and a master a thousand reports a
-    second: this way they are read and merged without a Python step for each bucket. One that was
-    read and stayed alone, as of a node with one worker, is handed on as it came.
+    A report has dozens of histograms with dozens of buckets each, and a master reads a thousand
+    reports a second. Packed buckets are read and merged without a Python step for each. A histogram
+    that was read and never merged, as on a node with one worker, is forwarded unchanged.
     """
     read = histogram.packed
     if read is not None and len(read) == 1:
@@ -189,7 +189,7 @@ def _packed(histogram: Histogram) -> bytes | list[bytes]:
 
 
 def _bytes_of(numbers: "array[int]") -> bytes:
-    """Return numbers as bytes, the lowest first."""
+    """Return numbers as little-endian bytes."""
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers.tobytes()
@@ -199,16 +199,16 @@ def _histogram(value: Any) -> Histogram:
     if type(value) is not bytes:
         return Histogram(_wide(value))
     _check_packed([value])
-    return ReadHistogram(value)
+    return PackedHistogram(value)
 
 
 def _check_packed(packed: list[bytes]) -> None:
-    """Refuse halves of pairs, and keys beyond those of 63 bits: numbers without bounds.
+    """Reject incomplete pairs and keys above `BUCKET_MAX`, the bucket of the largest 63-bit value.
 
-    As the lower byte of the greatest key is 255, the upper ones tell all.
+    The low byte of `BUCKET_MAX` is 255, so checking the high bytes is enough.
     """
     if any(length % 4 for length in {*map(len, packed)}):
-        raise ValueError("a packed histogram that ends in the midst of a bucket")
+        raise ValueError("a packed histogram ends within a bucket")
     if b"".join(packed)[1::4].translate(None, _KEY_BYTES):
         raise ValueError(f"a histogram's bucket is above {BUCKET_MAX}")
 
@@ -220,7 +220,8 @@ def _wide(value: Any) -> dict[int, int]:
     if type(value) is not list or [*map(type, value)] != [bytes, bytes]:
         raise _wrong(value, "packed histogram")
     if len(value[0]) % 2 or len(value[1]) != 4 * len(value[0]):
-        raise ValueError(f"a packed histogram of {len(value[0])} and {len(value[1])} bytes")
+        keys_size, counts_size = len(value[0]), len(value[1])
+        raise ValueError(f"a packed histogram has {keys_size} and {counts_size} bytes")
     keys, counts = array("H", value[0]), array("Q", value[1])
     if sys.byteorder == "big":
         keys.byteswap()
@@ -233,7 +234,7 @@ def _wide(value: Any) -> dict[int, int]:
 
 
 def _operations(value: Any) -> OperationRows:
-    """Check all operations of a snapshot column by column; they stay rows until they are needed."""
+    """Check all operations of a snapshot column by column, but leave them as rows for now."""
     if type(value) is not dict:
         raise _wrong(value, "map")
     rows: list[Any] = [*value.values()]
@@ -242,7 +243,7 @@ def _operations(value: Any) -> OperationRows:
     _all(str, value)
     _all(list, rows)
     if {*map(len, rows)} != {5}:
-        raise ValueError("an operation that has not five values")
+        raise ValueError("an operation does not have five values")
     counts, interrupted, latencies, phases, groups = zip(*rows, strict=True)
     for numbers in (counts, interrupted):
         _all(int, numbers)
@@ -269,7 +270,7 @@ def _all(kind: type, values: Iterable[Any]) -> None:
 
 
 def _read_wide(rows: list[list[Any]]) -> None:
-    """Read those histograms of operations that are not packed, where they stand."""
+    """Decode in place the operations' histograms that are not packed."""
     for row in rows:
         if type(row[2]) is not bytes:
             row[2] = _histogram(row[2])
@@ -296,7 +297,7 @@ _GENERIC: dict[Any, Callable[[tuple[Any, ...]], Reader]] = {
     dict: _mapping,
     Mapping: _mapping,
 }
-_READ_AS = {Snapshot: ReadSnapshot}
+_READ_AS = {Snapshot: PackedSnapshot}
 _SPECIAL: dict[Any, Reader] = {
     int: _int,
     float: _float,

@@ -1,4 +1,4 @@
-"""Aligned columns: the one layout of tables, for plain text and for styled cells."""
+"""Aligns the columns of tables, in plain text or styled cells."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -13,10 +13,10 @@ def padded(
     last_left: bool = False,
     length: Callable[[str], int] = len,
 ) -> list[list[str]]:
-    """Return the cells of each row, filled with spaces to the widths of their columns.
+    """Return the cells of each row, padded with spaces to the width of their columns.
 
-    The first `left` columns are aligned at the left, as is the last one with `last_left`; the
-    others are aligned at the right. `length` counts the cells of a terminal that a text takes.
+    The first `left` columns are left-aligned, and the last one too with `last_left`; the others are
+    right-aligned. `length` returns how many terminal cells a text takes.
     """
     table = [*rows]
     widths = [max(map(length, column)) for column in zip(*table, strict=True)]
@@ -33,5 +33,5 @@ def padded(
 
 
 def columns(rows: Iterable[Sequence[str]], left: int, *, last_left: bool = False) -> list[str]:
-    """Return a line for each row, its columns aligned as by `padded`."""
+    """Return a line for each row, with columns aligned as in `padded`."""
     return [(" " * GAP).join(row).rstrip() for row in padded(rows, left, last_left=last_left)]

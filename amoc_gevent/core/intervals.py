@@ -1,11 +1,11 @@
-"""A set of integer ids kept as disjoint closed intervals, for ids come and go in stretches."""
+"""A set of integer ids, stored as disjoint closed intervals because ids come in stretches."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
 
 class IdSet:
-    """Ids as sorted, disjoint, non-adjacent intervals; a million neighbours cost one pair."""
+    """Ids as sorted, disjoint, non-adjacent intervals. A million consecutive ids take one pair."""
 
     __slots__ = ("_firsts", "_lasts", "_size")
 
@@ -17,7 +17,7 @@ class IdSet:
             self.add(first, last)
 
     def add(self, first: int, last: int | None = None) -> None:
-        """Add the ids `first` to `last` inclusive (`first` alone without `last`)."""
+        """Add the ids from `first` to `last` inclusive, or only `first` without `last`."""
         if last is None:
             last = first
         if last < first:
@@ -45,8 +45,8 @@ class IdSet:
         at = bisect_left(self._lasts, user_id)
         return at < len(self._firsts) and self._firsts[at] <= user_id
 
-    def end_of_run(self, user_id: int) -> int | None:
-        """Return the last id of the interval that `user_id` is in, None where it is in none."""
+    def interval_end(self, user_id: int) -> int | None:
+        """Return the last id of the interval with `user_id`, None if it is in none."""
         at = bisect_left(self._lasts, user_id)
         return self._lasts[at] if user_id in self else None
 
@@ -71,7 +71,7 @@ class IdSet:
         return found
 
     def gaps_down(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        """Yield the intervals of `first` to `last` that are not in the set, the highest first."""
+        """Yield the intervals between `first` and `last` that are not in the set, highest first."""
         at = bisect_right(self._firsts, last) - 1
         while last >= first:
             if at < 0 or self._lasts[at] < first:

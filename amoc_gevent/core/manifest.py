@@ -1,7 +1,7 @@
 """The manifest: what a loaded scenario declares, the same in all workers of a run.
 
-A worker sends it with its first report as ready. Its node compares the manifests of its workers and
-sends one of them on; the master compares those of all nodes. A run whose workers disagree fails.
+A worker sends its manifest with its first report as ready. The node compares the manifests of its
+workers and forwards one. The master compares those of all nodes. If any differ, the run fails.
 """
 
 import re
@@ -12,16 +12,16 @@ from amoc_gevent.core.setting import SettingDescription
 from amoc_gevent.errors import AmocError
 
 ENTRIES_MAX = 1000
-"""Entries of one field of a manifest, such as its settings."""
+"""The maximum number of entries in one field of a manifest, such as its settings."""
 
 CHARACTERS_MAX = 250_000
-"""Characters of all texts of a manifest together."""
+"""The maximum number of characters in all texts of a manifest together."""
 
 SHOWN_MAX = 60
-"""Characters of a text that a disagreement quotes."""
+"""The number of characters that an error message quotes of a text."""
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-"""In the text of an object: it differs between two processes that agree."""
+"""The address in the `repr` of an object. It differs between processes with equal objects."""
 
 
 class DisagreementError(AmocError):
@@ -30,9 +30,9 @@ class DisagreementError(AmocError):
 
 @dataclass(frozen=True, slots=True)
 class DeclaredSetting:
-    """A setting without its value; `default` is text that `--set` would take.
+    """A setting without its value. `default` is text that `--set` accepts.
 
-    `allowed` is empty where a function decides or all values are allowed.
+    `allowed` is empty if a function decides or all values are allowed.
     """
 
     name: str
@@ -46,12 +46,12 @@ class DeclaredSetting:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What the scenario `scenario` declares. Raises ValueError where that is too much.
+    """The declarations of the scenario `scenario`. Raises ValueError if they are too large.
 
-    `callbacks` are shown as they are called: "start(user_id, state)". `operations` are the names
-    that operations had so far, at most 1000 of them; they depend on what users do, so workers need
-    not agree about them. A value of a setting is never part of a manifest. Nothing fills `profile`,
-    `throttles`, `expectations` and `feeders` yet; each entry is the text of one declaration.
+    `callbacks` are signatures such as "start(user_id, state)". `operations` are operation names
+    seen so far, at most 1000; they depend on what users do, so workers may differ in them. Values
+    of settings are never included. `profile`, `throttles`, `expectations` and `feeders` are not
+    filled yet; each entry is the text of one declaration.
     """
 
     scenario: str
@@ -68,13 +68,13 @@ class Manifest:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, tuple) and len(value) > ENTRIES_MAX:
-                most = f"{ENTRIES_MAX:,} at most can be sent to the master"
+                most = f"at most {ENTRIES_MAX:,} can be sent to the master"
                 raise ValueError(f"it has {len(value):,} {field.name}; {most}")
         size = self._characters()
         if size > CHARACTERS_MAX:
             raise ValueError(
                 f"its docstring and declarations are {size:,} characters long; "
-                f"{CHARACTERS_MAX:,} at most can be sent to the master"
+                f"at most {CHARACTERS_MAX:,} can be sent to the master"
             )
 
     def _characters(self) -> int:
@@ -85,7 +85,7 @@ class Manifest:
         return sum(map(len, flat))
 
     def with_operations(self, names: Iterable[str]) -> "Manifest":
-        """Return it with these operations as well, as far as there is room for them."""
+        """Return the manifest with these operations added, as far as there is room."""
         room = CHARACTERS_MAX - self._characters()
         found = {*self.operations}
         for name in sorted({*names} - found):
@@ -98,14 +98,14 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A manifest, and the worker or node that sent it, such as "node a"."""
+    """A manifest and its sender, a worker or a node such as "node a"."""
 
     manifest: Manifest
     by: str
 
 
 def declaration(setting: SettingDescription) -> DeclaredSetting:
-    """Return the part of a description that a manifest carries: everything but the value."""
+    """Return a setting's description without its value, for a manifest."""
     return DeclaredSetting(
         name=setting.name,
         default=setting.default,
@@ -117,17 +117,17 @@ def declaration(setting: SettingDescription) -> DeclaredSetting:
     )
 
 
-def agreed(known: Declared | None, new: Declared) -> Declared:
-    """Return what holds for the run once `new` has come as well; the first manifest stays.
+def reconcile(known: Declared | None, new: Declared) -> Declared:
+    """Return the manifest of the run after `new` arrived: the known one, with new operations added.
 
-    Raises DisagreementError, one line, where the two declare different things.
+    Raises DisagreementError if the two declare different things.
     """
     if known is None:
         return new
     what = _difference(known, new)
     if what:
         raise DisagreementError(
-            f"{new.by} and {known.by} have loaded different declarations of scenario "
+            f"{new.by} and {known.by} loaded different declarations of scenario "
             f"{_shown(known.manifest.scenario)}: {what}; {_ADVICE}"
         )
     manifest = known.manifest
@@ -137,13 +137,13 @@ def agreed(known: Declared | None, new: Declared) -> Declared:
 
 
 _ADVICE = (
-    "make declarations the same everywhere: the same files, and no declaration that depends on the "
-    "machine, its environment, the time or chance (give such a value by --set)"
+    "use the same files everywhere, and no declaration that depends on the machine, its "
+    "environment, the time or chance (pass such a value with --set)"
 )
 
 
 def _difference(known: Declared, new: Declared) -> str:
-    """Return the first difference in words, "" where there is none."""
+    """Describe the first difference; "" if there is none."""
     one, other = known.manifest, new.manifest
     if one == other:
         return ""
@@ -161,13 +161,13 @@ def _difference(known: Declared, new: Declared) -> str:
 
 
 def _differing(one: object, other: object, but: tuple[str, ...]) -> str:
-    """Return the first field in which two of a kind differ, "" where there is none."""
+    """Return the first field in which two objects of one type differ, "" if there is none."""
     names = (field.name for field in fields(one) if field.name not in but)  # type: ignore[arg-type]
     return next((n for n in names if _stable(one, n) != _stable(other, n)), "")
 
 
 def _stable(one: object, name: str) -> str:
-    """Return a field as text, without what differs between any two processes."""
+    """Return a field as text, without addresses, which differ between any two processes."""
     return _ADDRESS.sub("", str(getattr(one, name)))
 
 
@@ -179,7 +179,7 @@ def _sides(what: str, one: object, other: object, where: tuple[str, str]) -> str
 def _quoted(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     cut = text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."
-    return repr(cut)  # what cannot be printed is escaped: it comes from a scenario
+    return repr(cut)  # a scenario may hold unprintable characters
 
 
 def _shown(name: str) -> str:

@@ -1,6 +1,6 @@
-"""The messages between master, node and worker: the only place that has them.
+"""The messages between master, node and worker. `core.codec` turns them into bytes and back.
 
-How they become bytes is codec's. What cannot be decoded raises MessageError.
+Decoding raises MessageError for anything that is not such a message.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from amoc_gevent.core.run.plan import Plan
 from amoc_gevent.errors import AmocError
 
 State = Literal["starting", "ready", "stopped", "failed"]
-"""Of a worker or a node towards a run: loading, ready to run or running, ended, cannot go on."""
+"""A worker's or node's state in a run: loading, ready or running, ended, unable to continue."""
 
 T = TypeVar("T")
 
 
 class MessageError(AmocError):
-    """A message that is not one of ours, or of another version of this package."""
+    """A message that is not ours, or comes from another version of this package."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserCounts:
-    """Users by state: before their slot, inside `start`, between two rounds, ended."""
+    """Numbers of users by state: before their slot, inside `start`, between iterations, ended."""
 
     waiting: int = 0
     running: int = 0
@@ -40,28 +40,28 @@ class UserCounts:
         )
 
     def by_state(self) -> dict[str, int]:
-        """Return the counts by the names of their states."""
+        """Return the counts keyed by state."""
         return {name: getattr(self, name) for name in UserCounts.__slots__}
 
     @property
     def total(self) -> int:
-        """All that were ever assigned."""
+        """The number of users ever assigned."""
         return self.waiting + self.running + self.resting + self.done
 
     @property
     def present(self) -> int:
-        """Users that have started and not ended."""
+        """The number of users that have started and not ended."""
         return self.running + self.resting
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How one worker fared in one second.
+    """The health of one worker in one second.
 
-    `cpu` is the share of one core, `timer_lag_us` the longest that a timer fired late and
-    `pickup_lag_us` the longest that arrived bytes waited to be read, `rss` in bytes;
-    `clock_step_s` is by how much the wall clock was stepped, in seconds. Of a worker that told
-    nothing of the second its node says that it is `silent`, with the silence so far as its lag.
+    `cpu` is the share of one core. `timer_lag_us` is the longest delay of a timer, `pickup_lag_us`
+    the longest wait of received bytes to be read. `rss` is in bytes. `clock_step_s` is the step of
+    the wall clock in seconds. If a worker reports nothing for the second, its node reports it as
+    `silent`, with the silence so far as its lag.
     """
 
     node: str
@@ -80,11 +80,10 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How a node's clocks stand to the master's.
+    """The offsets of a node's clocks to the master's, in seconds.
 
-    `offset` is the master's time minus the machine's monotonic clock and `wall` minus its wall
-    clock, in seconds; neither is off by more than `bound`, which is infinite before both heard of
-    each other.
+    `offset` is the master's time minus the node's monotonic clock, `wall` the master's time minus
+    its wall clock. Both are accurate to `bound`, which is infinite before the first exchange.
     """
 
     offset: float = 0.0
@@ -94,7 +93,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened and that a reader of the summary wants to know; `time` is wall."""
+    """Something worth reporting in the summary. `time` is wall time."""
 
     time: float
     kind: str
@@ -103,7 +102,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run cannot start or go on; `usage` when the command was wrong rather than the run."""
+    """Why a run cannot start or continue. `usage` marks a mistake in the command."""
 
     message: str
     detail: str = ""
@@ -112,16 +111,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a worker tells its node, or a node its master, once a second and when something changes.
+    """A report of a worker to its node, or a node to its master: each second and on each change.
 
-    `source` is a node's name or a worker's number; `oldest` is the number of the oldest report that
-    it still keeps, so that nobody waits for those before it. `seconds` holds what was measured by
-    the second of the master's time, `ended` the intervals of ids that ended by themselves. The
-    first report as ready carries the `manifest`: a worker's own, or what a node's workers share.
+    `source` is a node's name or a worker's number. `oldest` is the sequence number of the oldest
+    report that the sender still keeps: earlier ones will never come. `seconds` holds measurements
+    keyed by the second of the master's time, `ended` the intervals of ids that ended by themselves.
+    The first report as ready carries the `manifest`: a worker's own, or the one that all workers of
+    a node share.
 
-    Of a node only: `sent` is its monotonic clock, `place` names the home that it runs from, which
-    no other process shares, `wants` is the SHA-256 of sources that it lacks, and `left` says that
-    it ends for good.
+    Nodes only: `sent` is the node's monotonic time. `place` names the home that it runs from, which
+    no other process shares. `wants` is the SHA-256 of sources that it lacks. `left` says that it
+    ends for good.
     """
 
     source: str
@@ -148,9 +148,9 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a master says of itself, with each plan and once a second; less often to many nodes.
+    """The master's heartbeat, sent with each plan and every second, less often with many nodes.
 
-    `life` names this process of it, `time` is its time and `version` that of its plan.
+    `life` identifies the master's process, `time` is its time, `version` the version of its plan.
     """
 
     life: str
@@ -160,12 +160,12 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """What a master tells one node of what it received of it.
+    """The master's acknowledgement of one node's reports.
 
-    Reports up to `sequence` need not be kept. The newest one was `sent` by the node's clock and
-    came at `received` by the master's, where it is `time` now. For `lease` seconds after `sent` the
-    node may have users, if it has the plan of this `run` and `version`: an older one may call users
-    its own that another node has by now. `refused` says why it may not.
+    The node may drop its reports up to `sequence`. The newest was `sent` by the node's clock and
+    `received` by the master's clock, which shows `time` now. The node may run users for `lease`
+    seconds after `sent` if it has the plan of this `run` and `version`: by an older plan it might
+    run users that another node has by now. `refused` says why it may not run users.
     """
 
     incarnation: str
@@ -181,11 +181,10 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a node hands on to its workers: the plan, and what is theirs.
+    """The plan as a node forwards it to its workers, with the facts of this node.
 
-    `scenario` is where its file is here. Users may run until `until` on the machine's monotonic
-    clock. `ended` holds, while a worker is being started again, which ids of the node have ended by
-    themselves.
+    `scenario` is the path of the scenario on this machine. Users may run until `until` on its
+    monotonic clock. While a worker restarts, `ended` has the node's ids that ended by themselves.
     """
 
     plan: Plan
@@ -214,25 +213,25 @@ def _decode(kind: type[T], data: bytes) -> T:
 
 
 def decode_plan(data: bytes) -> Plan:
-    """Return the plan that `data` holds, or raise MessageError."""
+    """Return the plan encoded in `data`, or raise MessageError."""
     return _decode(Plan, data)
 
 
 def decode_beat(data: bytes) -> Beat:
-    """Return the beat that `data` holds, or raise MessageError."""
+    """Return the beat encoded in `data`, or raise MessageError."""
     return _decode(Beat, data)
 
 
 def decode_ack(data: bytes) -> Ack:
-    """Return the acknowledgement that `data` holds, or raise MessageError."""
+    """Return the acknowledgement encoded in `data`, or raise MessageError."""
     return _decode(Ack, data)
 
 
 def decode_order(data: bytes) -> Order:
-    """Return the order that `data` holds, or raise MessageError."""
+    """Return the order encoded in `data`, or raise MessageError."""
     return _decode(Order, data)
 
 
 def decode_report(data: bytes) -> Report:
-    """Return the report that `data` holds, or raise MessageError."""
+    """Return the report encoded in `data`, or raise MessageError."""
     return _decode(Report, data)

@@ -1,4 +1,4 @@
-"""What a run store keeps, so that a master that is started again goes on with the same run."""
+"""The records of a run store, from which a restarted master continues the same run."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -6,7 +6,7 @@ from typing import TypeVar
 from amoc_gevent.core import codec
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.manifest import Declared
-from amoc_gevent.core.measure.results import State
+from amoc_gevent.core.measure.results import ResultsState
 from amoc_gevent.core.measure.rows import Row
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import Clock, Event, Failure, Health, UserCounts
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class RecordError(AmocError):
-    """A record that is not one of ours, or of another version of this package."""
+    """A record that is not ours, or was written by another version of this package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What all nodes together told of one second at a time."""
+    """What all nodes together measured in one second."""
 
     second: int
     snapshot: Snapshot
@@ -53,21 +53,21 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some rows of a run, in their order; no part before its state is needed but these."""
+    """Consecutive rows of a run. Of the parts stored before its state, only the rows are needed."""
 
     rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Some events of a run, in their order."""
+    """Consecutive events of a run."""
 
     events: tuple[Event, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """How far a node's reports were taken in; fields as in `NodeView`."""
+    """A node and which of its reports are processed; fields as in `NodeView`."""
 
     name: str
     incarnation: str
@@ -79,7 +79,7 @@ class NodeRecord:
     lost: bool
 
 
-Record = RunRecord | Measured | Rows | State | Events | NodeRecord | Declared
+Record = RunRecord | Measured | Rows | ResultsState | Events | NodeRecord | Declared
 
 
 def encode(record: Record) -> bytes:
@@ -88,15 +88,16 @@ def encode(record: Record) -> bytes:
 
 
 def decode(kind: type[T], data: bytes) -> T:
-    """Return the `kind` that `data` holds, or raise RecordError."""
+    """Return the `kind` encoded in `data`, or raise RecordError."""
     try:
         return codec.decode(kind, data)
     except ValueError as error:
-        raise RecordError(f"the run store holds what this version cannot read: {error}") from error
+        message = f"this version cannot read a record of the run store: {error}"
+        raise RecordError(message) from error
 
 
 def record_of_run(run: Run) -> RunRecord:
-    """Return what is to be kept of `run` besides its measurements and events."""
+    """Return the record of `run`, without its measurements and events."""
     return RunRecord(
         run.plan,
         run.first,
@@ -115,7 +116,7 @@ def record_of_run(run: Run) -> RunRecord:
 
 
 def run_of(record: RunRecord) -> Run:
-    """Return the run that was kept; its measurements and events are added to it one by one."""
+    """Return the stored run. Its measurements and events are added afterwards, one by one."""
     return Run(
         record.plan,
         record.first,
@@ -134,7 +135,7 @@ def run_of(record: RunRecord) -> Run:
 
 
 def record_of_node(node: NodeView) -> NodeRecord:
-    """Return what is to be kept of a node."""
+    """Return the record of a node."""
     return NodeRecord(
         node.name,
         node.incarnation,
@@ -148,9 +149,9 @@ def record_of_node(node: NodeView) -> NodeRecord:
 
 
 def node_of(record: NodeRecord, now: float) -> NodeView:
-    """Return the node that was kept, as if it had been heard `now` (the master's monotonic time).
+    """Return the stored node, as if it had reported at `now` (the master's monotonic time).
 
-    What it said of itself it will say again.
+    Its state and users are not stored: its next report has them.
     """
     return NodeView(
         record.name,

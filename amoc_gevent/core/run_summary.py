@@ -1,21 +1,21 @@
-"""The summary of a run, typed: docs/metrics.md describes each field of its JSON document.
+"""The summary of a run as dataclasses. docs/metrics.md describes each field of its JSON form.
 
-Latencies are in µs, labels of times ISO 8601, rates a second.
+Latencies are in µs, time labels are ISO 8601, rates are per second.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from amoc_gevent.core.answers import Answer, UsersByState
 from amoc_gevent.core.run.plan import Options, Status
-from amoc_gevent.core.views import Answer, UsersByState
 
-# Those that `Distribution` and its kin inherit from have no slots: two bases with slots cannot be
-# one, and they are few. Fields come in the order in which their JSON is written.
+# `Distribution` and its bases have no slots, because Python cannot combine two bases with slots.
+# The order of the fields is their order in the JSON.
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """The least, mean and greatest value, and percentiles."""
+    """Minimum, mean, maximum and percentiles."""
 
     min: float
     mean: float
@@ -39,17 +39,17 @@ class _Unit:
 
 @dataclass(frozen=True)
 class CountedDistribution(Distribution, _Count):
-    """A distribution and the number of its values."""
+    """A distribution with the number of its values."""
 
 
 @dataclass(frozen=True)
 class HistogramFigures(Distribution, _Count, _Unit):
-    """A scenario's own histogram, in its `unit`."""
+    """A histogram defined by the scenario, in its `unit`."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
-    """The run as it was asked for, and its times; fields as in `Run`."""
+    """The run as requested, and its times; fields as in `Run`."""
 
     id: str
     scenario: str
@@ -72,7 +72,7 @@ class RunFigures:
 
 @dataclass(frozen=True, slots=True)
 class UserFigures:
-    """How many users were started, ran at the peak and failed, and the iterations of all."""
+    """Numbers of users started, present at the peak and failed, and iterations of all users."""
 
     started: int
     peak: int
@@ -82,7 +82,7 @@ class UserFigures:
 
 @dataclass(frozen=True, slots=True)
 class OperationSummary:
-    """One operation over the whole run; `error_groups` are counts by kind."""
+    """One operation over the whole run; `error_groups` counts errors by kind."""
 
     count: int
     errors: int
@@ -95,7 +95,7 @@ class OperationSummary:
 
 @dataclass(frozen=True, slots=True)
 class GaugeFigures:
-    """The last, lowest and highest level of a gauge."""
+    """The last, lowest and highest value of a gauge."""
 
     last: float
     min: float
@@ -105,7 +105,7 @@ class GaugeFigures:
 
 @dataclass(frozen=True, slots=True)
 class UnevenPair:
-    """The messages of a pair that lack one, or have one twice or out of order; as in `Balance`."""
+    """A pair with missing, duplicated or reordered messages; fields as in `Balance`."""
 
     sender: str = field(metadata={"json": "from"})
     to: str
@@ -121,9 +121,9 @@ class UnevenPair:
 
 @dataclass(frozen=True, slots=True)
 class MessageFigures:
-    """The tracked messages in sum, as in `Balance`, and the pairs that do not come out even.
+    """Totals of the tracked messages, as in `Balance`, and the uneven pairs.
 
-    `strays` were sent by nobody in the run.
+    `strays` were not sent by any user of the run.
     """
 
     sent: int
@@ -142,7 +142,7 @@ class MessageFigures:
 
 @dataclass(frozen=True, slots=True)
 class ErrorSummary:
-    """A group of users' exceptions, with the labels of the first and last time."""
+    """A group of exceptions raised by users; `first` and `last` are time labels."""
 
     type: str
     place: str
@@ -155,7 +155,7 @@ class ErrorSummary:
 
 @dataclass(frozen=True, slots=True)
 class EventLine:
-    """Something of the run that is worth knowing."""
+    """One event of the run."""
 
     time: str
     kind: str
@@ -164,7 +164,7 @@ class EventLine:
 
 @dataclass(frozen=True, slots=True)
 class ClockFigures:
-    """How far a node's wall clock was behind the master's, within which bound; None: unknown."""
+    """How far a node's wall clock was behind the master's, and the error bound; None if unknown."""
 
     offset_us: int | None
     bound_us: int | None
@@ -190,7 +190,7 @@ class WorkerHealth:
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """The highest values of any worker: share of a core, µs, bytes, open descriptors."""
+    """The highest values of any worker: share of a core, lag in µs, bytes, open descriptors."""
 
     cpu: float
     lag_us: int
@@ -200,7 +200,7 @@ class Worst:
 
 @dataclass(frozen=True, slots=True)
 class OverloadedSeconds:
-    """In how many seconds the generator was at its limit; `total` counts lag or cpu."""
+    """Seconds in which the generator was at its limit; `total` counts those with lag or cpu."""
 
     total: int
     lag: int
@@ -210,7 +210,7 @@ class OverloadedSeconds:
 
 @dataclass(frozen=True, slots=True)
 class HealthFigures:
-    """How the generator fared; `verdict` is sentences."""
+    """The health of the generator; `verdict` is a list of sentences."""
 
     workers: tuple[WorkerHealth, ...]
     worst: Worst
@@ -235,7 +235,7 @@ class OperationSecond:
 
 @dataclass(frozen=True, slots=True)
 class SecondRow:
-    """One second of the run; `second` is since 1970, `marks` as in `Row`."""
+    """One second of the run. `second` counts from 1970; `marks` is as in `Row`."""
 
     second: int
     time: str
@@ -254,7 +254,7 @@ class SecondRow:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """All that is known of a run. `schema` is the version of this format."""
+    """The whole summary. `schema` is the version of this format."""
 
     schema: int
     run: RunFigures

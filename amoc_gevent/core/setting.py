@@ -1,6 +1,6 @@
-"""One setting of a scenario: how text becomes its value, and which values it takes.
+"""One setting of a scenario: how text is parsed into its value, and which values are allowed.
 
-Where a value came from, and which settings there are, is the registry's in `amoc_gevent.settings`.
+The registry in `amoc_gevent.settings` holds all settings and knows the source of each value.
 """
 
 import math
@@ -19,14 +19,14 @@ Update = bool | Callable[[Any, Any], object]
 
 _UNSET = object()
 ALLOWED_MAX = 100
-"""Allowed values that are listed; `verify` may be a range of millions."""
+"""The number of allowed values to list. `verify` may be a range of millions."""
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 
 
 def integer(text: str) -> int:
-    """Read a whole number. Raises ValueError."""
+    """Parse a whole number. Raises ValueError."""
     try:
         return int(text)
     except ValueError:
@@ -34,7 +34,7 @@ def integer(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """Read a finite number. Raises ValueError."""
+    """Parse a finite number. Raises ValueError."""
     try:
         value = float(text)
     except ValueError:
@@ -45,7 +45,7 @@ def number(text: str) -> float:
 
 
 def boolean(text: str) -> bool:
-    """Read true or false, as people write them. Raises ValueError."""
+    """Parse true/false, yes/no, on/off or 1/0, in any case. Raises ValueError."""
     word = text.strip().lower()
     if word not in _TRUE | _FALSE:
         raise ValueError(f"{text!r} is neither true nor false (nor yes, no, on, off, 1, 0)")
@@ -53,28 +53,27 @@ def boolean(text: str) -> bool:
 
 
 def duration(text: str) -> float:
-    """Read a time such as `500ms`, `30s`, `5m` as seconds: `declare(..., type=duration)`."""
+    """Parse a time such as `500ms`, `30s` or `5m` as seconds: `declare(..., type=duration)`."""
     return units.parse_duration(text)
 
 
 def rate(text: str) -> float:
-    """Read a rate such as `20/s`, `1200/min` as so many a second: `declare(..., type=rate)`."""
+    """Parse a rate such as `20/s` or `1200/min` per second: `declare(..., type=rate)`."""
     return units.parse_rate(text)
 
 
 PARSERS: dict[object, Callable[[str], Any]] = {str: str, int: integer, float: number, bool: boolean}
-"""What reads a setting of one of these types, its default's or one given by name."""
+"""The parser for each type that a setting can have, named or taken from its default."""
 
 _TYPE_NAMES: dict[Any, str] = {integer: "int", number: "float", boolean: "bool"}
 
 
 @dataclass(frozen=True, slots=True)
 class SettingDescription:
-    """One setting as data to show; `default` and `value` are text that `--set` would take.
+    """One setting as data to display. `default` and `value` are text that `--set` accepts.
 
-    `value` is None before the run is configured. `allowed` lists the values that `verify` lists,
-    with "..." in place of some where there are many, and is empty where a function decides or all
-    are allowed.
+    `value` is None before the run is configured. `allowed` lists the values in `verify`, shortened
+    with "..." if there are many; it is empty if a function decides or all values are allowed.
     """
 
     name: str
@@ -89,7 +88,7 @@ class SettingDescription:
 
 
 class Setting(Generic[T]):
-    """One declared setting; `value` is what it is in this run. `settings.declare` makes it."""
+    """One declared setting, made by `settings.declare`. `value` is its value in this run."""
 
     __slots__ = (
         "_value",
@@ -142,7 +141,7 @@ class Setting(Generic[T]):
         return f"<setting {self.name}: {value}>"
 
     def parsed(self, text: str, source: str) -> T:
-        """Return the value that `text` means, verified; UsageError names `source`."""
+        """Return the verified value of `text`. Raises UsageError, which names `source`."""
         try:
             value = self.parse(text)
         except Exception as error:  # noqa: BLE001  # the boundary around the scenario's function
@@ -150,9 +149,9 @@ class Setting(Generic[T]):
         return self.verified(value, source)
 
     def verified(self, value: T, source: str) -> T:
-        """Return `value`, or what `verify` puts in its place; UsageError where it refuses.
+        """Return `value`, or its replacement by `verify`. Raises UsageError if it is refused.
 
-        None, the default of a setting that may be left out, is not asked about.
+        None, the default of an optional setting, is not verified.
         """
         if self.verify is None or value is None:
             return value
@@ -170,7 +169,10 @@ class Setting(Generic[T]):
         return cast("T", what) if isinstance(verdict, tuple) else value
 
     def changed(self, value: T, source: str) -> None:
-        """Tell the scenario's update function of `value`, which is verified; it may refuse."""
+        """Call the scenario's update function with the verified `value`.
+
+        Raises UsageError if the function refuses it.
+        """
         if callable(self.update):
             try:
                 self.update(self.value, value)
@@ -178,18 +180,18 @@ class Setting(Generic[T]):
                 raise self.refusal(value, source, _reason(error)) from None
 
     def assign(self, value: T, source: str) -> None:
-        """Make `value`, which is verified, the setting's value."""
+        """Set the verified `value`."""
         self._value = value
         self.source = source
 
     def refusal(self, value: object, source: str, why: str) -> UsageError:
-        """Return the error that says which value of this setting is wrong, from where, and why."""
+        """Return the error for a wrong value of this setting, with its source and the reason."""
         text = repr(value) if isinstance(value, str) else self._text(value)
         why = why.removeprefix(text) if why.startswith(text) else f": {why}"
         return UsageError(f"setting {self.name}: {text} ({source}){why}")
 
     def described(self) -> SettingDescription:
-        """Return the setting as data to show."""
+        """Return the setting as data to display."""
         return SettingDescription(
             name=self.name,
             default=self.default_text or self._text(self.default),
@@ -215,12 +217,12 @@ class Setting(Generic[T]):
         return [*texts[: ALLOWED_MAX - 2], "...", *last]
 
     def _text(self, value: object) -> str:
-        """Return `value` as `--set` would take it."""
+        """Return `value` as text that `--set` accepts."""
         if isinstance(value, bool):
             return "true" if value else "false"
         if value is None:
             return "none"
-        if isinstance(value, set | frozenset):  # in an order that all processes have
+        if isinstance(value, set | frozenset):  # in the same order in all processes
             return f"{{{', '.join(sorted(map(repr, value)))}}}"
         if not isinstance(value, float):
             return str(value)
@@ -232,7 +234,7 @@ class Setting(Generic[T]):
 
 
 def _reason(error: Exception) -> str:
-    """Return what a function of the scenario says is wrong; ValueError speaks for itself."""
+    """Return the first line of an error, with its type unless that is ValueError."""
     text = (str(error).splitlines() or [""])[0]
     if isinstance(error, ValueError) and text:
         return text

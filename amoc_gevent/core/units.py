@@ -1,7 +1,7 @@
-"""How times, rates and figures are written: `30s`, `1200/min`, `12.3 ms`.
+"""Parses and formats times, rates and figures: `30s`, `1200/min`, `12.3 ms`.
 
-What `parse_…` accepts is what people type in options and settings; what `format_…` returns is what
-tables show. `parse_duration` reads what `format_duration` wrote.
+The `parse_` functions read options and settings as people type them. The `format_` functions return
+text for tables. `parse_duration` reads the output of `format_duration`.
 """
 
 import re
@@ -21,10 +21,10 @@ _PERIODS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "hour": 3
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that `text` says: "500ms", "30s", "5m", "1h", "1m30s", "15".
+    """Return the seconds in `text`, such as "500ms", "30s", "5m", "1h", "1m30s" or "15".
 
-    Raises ValueError, with the valid forms, for anything else, a negative time or one above 366
-    days included.
+    Raises ValueError, with the valid forms, for anything else, including a negative time and one
+    above 366 days.
     """
     stripped = text.strip()
     found = _DURATION.fullmatch(stripped)
@@ -45,10 +45,10 @@ def _shortened(text: str) -> str:
 
 
 def parse_rate(text: str) -> float:
-    """Return how many a second `text` says: "20/s", "1200/min", "5/h", "20".
+    """Return the rate per second in `text`, such as "20/s", "1200/min", "5/h" or "20".
 
-    Raises ValueError, with the valid forms, for anything else, a rate of zero or one above a
-    million a second included.
+    Raises ValueError, with the valid forms, for anything else, including a rate of zero and one
+    above a million per second.
     """
     found = _RATE.fullmatch(text.strip())
     period = _PERIODS.get(found[2] or "s") if found else None
@@ -63,7 +63,7 @@ def parse_rate(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Return `seconds` as "1h 1m 30s", "1.5s" or "250ms": parts that are zero are left out."""
+    """Return `seconds` as "1h 1m 30s", "1.5s" or "250ms", without parts that are zero."""
     if seconds < 0:
         return "-" + format_duration(-seconds)
     if round(seconds, 3) < 1:
@@ -77,7 +77,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_us(us: float) -> str:
-    """Return `us` microseconds to three digits: "850 µs", "12.3 ms", "1.20 s"."""
+    """Return `us` microseconds with three digits: "850 µs", "12.3 ms", "1.20 s"."""
     if us < 999.5:
         return f"{us:.0f} µs"
     if us < 999_500:
@@ -86,7 +86,7 @@ def format_us(us: float) -> str:
 
 
 def format_count(count: float) -> str:
-    """Return a count with its thousands set apart, "12,345"; a fraction to three digits, "7.25"."""
+    """Return a whole number as "12,345", a fraction below 100 with three digits as "7.25"."""
     if count == int(count) or abs(count) >= 99.95:
         return f"{count:,.0f}"
     return _three_digits(count)
@@ -98,7 +98,7 @@ def counted(count: float, what: str) -> str:
 
 
 def _three_digits(value: float) -> str:
-    """Return `value` with as many decimals as make three digits, none above 100."""
+    """Return `value` with the decimals that make three digits, none from 100 on."""
     size = abs(value)
     decimals = 2 if size < 9.995 else 1 if size < 99.95 else 0
     return f"{value:.{decimals}f}"

@@ -1,8 +1,8 @@
-"""Cuts the bytes of an XML stream where no token is unfinished, so that expat is given whole ones.
+"""Cuts an XML byte stream between tokens, so that expat only gets whole tokens.
 
-An expat with reparse deferral (2.6, and older ones with the fix of CVE-2023-52425) leaves a token
-that came in pieces unread until much more has come. Not every Python can switch that off. Whole
-tokens are read at once by each of them.
+An expat with reparse deferral (2.6, or older with the fix for CVE-2023-52425) does not parse a
+token that arrives in pieces until much more data has arrived. Not every Python can switch that off.
+Every expat parses whole tokens at once.
 """
 
 import re
@@ -11,24 +11,23 @@ _IDLE, _START, _TEXT, _OPENED, _TAG, _IN_SECTION, _FOREIGN = range(7)
 
 _GREATER, _SLASH, _BANG, _ASK = b">/!?"
 
-# without possessive quantifiers: those of Python 3.11.2 match what they should not (gh-106052)
+# No possessive quantifiers, because in Python 3.11.2 they match too much (gh-106052).
 _IN_TAG = re.compile(rb"""[^<>"']*(?:"[^"<]*"[^<>"']*|'[^'<]*'[^<>"']*)*""")
-"""From where no quote is open in a tag to its ">", a "<" that breaks it, or an open quote."""
+"""In a tag outside quotes: matches up to ">", an invalid "<", or an unclosed quote."""
 
 _SECTIONS = {b"<!--": b"-->", b"<![CDATA[": b"]]>", b"<?": b"?>"}
-"""How what is no tag begins and ends (XML 1.0, 2.5 to 2.7)."""
+"""The start and end of each kind of markup that is no tag (XML 1.0, 2.5 to 2.7)."""
 
 _SECTION = re.compile(b"<[!?]")
 _OPENING_MAX = max(map(len, _SECTIONS))
 
 
 class TokenBuffer:
-    """Holds back what follows the last whole token of one stream; `size` is its bytes.
+    """Holds back the bytes after the last whole token of one stream; `size` is their number.
 
-    What `feed` returns ends with a ">" that ends a tag or a section, or is part of text. XML that
-    is broken is handed over as soon as that is seen, and so is all of a stream that is not in
-    UTF-8 or no XML: its reader tells what is wrong. The cost is linear in the bytes of the stream,
-    whatever the pieces that it comes in.
+    The data returned by `feed` ends with a ">" that ends a tag or section, or is part of text.
+    Broken XML is returned as soon as it is detected, and so is a stream that is not XML in UTF-8:
+    the parser reports the error. The cost is linear in the size of the stream, however it is split.
     """
 
     __slots__ = ("_awaited", "_held", "_recent", "_state", "size")
@@ -36,13 +35,13 @@ class TokenBuffer:
     def __init__(self) -> None:
         self._state = _START
         self._held: list[bytes] = []
-        self._awaited = b""  # the quote that is open in a tag, or what ends a section
-        self._recent = b""  # the beginning of an opening, or of a section's end
+        self._awaited = b""  # the open quote in a tag, or the end of a section
+        self._recent = b""  # a partial start or end of a section
         self.size = 0
 
     def feed(self, data: bytes) -> bytes:
-        """Return the whole tokens that `data` completes, with what was held back of them."""
-        if not self._state:  # nothing is held back, and nearly always nothing will be
+        """Return the whole tokens that `data` completes, with their bytes held back before."""
+        if not self._state:  # fast path: nothing is held back, and `data` ends with a tag
             last = data.rfind(b"<")
             if (
                 last >= 0
@@ -70,14 +69,14 @@ class TokenBuffer:
         return whole
 
     def drop_space(self) -> None:
-        """Forget what is held if it is white space, which between two stanzas means nothing."""
+        """Discard held white space, which is insignificant between stanzas."""
         if self._state == _TEXT and all(map(bytes.isspace, self._held)):
             self._held.clear()
             self.size = 0
             self._state = _IDLE
 
     def _scan(self, data: bytes) -> int:
-        """Return how many bytes of `data` are whole tokens, with what is held before them."""
+        """Return how many bytes of `data` complete whole tokens, held bytes included."""
         state = self._state
         if state == _TAG:
             begin = self._end_of_tag(data, 0)
@@ -96,7 +95,7 @@ class TokenBuffer:
         return len(data) if self._state == _FOREIGN else self._cut(data, begin)
 
     def _begin(self, data: bytes) -> int:
-        """Return where to go on in what a stream begins with, or -1."""
+        """Return the position after the start of a stream, or -1 if it is incomplete."""
         if data.startswith(b"<?xml "):
             self._state = _IDLE
             return max(0, data.find(b"?>"))
@@ -107,11 +106,11 @@ class TokenBuffer:
         return 0
 
     def _cut(self, data: bytes, begin: int) -> int:
-        """Return where the whole tokens of `data` end, whose text goes on at `begin`.
+        """Return the end of the whole tokens in `data`. At `begin` no tag or section is open.
 
-        A "<" begins something wherever it stands, except in sections: in a tag it may not be.
+        A "<" always starts markup, except in sections: it is not allowed in a tag.
         """
-        # looking for one byte takes a tenth of the time
+        # searching for one byte takes a tenth of the time
         section = _SECTION.search(data, begin) if _BANG in data or _ASK in data else None
         while section is not None:
             opening = section.start()
@@ -134,7 +133,7 @@ class TokenBuffer:
         return end if end >= 0 else max(begin, data.rfind(b">", begin, last) + 1)
 
     def _open(self, data: bytes, begin: int) -> int:
-        """Begin what the "<" at `begin` begins, and return where that ends; -1: not in `data`."""
+        """Open the markup at the "<" at `begin`. Return its end, or -1 if that is not in `data`."""
         head = data[begin : begin + _OPENING_MAX]
         if len(head) < 2 or head[1] in b"!?\0":
             if not _is_utf8(head):
@@ -151,7 +150,7 @@ class TokenBuffer:
         return self._end_of_tag(data, begin + 1)
 
     def _end_of_tag(self, data: bytes, begin: int) -> int:
-        """Return where the tag ends that goes on at `begin`, or -1."""
+        """Return the end of the tag that continues at `begin`, or -1."""
         if self._awaited:
             closing = data.find(self._awaited, begin)
             if data.find(b"<", begin, len(data) if closing < 0 else closing) >= 0:
@@ -169,7 +168,7 @@ class TokenBuffer:
         return -1
 
     def _end_of_section(self, data: bytes, begin: int) -> int:
-        """Return where the section ends that goes on at `begin`, or -1."""
+        """Return the end of the section that continues at `begin`, or -1."""
         found = data.find(self._awaited, begin)
         if found < 0:
             self._recent = data[max(begin, len(data) - len(self._awaited) + 1) :]
@@ -177,24 +176,24 @@ class TokenBuffer:
         return found + len(self._awaited)
 
     def _broken(self, data: bytes) -> int:
-        """Have all of `data` read: that raises an error."""
+        """Pass all of `data` on: the parser will raise an error."""
         self._state = _IDLE
         return len(data)
 
 
 def _is_utf8(first: bytes) -> bool:
-    """Whether a stream of XML that begins so can be in UTF-8: its first byte may be of a mark."""
+    """Whether XML with these first two bytes can be UTF-8, possibly with a byte order mark."""
     return first[0] in b"<\xef" and first[1:2] != b"\0"
 
 
 def _within_tag(data: bytes, begin: int, end: int) -> int:
-    """Return where the tag ends that goes on at `begin`, where it is broken, or its open quote."""
+    """Return the position of the tag's end, of an invalid "<" or of an unclosed quote."""
     found = _IN_TAG.match(data, begin, end)
     return begin if found is None else found.end()
 
 
 def _is_tag(data: bytes, begin: int, end: int) -> bool:
-    """Whether the tag at `begin` is whole at `end`, behind a ">" that may be quoted, or text."""
+    """Whether the tag at `begin` is complete before `end`, where a ">" is, perhaps a quoted one."""
     if data[begin + 1] == _SLASH:
         return True
     single, double = data.count(b"'", begin, end), data.count(b'"', begin, end)
@@ -205,7 +204,7 @@ def _is_tag(data: bytes, begin: int, end: int) -> bool:
 
 
 def _ends_whole(data: bytes, begin: int, end: int) -> bool:
-    """Whether no tag is unfinished at `end` of text and tags that begin at `begin`."""
+    """Whether no tag is open at `end` in the text and tags from `begin` on."""
     last = data.rfind(b"<", begin, end)
     if last < 0:
         return True

@@ -20,7 +20,7 @@ import gevent
 from gevent.event import Event as Flag
 
 from amoc_gevent import __version__, clock
-from amoc_gevent.core.views import (
+from amoc_gevent.core.answers import (
     Answer,
     Ending,
     MasterDaemon,

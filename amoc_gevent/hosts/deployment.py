@@ -8,8 +8,8 @@ import threading
 from collections.abc import Sequence
 
 from amoc_gevent import clock
-from amoc_gevent.core.jsons import from_json
-from amoc_gevent.core.views import NodeList
+from amoc_gevent.core.answers import NodeList
+from amoc_gevent.core.json_codec import from_json
 from amoc_gevent.hosts import tasks
 from amoc_gevent.hosts.inventory import Host, Inventory
 from amoc_gevent.hosts.release import Release

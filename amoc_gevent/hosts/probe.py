@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from amoc_gevent.core.units import counted
 from amoc_gevent.daemon.child import command_line, environment
-from amoc_gevent.errors import EXIT_USAGE, AmocError, UsageError
+from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_USAGE, AmocError, UsageError
 
 FEW = 1
 MANY = 40
@@ -51,13 +52,14 @@ def probe(scenario: str, users: int, seconds: float, settings: Sequence[str]) ->
             )
         except subprocess.TimeoutExpired:
             raise ProbeError(f"a probe of {users} users did not end in time") from None
-        if done.returncode != 0 or not target.exists():
+        ended = target.exists() and done.returncode in {EXIT_FINISHED, EXIT_FAILED}
+        summary = json.loads(target.read_text()) if ended else None
+        if summary is None or summary["run"]["status"] != "finished":
             lines = [line for line in done.stderr.splitlines() if line.startswith("amoc: ")]
             why = lines[-1].removeprefix("amoc: ") if lines else done.stderr.strip()[-200:]
             if done.returncode == EXIT_USAGE:
                 raise UsageError(why)
             raise ProbeError(f"a probe of {users} users failed: {why}")
-        summary = json.loads(target.read_text())
         return Probe(figures(summary, users), trouble_of(summary))
 
 
@@ -86,9 +88,11 @@ def trouble_of(summary: Mapping[str, Any]) -> str:
         count, errors = (sum(one[name] for one in operations) for name in ("count", "errors"))
         kind = max(groups, key=lambda group: group[1])[0]
         return f"{errors} of {count} operations failed, mostly with {kind!r}"
+    interrupted = sum(one["interrupted"] for one in operations)
+    if interrupted and not any(one["count"] for one in operations):
+        return f"no operation ended, {interrupted} were interrupted"
     if summary["errors"]:
         error = summary["errors"][0]
-        return (
-            f"{summary['users']['failed']} rounds failed, with {error['type']} at {error['place']}"
-        )
+        failed = counted(summary["users"]["failed"], "iteration")
+        return f"{failed} failed: {error['type']} at {error['place']}"
     return ""

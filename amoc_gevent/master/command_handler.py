@@ -7,15 +7,7 @@ import gevent
 from gevent.lock import BoundedSemaphore
 
 from amoc_gevent import clock
-from amoc_gevent.core.run import commands, lifecycle, planning
-from amoc_gevent.core.run.changes import Change, NewEvent, PlanChange
-from amoc_gevent.core.run.listing import nodes_of
-from amoc_gevent.core.run.nodes import NodeView
-from amoc_gevent.core.run.options import OPTIONS, changed_option
-from amoc_gevent.core.run.plan import Plan, Proposal
-from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.run.status import description_of, status_of
-from amoc_gevent.core.views import (
+from amoc_gevent.core.answers import (
     Added,
     Answer,
     Changed,
@@ -30,6 +22,14 @@ from amoc_gevent.core.views import (
     Started,
     Stopping,
 )
+from amoc_gevent.core.run import commands, lifecycle, planning
+from amoc_gevent.core.run.changes import Change, NewEvent, PlanChange
+from amoc_gevent.core.run.node_list import node_list
+from amoc_gevent.core.run.nodes import NodeView
+from amoc_gevent.core.run.options import OPTIONS, changed_option
+from amoc_gevent.core.run.plan import Plan, Proposal
+from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.run.status import description_of, status_of
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.loading.catalogue import find
 from amoc_gevent.loading.places import resolved
@@ -79,7 +79,7 @@ class CommandHandler:
 
     def _do(self, command: commands.Do) -> Started:
         planning.check_do(self._state.run, command)
-        chosen = planning.chosen(self._registry.nodes, command.nodes)
+        chosen = planning.select_nodes(self._registry.nodes, command.nodes)
         path = find(command.scenario)
         code, packed = pack(path)
         plan = Plan(
@@ -92,8 +92,8 @@ class CommandHandler:
         self._state.publish()
         return Started(run.id, command.last - command.first + 1)
 
-    def _growing(self) -> Run:
-        run = planning.growing(self._state.run)
+    def _changeable_run(self) -> Run:
+        run = planning.require_changeable(self._state.run)
         self._state.home()  # users placed from now on belong to the node's current process
         return run
 
@@ -103,20 +103,20 @@ class CommandHandler:
         self._state.count_users()
 
     def _add(self, command: commands.Add) -> Added:
-        run = self._growing()
+        run = self._changeable_run()
         batch, changes = planning.add(run, self._registry.nodes, command, clock.steady())
         self._apply(changes)
         return Added(batch.first, batch.last)
 
     def _remove(self, command: commands.Remove) -> Removed:
-        run = self._growing()
+        run = self._changeable_run()
         count, changes = planning.remove(run, self._registry.nodes, command)
         self._apply(changes)
         return Removed(count, command.count)
 
     def _set(self, command: commands.Set) -> Changed:
         """Change an option here, or propose a setting to the workers and wait for their answers."""
-        run = self._growing()
+        run = self._changeable_run()
         if command.name in OPTIONS:
             options = changed_option(run.plan.options, command.name, command.value)
             self._apply([PlanChange({"options": options})])
@@ -128,7 +128,7 @@ class CommandHandler:
 
     def _propose(self, command: commands.Set) -> None:
         """Have each worker try a setting, and add it to the plan if none refuses."""
-        run = self._growing()
+        run = self._changeable_run()
         if run.status == "starting":
             raise AmocError(f"run {run.id} is starting: set {command.name} once it runs")
         told = len(run.events)
@@ -158,23 +158,23 @@ class CommandHandler:
             self._state.apply([change])
 
     def _pause(self, _command: commands.Pause) -> Pausing:
-        run = self._growing()
+        run = self._changeable_run()
         self._apply(planning.pause(run, clock.steady()))
         return Pausing(run.id, paused=True)
 
     def _resume(self, _command: commands.Resume) -> Pausing:
-        run = self._growing()
+        run = self._changeable_run()
         self._apply(planning.resume(run, clock.steady()))
         return Pausing(run.id, paused=False)
 
     def _rebalance(self, _command: commands.Rebalance) -> Rebalanced:
-        run = self._growing()
+        run = self._changeable_run()
         moves, changes = planning.rebalance(run, self._registry.nodes)
         self._apply(changes)
         return Rebalanced(run.id, moves)
 
     def _stop(self, command: commands.Stop) -> Stopping:
-        run = planning.active(self._state.run)
+        run = planning.require_active(self._state.run)
         self._state.apply(lifecycle.stop(run, this_moment(), force=command.force))
         return Stopping(run.id, run.status, run.plan.force)
 
@@ -190,7 +190,7 @@ class CommandHandler:
         return description_of(run, run.declared.manifest)
 
     def _nodes(self, _command: commands.Nodes) -> NodeList:
-        return nodes_of(self._registry.nodes.values(), clock.monotonic())
+        return node_list(self._registry.nodes.values(), clock.monotonic())
 
     def _runs(self, _command: commands.Runs) -> RunList:
         return run_list(lines_of(self._store, self._state.run))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from amoc_gevent import clock
-from amoc_gevent.core.durable import NOTHING, Pending
+from amoc_gevent.core.output_state import NO_CHANGES, StateChanges
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.master.database import StoreError, code_of
@@ -59,7 +59,7 @@ class LocalStore(Store):
     def save_nodes(
         self,
         nodes: Iterable[NodeView],
-        pending: Pending = NOTHING,
+        pending: StateChanges = NO_CHANGES,
         *,
         generation: int | None = None,
         anew: bool = False,
@@ -82,7 +82,7 @@ class LocalStore(Store):
     def _save_nodes(self, db: sqlite3.Connection, nodes: Iterable[NodeView]) -> None:
         pass
 
-    def _save_pending(self, db: sqlite3.Connection, pending: Pending) -> None:
+    def _save_pending(self, db: sqlite3.Connection, pending: StateChanges) -> None:
         pass
 
     def _drop_pending(self, db: sqlite3.Connection) -> None:

@@ -10,11 +10,11 @@ from amoc_gevent import clock
 from amoc_gevent.bus.addresses import SocketWatch
 from amoc_gevent.bus.sockets import Keys, Publisher, Puller
 from amoc_gevent.bus.topics import code_topic
-from amoc_gevent.core.durable import Durable
+from amoc_gevent.core.answers import Answer
+from amoc_gevent.core.output_state import StateSource
 from amoc_gevent.core.run import commands, lifecycle
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.views import Answer
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.command_handler import CommandHandler
 from amoc_gevent.master.registry import NodeRegistry
@@ -129,7 +129,7 @@ class Master:
         """Carry out one command and return its answer, or raise an AmocError of one line."""
         return self._commands.handle(command)
 
-    def attach(self, output: Durable | None) -> None:
+    def attach(self, output: StateSource | None) -> None:
         """Store the pending data of `output` with each run. None means that nothing is pending."""
         self._saver.attach(output)
 

@@ -9,7 +9,16 @@ from collections.abc import Iterable
 
 from amoc_gevent import clock
 from amoc_gevent.core.messages import Ack, MessageError, Report
-from amoc_gevent.core.run.news import Back, Gone, Joined, Left, Lost, News, Refused, Reported
+from amoc_gevent.core.run.node_events import (
+    Forgotten,
+    Joined,
+    Left,
+    Lost,
+    NodeEvent,
+    Refused,
+    Reported,
+    Returned,
+)
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.plan import Plan
 
@@ -48,7 +57,7 @@ class NodeRegistry:
         self.counted = {"refused reports": 0, "repeated reports": 0, "refused nodes": 0}
         self._looked = clock.monotonic()
 
-    def take(self, report: Report) -> list[News]:
+    def take(self, report: Report) -> list[NodeEvent]:
         """Process a report and return the news in it. Raises MessageError if it is invalid."""
         self._check(report)
         name = report.source
@@ -57,7 +66,7 @@ class NodeRegistry:
         if former is not None:  # its measurements count, but another process has its name and users
             return self._take_figures(former, report)
         now = clock.monotonic()
-        news: list[News] = []
+        news: list[NodeEvent] = []
         if node is None or node.incarnation != report.incarnation:
             if node is not None and node.present and node.place != report.place:
                 return [self._refuse(node, report)]
@@ -72,7 +81,7 @@ class NodeRegistry:
             node.heard, node.received = now, clock.steady()
             if node.lost:
                 node.lost = False
-                news.append(Back(node))
+                news.append(Returned(node))
         if report.left and not node.left:
             node.left = True
             news.append(Left(node))
@@ -92,7 +101,7 @@ class NodeRegistry:
         if known is not None and len(known.ahead) > GAPS_MAX:
             known.give_up_gaps()
 
-    def _take_figures(self, node: NodeView, report: Report) -> list[News]:
+    def _take_figures(self, node: NodeView, report: Report) -> list[NodeEvent]:
         """Record a report and return its news; count a repeated one and return nothing."""
         self._due[node.name, node.incarnation] = node
         if not node.is_new(report):
@@ -163,7 +172,7 @@ class NodeRegistry:
             why,
         )
 
-    def look(self) -> list[News]:
+    def look(self) -> list[NodeEvent]:
         """Return the nodes that were silent for the lease: lost ones, and ones that left earlier.
 
         Nodes that left are forgotten. Time in which this process itself was stalled does not count.
@@ -180,4 +189,4 @@ class NodeRegistry:
         lost = [node for node in silent if node.present]
         for node in lost:
             node.lost = True  # mark all of them before new nodes are chosen for their users
-        return [*map(Gone, gone), *map(Lost, lost)]
+        return [*map(Forgotten, gone), *map(Lost, lost)]

@@ -15,7 +15,16 @@ from amoc_gevent.bus.sockets import Puller
 from amoc_gevent.bus.topics import ack_topic
 from amoc_gevent.core.messages import Ack, MessageError, decode_report, encode
 from amoc_gevent.core.run import lifecycle
-from amoc_gevent.core.run.news import Back, Gone, Joined, Left, Lost, News, Refused, Reported
+from amoc_gevent.core.run.node_events import (
+    Forgotten,
+    Joined,
+    Left,
+    Lost,
+    NodeEvent,
+    Refused,
+    Reported,
+    Returned,
+)
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.master.registry import NodeRegistry
@@ -77,11 +86,11 @@ class ReportReceiver:
                 log.exception("a report of node %s", report.source)
                 self._refuse(MessageError(f"a report of node {report.source}: {error!r}"))
 
-    def _heed_all(self, found: Iterable[News]) -> None:
+    def _heed_all(self, found: Iterable[NodeEvent]) -> None:
         for news in found:
             self._heed(news)
 
-    def _heed(self, news: News) -> None:
+    def _heed(self, news: NodeEvent) -> None:
         state = self._state
         match news:
             case Reported(node, report):
@@ -90,7 +99,7 @@ class ReportReceiver:
                     state.publish()
             case Refused(name, ack):
                 self._answer(name, ack)
-            case Gone(node):
+            case Forgotten(node):
                 state.saver.forget(node)
             case _:
                 _log(news)
@@ -118,7 +127,7 @@ class ReportReceiver:
             self._state.event(refused.kind, refused.text)
 
 
-def _log(news: News) -> None:
+def _log(news: NodeEvent) -> None:
     node: NodeView
     match news:
         case Joined(node, known):
@@ -128,5 +137,5 @@ def _log(news: News) -> None:
             log.warning("node %s is lost", node.name)
         case Left(node):
             log.info("node %s left", node.name)
-        case Back(node):
+        case Returned(node):
             log.info("node %s is back", node.name)

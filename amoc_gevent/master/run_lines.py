@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from amoc_gevent import clock
+from amoc_gevent.core.answers import RunLine, RunList
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.views import RunLine, RunList
 
 COUNT_MAX = 2**63 - 1
 """The largest integer that SQLite stores."""

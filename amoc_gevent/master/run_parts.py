@@ -2,16 +2,16 @@
 
 from amoc_gevent.core import records
 from amoc_gevent.core.manifest import Declared
-from amoc_gevent.core.measure.results import State
+from amoc_gevent.core.measure.results import ResultsState
 from amoc_gevent.core.measure.rows import Row
 from amoc_gevent.core.records import Events, Measured, Rows
 from amoc_gevent.core.run.run import Run
 
-Kept = Measured | Rows | State | Events | Declared
+Kept = Measured | Rows | ResultsState | Events | Declared
 _KINDS: dict[str, type[Kept]] = {
     "measured": Measured,
     "rows": Rows,
-    "state": State,
+    "state": ResultsState,
     "events": Events,
     "declared": Declared,
 }
@@ -38,7 +38,7 @@ def restore(run: Run, before: list[Row], kind: str, data: bytes) -> None:
         run.declared = part
     elif isinstance(part, Rows):
         before.extend(part.rows)
-    elif isinstance(part, State):
-        run.results.go_on(part, before)
+    elif isinstance(part, ResultsState):
+        run.results.restore(part, before)
     else:
         run.results.add(part.second, part.snapshot, part.health, part.users)

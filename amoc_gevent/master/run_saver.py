@@ -9,9 +9,9 @@ import sqlite3
 from contextlib import suppress
 
 from amoc_gevent import clock
-from amoc_gevent.core.durable import Durable, Nothing
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import Health, UserCounts
+from amoc_gevent.core.output_state import DiscardedState, StateSource
 from amoc_gevent.core.records import Events, Measured, Rows
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
@@ -55,7 +55,7 @@ class RunSaver:
         self._declared_saved: object = None
         self._generation = store.look() if store is not None else 0
         self._checkpoint = clock.monotonic()
-        self._output: Durable = Nothing()
+        self._output: StateSource = DiscardedState()
 
     def left(self) -> Run | None:
         """Load, hold and return the run that was active when the last master ended, if any."""
@@ -110,9 +110,9 @@ class RunSaver:
         self._operations_saved, self._saved = run.results.operations, _mark(run)
         self._declared_saved = run.declared
 
-    def attach(self, output: Durable | None) -> None:
+    def attach(self, output: StateSource | None) -> None:
         """Store the pending data of `output` with the run. None means that nothing is pending."""
-        self._output = output if output is not None else Nothing(self.pending())
+        self._output = output if output is not None else DiscardedState(self.pending())
 
     def pending(self) -> dict[str, bytes]:
         """Return the pending data that an earlier master's output stored, by key."""

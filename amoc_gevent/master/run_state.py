@@ -17,18 +17,18 @@ from amoc_gevent.core.messages import Beat, Event, Report, encode
 from amoc_gevent.core.run import lifecycle
 from amoc_gevent.core.run.changes import (
     Change,
-    CourseChange,
     EndRun,
     NewEvent,
     PlanChange,
+    RaiseVersion,
     RunChange,
-    Surpass,
+    TransientChange,
 )
-from amoc_gevent.core.run.course import ALL_HOME, Course, Moment
-from amoc_gevent.core.run.news import News
+from amoc_gevent.core.run.node_events import NodeEvent
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.plan import Plan
 from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.run.transient import ALL_PLACED, Moment, TransientState
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.registry import NodeRegistry
 from amoc_gevent.master.run_saver import RunSaver
@@ -67,12 +67,12 @@ class RunState:
         self.published = 0.0
         self.version = 0
         self.run: Run | None = None
-        self.course = Course(since=clock.steady())
+        self.transient = TransientState(since=clock.steady())
         left = self.saver.left()
         self.inherited = left is not None
         if left is not None:
             self.run, self.version = left, left.plan.version
-            self.course = replace(self.course, unhomed_since=clock.monotonic())
+            self.transient = replace(self.transient, unplaced_since=clock.monotonic())
 
     @property
     def plan(self) -> Plan:
@@ -87,7 +87,7 @@ class RunState:
         self.saver.begin(run, code)
         self.inherited = False
         self.run, self.version = run, max(self.version, run.plan.version)
-        self.course = replace(self.course, unhomed_since=ALL_HOME, joined=frozenset())
+        self.transient = replace(self.transient, unplaced_since=ALL_PLACED, joined=frozenset())
         self.ended.clear()
         self.count_users()
 
@@ -97,25 +97,25 @@ class RunState:
         """Apply the changes that are due."""
         if self.run is not None:
             nodes = self._registry.nodes
-            self.apply(lifecycle.advance(self.run, nodes, self.course, this_moment()))
+            self.apply(lifecycle.advance(self.run, nodes, self.transient, this_moment()))
 
     def home(self) -> None:
         """Place the users of lost or restarted nodes again, without delay."""
         if self.run is not None:
             nodes = self._registry.nodes
-            self.apply(lifecycle.home(self.run, nodes, self.course, this_moment()))
+            self.apply(lifecycle.reassign(self.run, nodes, self.transient, this_moment()))
 
     def count_users(self) -> None:
         """Count the users that the nodes report."""
         if self.run is not None:
             nodes = self._registry.nodes
-            self.apply(lifecycle.count(self.run, nodes, self.course, this_moment()))
+            self.apply(lifecycle.count(self.run, nodes, self.transient, this_moment()))
 
-    def heed(self, news: News) -> None:
+    def heed(self, news: NodeEvent) -> None:
         """Apply the effect of news about a node on the active run."""
         if self.run is not None and self.run.active:
             nodes, now = self._registry.nodes, this_moment()
-            self.apply(lifecycle.heed(self.run, nodes, self.course, now, news))
+            self.apply(lifecycle.react(self.run, nodes, self.transient, now, news))
 
     def apply(self, changes: Sequence[Change], *, must_store: bool = False) -> None:
         """Apply changes to the run in order. Store and publish each change of the plan.
@@ -133,11 +133,11 @@ class RunState:
                 case RunChange(fields):
                     for name, value in fields.items():
                         setattr(run, name, value)
-                case CourseChange(fields):
-                    self.course = replace(self.course, **fields)  # type: ignore[arg-type]
+                case TransientChange(fields):
+                    self.transient = replace(self.transient, **fields)  # type: ignore[arg-type]
                 case NewEvent(kind, text):
                     self.event(kind, text)
-                case Surpass(version):
+                case RaiseVersion(version):
                     self._surpass(run, version)
                 case EndRun(at):
                     self._end(run, at)
@@ -181,20 +181,20 @@ class RunState:
             return
         if run.active:  # the clocks of an ended run no longer change
             run.clocks[node.name] = node.clock
-        if not self.course.uncounted:
-            self.course = replace(self.course, uncounted=True)
+        if not self.transient.uncounted:
+            self.transient = replace(self.transient, uncounted=True)
         for first, last in report.ended:
             run.end_users(first, last)
         run.events.extend(report.events)
         if self.inherited:
-            self.apply(lifecycle.inherit(run, node, report, this_moment()))
+            self.apply(lifecycle.adopt_unsaved(run, node, report, this_moment()))
         for second, snapshot in report.seconds:
             health = [one for one in report.health if one.second == second]
             run.results.collect(second, snapshot, health, run.users)
         if report.failure is not None and run.failure is None:
             run.failure = report.failure
         if report.manifest is not None and run.active:
-            self.apply(lifecycle.compare(run, node, report.manifest))
+            self.apply(lifecycle.check_manifest(run, node, report.manifest))
 
     def event(self, kind: str, text: str) -> None:
         """Record an event of the run."""

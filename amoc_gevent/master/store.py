@@ -15,8 +15,8 @@ from typing import Self
 
 from amoc_gevent import __version__
 from amoc_gevent.core import records
-from amoc_gevent.core.durable import NOTHING, Pending
 from amoc_gevent.core.measure.rows import Row
+from amoc_gevent.core.output_state import NO_CHANGES, StateChanges
 from amoc_gevent.core.records import NodeRecord, RecordError, RunRecord
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
@@ -117,7 +117,7 @@ class Store:
         run: Run,
         parts: Iterable[Part] = (),
         nodes: Iterable[NodeView] = (),
-        pending: Pending = NOTHING,
+        pending: StateChanges = NO_CHANGES,
         *,
         generation: int | None = None,
         anew: bytes | None = None,
@@ -187,7 +187,7 @@ class Store:
     def save_nodes(
         self,
         nodes: Iterable[NodeView],
-        pending: Pending = NOTHING,
+        pending: StateChanges = NO_CHANGES,
         *,
         generation: int | None = None,
         anew: bool = False,
@@ -202,7 +202,7 @@ class Store:
             self._save_nodes(db, nodes)
             self._save_pending(db, pending)
 
-    def _save_pending(self, db: sqlite3.Connection, pending: Pending) -> None:
+    def _save_pending(self, db: sqlite3.Connection, pending: StateChanges) -> None:
         db.executemany("INSERT OR REPLACE INTO pending VALUES (?, ?)", pending.put.items())
         db.executemany("DELETE FROM pending WHERE key = ?", [(key,) for key in pending.drop])
 

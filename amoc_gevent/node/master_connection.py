@@ -7,7 +7,7 @@ from typing import NamedTuple
 from amoc_gevent import clock
 from amoc_gevent.bus.sockets import Keys, Listener, Pusher
 from amoc_gevent.bus.topics import BEAT, CODE, PLAN, ack_topic
-from amoc_gevent.core.clocks import OffsetEstimate
+from amoc_gevent.core.clock_offset import ClockOffset
 from amoc_gevent.core.messages import (
     Ack,
     Beat,
@@ -55,7 +55,7 @@ class MasterConnection:
         self._handshakes = HandshakeWatch(
             self._listener, self._reports, keyed=address.keys is not None
         )
-        self._offset = OffsetEstimate()
+        self._offset = ClockOffset()
         self.sockets = (self._listener, self._reports)
         self.incarnation = uuid.uuid4().hex
         self.outbox = Outbox(self._reports.push)
@@ -95,7 +95,7 @@ class MasterConnection:
         if beat.life != self.life:
             self.life = beat.life
             self._offset.reset()
-        self._offset.hear(beat.time, now)
+        self._offset.add_one_way(beat.time, now)
 
     def _accept(self, ack: Ack) -> bool:
         """Drop acknowledged reports; return whether `ack` is for this process and no refusal."""
@@ -107,7 +107,7 @@ class MasterConnection:
             return False
         self.refused = ""
         self.outbox.acknowledge(ack.sequence)
-        self._offset.exchange(ack.sent, ack.received, ack.time, now)
+        self._offset.add_exchange(ack.sent, ack.received, ack.time, now)
         return True
 
     def refuse(self, why: str) -> None:

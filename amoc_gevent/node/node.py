@@ -13,6 +13,7 @@ from amoc_gevent import clock
 from amoc_gevent.bus.addresses import SocketWatch
 from amoc_gevent.bus.sockets import Publisher, Puller
 from amoc_gevent.bus.topics import code_topic
+from amoc_gevent.core.answers import NodeStatus, UsersByState
 from amoc_gevent.core.manifest import DisagreementError
 from amoc_gevent.core.messages import (
     Ack,
@@ -25,7 +26,6 @@ from amoc_gevent.core.messages import (
     encode,
 )
 from amoc_gevent.core.run.plan import Plan
-from amoc_gevent.core.views import NodeStatus, UsersByState
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.sources import SourceCache
 from amoc_gevent.node.home import NodeHome

@@ -5,7 +5,7 @@ from dataclasses import replace
 from amoc_gevent import clock
 from amoc_gevent.bus.refusals import Refusals
 from amoc_gevent.core.intervals import IdSet
-from amoc_gevent.core.manifest import Declared, Manifest, agreed
+from amoc_gevent.core.manifest import Declared, Manifest, reconcile
 from amoc_gevent.core.measure.node_seconds import OpenSeconds
 from amoc_gevent.core.messages import Event, Report
 from amoc_gevent.core.run.plan import Plan
@@ -52,7 +52,7 @@ class ReportBuffer:
 
     def compare(self, manifest: Manifest, by: str) -> None:
         """Keep the manifest of the worker `by`. Raises DisagreementError if another one differs."""
-        self._declared = agreed(self._declared, Declared(manifest, by))
+        self._declared = reconcile(self._declared, Declared(manifest, by))
 
     def repeat(self) -> None:
         """Put all ended ids and the manifest into the next report again."""

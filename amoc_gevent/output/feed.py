@@ -13,9 +13,9 @@ from gevent.event import Event as Flag
 from gevent.lock import BoundedSemaphore
 
 from amoc_gevent import clock
-from amoc_gevent.core.durable import NOTHING, DurableOutput, Pending
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import Health, UserCounts
+from amoc_gevent.core.output_state import NO_CHANGES, DurableOutput, StateChanges
 from amoc_gevent.core.records import Measured
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.output.base import Output, RunOutcome
@@ -103,7 +103,7 @@ class RunFeed:
         finally:
             self.remove(waking)
 
-    def pending(self, *, anew: bool = False) -> Pending:
+    def pending(self, *, anew: bool = False) -> StateChanges:
         """Return what the durable outputs have to store: the changes, or with `anew` everything."""
         put: dict[str, bytes] = {}
         drop = [] if anew else [*self._left]
@@ -112,7 +112,7 @@ class RunFeed:
             changed = one.pending(anew=anew)
             put |= {f"{one.name}/{key}": data for key, data in changed.put.items()}
             drop += [f"{one.name}/{key}" for key in changed.drop]
-        return Pending(put, drop)
+        return StateChanges(put, drop)
 
     def stored(self) -> None:
         """Note that the pending changes are stored."""
@@ -180,10 +180,10 @@ class Subscription:
         if self._restored:
             self.feed(run)
 
-    def pending(self, *, anew: bool) -> Pending:
+    def pending(self, *, anew: bool) -> StateChanges:
         """Return what the output has to store; nothing while it is disconnected."""
         self._asked = False
-        found = NOTHING
+        found = NO_CHANGES
         if self._restored and not self._broken and isinstance(self.output, DurableOutput):
             with self._boundary():
                 found = self.output.pending(anew=anew)

@@ -8,8 +8,9 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from amoc_gevent.clock import iso
-from amoc_gevent.core.jsons import as_json
-from amoc_gevent.core.measure.deliveries import balances, in_sum
+from amoc_gevent.core.answers import UsersByState
+from amoc_gevent.core.json_codec import as_json
+from amoc_gevent.core.measure.deliveries import balances, total_balance
 from amoc_gevent.core.measure.histogram import Histogram
 from amoc_gevent.core.measure.rows import Row
 from amoc_gevent.core.measure.snapshot import Operation, UserError
@@ -36,7 +37,6 @@ from amoc_gevent.core.run_summary import (
     WorkerHealth,
     Worst,
 )
-from amoc_gevent.core.views import UsersByState
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.output.terminal.figures import (
     PERCENTILES,
@@ -126,7 +126,7 @@ def messages(run: Run) -> MessageFigures | None:
         if not one.even
     ]
     return MessageFigures(
-        **asdict(in_sum(found.values())),
+        **asdict(total_balance(found.values())),
         strays=strays,
         pairs=len(found),
         pairs_uneven=len(uneven),

@@ -50,7 +50,7 @@ class Cursor:
         """Skip the next ids while they are in `gone`; return whether any id is left."""
         ids = self.ids
         while self.at < len(ids):
-            end = gone.end_of_run(ids[self.at])
+            end = gone.interval_end(ids[self.at])
             if end is None:
                 return True
             self.at += (end - ids[self.at]) // ids.step + 1

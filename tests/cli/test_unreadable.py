@@ -15,6 +15,7 @@ pytestmark = pytest.mark.processes
 LONG = "a" * 300
 CLOSED = 'cd "$0" && chmod "$MODE" . && exec "$@"'
 ONCE = ("1", "1", "--repeat-num", "1", "--set", "url=http://127.0.0.1:1", "--quiet")
+NOTHING = "amoc: none of 1 operation succeeded"
 SCENARIO = '"""Does nothing."""\n\ndef init(): ...\ndef start(user_id): ...\n'
 
 
@@ -60,7 +61,7 @@ def test_in_a_directory_that_may_not_be_read_the_shipped_scenarios_are_there(
     assert (code, lines) == (0, ["amoc: scenarios cannot be read: Permission denied"])
     assert "\nhttp_shop " in said
     assert amoc(place, "describe", "http_shop", mode=mode)[::2] == (0, [])
-    assert amoc(place, "run", "http_hello", *ONCE, mode=mode) == (0, "", [])
+    assert amoc(place, "run", "http_hello", *ONCE, mode=mode) == (1, "", [NOTHING])
 
 
 @pytest.mark.parametrize(

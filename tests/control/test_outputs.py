@@ -7,7 +7,7 @@ import pytest
 
 from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.control.outputs import run_feed
-from amoc_gevent.core.durable import Pending
+from amoc_gevent.core.output_state import StateChanges
 from amoc_gevent.master.master import Master
 from amoc_gevent.master.store import Store
 from amoc_gevent.output.base import Output
@@ -25,8 +25,8 @@ class Ticking(Output):
     def tick(self, now: float) -> None:
         self.ticks += 1
 
-    def pending(self, *, anew: bool = False) -> Pending:
-        return Pending({"ticks": b"7"}, ())
+    def pending(self, *, anew: bool = False) -> StateChanges:
+        return StateChanges({"ticks": b"7"}, ())
 
     def stored(self) -> None:
         self.is_stored = True
@@ -55,7 +55,7 @@ class ChosenTicking:
 def master(tmp_path: Path) -> Iterator[Master]:
     sockets = SocketDirectory()
     with Store(tmp_path / "runs.db") as store:
-        store.save_nodes((), Pending({"one/ticks": b"5", "gone/ticks": b"6"}, ()))
+        store.save_nodes((), StateChanges({"one/ticks": b"5", "gone/ticks": b"6"}, ()))
         found = Master(sockets.endpoint("plans"), sockets.endpoint("reports"), store=store)
         yield found
         found.close()

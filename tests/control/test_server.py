@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amoc_gevent.control.server import LINE_MAX, ControlServer, Service
+from amoc_gevent.core.answers import End
 from amoc_gevent.core.run.commands import Add, Command, Set, Status
-from amoc_gevent.core.views import End
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.socket_paths import short_enough
 

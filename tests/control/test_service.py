@@ -6,15 +6,15 @@ from typing import Any, cast
 import pytest
 
 from amoc_gevent.control.service import MasterService
-from amoc_gevent.core.run.commands import Command, Status, Summary
-from amoc_gevent.core.run_summary import SummaryAnswer
-from amoc_gevent.core.views import (
+from amoc_gevent.core.answers import (
     Answer,
     IdleStatus,
     RunLine,
     RunList,
     TextReport,
 )
+from amoc_gevent.core.run.commands import Command, Status, Summary
+from amoc_gevent.core.run_summary import SummaryAnswer
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.output.summary import summary_of
 from tests.output.runs import full_run

@@ -36,7 +36,7 @@ def test_its_intervals_are_ascending_and_never_touch(pairs: list[tuple[int, int]
 
 
 @given(intervals, small, small, st.integers(1, 7))
-def test_it_counts_what_it_has_of_a_range(
+def test_it_counts_its_ids_in_a_range(
     pairs: list[tuple[int, int]], first: int, length: int, step: int
 ) -> None:
     ids = range(first, first + length, step)
@@ -49,7 +49,7 @@ def test_an_empty_range_has_nothing() -> None:
 
 
 @given(intervals, small, small)
-def test_its_gaps_come_from_the_highest_down(
+def test_gaps_are_yielded_from_the_highest_down(
     pairs: list[tuple[int, int]], first: int, last: int
 ) -> None:
     gaps = list(IdSet(pairs).gaps_down(first, last))
@@ -68,7 +68,7 @@ def test_the_end_of_a_stretch_is_the_last_id_without_a_gap(
     while expected is not None and expected + 1 in held:
         expected += 1
 
-    assert IdSet(pairs).end_of_run(user_id) == expected
+    assert IdSet(pairs).interval_end(user_id) == expected
 
 
 def test_one_id_is_an_interval_of_its_own() -> None:
@@ -85,6 +85,6 @@ def test_an_interval_that_ends_before_it_begins_is_empty(pair: tuple[int, int]) 
     assert len(IdSet([pair])) == 0
 
 
-def test_a_million_neighbours_that_arrive_one_by_one_are_one_interval() -> None:
+def test_a_million_consecutive_ids_added_one_by_one_are_one_interval() -> None:
     found = IdSet((one, one) for one in range(1, 100_001))
     assert list(found) == [(1, 100_000)]

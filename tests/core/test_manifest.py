@@ -1,4 +1,4 @@
-"""The manifest: its bounds, its way through the codec, and which manifests agree."""
+"""The manifest: its bounds, its encoding, and which manifests agree."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,7 +7,7 @@ import msgpack
 import pytest
 
 from amoc_gevent.core import codec
-from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.json_codec import as_json
 from amoc_gevent.core.manifest import (
     CHARACTERS_MAX,
     ENTRIES_MAX,
@@ -15,7 +15,7 @@ from amoc_gevent.core.manifest import (
     DeclaredSetting,
     DisagreementError,
     Manifest,
-    agreed,
+    reconcile,
 )
 from amoc_gevent.core.run.status import description_of
 from tests.output.runs import full_run
@@ -28,32 +28,32 @@ SHOP = Manifest("shop", "Buys.", ("init()", "start(user_id)"), (URL, MODE), ("GE
 def disagreement(one: Manifest, other: Manifest) -> str:
     """Return the line that says how two manifests differ; "" where they agree."""
     try:
-        agreed(Declared(one, "node a"), Declared(other, "node b"))
+        reconcile(Declared(one, "node a"), Declared(other, "node b"))
     except DisagreementError as error:
         return str(error)
     return ""
 
 
-def test_a_manifest_survives_the_way() -> None:
+def test_a_manifest_survives_encoding() -> None:
     whole = replace(SHOP, profile="ramp", throttles=("t",), expectations=("e",), feeders=("f",))
     assert codec.decode(Manifest, codec.encode(whole)) == whole
 
 
-def test_what_nothing_fills_yet_is_empty() -> None:
+def test_unused_fields_are_empty() -> None:
     assert (SHOP.profile, SHOP.throttles, SHOP.expectations, SHOP.feeders) == ("", (), (), ())
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"settings": (URL,) * (ENTRIES_MAX + 1)}, "1,001 settings; 1,000 at most"),
-        ({"feeders": ("x",) * (ENTRIES_MAX + 1)}, "1,001 feeders; 1,000 at most"),
-        ({"docstring": "x" * (CHARACTERS_MAX + 1)}, "250,000 at most"),
-        ({"settings": (replace(URL, default="x" * CHARACTERS_MAX),)}, "250,000 at most"),
-        ({"settings": (replace(URL, allowed=("x" * 500,) * 501),)}, "250,000 at most"),
+        ({"settings": (URL,) * (ENTRIES_MAX + 1)}, "1,001 settings; at most 1,000"),
+        ({"feeders": ("x",) * (ENTRIES_MAX + 1)}, "1,001 feeders; at most 1,000"),
+        ({"docstring": "x" * (CHARACTERS_MAX + 1)}, "at most 250,000"),
+        ({"settings": (replace(URL, default="x" * CHARACTERS_MAX),)}, "at most 250,000"),
+        ({"settings": (replace(URL, allowed=("x" * 500,) * 501),)}, "at most 250,000"),
     ],
 )
-def test_one_that_is_too_large_is_refused_where_it_is_made_and_where_it_is_read(
+def test_a_manifest_that_is_too_large_is_rejected_when_made_and_when_decoded(
     changes: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ValueError, match=says):
@@ -108,7 +108,7 @@ def test_a_disagreement_is_one_line_that_says_what_differs_where_and_what_to_do(
     other: dict[str, Any], says: str
 ) -> None:
     line = disagreement(SHOP, replace(SHOP, **other))
-    assert line.startswith("node b and node a have loaded different declarations of scenario shop")
+    assert line.startswith("node b and node a loaded different declarations of scenario shop")
     assert says in line
     assert "--set" in line
     assert line.isprintable()
@@ -140,7 +140,7 @@ def test_a_long_text_is_cut_in_the_line() -> None:
 
 
 def test_the_first_manifest_stays_with_the_operations_of_all() -> None:
-    first = agreed(None, Declared(SHOP, "node a"))
+    first = reconcile(None, Declared(SHOP, "node a"))
     assert first == Declared(SHOP, "node a")
-    both = agreed(first, Declared(replace(SHOP, operations=("GET /cart",)), "node b"))
+    both = reconcile(first, Declared(replace(SHOP, operations=("GET /cart",)), "node b"))
     assert both == Declared(replace(SHOP, operations=("GET /", "GET /cart")), "node a")

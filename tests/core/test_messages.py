@@ -1,4 +1,4 @@
-"""Messages: they survive the way, and garbage is one MessageError that poisons nobody."""
+"""Messages: they survive encoding, and garbage raises MessageError and harms nothing."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,21 +46,21 @@ def seen(report: Report) -> Results:
     return results
 
 
-def test_a_plan_survives_the_way() -> None:
+def test_a_plan_survives_encoding() -> None:
     assert decode_plan(encode(PLAN)) == PLAN
     assert decode_plan(encode(Plan())) == Plan()
 
 
-def test_an_order_survives_the_way() -> None:
+def test_an_order_survives_encoding() -> None:
     assert decode_order(encode(ORDER)) == ORDER
 
 
-def test_beats_and_acknowledgements_survive_the_way() -> None:
+def test_beats_and_acknowledgements_survive_encoding() -> None:
     assert decode_beat(encode(BEAT)) == BEAT
     assert decode_ack(encode(ACK)) == ACK
 
 
-def test_a_report_survives_the_way_with_all_that_was_measured() -> None:
+def test_a_report_survives_encoding_with_all_measurements() -> None:
     found = decode_report(encode(REPORT))
 
     assert replace(found, seconds=()) == replace(REPORT, seconds=())
@@ -79,14 +79,14 @@ def test_a_report_survives_the_way_with_all_that_was_measured() -> None:
     assert (snapshot.started, snapshot.iterations, snapshot.failed) == (3, 2, 1)
 
 
-def test_what_was_decoded_can_be_recorded_into() -> None:
+def test_decoded_snapshots_can_be_recorded_into() -> None:
     found = decode_report(encode(REPORT)).seconds[0][1]
     found.operation("GET /").latency.record(7)
     assert found.operations["GET /"].latency.count == 2
 
 
 @pytest.mark.parametrize("count", [1, (1 << 16) - 1, 1 << 16, 1 << 40])
-def test_histograms_travel_whatever_they_count(count: int) -> None:
+def test_histograms_of_any_count_survive_encoding(count: int) -> None:
     sent = Snapshot()
     buckets = {0: 1, 1000: count, bucket_of((1 << 63) - 1): 2}
     sent.lag = Histogram(buckets)
@@ -98,7 +98,7 @@ def test_histograms_travel_whatever_they_count(count: int) -> None:
     assert operation.phases["tls"].buckets == buckets
 
 
-def test_what_was_decoded_is_handed_on_with_what_was_added_since() -> None:
+def test_decoded_data_is_forwarded_with_later_additions() -> None:
     found = decode_report(encode(REPORT))
     assert encode(found) == encode(REPORT)
     operation = found.seconds[0][1].operation("GET /")
@@ -108,7 +108,7 @@ def test_what_was_decoded_is_handed_on_with_what_was_added_since() -> None:
     assert again.latency.buckets == {**before, 7: before.get(7, 0) + 1}
 
 
-def test_a_whole_number_where_a_fraction_is_meant_is_one() -> None:
+def test_an_integer_is_accepted_for_a_float() -> None:
     found = decode_plan(encode(Plan(pauses=((5, 6),), options=Options(user_rate=20))))
     assert isinstance(found.pauses[0][0], float)
     assert found.options.user_rate == 20.0
@@ -143,7 +143,7 @@ def test_wellformed_garbage_is_a_message_error_or_by_chance_a_beat(value: object
 
 @settings(max_examples=400)
 @given(nearly(REPORT))
-def test_what_decodes_of_a_spoiled_report_does_the_master_no_harm(data: bytes) -> None:
+def test_a_damaged_report_that_decodes_does_not_harm_the_master(data: bytes) -> None:
     try:
         report = decode_report(data)
     except MessageError:
@@ -156,7 +156,7 @@ def test_what_decodes_of_a_spoiled_report_does_the_master_no_harm(data: bytes) -
 
 @settings(max_examples=200)
 @given(nearly(ORDER))
-def test_what_decodes_of_a_spoiled_order_does_a_worker_no_harm(data: bytes) -> None:
+def test_a_damaged_order_that_decodes_does_not_harm_a_worker(data: bytes) -> None:
     try:
         order = decode_order(data)
     except MessageError:

@@ -1,4 +1,4 @@
-"""Hints for names that are mistyped."""
+"""Hints for mistyped names."""
 
 import pytest
 
@@ -18,5 +18,5 @@ def test_a_similar_name_is_suggested(name: str, hint: str, following: str) -> No
     assert there_are(name, ["shop", "chat"]) == following
 
 
-def test_nothing_is_suggested_where_nothing_is_known() -> None:
+def test_nothing_is_suggested_without_known_names() -> None:
     assert did_you_mean("shop", ()) == there_are("shop", ()) == ""

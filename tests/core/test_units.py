@@ -1,4 +1,4 @@
-"""Times, rates and figures: what is typed and what is shown."""
+"""Times, rates and figures: parsing and formatting."""
 
 from collections.abc import Callable
 
@@ -42,7 +42,7 @@ def test_a_time_is_read_as_seconds(text: str, seconds: float) -> None:
     "text",
     ["", " ", "s", "-5s", "5x", "30s1m", "5 apples", "1m30", "nan", "inf", "1e3", "5S", "1.2.3s"],
 )
-def test_what_is_no_time_is_refused_with_the_valid_forms(text: str) -> None:
+def test_an_invalid_time_is_rejected_with_the_valid_forms(text: str) -> None:
     with pytest.raises(ValueError, match="500ms, 30s, 5m, 1h or 1m30s") as caught:
         parse_duration(text)
     assert repr(text) in str(caught.value)
@@ -66,12 +66,12 @@ def test_a_rate_is_read_as_per_second(text: str, rate: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "fast", "20/", "20/day", "-1/s", "/s", "20s", "1/2/s"])
-def test_what_is_no_rate_is_refused_with_the_valid_forms(text: str) -> None:
+def test_an_invalid_rate_is_rejected_with_the_valid_forms(text: str) -> None:
     with pytest.raises(ValueError, match="20/s, 1200/min or 5/h"):
         parse_rate(text)
 
 
-def test_a_rate_of_zero_is_refused_because_nothing_would_ever_happen() -> None:
+def test_a_rate_of_zero_is_rejected() -> None:
     with pytest.raises(ValueError, match="above zero"):
         parse_rate("0/s")
 
@@ -92,12 +92,12 @@ def test_a_rate_of_zero_is_refused_because_nothing_would_ever_happen() -> None:
         (-90, "-1m 30s"),
     ],
 )
-def test_a_time_is_written_without_parts_that_are_zero(seconds: float, text: str) -> None:
+def test_a_time_is_formatted_without_zero_parts(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
 @given(st.integers(0, 10**6))
-def test_a_time_that_was_written_is_read_back(seconds: int) -> None:
+def test_a_formatted_time_can_be_parsed(seconds: int) -> None:
     assert parse_duration(format_duration(seconds)) == seconds
 
 

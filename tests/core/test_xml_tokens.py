@@ -1,4 +1,4 @@
-"""What expat is given of a stream: whole tokens, each as soon as it is there."""
+"""expat only gets whole tokens of a stream, each as soon as it is complete."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -72,7 +72,7 @@ def test_expat_never_gets_a_part_of_a_token_and_nothing_is_lost(
 
 
 @given(streams)
-def test_what_ends_a_token_is_not_held_back(data: bytes) -> None:
+def test_a_finished_token_is_not_held_back(data: bytes) -> None:
     buffer = TokenBuffer()
     for end in range(1, len(data) + 1):
         buffer.feed(data[end - 1 : end])
@@ -80,7 +80,9 @@ def test_what_ends_a_token_is_not_held_back(data: bytes) -> None:
 
 
 @given(streams, st.integers(min_value=0))
-def test_a_stream_in_two_pieces_is_given_on_as_far_as_it_is_whole(data: bytes, place: int) -> None:
+def test_a_stream_in_two_pieces_is_returned_up_to_the_last_whole_token(
+    data: bytes, place: int
+) -> None:
     first, second = cut(data, [place])
     buffer = TokenBuffer()
     given_on = [buffer.feed(first), buffer.feed(second)]
@@ -106,7 +108,7 @@ def test_a_stream_in_two_pieces_is_given_on_as_far_as_it_is_whole(data: bytes, p
     ],
 )
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
-def test_what_is_broken_is_given_on_for_its_reader_to_tell(data: bytes, size: int) -> None:
+def test_broken_xml_is_passed_on_for_the_parser_to_report(data: bytes, size: int) -> None:
     given_on = map(TokenBuffer().feed, cut(data, range(0, len(data), size)))
     watch = Watch()
     with pytest.raises(ExpatError):
@@ -115,20 +117,20 @@ def test_what_is_broken_is_given_on_for_its_reader_to_tell(data: bytes, size: in
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
-def test_a_stream_in_another_encoding_is_given_on_as_it_comes(encoding: str, size: int) -> None:
+def test_a_stream_in_another_encoding_is_passed_on_unchanged(encoding: str, size: int) -> None:
     data, buffer = HEADER.decode().encode(encoding), TokenBuffer()
     assert b"".join(map(buffer.feed, cut(data, range(0, len(data), size)))) == data
     assert buffer.feed(b"<") == b"<"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
-def test_a_byte_order_mark_in_utf_8_is_no_other_encoding(size: int) -> None:
+def test_a_utf_8_byte_order_mark_is_not_another_encoding(size: int) -> None:
     data, buffer = b"\xef\xbb\xbf" + HEADER, TokenBuffer()
     assert b"".join(map(buffer.feed, cut(data, range(0, len(data), size)))) == data
     assert buffer.feed(b"<a") == b""
 
 
-def test_white_space_is_forgotten_only_where_it_stands_alone() -> None:
+def test_white_space_is_dropped_only_if_it_stands_alone() -> None:
     buffer = TokenBuffer()
     assert buffer.feed(b"<a>") == b"<a>"
     for _ in range(3):
@@ -142,7 +144,7 @@ def test_white_space_is_forgotten_only_where_it_stands_alone() -> None:
 
 
 @pytest.mark.parametrize("begin", [b"<a b='", b"<a>", b"<![CDATA["])
-def test_what_is_held_back_is_joined_once(begin: bytes) -> None:
+def test_held_bytes_are_joined_once(begin: bytes) -> None:
     buffer = TokenBuffer()
     buffer.feed(HEADER + begin)
     pieces = [b"%d" % number for number in range(1000)]

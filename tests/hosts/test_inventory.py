@@ -91,8 +91,14 @@ MASTER = "[amoc-master]\nm\n"
             MASTER + "[amoc-nodes]\nn amoc_worker=2\n",
             ":4: .*, did you mean amoc_workers",
         ),
-        (MASTER + "[amoc-nodes]\nn amoc_workers=two\n", ":4: amoc_workers is a whole number"),
-        (MASTER + "[amoc-nodes]\nn amoc_workers=0\n", ":4: amoc_workers is a whole number"),
+        (
+            MASTER + "[amoc-nodes]\nn amoc_workers=two\n",
+            ":4: amoc_workers must be a whole number above zero",
+        ),
+        (
+            MASTER + "[amoc-nodes]\nn amoc_workers=0\n",
+            ":4: amoc_workers must be a whole number above zero",
+        ),
         (MASTER + "[amoc-nodes]\nn[3:1]\n", ":4: .*must go upwards"),
         (MASTER + "[amoc-nodes]\nn[1:99999]\n", ":4: .*1000 hosts at most"),
         (MASTER + "[amoc-nodes]\n-oProxyCommand=x\n", ":4: .*is no host name"),

@@ -53,7 +53,14 @@ def test_too_many_and_too_long_header_fields_are_refused():
 def _described(parse, head):
     message = parse(io.BytesIO(head))
     defects = [type(defect) for defect in message.defects]
-    return message.items(), message.as_string(), defects, message.get_content_type()
+    return message.items(), _printed(message), defects, message.get_content_type()
+
+
+def _printed(message):
+    try:
+        return message.as_string()
+    except Exception as error:  # noqa: BLE001  # it cannot print all that it can read
+        return type(error)
 
 
 def _hook(response, **_):

@@ -21,7 +21,7 @@ SCENARIO = """
 from amoc_gevent import http, settings, user
 
 url = settings.declare("url", "http://127.0.0.1:1", "the service")
-pages = settings.declare("pages", 1, "pages a round", update=True, verify=lambda n: n < 9)
+pages = settings.declare("pages", 1, "pages an iteration", update=True, verify=lambda n: n < 9)
 
 
 def start(user_id):

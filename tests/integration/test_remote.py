@@ -14,26 +14,8 @@ import pytest
 from gevent import subprocess
 
 from amoc_gevent.control.server import ControlServer
-from amoc_gevent.core.answers import kind_of
-from amoc_gevent.core.jsons import as_json, from_json
-from amoc_gevent.core.run.commands import (
-    Add,
-    Command,
-    Do,
-    Nodes,
-    Pause,
-    Rebalance,
-    Remove,
-    Resume,
-    Runs,
-    Set,
-    Status,
-    Stop,
-    Summary,
-)
-from amoc_gevent.core.run.status import status_of
-from amoc_gevent.core.run_summary import RunSummary, SummaryAnswer
-from amoc_gevent.core.views import (
+from amoc_gevent.core.answer_types import answer_type
+from amoc_gevent.core.answers import (
     Added,
     Answer,
     Changed,
@@ -52,6 +34,24 @@ from amoc_gevent.core.views import (
     WatchedLines,
     WatchedStatus,
 )
+from amoc_gevent.core.json_codec import as_json, from_json
+from amoc_gevent.core.run.commands import (
+    Add,
+    Command,
+    Do,
+    Nodes,
+    Pause,
+    Rebalance,
+    Remove,
+    Resume,
+    Runs,
+    Set,
+    Status,
+    Stop,
+    Summary,
+)
+from amoc_gevent.core.run.status import status_of
+from amoc_gevent.core.run_summary import RunSummary, SummaryAnswer
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.output.summary import summary
@@ -73,7 +73,7 @@ PROMPT_ENDS = b"\x1b[?2004l"
 
 REFUSED = {
     "Do": "there is no scenario broken",
-    "Remove": "remove 0: give a number of users, 1 or more",
+    "Remove": "remove 0: the number of users must be 1 or more",
 }
 ANSWERS: dict[type, Callable[[Any], Answer]] = {
     Do: lambda do: Started("5f0c", do.last - do.first + 1),
@@ -123,7 +123,7 @@ class ScriptedMaster:
 
     def _status(self, **changes: object) -> Answer:
         data = {**self.status, **changes}
-        return from_json(kind_of("status", data), data)
+        return from_json(answer_type("status", data), data)
 
     def _describe(self, _request: Mapping[str, Any]) -> Answer:
         return MasterDaemon("master", 42, "1", "/home", None, 1.0)

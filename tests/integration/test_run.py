@@ -128,7 +128,8 @@ def test_a_forced_stop_counts_what_it_cut_apart(
             process.expect("stopping")  # two signals at once may arrive as one
         process.popen.send_signal(number)
 
-    assert process.wait() == 0, process.said()
+    assert process.wait() == 1, process.said()
+    assert process.said().endswith("amoc: no operation ended, 8 were interrupted\n")
     operation = amoc.summary()["operations"]["slow"]
     assert (operation["count"], operation["errors"], operation["interrupted"]) == (0, 0, 8)
     stops = [event["text"] for event in amoc.summary()["events"] if event["kind"] == "stop"]
@@ -343,7 +344,7 @@ def test_a_terminal_that_claims_no_width_gets_the_report_too(amoc: Amoc, columns
     )
 
     assert (code, "Traceback" in said) == (0, False)
-    assert "rounds      2" in said
+    assert "iterations  2" in said
 
 
 @pytest.mark.parametrize("place", ["/dev/full", "{gone}/s.json"])
@@ -361,7 +362,7 @@ def test_a_summary_that_cannot_be_written_does_not_take_the_report_with_it(
     )
 
     assert code == 1
-    assert "rounds      2, 0 failed" in said
+    assert "iterations  2, 0 failed" in said
     assert said.splitlines()[-1].startswith("amoc: the summary cannot be written to")
 
 

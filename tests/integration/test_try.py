@@ -1,4 +1,4 @@
-"""`amoc try`: one round of one user, each operation shown as it happens."""
+"""`amoc try`: one iteration of one user, each operation shown as it happens."""
 
 import signal
 from pathlib import Path

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.json_codec import as_json
 from amoc_gevent.core.measure.histogram import Histogram
 from amoc_gevent.core.measure.results import Results
 from amoc_gevent.core.messages import UserCounts

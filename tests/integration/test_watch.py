@@ -61,7 +61,7 @@ def test_a_table_is_drawn_until_one_leaves_and_the_run_goes_on(
 
 def test_the_table_is_as_large_as_the_terminal_of_the_moment(terminal: Terminal) -> None:
     terminal.expect(b"working hard")
-    terminal.expect(b"count and errors since the start")
+    terminal.expect(b"count and errors the whole run")
     terminal.resize(10, 40)
     terminal.expect(crop_end(NOTE, 40).encode())
     terminal.type(b"q")

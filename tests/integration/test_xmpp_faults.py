@@ -65,9 +65,12 @@ def test_each_user_of_a_sick_server_has_one_error_of_its_name(
 
 
 def test_a_server_that_is_not_there_is_an_error_of_each_user(amoc: Amoc) -> None:
-    summary = amoc.load(
-        *(amoc.scenario(SCENARIO), 1, 10, "--user-rate", "200/s", "--repeat-num", 1),
-        *("--set", "sick=1", "--set", "healthy=1"),
+    code, said = amoc.run(
+        *("run", amoc.scenario(SCENARIO), 1, 10, "--user-rate", "200/s", "--repeat-num", 1),
+        *("--set", "sick=1", "--set", "healthy=1", "--summary", amoc.summary_path),
     )
+    assert code == 1
+    assert said.endswith("amoc: none of 10 operations succeeded\n")
+    summary = amoc.summary()
     assert summary["operations"]["xmpp connect"]["error_groups"] == {"connection refused": 10}
     assert [(e["type"], e["count"]) for e in summary["errors"]] == [("ConnectionFailed", 10)]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from amoc_gevent.core.answers import RunList
 from amoc_gevent.core.run.commands import Add, Runs, Stop
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.views import RunList
 from amoc_gevent.master import run_saver
 from amoc_gevent.master.local_store import LocalStore
 from amoc_gevent.master.store import RUNS_KEPT, Store

@@ -15,7 +15,8 @@ from amoc_gevent import clock
 from amoc_gevent.bus.directory import SocketDirectory
 from amoc_gevent.bus.sockets import Listener, Pusher
 from amoc_gevent.bus.topics import PLAN, ack_topic
-from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.answers import Changed, Description
+from amoc_gevent.core.json_codec import as_json
 from amoc_gevent.core.manifest import DeclaredSetting, Manifest
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import (
@@ -46,7 +47,6 @@ from amoc_gevent.core.run.placement import shares_of
 from amoc_gevent.core.run.plan import UNRELEASED, Options, Plan, Proposal, Removal, delayed
 from amoc_gevent.core.run.planning import ID_MAX
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.views import Changed, Description
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.master import registry as registry_module
 from amoc_gevent.master.master import NO_LEASE, Master
@@ -238,14 +238,14 @@ def test_after_a_run_there_can_be_another(stage: Stage) -> None:
 )
 def test_users_begin_at_one_and_the_lowest_comes_first(stage: Stage, first: int, last: int) -> None:
     stage.join()
-    with pytest.raises(UsageError, match="they begin at 1, the lowest first"):
+    with pytest.raises(UsageError, match="give the lowest id first"):
         stage.do(first, last)
     assert stage.master.run is None
 
 
 def test_a_run_of_no_duration_is_refused(stage: Stage) -> None:
     stage.join()
-    with pytest.raises(UsageError, match="duration 0s: a run lasts longer than 0"):
+    with pytest.raises(UsageError, match="duration 0s: it must be above 0"):
         stage.do(duration=0.0)
     assert stage.master.run is None
 
@@ -593,7 +593,7 @@ def test_a_stop_becomes_one_by_force_when_its_time_is_over(stage: Stage) -> None
     assert run.active
     assert [event.text for event in run.events if event.kind == "stop"] == [
         "gently",
-        "by force: users had not ended within 50ms",
+        "by force: users did not end within 50ms",
     ]
     node.say("stopped")
     assert stage.master.ended.wait(20)
@@ -697,11 +697,11 @@ def test_users_of_a_silent_node_are_moved_to_the_others(leased: Stage) -> None:
     until(lambda: run.plan.moves, "the loss of b")
     assert leased.master.nodes["b"].lost
     (move,) = run.plan.moves
-    assert (move.sources, sorted(move.heirs), move.first) == (("b",), ["a", "c"], 0)
+    assert (move.sources, sorted(move.destinations), move.first) == (("b",), ["a", "c"], 0)
     assert move.start > run.started_at
     events = [event for event in run.events if event.kind == "node-lost"]
     assert [event.text for event in events] == [
-        "node b was not heard for its lease; its users start on the others"
+        "node b sent no report for its lease; its users start on the others"
     ]
     talk.kill()
 
@@ -712,7 +712,7 @@ def test_users_of_nodes_lost_at_once_are_moved_at_once(leased: Stage) -> None:
     version = run.plan.version
     until(lambda: run.plan.moves, "the loss of b and c")
     (move,) = run.plan.moves
-    assert (move.sources, sorted(move.heirs)) == (("b", "c"), ["a", "d"])
+    assert (move.sources, sorted(move.destinations)) == (("b", "c"), ["a", "d"])
     assert run.plan.version == version + 1
     talk.kill()
 
@@ -749,7 +749,7 @@ def test_a_lost_node_that_is_heard_again_has_nobody_until_the_next_batch(leased:
     until(lambda: run.plan.moves, "the loss of b")
     leased.nodes[1].say()
     until(lambda: not leased.master.nodes["b"].lost)
-    assert [e.text for e in run.events if e.kind == "node-back"] == ["node b is heard again"]
+    assert [e.text for e in run.events if e.kind == "node-back"] == ["node b reports again"]
     assert shares_of(run.plan, "b")["b"] == []
     talk.kill()
     both = talking(leased, "a", "b")
@@ -789,7 +789,7 @@ def test_a_node_that_comes_back_as_a_new_process_starts_its_users_anew(leased: S
     leased.nodes[1].say("stopped", ended=((2, 2),))
     until(lambda: run.plan.moves)
     (move,) = run.plan.moves
-    assert (move.sources, move.heirs) == (("b",), ())
+    assert (move.sources, move.destinations) == (("b",), ())
     acks = leased.nodes[1].acks
     until(lambda: any(ack.incarnation == "next" and ack.lease for ack in acks), "a lease")
     version = run.plan.version
@@ -815,7 +815,7 @@ def test_a_node_that_leaves_gives_its_users_away_at_once(leased: Stage) -> None:
     run = leased.running("a", "b")
     leased.nodes[1].say("stopped", left=True)
     until(lambda: run.plan.moves)
-    assert [(move.sources, move.heirs) for move in run.plan.moves] == [(("b",), ("a",))]
+    assert [(move.sources, move.destinations) for move in run.plan.moves] == [(("b",), ("a",))]
     assert [event.text for event in run.events if event.kind == "node-left"] == [
         "node b left; its users start on the others"
     ]
@@ -855,7 +855,7 @@ def test_the_chosen_nodes_take_users_in_the_order_given(stage: Stage) -> None:
     ("more", "told"),
     [
         ({"nodes": ("a", "z")}, "there is no node z; there are a, b"),
-        ({"nodes": ("a", "a")}, "nodes a, a: each one once"),
+        ({"nodes": ("a", "a")}, "nodes a, a: give each node once"),
         ({"strategy": "random"}, "there is no strategy random; there are round-robin, blocks, cap"),
     ],
 )
@@ -898,7 +898,9 @@ def test_rebalancing_waits_for_whoever_has_the_users(stage: Stage) -> None:
     stage.join("b")
     first, second_ = stage.nodes
     stage.master.handle(Rebalance())
-    assert [(m.sources, m.heirs, m.start) for m in run.plan.moves] == [(("a",), ("b",), UNRELEASED)]
+    assert [(m.sources, m.destinations, m.start) for m in run.plan.moves] == [
+        (("a",), ("b",), UNRELEASED)
+    ]
     with pytest.raises(AmocError, match="is still moving users"):
         stage.master.handle(Rebalance())
     held = run.plan.version
@@ -923,7 +925,7 @@ def test_users_that_are_added_in_a_pause_start_right_after_it(stage: Stage) -> N
     started = run.plan.batches[0].start + 10 / 100.0
     until(lambda: clock.steady() > started, "all users to have started")
     stage.master.handle(Pause())
-    with pytest.raises(AmocError, match="is paused already"):
+    with pytest.raises(AmocError, match="is already paused"):
         stage.master.handle(Pause())
     stage.master.handle(Add(1))
     slot = run.plan.batches[1].start
@@ -1050,7 +1052,10 @@ def test_nodes_that_disagree_fail_the_run_before_any_user_starts(stage: Stage) -
         node.say(manifest=manifest(default))
     until(lambda: run.plan.status == "stopping", "the end of it")
     assert run.failure is not None
-    assert "setting url: default 'x' on node a, 'y' on node b; make" in run.failure.message
+    assert (
+        "setting url: default 'x' on node a, 'y' on node b; use the same files"
+        in run.failure.message
+    )
     assert run.plan.batches[0].start == UNRELEASED
     for node in stage.nodes:
         node.say("stopped")

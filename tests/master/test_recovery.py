@@ -15,11 +15,11 @@ import msgpack
 import pytest
 
 from amoc_gevent import clock
-from amoc_gevent.core.durable import Pending
-from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.json_codec import as_json
 from amoc_gevent.core.manifest import Manifest
 from amoc_gevent.core.measure.snapshot import Operation, Snapshot
 from amoc_gevent.core.messages import Ack, UserCounts, encode
+from amoc_gevent.core.output_state import StateChanges
 from amoc_gevent.core.run.commands import Add, Rebalance, Status, Stop
 from amoc_gevent.core.run.lifecycle import moving
 from amoc_gevent.core.run.placement import Share, own_shares, shares_of
@@ -250,7 +250,7 @@ def test_users_that_are_waited_for_wait_at_the_third_node_too(stored: Stage) -> 
         stored.join(name)
     stored.master.handle(Rebalance())
     _, b, _ = stored.nodes
-    held = [one for m in run.plan.moves if m.heirs == ("b",) for one in range(m.first, 13)]
+    held = [one for m in run.plan.moves if m.destinations == ("b",) for one in range(m.first, 13)]
     assert held
     b.say("stopped", left=True)
     until(lambda: any(move.sources == ("b",) for move in run.plan.moves))
@@ -327,7 +327,7 @@ def test_users_that_nobody_could_take_go_to_the_next_node_that_joins(leased: Sta
     leased.join("z")
     talk = talking(leased, "z")
     until(lambda: run.plan.moves, "the users to be taken over")
-    assert [(m.sources, m.heirs) for m in run.plan.moves] == [(("a",), ("z",))]
+    assert [(m.sources, m.destinations) for m in run.plan.moves] == [(("a",), ("z",))]
     talk.kill()
 
 
@@ -342,7 +342,7 @@ def test_a_process_that_joined_in_a_masters_last_moment_starts_its_users_anew(
     until(lambda: stored.master.nodes["b"].incarnation == "next")
     stored.replace_master(Store(tmp_path / "runs.db"))
     assert stored.run.id == run.id
-    assert [(move.sources, move.heirs) for move in stored.run.plan.moves] == [(("b",), ())]
+    assert [(move.sources, move.destinations) for move in stored.run.plan.moves] == [(("b",), ())]
 
 
 def test_who_ended_at_a_node_that_left_alone_has_ended_when_it_returns(leased: Stage) -> None:
@@ -355,7 +355,9 @@ def test_who_ended_at_a_node_that_left_alone_has_ended_when_it_returns(leased: S
     node_.say("stopped")
     until(lambda: leased.master.nodes["a"].incarnation == "next")
     until(lambda: run.plan.moves)
-    assert [(m.sources, m.heirs, m.ended) for m in run.plan.moves] == [(("a",), (), ((1, 5),))]
+    assert [(m.sources, m.destinations, m.ended) for m in run.plan.moves] == [
+        (("a",), (), ((1, 5),))
+    ]
 
 
 def test_a_process_whose_name_another_has_taken_may_have_no_users(stored: Stage) -> None:
@@ -471,8 +473,8 @@ class Tally:
     def _add(self, _second: int, snapshot: Snapshot, *_: object) -> None:
         self.rounds += snapshot.iterations
 
-    def pending(self, *, anew: bool = False) -> Pending:
-        return Pending({"rounds": b"%d" % self.rounds}, ["rounds before"])
+    def pending(self, *, anew: bool = False) -> StateChanges:
+        return StateChanges({"rounds": b"%d" % self.rounds}, ["rounds before"])
 
     def stored(self) -> None:
         pass

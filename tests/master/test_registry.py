@@ -6,7 +6,16 @@ import pytest
 
 from amoc_gevent import clock
 from amoc_gevent.core.messages import MessageError, Report
-from amoc_gevent.core.run.news import Back, Gone, Joined, Left, Lost, News, Refused, Reported
+from amoc_gevent.core.run.node_events import (
+    Forgotten,
+    Joined,
+    Left,
+    Lost,
+    NodeEvent,
+    Refused,
+    Reported,
+    Returned,
+)
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.plan import Plan
 from amoc_gevent.master import registry as module
@@ -49,7 +58,7 @@ def registry_of(*names: str, stored: bool = False) -> NodeRegistry:
     return found
 
 
-def kinds(news: list[News]) -> list[str]:
+def kinds(news: list[NodeEvent]) -> list[str]:
     return [type(one).__name__ for one in news]
 
 
@@ -147,9 +156,9 @@ def test_a_report_that_cannot_be_is_refused_whole(more: Any, told: str) -> None:
 # Leases
 
 
-def pass_time(registry: NodeRegistry, clocks: SetClock, seconds: float) -> list[News]:
+def pass_time(registry: NodeRegistry, clocks: SetClock, seconds: float) -> list[NodeEvent]:
     """Look twice a second for so long; return the news."""
-    news: list[News] = []
+    news: list[NodeEvent] = []
     for _ in range(int(seconds * 2)):
         clocks.now += 0.5
         news += registry.look()
@@ -172,7 +181,7 @@ def test_a_lost_node_that_reports_is_back(clocks: SetClock) -> None:
     registry = registry_of("a")
     pass_time(registry, clocks, LEASE + 1)
     node = registry.nodes["a"]
-    assert kinds(registry.take(a_report(2))) == ["Reported", "Back"]
+    assert kinds(registry.take(a_report(2))) == ["Reported", "Returned"]
     assert node.present
     assert node.heard == clocks.now
     assert node.received == 1000.0 + clocks.now
@@ -184,14 +193,14 @@ def test_an_old_report_brings_no_lost_node_back(clocks: SetClock) -> None:
     pass_time(registry, clocks, LEASE + 1)
     assert kinds(registry.take(a_report(2))) == ["Reported"]
     assert registry.nodes["a"].lost
-    assert Back(registry.nodes["a"]) in registry.take(a_report(4))
+    assert Returned(registry.nodes["a"]) in registry.take(a_report(4))
 
 
 def test_a_node_that_left_is_gone_after_the_lease_and_never_lost(clocks: SetClock) -> None:
     registry = registry_of("a")
     registry.take(a_report(2, left=True))
     node = registry.nodes["a"]
-    assert pass_time(registry, clocks, LEASE + 1) == [Gone(node)]
+    assert pass_time(registry, clocks, LEASE + 1) == [Forgotten(node)]
     assert registry.nodes == {}
 
 

@@ -19,17 +19,17 @@ from amoc_gevent.core.messages import (
     decode_plan,
 )
 from amoc_gevent.core.run.changes import (
-    CourseChange,
     EndRun,
     NewEvent,
     PlanChange,
+    RaiseVersion,
     RunChange,
-    Surpass,
+    TransientChange,
 )
-from amoc_gevent.core.run.course import ALL_HOME
-from amoc_gevent.core.run.news import Lost
+from amoc_gevent.core.run.node_events import Lost
 from amoc_gevent.core.run.plan import Batch, Options, Plan, Status
 from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.run.transient import ALL_PLACED
 from amoc_gevent.errors import AmocError
 from amoc_gevent.master.registry import NodeRegistry
 from amoc_gevent.master.run_saver import RunSaver
@@ -115,12 +115,12 @@ def test_changes_hold_in_their_order(parts: Parts) -> None:
         [
             RunChange({"stopping_at": 4.0, "final_status": "failed"}),
             NewEvent("stop", "gently"),
-            CourseChange({"uncounted": True}),
+            TransientChange({"uncounted": True}),
         ]
     )
     assert (run.stopping_at, run.final_status) == (4.0, "failed")
     assert [(event.kind, event.text) for event in run.events] == [("stop", "gently")]
-    assert parts.state.course.uncounted
+    assert parts.state.transient.uncounted
     assert not parts.told, "nothing of that is told to nodes"
 
 
@@ -154,9 +154,9 @@ def test_what_is_due_is_brought_about(parts: Parts) -> None:
     parts.registry.nodes["a"].lost = True
     parts.state.heed(Lost(parts.registry.nodes["a"]))
     assert [event.kind for event in run.events] == ["node-lost"]
-    assert parts.state.course.unhomed_since < ALL_HOME
+    assert parts.state.transient.unplaced_since < ALL_PLACED
     parts.state.home()
-    assert parts.state.course.unhomed_since == ALL_HOME
+    assert parts.state.transient.unplaced_since == ALL_PLACED
     assert run.plan.moves == (), "there is no other node"
 
 
@@ -176,14 +176,14 @@ def test_a_newer_plan_of_the_last_master_is_surpassed(
     parts: Parts, version: int, then: int
 ) -> None:
     run = parts.begin()
-    parts.state.apply([Surpass(version)])
+    parts.state.apply([RaiseVersion(version)])
     assert run.plan.version == parts.state.version == then
     assert [event.kind for event in run.events] == (["plan-lost"] if then > 1 else [])
 
 
 def test_no_plan_of_a_master_is_surpassed_that_cannot_be_one(parts: Parts) -> None:
     run = parts.begin()
-    parts.state.apply([Surpass(2 + VERSIONS_LOST_MAX)])
+    parts.state.apply([RaiseVersion(2 + VERSIONS_LOST_MAX)])
     assert run.plan.version == 1
 
 
@@ -198,10 +198,10 @@ def test_a_report_is_taken_into_the_run(parts: Parts) -> None:
     parts.take(ended=((1, 2),), events=(event,), failure=failure, seconds=seconds, users=users)
     assert [*run.ended_ids] == [(1, 2)]
     assert (run.events, run.failure) == ([event], failure)
-    assert parts.state.course.uncounted
+    assert parts.state.transient.uncounted
     parts.state.count_users()
     assert run.users == UserCounts(running=8, done=2)
-    assert not parts.state.course.uncounted
+    assert not parts.state.transient.uncounted
     run.results.settle(lambda *_: None)
     assert run.results.total.iterations == 3
 
@@ -293,7 +293,7 @@ def test_the_next_master_goes_on_with_the_run_and_looks_for_its_users(file: Path
     assert again.state.plan == run.plan
     assert again.state.version == 2
     assert again.state.inherited
-    assert again.state.course.unhomed_since < ALL_HOME
+    assert again.state.transient.unplaced_since < ALL_PLACED
     assert [*again.state.run.ended_ids] == [(1, 2)]
     assert again.saver.code == b"code"
 

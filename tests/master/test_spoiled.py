@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from amoc_gevent import clock
 from amoc_gevent.bus.topics import BEAT, PLAN, ack_topic, code_topic
-from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.json_codec import as_json
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import MessageError, decode_report, encode
 from amoc_gevent.core.run.commands import Nodes, Status

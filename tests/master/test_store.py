@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from amoc_gevent import clock
-from amoc_gevent.core.durable import Pending
-from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.json_codec import as_json
 from amoc_gevent.core.measure.snapshot import Operation, Snapshot
 from amoc_gevent.core.messages import Event
+from amoc_gevent.core.output_state import StateChanges
 from amoc_gevent.core.run.commands import Add, Runs, Set, Status, Stop
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError
@@ -305,8 +305,8 @@ class Once:
     def __init__(self) -> None:
         self._put = {"whole": b"interval"}
 
-    def pending(self, *, anew: bool = False) -> Pending:
-        return Pending({"whole": b"interval"} if anew else self._put, ())
+    def pending(self, *, anew: bool = False) -> StateChanges:
+        return StateChanges({"whole": b"interval"} if anew else self._put, ())
 
     def stored(self) -> None:
         self._put = {}

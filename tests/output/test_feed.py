@@ -9,9 +9,9 @@ import gevent
 import pytest
 
 from amoc_gevent import clock
-from amoc_gevent.core.durable import Pending
 from amoc_gevent.core.measure.snapshot import Snapshot
 from amoc_gevent.core.messages import Event, UserCounts
+from amoc_gevent.core.output_state import StateChanges
 from amoc_gevent.core.records import Measured
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.output.base import Output, RunOutcome
@@ -85,9 +85,9 @@ class Kept(Told):
     def second(self, row: Measured) -> None:
         self.rounds += row.snapshot.iterations
 
-    def pending(self, *, anew: bool = False) -> Pending:
+    def pending(self, *, anew: bool = False) -> StateChanges:
         self.anew = anew
-        return Pending({"rounds": b"%d" % self.rounds}, ["old"])
+        return StateChanges({"rounds": b"%d" % self.rounds}, ["old"])
 
     def stored(self) -> None:
         self.calls.append("stored")

@@ -11,7 +11,7 @@ import click
 from amoc_gevent.cli.outputs import output_options
 from amoc_gevent.cli.params import DURATION, PORTS, needs
 from amoc_gevent.control.background import start
-from amoc_gevent.core.views import MasterDaemon
+from amoc_gevent.core.answers import MasterDaemon
 from amoc_gevent.daemon import keys
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError, UsageError

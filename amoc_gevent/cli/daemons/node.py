@@ -16,8 +16,8 @@ from amoc_gevent import clock
 from amoc_gevent.cli.params import PORTS, TEXT, needs
 from amoc_gevent.control.background import start
 from amoc_gevent.control.client import Control
+from amoc_gevent.core.answers import Answer, NodeStatus
 from amoc_gevent.core.units import counted
-from amoc_gevent.core.views import Answer, NodeStatus
 from amoc_gevent.daemon import keys
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError, UsageError
@@ -32,7 +32,7 @@ JOIN_S = 3.0
 
 POLL_S = 0.05
 LEAVE_PATIENCE_S = 5.0
-"""Seconds that users have to finish their round when the node is stopped."""
+"""Seconds that users have to finish their iteration when the node is stopped."""
 
 log = logging.getLogger(__name__)
 worker_log = logging.getLogger("amoc_gevent.worker")

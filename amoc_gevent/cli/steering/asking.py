@@ -12,13 +12,13 @@ from amoc_gevent.cli.steering.shown import shown
 from amoc_gevent.cli.steering.terminal import has_colour, print_warning, with_warning
 from amoc_gevent.cli.steering.verbs import Asked, Request
 from amoc_gevent.control.client import Control, understood
-from amoc_gevent.core.run.plan import Status
-from amoc_gevent.core.views import (
+from amoc_gevent.core.answers import (
     Answer,
     RunStatus,
     Started,
     Stopping,
 )
+from amoc_gevent.core.run.plan import Status
 from amoc_gevent.errors import EXIT_FINISHED, AmocError, ScenarioError, UsageError
 from amoc_gevent.printable import printable
 

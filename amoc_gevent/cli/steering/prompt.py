@@ -18,7 +18,7 @@ from amoc_gevent.cli.steering.asking import carry_out
 from amoc_gevent.cli.steering.completion import Words, candidates
 from amoc_gevent.cli.steering.verbs import asked_by
 from amoc_gevent.control.client import Control
-from amoc_gevent.core.views import Description, NodeList, RunList
+from amoc_gevent.core.answers import Description, NodeList, RunList
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.catalogue import find, guessed_settings, listing

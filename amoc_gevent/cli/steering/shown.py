@@ -3,10 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from amoc_gevent.core.columns import columns
-from amoc_gevent.core.manifest import DeclaredSetting
-from amoc_gevent.core.units import counted, format_count, format_duration, format_us
-from amoc_gevent.core.views import (
+from amoc_gevent.core.answers import (
     Added,
     Answer,
     Changed,
@@ -26,6 +23,9 @@ from amoc_gevent.core.views import (
     TextReport,
     UsersByState,
 )
+from amoc_gevent.core.columns import columns
+from amoc_gevent.core.manifest import DeclaredSetting
+from amoc_gevent.core.units import counted, format_count, format_duration, format_us
 from amoc_gevent.printable import printable_fields, printable_lines
 
 STATES = ("running", "resting", "waiting", "done")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from amoc_gevent.control.client import Control
-from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.json_codec import as_json
 from amoc_gevent.printable import printable
 
 

@@ -21,7 +21,7 @@ from amoc_gevent.cli.steering.terminal import (
     with_warning,
 )
 from amoc_gevent.control.client import Control
-from amoc_gevent.core.views import WatchedLines, WatchedStatus
+from amoc_gevent.core.answers import WatchedLines, WatchedStatus
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
 from amoc_gevent.printable import printable, printable_lines
 

@@ -1,1 +1,1 @@
-"""What is measured, and how it is added up."""
+"""Measurements of a run, and how they are merged."""

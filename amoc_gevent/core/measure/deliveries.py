@@ -1,4 +1,4 @@
-"""Messages from one user to another: what either side counted, and how the two balance."""
+"""Counts of messages between users on both sides, and the balance of the two."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Flow:
-    """What was counted of the messages of one pair; merging adds what both sides counted.
+    """Message counts of one pair. Merging adds the counts of sender and receiver.
 
-    The sender numbers its messages from 1: it has `sent` so many, and waited in vain for those up
-    to `settled`. The receiver has `delivered` different ones, the `highest` being of that number.
-    `duplicated` came again, `reordered` came after a later one, `delayed` had been stored for the
-    receiver, `bounced` came back.
+    The sender numbers its messages from 1 and has `sent` so many. It has stopped waiting for those
+    up to `settled`. The receiver got `delivered` different messages; their `highest` number is
+    known. `duplicated` came again, `reordered` came after a later one, `delayed` had been stored
+    for the receiver, `bounced` came back to the sender.
     """
 
     sent: int = 0
@@ -24,7 +24,7 @@ class Flow:
     bounced: int = 0
 
     def merge(self, other: "Flow") -> None:
-        """Add what `other` counted of the same pair."""
+        """Add the counts in `other` for the same pair."""
         self.sent += other.sent
         self.delivered += other.delivered
         self.duplicated += other.duplicated
@@ -39,7 +39,7 @@ COUNTED = ("sent", "delivered", "duplicated", "reordered", "delayed", "bounced")
 
 
 def counters(flows: Iterable[Flow]) -> dict[str, int]:
-    """Return, as counters, what was counted of all pairs together; those of 0 are left out."""
+    """Return the sums over all pairs as counters, without those that are 0."""
     found = {}
     kept = tuple(flows)
     for name in COUNTED:
@@ -50,11 +50,11 @@ def counters(flows: Iterable[Flow]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Where the messages of a pair, or of many, are: `sent` is the sum of the next three.
+    """What became of the messages of one or more pairs. `sent` is the sum of the next three fields.
 
-    A message is lost when a later one of its pair has arrived and it has not (RFC 6120 10.1: a
-    server keeps their order), when it came back, or when its sender waited for it and it did not
-    come. Else it is on the way.
+    A message is lost if a later one of its pair arrived and it did not (RFC 6120 10.1: a server
+    keeps their order), if it bounced, or if its sender waited for it in vain. Until then it is on
+    the way.
     """
 
     sent: int = 0
@@ -71,14 +71,14 @@ class Balance:
 
     @property
     def even(self) -> bool:
-        """Whether each message was delivered, once and in order."""
+        """Whether every message was delivered once and in order."""
         return self.delivered == self.sent and not self.duplicated and not self.reordered
 
 
 def balance(flow: Flow) -> Balance:
-    """Return where the messages of one pair are.
+    """Return the balance of one pair.
 
-    What a receiver has was sent, even where the sender's worker died before it could say so.
+    A received message was sent, even if the sender's worker died before it reported that.
     """
     sent = max(flow.sent, flow.highest)
     missing = sent - flow.delivered
@@ -97,14 +97,14 @@ def balance(flow: Flow) -> Balance:
 
 
 Pair = tuple[str, str]
-"""A sender and a recipient, bare JIDs; a recipient in a room is "room/recipient"."""
+"""Sender and recipient as bare JIDs; a recipient in a room is "room/recipient"."""
 
 
 def balances(flows: Mapping[str, Flow]) -> tuple[dict[Pair, Balance], int]:
-    """Return the balance of each pair, and how many messages came that nobody in the run sent.
+    """Return the balance of each pair, and the number of stray messages, not sent in this run.
 
-    The keys are those of a snapshot. Messages of which no sender has told were stored by the server
-    when an earlier run wrote them.
+    The keys are those of a snapshot. Stray messages come from an earlier run: the server stored
+    them.
     """
     found: dict[Pair, Balance] = {}
     strays = 0
@@ -118,11 +118,11 @@ def balances(flows: Mapping[str, Flow]) -> tuple[dict[Pair, Balance], int]:
     return found, strays
 
 
-def in_sum(balances: Iterable[Balance]) -> Balance:
-    """Return where all messages are."""
+def total_balance(balances: Iterable[Balance]) -> Balance:
+    """Return the sum of all balances."""
     return sum(balances, Balance())
 
 
 def key_of(sender: str, to: str, epoch: str) -> str:
-    """Return the key under which a snapshot has a pair's flow; an `epoch` numbers from 1 again."""
+    """Return the key of a pair's flow in a snapshot. Each `epoch` numbers messages from 1."""
     return f"{sender} {to} {epoch}"

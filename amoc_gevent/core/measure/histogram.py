@@ -1,9 +1,9 @@
 """A sparse log-linear histogram of non-negative integers, relative error at most 0.1 %.
 
-Values below 1024 have a bucket each. From there on each power of two is divided into 512 buckets
+Each value below 1024 has its own bucket. Above that, each power of two is divided into 512 buckets
 of equal width, so a bucket's midpoint is within 1/1024 of every value in it (the layout of
-HdrHistogram, Tene 2012, with ten significant bits). Only buckets that hold something exist.
-Histograms merge by adding buckets, so percentiles are computed from counts and never averaged.
+HdrHistogram, Tene 2012, with ten significant bits). Empty buckets are not stored. Histograms merge
+by adding buckets, so percentiles are computed from counts and never averaged.
 """
 
 import sys
@@ -14,17 +14,17 @@ from math import ceil
 
 PRECISION_BITS = 10
 PACKED_MAX = 1000
-"""Packed histograms that wait to be added up; more take memory and save no time."""
+"""How many packed histograms to collect before adding them up. More only take memory."""
 
 
 def bucket_of(value: int) -> int:
-    """Return the key of the bucket that holds `value` (≥ 0); keys are ordered as values are."""
+    """Return the key of the bucket for `value` (≥ 0). Keys have the order of the values."""
     shift = value.bit_length() - PRECISION_BITS
     return value if shift <= 0 else (shift << 9) + (value >> shift)
 
 
 def midpoint_of(key: int) -> float:
-    """Return the value that stands for all in bucket `key`."""
+    """Return the value that represents the bucket `key`."""
     if key < 1024:
         return float(key)
     shift = (key >> 9) - 1
@@ -33,7 +33,7 @@ def midpoint_of(key: int) -> float:
 
 
 class Histogram:
-    """Counts of values by bucket. `buckets` maps a bucket's key to how many values it holds."""
+    """Counts of values by bucket. `buckets` maps each bucket's key to its count."""
 
     __slots__ = ("buckets",)
 
@@ -41,7 +41,7 @@ class Histogram:
         self.buckets: defaultdict[int, int] = defaultdict(int, buckets)
 
     def record(self, value: int) -> None:
-        """Count one value; below zero counts as zero."""
+        """Count one value. Negative values count as zero."""
         shift = value.bit_length() - 10
         if shift <= 0:
             self.buckets[value if value > 0 else 0] += 1
@@ -49,7 +49,7 @@ class Histogram:
             self.buckets[(shift << 9) + (value >> shift) if value > 0 else 0] += 1
 
     def merge(self, other: "Histogram") -> None:
-        """Add all of `other`'s counts to this one's."""
+        """Add the counts of `other`."""
         mine = self.buckets
         if not mine:
             mine.update(other.buckets)
@@ -58,44 +58,44 @@ class Histogram:
             mine[key] += count
 
     def add(self, packed: bytes) -> None:
-        """Add counts that are packed: for each bucket its key and count, as `ReadHistogram` has."""
+        """Add packed counts, in the format of `PackedHistogram`."""
         _unpack(packed, self.buckets)
 
     @property
     def packed(self) -> list[bytes] | None:
-        """The packed parts of which it consists; None, for it has buckets."""
+        """None: this histogram is not packed."""
         return None
 
     @property
     def count(self) -> int:
-        """How many values were recorded."""
+        """The number of recorded values."""
         return sum(self.buckets.values())
 
     @property
     def min(self) -> float:
-        """The smallest value, 0 when there is none."""
+        """The smallest value, 0 if there is none."""
         return midpoint_of(min(self.buckets)) if self.buckets else 0.0
 
     @property
     def max(self) -> float:
-        """The largest value, 0 when there is none."""
+        """The largest value, 0 if there is none."""
         return midpoint_of(max(self.buckets)) if self.buckets else 0.0
 
     @property
     def mean(self) -> float:
-        """The mean, 0 when there is no value."""
+        """The mean, 0 if there are no values."""
         count = self.count
         return sum(midpoint_of(k) * n for k, n in self.buckets.items()) / count if count else 0.0
 
     def percentiles(self, fractions: Iterable[float]) -> list[float]:
-        """Return the value at each of `fractions` (ascending, 0..1) by the nearest-rank method."""
+        """Return the value at each of `fractions` (ascending, 0..1), by the nearest-rank method."""
         ordered = sorted(self.buckets.items())
         total = sum(count for _, count in ordered)
         found: list[float] = []
         position = iter(ordered)
         key, seen = 0, 0
         for fraction in fractions:
-            # Rounded, as 0.07 * 100 is 7.000000000000001 and its rank 7.
+            # Rounded because 0.07 * 100 is 7.000000000000001, but the rank is 7.
             rank = max(1, ceil(round(fraction * total, 6)))
             while seen < min(rank, total):
                 key, count = next(position)
@@ -104,12 +104,12 @@ class Histogram:
         return found
 
 
-class ReadHistogram(Histogram):
-    """A histogram as messages brought it: packed, and unpacked only where that is wanted.
+class PackedHistogram(Histogram):
+    """A histogram from a message. It stays packed until its buckets are read.
 
-    What is merged into it stays packed as well, so that those of a thousand nodes are added up in
-    one go, without a Python step for each of their buckets. `packed` has for each bucket its key
-    and its count, 16 bits each (little-endian); a key that is there twice counts twice.
+    Packed histograms merged into it stay packed too, so those of a thousand nodes are added up at
+    once, without a Python step for each bucket. The packed format has each bucket's key and count
+    as 16-bit little-endian integers. If a key occurs twice, both counts are added.
     """
 
     __slots__ = ("_packed", "_unpacked")
@@ -119,8 +119,8 @@ class ReadHistogram(Histogram):
         self._unpacked: defaultdict[int, int] | None = None
 
     @property
-    def buckets(self) -> defaultdict[int, int]:  # type: ignore[override]  # made when asked for
-        """The counts by bucket, which may be added to."""
+    def buckets(self) -> defaultdict[int, int]:  # type: ignore[override]  # unpacked on access
+        """The counts by bucket. The caller may add to them."""
         if self._unpacked is None:
             self._unpacked = defaultdict(int)
         if self._packed:
@@ -129,7 +129,7 @@ class ReadHistogram(Histogram):
         return self._unpacked
 
     def merge(self, other: Histogram) -> None:
-        """Add all of `other`'s counts to this one's."""
+        """Add the counts of `other`."""
         packed = other.packed
         if packed is None:
             super().merge(other)
@@ -138,7 +138,7 @@ class ReadHistogram(Histogram):
         self._bound()
 
     def add(self, packed: bytes) -> None:
-        """Add counts that are packed."""
+        """Add packed counts."""
         self._packed.append(packed)
         self._bound()
 
@@ -148,12 +148,12 @@ class ReadHistogram(Histogram):
 
     @property
     def packed(self) -> list[bytes] | None:
-        """The parts of which it consists, where none of it is unpacked."""
+        """The packed parts, None once the histogram is unpacked."""
         return self._packed if self._unpacked is None else None
 
 
 def _unpack(packed: bytes, buckets: defaultdict[int, int]) -> None:
-    """Add packed counts to `buckets`; the same count of the same key is added up before."""
+    """Add packed counts to `buckets`. Equal pairs of key and count are multiplied first."""
     pairs = array("I", packed)
     if sys.byteorder == "big":
         pairs.byteswap()

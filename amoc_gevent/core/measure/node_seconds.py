@@ -1,7 +1,7 @@
-"""The seconds of one node while its workers still report them: merged, and handed on once whole.
+"""Merges the workers' reports of each second on a node, until the second is complete.
 
-Counts and histograms of all workers add up. A level stays what it was until its worker sets it
-anew, so a worker that is late, or has ended, counts with its last one.
+Counts and histograms of all workers are added. A gauge keeps its level until its worker sets it
+again, so a worker that is late or has ended counts with its last level.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from amoc_gevent.core.messages import Health
 
 @dataclass(slots=True)
 class Second:
-    """What the workers reported of one second of the master's time so far."""
+    """The reports of all workers so far for one second of the master's time."""
 
     second: int
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -21,7 +21,7 @@ class Second:
 
 
 class OpenSeconds:
-    """Seconds by number, and the levels that each worker last reported."""
+    """The seconds not complete yet, and the gauge levels that each worker last reported."""
 
     def __init__(self) -> None:
         self._open: dict[int, Second] = {}
@@ -29,7 +29,7 @@ class OpenSeconds:
         self._taken = -1
 
     def add(self, worker: int, second: int, snapshot: Snapshot, health: tuple[Health, ...]) -> None:
-        """Merge what `worker` measured in `second`; the snapshot is not used again."""
+        """Merge what `worker` measured in `second`. The caller must not use the snapshot again."""
         levels, snapshot.gauges = snapshot.gauges, {}
         found = self._open.get(second)
         if found is None:
@@ -40,25 +40,25 @@ class OpenSeconds:
         found.health.extend(health)
 
     def note(self, second: int, health: Health) -> None:
-        """Note how a worker fared that told nothing of `second`; its levels stay what they were."""
+        """Note the health of a worker that reported nothing for `second`. Its levels stay."""
         self._open.setdefault(second, Second(second)).health.append(health)
 
     def drop_levels(self, worker: int) -> None:
-        """Forget the levels of a worker that ended: what they told of is gone with it."""
+        """Forget the levels of a worker that ended, because what they measured is gone too."""
         self._levels.pop(worker, None)
-        for found in self._open.values():  # else the last of them would take their place
+        for found in self._open.values():  # else the last of these would replace them
             found.levels.pop(worker, None)
 
     @property
     def oldest(self) -> float:
-        """The first second that waits to be taken, infinity when there is none."""
+        """The first second not taken yet, infinity if there is none."""
         return min(self._open, default=float("inf"))
 
     def take(self, through: float) -> list[Second]:
-        """Hand over the seconds up to `through`, ascending.
+        """Remove and return the seconds up to `through`, ascending.
 
-        What comes in for one of them later is handed over by itself, without levels: those of a
-        second must be added up only once.
+        Later reports for one of them are returned separately, without levels: the levels of a
+        second must be added only once.
         """
         seconds = sorted(second for second in self._open if second <= through)
         return [self._take(second) for second in seconds]

@@ -1,4 +1,4 @@
-"""The results of one run: totals, a row for each second, and what is remarkable about either."""
+"""The results of one run: totals, a row for each second, and events."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from amoc_gevent.core.messages import Event, Health, UserCounts
 LAG_LIMIT_US = 50_000
 CPU_LIMIT = 0.90
 OPEN_SECONDS = 10
-NOBODY = UserCounts()
+NO_USERS = UserCounts()
 CLOCK_STEP_LIMIT_S = 0.001
 LONGEST_GAP_S = 3600
-"""Silence that is longer gets no rows: then it was the machine that slept."""
+"""A longer gap gets no rows, because then the machine was asleep."""
 
 
 @dataclass(slots=True)
@@ -28,9 +28,9 @@ class GaugeRange:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """What was measured in the last `seconds`: `count` is of all operations.
+    """The measurements of the last `seconds` seconds. `count` is for all operations.
 
-    `operations` has those that were asked for; gauges are as they last stood.
+    `operations` has the requested ones. `gauges` are the latest.
     """
 
     seconds: float
@@ -40,7 +40,7 @@ class Recent:
 
 
 Observer = Callable[[int, Snapshot, Sequence[Health], UserCounts], None]
-"""What is told of each report: its second, what was measured, health, all users at its end."""
+"""Called with each report: its second, snapshot, health, and all users at its end."""
 
 
 @dataclass(slots=True)
@@ -49,12 +49,12 @@ class _OpenSecond:
 
     snapshot: Snapshot
     health: list[Health] = field(default_factory=list)
-    users: UserCounts = NOBODY
+    users: UserCounts = NO_USERS
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """All results of a run but its rows, from which they can be gone on with; see `Results`."""
+class ResultsState:
+    """The results of a run without its rows, to restore `Results` from."""
 
     total: Snapshot
     gauges: dict[str, GaugeRange]
@@ -68,7 +68,7 @@ class State:
 
 
 def lag_of(one: Health) -> int:
-    """Return a worker's lag (µs), by its timer alone where a stepped clock falsifies the stamps."""
+    """Return a worker's lag in µs, from its timer only if a clock step falsified arrival times."""
     if _stepped(one):
         return one.timer_lag_us
     return max(one.timer_lag_us, one.pickup_lag_us)
@@ -79,7 +79,7 @@ def _stepped(one: Health) -> bool:
 
 
 def marks_of(health: Iterable[Health]) -> tuple[str, ...]:
-    """Return what was wrong with the generator: lag above 50 ms, CPU above 90 %, a clock step."""
+    """Return the generator's problems: lag above 50 ms, CPU above 90 %, a clock step."""
     found = set()
     for one in health:
         if lag_of(one) > LAG_LIMIT_US:
@@ -92,10 +92,11 @@ def marks_of(health: Iterable[Health]) -> tuple[str, ...]:
 
 
 class Results:
-    """All that was measured in a run. Seconds stay open for ten seconds for reports to merge.
+    """All measurements of a run. Each second stays open for ten seconds, to merge late reports.
 
-    Each second between the first and the last report has a row, empty where nothing came in. Of the
-    rows the first `stored_rows` are in the run store as rows; the later ones follow from the rest.
+    Each second between the first and the last report has a row, which is empty if nothing arrived.
+    The first `stored_rows` rows are in the run store as rows. The others can be rebuilt from the
+    rest.
     """
 
     def __init__(self) -> None:
@@ -116,12 +117,12 @@ class Results:
 
     @property
     def operations(self) -> int:
-        """How many operations were measured, all of them together."""
+        """The total count of all operations."""
         return sum(operation.count for operation in self.total.operations.values())
 
-    def state(self) -> State:
-        """Return what is known besides the rows; it shares what may change, so write it now."""
-        return State(
+    def state(self) -> ResultsState:
+        """Return the results without rows. They share mutable data, so encode them at once."""
+        return ResultsState(
             self.total,
             self.gauges,
             tuple(self.health.values()),
@@ -136,8 +137,8 @@ class Results:
             ),
         )
 
-    def go_on(self, state: State, rows: Iterable[Row]) -> None:
-        """Take over a state that was written, and all rows that were there then."""
+    def restore(self, state: ResultsState, rows: Iterable[Row]) -> None:
+        """Restore a stored state, with all rows that belong to it."""
         self.total, self.gauges, self.worst = state.total, state.gauges, state.worst
         self.health = {(one.node, one.worker): one for one in state.health}
         self.peak, self.late_reports = state.peak, state.late_reports
@@ -150,24 +151,24 @@ class Results:
         self.rows = [*rows]
 
     def watch(self, observer: Observer, *, from_now: bool = False) -> None:
-        """Have `observer` told of the seconds that are still open, then of each report.
+        """Call `observer` for each open second, then for each report.
 
-        It must not keep the snapshot, which grows as others are merged into it. With `from_now` it
-        is told of the reports alone.
+        The observer must not keep the snapshot, because others are merged into it. With `from_now`,
+        skip the open seconds.
         """
         for second, found in () if from_now else self._open.items():
             observer(second, found.snapshot, found.health, found.users)
         self._observers.append(observer)
 
     def unwatch(self, observer: Observer) -> None:
-        """Tell `observer` nothing more."""
+        """Stop calling `observer`."""
         if observer in self._observers:
             self._observers.remove(observer)
 
     def collect(
         self, second: int, snapshot: Snapshot, health: Iterable[Health], users: UserCounts
     ) -> None:
-        """Take a node's part of `second`; it is in the figures once `settle` has added it."""
+        """Collect a node's part of `second`. It counts once `settle` has added it."""
         found = self._collected.get(second)
         if found is None:
             found = self._collected[second] = _OpenSecond(snapshot)
@@ -177,9 +178,9 @@ class Results:
         found.users = users
 
     def settle(self, before: Callable[[int, Snapshot, list[Health], UserCounts], None]) -> None:
-        """Add what was collected, each second once for all nodes.
+        """Add the collected parts, each second once for all nodes.
 
-        `before` is called with what `add` gets next, so that it can be stored.
+        Call `before` first with the same arguments as `add`, so that they can be stored.
         """
         while self._collected:
             second = min(self._collected)
@@ -190,11 +191,11 @@ class Results:
     def add(
         self, second: int, snapshot: Snapshot, health: Sequence[Health], users: UserCounts
     ) -> None:
-        """Take over what a node measured in `second`; `users` are all there are at its end.
+        """Add measurements of `second`. `users` counts all users at its end.
 
-        A report for a second that is already closed counts in the totals, not in its row.
+        Measurements of a closed second count in the totals, but not in its row.
         """
-        for observer in (*self._observers,):  # one that fails goes
+        for observer in (*self._observers,):  # an observer that fails removes itself
             observer(second, snapshot, health, users)
         levels, snapshot.gauges = snapshot.gauges, {}
         self.total.merge(snapshot)
@@ -223,14 +224,14 @@ class Results:
         self.close(second - OPEN_SECONDS)
 
     def close(self, before: int) -> None:
-        """Turn the seconds earlier than `before` into rows."""
+        """Turn the seconds before `before` into rows."""
         for second in sorted(s for s in self._open if s < before):
             self._fill_gap(second)
             self.rows.append(self._row(second, self._open.pop(second)))
         self._closed_before = max(self._closed_before, before)
 
     def _fill_gap(self, second: int) -> None:
-        """Add empty rows for the seconds since the last row in which nobody reported."""
+        """Add empty rows for the seconds without reports since the last row."""
         if not self.rows or second - self.rows[-1].second > LONGEST_GAP_S:
             return
         users = self.rows[-1].users
@@ -243,7 +244,7 @@ class Results:
 
     @property
     def newest(self) -> int:
-        """The latest second that was reported, 0 where none was."""
+        """The latest reported second, 0 if there is none."""
         return max((*self._open, *(row.second for row in self.rows[-1:])), default=0)
 
     def recent(
@@ -252,10 +253,10 @@ class Results:
         names: Collection[str] | None = None,
         seconds: int = OPEN_SECONDS,
     ) -> Recent:
-        """Return what was measured in the last whole `seconds`, 10 at most.
+        """Return the measurements of the last `seconds` seconds, at most 10.
 
-        `since` is when the run began: what was reported before it is left out, and the second in
-        which it lies counts in part. `names` are the operations to return, all of them when None.
+        `since` is the start of the run: earlier seconds are left out, and the second of the start
+        counts in part. `names` are the operations to return, None for all.
         """
         latest = self._latest(since, seconds)
         if not latest:
@@ -272,19 +273,19 @@ class Results:
         return Recent(covered, count, merged, self._open[latest[-1]].snapshot.gauges)
 
     def recent_marks(self, since: float = 0.0) -> tuple[str, ...]:
-        """Return what was wrong with the generator in the last ten seconds, from `since` on."""
+        """Return the generator's problems in the last ten seconds, from `since` on."""
         latest = self._latest(since, OPEN_SECONDS)
         return marks_of(one for second in latest for one in self._open[second].health)
 
     def _latest(self, since: float, seconds: int) -> list[int]:
-        """Return the open seconds, ascending, that are among the last `seconds`."""
+        """Return the open seconds among the last `seconds`, ascending."""
         first = max(int(since), max(self._open, default=0) + 1 - seconds)
         return sorted(second for second in self._open if second >= first)
 
     def _note_gauges(self, found: _OpenSecond) -> None:
-        """Take the levels of a second in which all nodes reported: others lack their part.
+        """Update gauges from a second, if all nodes reported it; else the sums lack a part.
 
-        A node that reports tells of all its workers, also of those that had nothing to say.
+        The report of a node covers all its workers, including silent ones.
         """
         complete = {one.node for one in found.health} >= {node for node, _ in self.health}
         for name, gauge in found.snapshot.gauges.items():
@@ -301,7 +302,7 @@ class Results:
         health = found.health
         marks = set(marks_of(health))
         if any(second in stall for stall in self._stalls):
-            marks.add("lag")  # a worker that stood still reported only the first of its seconds
+            marks.add("lag")  # a stalled worker reported only the first second of the stall
         return Row(
             second=second,
             users=found.users,

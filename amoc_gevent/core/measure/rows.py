@@ -1,4 +1,4 @@
-"""The row of one second of a run, and those of its operations."""
+"""The row of one second of a run, and its rows for each operation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ class OperationRow:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One second of a run; `second` is in seconds since 1970.
+    """One second of a run. `second` is in seconds since 1970.
 
-    `marks` says what was wrong with the generator in it: lag, cpu, clock.
+    `marks` are the generator's problems in that second: lag, cpu, clock.
     """
 
     second: int
@@ -49,9 +49,9 @@ def operation_rows(operations: Mapping[str, Operation]) -> dict[str, OperationRo
 
 
 def _busiest(operations: Mapping[str, Operation]) -> Mapping[str, Operation]:
-    """Return the operations that get a row of their own, the others together as `(other)`.
+    """Return the busiest operations, and the others merged into `(other)`.
 
-    Totals keep every name; a row for each of thousands of names and each second would fill memory.
+    Totals keep every name, but rows for thousands of names in each second would fill the memory.
     """
     if len(operations) <= ROW_OPERATIONS_MAX:
         return operations

@@ -1,28 +1,28 @@
-"""What was measured in a stretch of time: operations, counters, gauges, histograms and errors.
+"""Snapshots: the operations, counters, gauges, histograms and errors of a period.
 
-A worker fills one for each second; node and master merge them, and nothing else is done to a figure
-on its way to the summary.
+A worker fills one snapshot for each second. Node and master merge them. Figures are not changed in
+any other way before the summary.
 """
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from amoc_gevent.core.measure.deliveries import Flow
-from amoc_gevent.core.measure.histogram import Histogram, ReadHistogram
+from amoc_gevent.core.measure.histogram import Histogram, PackedHistogram
 
 ERROR_GROUPS_MAX = 100
 OPERATIONS_MAX = 10_000
 OTHER = "(other)"
 
 OperationRows = dict[str, list[Any]]
-"""Operations as a message has them, by name: see `ReadSnapshot`."""
+"""The operations in a message, by name; see `PackedSnapshot` for the row format."""
 
 
 class Operation:
-    """One named operation: how often it finished, failed or was cut, and how long it took.
+    """One named operation: how often it finished, failed or was interrupted, and its latency.
 
-    `latency` is in µs; `phases` holds µs histograms of its parts (connect, tls, first_byte).
-    `count` includes the errors, not the interrupted.
+    `latency` is in µs; `phases` has µs histograms of its parts (connect, tls, first_byte). `count`
+    includes errors but not interrupted operations.
     """
 
     __slots__ = ("count", "error_groups", "errors", "interrupted", "latency", "phases")
@@ -37,24 +37,24 @@ class Operation:
         self.error_groups: dict[str, int] = {}
 
     def phase(self, name: str) -> Histogram:
-        """Return the histogram of one part, made when it is new."""
+        """Return the histogram of one phase, created if needed."""
         found = self.phases.get(name)
         if found is None:
             found = self.phases[name] = self.histogram()
         return found
 
     def fail(self, kind: str, times: int = 1) -> None:
-        """Count `times` errors of `kind`; kinds beyond the limit are counted together."""
+        """Count `times` errors of `kind`. Kinds beyond the limit are counted together."""
         self.errors += times
         groups = self.error_groups
         if kind not in groups:
-            kind = str(kind)  # a scenario may give a status, say, as a number
+            kind = str(kind)  # a scenario may pass a number, such as a status
             if kind not in groups and len(groups) >= ERROR_GROUPS_MAX:
                 kind = OTHER
         groups[kind] = groups.get(kind, 0) + times
 
     def merge(self, other: "Operation") -> None:
-        """Add all of `other` to this one."""
+        """Add the figures of `other`."""
         self.count += other.count
         self.interrupted += other.interrupted
         self.latency.merge(other.latency)
@@ -64,18 +64,18 @@ class Operation:
             self.fail(kind, times)
 
 
-class ReadOperation(Operation):
-    """An operation of messages, whose histograms stay packed until they are asked for."""
+class PackedOperation(Operation):
+    """An operation from messages. Its histograms stay packed until they are read."""
 
     __slots__ = ()
-    histogram = ReadHistogram
+    histogram = PackedHistogram
 
 
 @dataclass(slots=True)
 class UserError:
-    """One group of exceptions that left `start`: same type, same place.
+    """One group of exceptions raised in `start`, with the same type and place.
 
-    `first` and `last` are seconds since 1970; `place` is "file:line"; `detail` one traceback.
+    `first` and `last` are seconds since 1970; `place` is "file:line". `detail` is one traceback.
     """
 
     type: str
@@ -87,7 +87,7 @@ class UserError:
     last: float
 
     def merge(self, other: "UserError") -> None:
-        """Add `other`'s occurrences, keeping this group's traceback."""
+        """Add the occurrences of `other`. Keep the traceback of this group."""
         self.count += other.count
         self.first = min(self.first, other.first)
         self.last = max(self.last, other.last)
@@ -95,7 +95,7 @@ class UserError:
 
 @dataclass(slots=True)
 class Gauge:
-    """A level: its last value (each worker has its own; merged, they add up) and its unit."""
+    """The last value of a gauge, and its unit. Merging adds the values of workers."""
 
     value: float
     unit: str = ""
@@ -103,11 +103,11 @@ class Gauge:
 
 @dataclass(slots=True)
 class Snapshot:
-    """All that was measured in a stretch of time; merging two adds one to the other.
+    """All measurements of a period.
 
-    `peak` is the most users that were running or resting at once, of one worker in one second;
-    merged over workers it is at least that of all of them. `flows` are the messages of each pair of
-    users, under "sender recipient epoch".
+    `peak` is the highest number of users running or resting at once, on one worker in one second.
+    Merged over workers it is an upper bound of their common peak. `flows` counts the messages of
+    each pair of users, keyed by "sender recipient epoch".
     """
 
     operations: dict[str, Operation] = field(default_factory=dict)
@@ -124,13 +124,13 @@ class Snapshot:
     kind: ClassVar[type[Operation]] = Operation
 
     def operation(self, name: str) -> Operation:
-        """Return the operation of this name, made when it is new; beyond 10,000 names, `(other)`.
+        """Return the operation `name`, created if needed; `(other)` beyond 10,000 names.
 
-        Each name costs memory in every part of the tool: paths with ids in them want a `name=`.
+        Each name costs memory in every process, so paths with ids should get a `name=`.
         """
         found = self.operations.get(name)
         if found is None:
-            if not isinstance(name, str):  # a scenario may give a number, which no message takes
+            if not isinstance(name, str):  # a scenario may pass a number, which messages refuse
                 return self.operation(str(name))
             if len(self.operations) >= OPERATIONS_MAX and name != OTHER:
                 return self.operation(OTHER)
@@ -138,7 +138,7 @@ class Snapshot:
         return found
 
     def add_error(self, error: UserError) -> None:
-        """Group one user error; groups beyond the limit are counted together."""
+        """Add one user error to its group. Groups beyond the limit are counted together."""
         key = (error.type, error.place)
         if key not in self.errors and len(self.errors) >= ERROR_GROUPS_MAX:
             error.type, error.place = key = (OTHER, "")
@@ -149,7 +149,7 @@ class Snapshot:
             known.merge(error)
 
     def merge(self, other: "Snapshot") -> None:
-        """Add all of `other`; gauges of the same name add up."""
+        """Add all figures of `other`. Gauges of the same name are added too."""
         self._merge_operations(other)
         for name, value in other.counters.items():
             self.counters[name] = self.counters.get(name, 0) + value
@@ -177,22 +177,22 @@ class Snapshot:
             self.operation(name).merge(operation)
 
 
-class ReadSnapshot(Snapshot):
-    """A snapshot as a message brought it: its operations are made only where they are asked for.
+class PackedSnapshot(Snapshot):
+    """A snapshot from a message. It creates its operations only when they are read.
 
-    Until then each is a row, from which it can be merged into another such snapshot as well: count,
-    interrupted, latency, phases and error groups, with histograms packed or read. It is made from
-    such rows, and so it can be neither copied nor replaced from its own operations.
+    Until then each operation is a row: count, interrupted, latency, phases and error groups, with
+    histograms packed or decoded. Rows can be merged into another such snapshot. The constructor
+    takes rows, so `copy` and `replace`, which would pass operations, do not work.
     """
 
     __slots__ = ("_made", "_rows")
-    kind = ReadOperation
+    kind = PackedOperation
     _made: dict[str, Operation]
     _rows: OperationRows
 
     @property
     def operations(self) -> dict[str, Operation]:
-        """The operations by name. What is assigned are the rows of a message."""
+        """The operations by name. The setter takes the rows of a message instead."""
         rows, self._rows = self._rows, {}
         if rows:
             self._take(rows)
@@ -217,7 +217,7 @@ class ReadSnapshot(Snapshot):
                 operation.fail(kind, times)
 
     def _merge_operations(self, other: Snapshot) -> None:
-        if not isinstance(other, ReadSnapshot) or other._made:
+        if not isinstance(other, PackedSnapshot) or other._made:
             super()._merge_operations(other)
             return
         self._take(other._rows)

@@ -1,1 +1,1 @@
-"""What a run is asked to do and how it stands; decisions without I/O."""
+"""The plan, placement and lifecycle of a run: decisions without I/O."""

@@ -1,6 +1,6 @@
-"""What limits how many users a machine can be: a measured share for each user against what it has.
+"""Computes how many users a machine can hold, from the measured cost of a user and its resources.
 
-Shares come from a probe of a few users of the same scenario, so they hold for it alone.
+The cost comes from probes with a few users of one scenario, so it holds for that scenario only.
 """
 
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from math import ceil, inf
 
 CPU_SHARE = 0.9
-"""Of its cores: above that a generator is late."""
+"""The usable share of the cores. Above it a generator is late."""
 
 MEMORY_SHARE = 0.9
 DESCRIPTORS_BASE = 64
 TIME_WAIT_S = 60.0
-"""For how long Linux keeps the port of a connection that this side closed."""
+"""How long Linux keeps the port of a connection that this side closed."""
 
 REUSE_S = 1.0
 """The same with tcp_tw_reuse."""
@@ -21,9 +21,9 @@ REUSE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class UserCost:
-    """What one user takes: bytes, descriptors, share of a core, new connections a second.
+    """The cost of one user: bytes, descriptors, share of a core, new connections per second.
 
-    `base` is the memory of a worker without users.
+    `base` is the memory in bytes of a worker without users.
     """
 
     memory: float
@@ -35,7 +35,7 @@ class UserCost:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a machine has; `ports` from which connections go out, `memory` that is free in bytes."""
+    """A machine's resources: `ports` for outgoing connections, `memory` free bytes."""
 
     cores: int
     memory: float
@@ -45,26 +45,26 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One limit: what `users` need of it, what there is, and how many users it lets be.
+class MachineLimit:
+    """One limit: the amount needed, the amount available, and the number of users that it allows.
 
-    `most` is inf where users take nothing of it. `remedy` is what to do when it is too small.
+    `max_users` is inf if users need nothing of it. `remedy` says what to do if it is too small.
     """
 
-    what: str
+    name: str
     needed: float
-    there: float
-    most: float
+    available: float
+    max_users: float
     unit: str
     remedy: str
 
     def breaks(self, users: int) -> bool:
-        """Whether so many users are too many."""
-        return self.most < users
+        """Whether the limit allows fewer than `users`."""
+        return self.max_users < users
 
 
-def findings(cost: UserCost, machine: Machine, users: int, workers: int) -> list[Finding]:
-    """Return all limits of a machine that is to hold `users`, the nearest in front."""
+def limits(cost: UserCost, machine: Machine, users: int, workers: int) -> list[MachineLimit]:
+    """Return all limits of a machine that is to hold `users`, the tightest first."""
     each = users / workers
     found = [
         _limit(
@@ -74,7 +74,7 @@ def findings(cost: UserCost, machine: Machine, users: int, workers: int) -> list
             (machine.descriptors - DESCRIPTORS_BASE) * workers,
             cost.descriptors,
             "in each worker",
-            "raise the file limit (make prepare, or ulimit -n), or take more workers",
+            "raise the file limit (make prepare, or ulimit -n), or use more workers",
         ),
         _limit(
             "ports",
@@ -84,7 +84,7 @@ def findings(cost: UserCost, machine: Machine, users: int, workers: int) -> list
             _ports(cost, machine),
             "to one target",
             "widen net.ipv4.ip_local_port_range and set net.ipv4.tcp_tw_reuse (make prepare),"
-            " keep connections, give the target more addresses or ports, or take more machines",
+            " keep connections open, give the target more addresses or ports, or use more machines",
         ),
         _limit(
             "memory",
@@ -93,7 +93,7 @@ def findings(cost: UserCost, machine: Machine, users: int, workers: int) -> list
             machine.memory * MEMORY_SHARE - workers * cost.base,
             cost.memory,
             "MB",
-            "take more machines, or let each user keep less",
+            "use more machines, or keep less state in each user",
         ),
         _limit(
             "CPU",
@@ -102,35 +102,35 @@ def findings(cost: UserCost, machine: Machine, users: int, workers: int) -> list
             min(workers, machine.cores) * CPU_SHARE,
             cost.cpu,
             "cores",
-            "take more machines or workers, or longer pauses between what users do",
+            "use more machines or workers, or longer think times",
         ),
     ]
-    return sorted(found, key=lambda one: one.most)
+    return sorted(found, key=lambda one: one.max_users)
 
 
 def _ports(cost: UserCost, machine: Machine) -> float:
-    """Return ports that a user occupies: open connections, and those that wait after their end."""
+    """Return the ports that a user occupies: open connections, and closed ones in TIME_WAIT."""
     waiting = REUSE_S if machine.reuses_ports else TIME_WAIT_S
     return cost.descriptors + cost.connections * waiting
 
 
 def _limit(
-    what: str,
+    name: str,
     needed: float,
-    there: float,
+    available: float,
     room: float,
     each: float,
     unit: str,
     remedy: str,
-) -> Finding:
-    most = inf if each <= 0 else max(0.0, float(int(room / each)))
-    return Finding(what, needed, there, most, unit, remedy)
+) -> MachineLimit:
+    max_users = inf if each <= 0 else max(0.0, float(int(room / each)))
+    return MachineLimit(name, needed, available, max_users, unit, remedy)
 
 
 def cost_of(few: Mapping[str, float], many: Mapping[str, float]) -> UserCost:
-    """Return what one user takes, from two probes: figures of a worker with `users` each.
+    """Return the cost of one user from two probes: the figures of a worker with `users` users.
 
-    What grows from the one to the other is the users'; less than nothing is nothing.
+    The growth between the probes is the cost of the additional users. Negative growth counts as 0.
     """
     more = many["users"] - few["users"]
 

@@ -1,6 +1,6 @@
-"""Changes of a run, as data: decisions return them, and the owner of the run's state applies them.
+"""Changes of a run, as data. Decisions return them; the owner of the run's state applies them.
 
-They hold in the order in which they stand.
+A list of changes is applied in order.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PlanChange:
-    """New values for fields of the plan, which gets a new version."""
+    """New values for fields of the plan, which also gets a new version."""
 
     fields: Mapping[str, object]
 
@@ -22,32 +22,32 @@ class RunChange:
 
 
 @dataclass(frozen=True, slots=True)
-class CourseChange:
-    """New values for fields of the course, which is not stored."""
+class TransientChange:
+    """New values for fields of the transient state, which is not stored."""
 
     fields: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event that a reader of the summary wants to know."""
+    """A new event for the summary."""
 
     kind: str
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Surpass:
-    """A new version of the plan, above the `version` that a node has of the last master."""
+class RaiseVersion:
+    """A new plan version, higher than `version`, which a node has from the previous master."""
 
     version: int
 
 
 @dataclass(frozen=True, slots=True)
 class EndRun:
-    """The end of the run `at` seconds since 1970 of the master's steady clock."""
+    """The end of the run, at `at` seconds since 1970 by the master's steady clock."""
 
     at: float
 
 
-Change = PlanChange | RunChange | CourseChange | NewEvent | Surpass | EndRun
+Change = PlanChange | RunChange | TransientChange | NewEvent | RaiseVersion | EndRun

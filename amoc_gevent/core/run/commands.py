@@ -1,9 +1,10 @@
-"""The verbs: what the command line, the console and signals ask the master to do.
+"""The commands to the master: one dataclass for each verb.
 
-Each is spelled once, here. Its name is that of its class, in small letters. Click's commands and
-the decoder of JSON requests are made from the fields; the first paragraph of the docstring is its
-help. In the metadata of a field, `help` explains it, `metavar` and `choices` are for click,
-`argument` has it follow the verb without a flag, and `hidden` keeps it off the command line.
+The command line, the prompt and signals all send these. Each verb is defined only here; its name is
+the class name in lower case. Click commands and the
+decoder of JSON requests are generated from the fields. The first paragraph of the docstring is the
+help text. In a field's metadata, `help`, `metavar` and `choices` are for click, `argument` makes a
+field positional, and `hidden` keeps it off the command line.
 """
 
 from collections.abc import Mapping
@@ -16,36 +17,37 @@ _NODES = {"help": "Only on these nodes.", "metavar": "NAME,..."}
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """Start a run of SCENARIO with the users FIRST to LAST.
+    """Start a run of SCENARIO with users FIRST to LAST.
 
-    `duration` (s) ends it gently, None lets it go on until it is stopped or all users ended.
-    `nodes` take the users, in that order; empty: all, in the order in which they joined. `strategy`
-    says how users are spread over them.
+    After `duration` seconds the run stops gently. If None, it goes on until `stop` or until all
+    users have ended. `nodes` take users in the given order; if empty, all nodes in the order in
+    which they joined. `strategy` says how users are spread over them.
     """
 
     scenario: str
     first: int
     last: int
     settings: Mapping[str, str] = field(
-        default_factory=dict, metadata={"help": "Set a setting.", "metavar": "NAME=VALUE"}
+        default_factory=dict,
+        metadata={"help": "Set a setting of the scenario.", "metavar": "NAME=VALUE"},
     )
     options: Options = field(default_factory=Options)
     duration: float | None = field(
-        default=None, metadata={"help": "End gently after this time.", "metavar": "TIME"}
+        default=None, metadata={"help": "Stop gently after this time.", "metavar": "TIME"}
     )
-    comment: str = field(default="", metadata={"help": "Goes into the summary."})
+    comment: str = field(default="", metadata={"help": "Comment for the summary."})
     nodes: tuple[str, ...] = field(default=(), metadata=_NODES)
     strategy: str = field(
         default="",
-        metadata={"help": "How users are spread over nodes.", "choices": STRATEGIES},
+        metadata={"help": "How to spread users over nodes [round-robin].", "choices": STRATEGIES},
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """Add COUNT users, under the next ids.
+    """Add COUNT users with the next free ids.
 
-    Those are the ids after the highest ever used. Without `nodes`, all nodes take users.
+    Ids continue after the highest one ever used in the run. Without `nodes`, all nodes take users.
     """
 
     count: int
@@ -56,21 +58,19 @@ class Add:
 class Remove:
     """Remove the COUNT users with the highest ids.
 
-    Where there are fewer, all are removed. Without `nodes`, they are those of all nodes.
+    If there are fewer users, all are removed. Without `nodes`, users of all nodes are removed.
     """
 
     count: int
-    force: bool = field(
-        default=False, metadata={"help": "End them at once, in the middle of what they do."}
-    )
+    force: bool = field(default=False, metadata={"help": "Interrupt them at once."})
     nodes: tuple[str, ...] = field(default=(), metadata=_NODES)
 
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """Change a setting of the scenario, or an option such as user_rate.
+    """Change a setting of the scenario, or a run option such as user_rate.
 
-    A new `user_rate` is that of the users who are added from then on.
+    A new `user_rate` applies to users added afterwards.
     """
 
     name: str
@@ -79,63 +79,61 @@ class Set:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Start no new users; those that have started go on."""
+    """Stop starting users. Users that have started continue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Start users again, from where pause stopped."""
+    """Start users again, where pause left off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rebalance:
-    """Spread the users evenly over the nodes there are now.
+    """Spread users evenly over the present nodes.
 
-    No more of them move than need be.
+    As few users as possible move.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the run.
+    """Stop the run: gently at first, by force after the stop timeout.
 
-    Gently, and after its stop time-out by force, or by force at once.
+    A gentle stop lets users finish their iteration. Force interrupts them.
     """
 
-    force: bool = field(
-        default=False, metadata={"help": "At once, in the middle of what users do."}
-    )
+    force: bool = field(default=False, metadata={"help": "Interrupt all users at once."})
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Show the run, its users and operations."""
+    """Show the status of the run, its users and its operations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Describe:
-    """Show what the scenario of the run declares.
+    """Show the declarations of the run's scenario.
 
-    That is of the run that goes on or that ended last, as its workers have loaded it.
+    The run is the current or the latest one. The declarations are those that its workers loaded.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """Show the nodes, what each of them does and how it fares."""
+    """Show the state, users and health of each node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """List the runs, the latest first."""
+    """List all runs, latest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Show what RUN did, or the latest run.
+    """Show the summary of RUN, or of the latest run.
 
-    The answer to the `form` json is the summary, to text it is a report as wide as `width`, in
-    `colour` or without.
+    With `form` json the answer is the summary as data. With text it is a report of `width` columns,
+    with or without `colour`.
     """
 
     run: str = field(default="", metadata={"argument": True})
@@ -178,4 +176,4 @@ VERBS: dict[str, type[Command]] = {
         Summary,
     )
 }
-"""All commands by their names, in the order in which help lists them."""
+"""All commands by name, in the order in which help lists them."""

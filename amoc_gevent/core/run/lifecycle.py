@@ -1,56 +1,56 @@
-"""The lifecycle of a run: which changes are due, given the run, its nodes and the time.
+"""The lifecycle of a run: decides which changes are due, given the run, its nodes and the time.
 
-All functions are pure. They return changes, which the owner of the run's state applies. A run goes
-from `starting` over `running` and `stopping` to its end.
+All functions are pure. They return changes, which the owner of the run's state applies. The
+status goes from `starting` through `running` and `stopping` to `finished` or `failed`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from amoc_gevent.core.manifest import Declared, DisagreementError, Manifest, agreed
+from amoc_gevent.core.manifest import Declared, DisagreementError, Manifest, reconcile
 from amoc_gevent.core.messages import Failure, Report, UserCounts
 from amoc_gevent.core.run.changes import (
     Change,
-    CourseChange,
     EndRun,
     NewEvent,
     PlanChange,
+    RaiseVersion,
     RunChange,
-    Surpass,
+    TransientChange,
 )
-from amoc_gevent.core.run.course import ALL_HOME, Course, Moment
-from amoc_gevent.core.run.news import Back, Joined, Left, Lost, News
+from amoc_gevent.core.run.node_events import Joined, Left, Lost, NodeEvent, Returned
 from amoc_gevent.core.run.nodes import NodeView
-from amoc_gevent.core.run.placement import moves_to_heirs, release_moves
+from amoc_gevent.core.run.placement import moves_to, release_moves
 from amoc_gevent.core.run.plan import UNRELEASED, Plan, undelayed
 from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.run.transient import ALL_PLACED, Moment, TransientState
 from amoc_gevent.core.units import counted, format_duration
 
 LEAD_S = 0.1
-"""How far ahead a start is set, so that every worker hears of it in time."""
+"""Starts are scheduled this many seconds ahead, so that every worker knows in time."""
 
 ABANDON_S = 10.0
-"""How long a forced stop waits for workers that make no progress."""
+"""Seconds that a forced stop waits for workers that make no progress."""
 
 SILENT_S = 2.0
-"""Seconds after which a node has missed reports: it sends one in each."""
+"""A node that is silent for so many seconds has missed reports, which are due every second."""
 
 TOGETHER_S = 1.5
-"""Seconds within which nodes are lost that died at the same time."""
+"""Nodes that died at the same time are all lost within so many seconds."""
 
 PACE_S = 0.001
-"""Seconds between two messages to all nodes, or two counts of them, for each node."""
+"""Seconds per node between two messages to all nodes, or between two counts of users."""
 
 Nodes = Mapping[str, NodeView]
 """The nodes of a master by name, in the order in which they joined."""
 
 
 class _Draft:
-    """A run as it stands after the changes that are decided so far."""
+    """A run with the changes decided so far applied."""
 
-    def __init__(self, run: Run, nodes: Nodes, course: Course, now: Moment) -> None:
-        self.run, self.nodes, self.course, self.now = run, nodes, course, now
+    def __init__(self, run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> None:
+        self.run, self.nodes, self.transient, self.now = run, nodes, transient, now
         self.plan, self.users = run.plan, run.users
         self.changes: list[Change] = []
 
@@ -62,24 +62,24 @@ class _Draft:
         self.users = fields.get("users", self.users)
         self.changes.append(RunChange(fields))
 
-    def change_course(self, **fields: Any) -> None:
-        self.course = replace(self.course, **fields)
-        self.changes.append(CourseChange(fields))
+    def change_transient(self, **fields: Any) -> None:
+        self.transient = replace(self.transient, **fields)
+        self.changes.append(TransientChange(fields))
 
     def event(self, kind: str, text: str) -> None:
         self.changes.append(NewEvent(kind, text))
 
     def slot(self) -> float:
-        """Return the slot of a user that starts as soon as all workers can have heard of it."""
+        """Return the earliest slot that all workers can know of in time."""
         return undelayed(self.now.steady + LEAD_S, self.plan.pauses)
 
 
-def advance(run: Run, nodes: Nodes, course: Course, now: Moment) -> list[Change]:
-    """Return the changes that are due now: the next status, users' new nodes, their count."""
+def advance(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> list[Change]:
+    """Return the changes due now: the next status, new nodes for users, and their count."""
     if not run.active:
         return []
-    draft = _Draft(run, nodes, course, now)
-    _catch_up(draft)
+    draft = _Draft(run, nodes, transient, now)
+    _update_users(draft)
     if run.failure is not None and run.final_status != "failed":
         _stop(draft, force=run.status == "starting", failed=True)
     elif run.status == "starting":
@@ -96,81 +96,83 @@ def advance(run: Run, nodes: Nodes, course: Course, now: Moment) -> list[Change]
 
 
 def stop(run: Run, now: Moment, *, force: bool = False) -> list[Change]:
-    """Return the changes by which all users end, gently or by force."""
-    draft = _Draft(run, {}, Course(), now)
+    """Return the changes that stop the run, gently or by force."""
+    draft = _Draft(run, {}, TransientState(), now)
     _stop(draft, force=force)
     return draft.changes
 
 
-def home(run: Run, nodes: Nodes, course: Course, now: Moment) -> list[Change]:
-    """Return the changes by which users start elsewhere whose nodes are gone or began anew.
+def reassign(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> list[Change]:
+    """Return the changes that restart the users of nodes that are gone or were restarted.
 
-    One move is for all nodes that were lost since the last time, and one for all that came back as
-    new processes.
+    There is one move for all nodes lost since the last call, and one for all that came back as new
+    processes.
     """
-    draft = _Draft(run, nodes, course, now)
-    _home(draft)
+    draft = _Draft(run, nodes, transient, now)
+    _reassign(draft)
     return draft.changes
 
 
-def count(run: Run, nodes: Nodes, course: Course, now: Moment) -> list[Change]:
-    """Return the changes by which the run has the users that its nodes report."""
-    draft = _Draft(run, nodes, course, now)
+def count(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> list[Change]:
+    """Return the changes that update the user counts from the nodes' reports."""
+    draft = _Draft(run, nodes, transient, now)
     _count(draft)
     return draft.changes
 
 
-def heed(run: Run, nodes: Nodes, course: Course, now: Moment, news: News) -> list[Change]:
-    """Return the changes that news of a node bring about in an active run.
+def react(
+    run: Run, nodes: Nodes, transient: TransientState, now: Moment, event: NodeEvent
+) -> list[Change]:
+    """Return the changes that follow from a node event in an active run.
 
-    Its users get new nodes with the next `advance` or `home`.
+    The node's users get new nodes with the next `advance` or `reassign`.
     """
-    draft = _Draft(run, nodes, course, now)
-    match news:
+    draft = _Draft(run, nodes, transient, now)
+    match event:
         case Joined(node, None):
             draft.event(
-                "node-joined", f"{described(node)} joined: it takes part from the next add on"
+                "node-joined", f"{described(node)} joined; it takes users from the next add on"
             )
-            draft.change_course(joined=course.joined | {node.name})
+            draft.change_transient(joined=transient.joined | {node.name})
         case Joined(node):
-            draft.event("node-back", f"{described(node)} was started again")
-            draft.change_course(joined=course.joined | {node.name})
+            draft.event("node-back", f"{described(node)} was restarted")
+            draft.change_transient(joined=transient.joined | {node.name})
         case Lost(node):
-            text = f"node {node.name} was not heard for its lease"
+            text = f"node {node.name} sent no report for its lease"
             draft.event("node-lost", f"{text}; {_after_a_loss(draft)}")
-            draft.change_course(uncounted=True)
-        case Back(node):
-            draft.event("node-back", f"node {node.name} is heard again")
+            draft.change_transient(uncounted=True)
+        case Returned(node):
+            draft.event("node-back", f"node {node.name} reports again")
         case Left(node):
             draft.event("node-left", f"node {node.name} left; its users start on the others")
-            draft.change_course(uncounted=True)
+            draft.change_transient(uncounted=True)
         case _:
             return []
-    draft.change_course(unhomed_since=min(course.unhomed_since, now.monotonic))
+    draft.change_transient(unplaced_since=min(transient.unplaced_since, now.monotonic))
     return draft.changes
 
 
-def inherit(run: Run, node: NodeView, report: Report, now: Moment) -> list[Change]:
-    """Return the changes that a node was told by the last master, which could not store them."""
+def adopt_unsaved(run: Run, node: NodeView, report: Report, now: Moment) -> list[Change]:
+    """Return the changes that the previous master sent to a node but could not store."""
     changes: list[Change] = []
     if run.active and node.plan_version > run.plan.version:
-        changes.append(Surpass(node.plan_version))
+        changes.append(RaiseVersion(node.plan_version))
     if run.plan.going_on and any(event.kind == "stopped-before" for event in report.events):
         changes += stop(run, now)
     return changes
 
 
-def compare(run: Run, node: NodeView, manifest: Manifest) -> list[Change]:
-    """Return the changes that a node's manifest brings about: the run fails if nodes disagree."""
+def check_manifest(run: Run, node: NodeView, manifest: Manifest) -> list[Change]:
+    """Return the changes after a node sent its manifest: the run fails if nodes disagree."""
     try:
-        declared = agreed(run.declared, Declared(manifest, f"node {node.name}"))
+        declared = reconcile(run.declared, Declared(manifest, f"node {node.name}"))
     except DisagreementError as error:
         return [] if run.failure is not None else [RunChange({"failure": Failure(str(error))})]
     return [RunChange({"declared": declared})]
 
 
 def described(node: NodeView) -> str:
-    """Return a node's name and how many workers it has, in words."""
+    """Return the node's name and number of workers as text."""
     return f"node {node.name} with {counted(node.workers, 'worker')}"
 
 
@@ -180,34 +182,34 @@ def present(nodes: Nodes) -> list[NodeView]:
 
 
 def pause(nodes: Nodes) -> float:
-    """Return the least seconds between two messages to all nodes, or two counts of them."""
+    """Return the minimum seconds between two messages to all nodes, or two counts of users."""
     return len(nodes) * PACE_S
 
 
 def moving(plan: Plan) -> bool:
-    """Return whether users are on their way from nodes that have not let go of them yet."""
+    """Return whether some moves wait until their source nodes release the users."""
     return any(move.start == UNRELEASED for move in plan.moves)
 
 
 # Users and their nodes
 
 
-def _catch_up(draft: _Draft) -> None:
-    """Give users a node and count them; with many nodes less often.
+def _update_users(draft: _Draft) -> None:
+    """Reassign and count users if that is due. With many nodes it is due less often.
 
-    Nodes that died together are lost within the second in which each would have reported. So the
-    users wait while more nodes are silent. A new process hears at once which users are its own.
+    Nodes that died together miss their next reports within the same second. So their users wait
+    while other nodes are silent too, and move together. A new process gets its users at once.
     """
-    now, course, shortest = draft.now.monotonic, draft.course, pause(draft.nodes)
-    waited = now - course.unhomed_since
-    if course.joined or waited >= TOGETHER_S or (waited >= shortest and not _silent(draft)):
-        _home(draft)
-    if course.uncounted and now - course.counted >= shortest / 4:
+    now, transient, shortest = draft.now.monotonic, draft.transient, pause(draft.nodes)
+    waited = now - transient.unplaced_since
+    if transient.joined or waited >= TOGETHER_S or (waited >= shortest and not _silent(draft)):
+        _reassign(draft)
+    if transient.uncounted and now - transient.counted >= shortest / 4:
         _count(draft)
 
 
 def _silent(draft: _Draft) -> bool:
-    """Return whether nodes have missed reports that are not lost yet."""
+    """Return whether any present node has missed reports."""
     return any(draft.now.monotonic - node.heard > SILENT_S for node in present(draft.nodes))
 
 
@@ -216,22 +218,22 @@ def _able(nodes: Nodes) -> list[NodeView]:
     return [node for node in present(nodes) if node.state != "failed"]
 
 
-def _home(draft: _Draft) -> None:
-    if draft.course.unhomed_since == ALL_HOME:
+def _reassign(draft: _Draft) -> None:
+    if draft.transient.unplaced_since == ALL_PLACED:
         return
-    run, joined = draft.run, draft.course.joined
-    draft.change_course(joined=frozenset[str](), unhomed_since=ALL_HOME)
+    run, joined = draft.run, draft.transient.joined
+    draft.change_transient(joined=frozenset[str](), unplaced_since=ALL_PLACED)
     able = sorted(_able(draft.nodes), key=lambda n: n.users.total if n.run == run.id else 0)
-    heirs = tuple(node.name for node in able)
+    destinations = tuple(node.name for node in able)
     plan = _moved(draft, draft.plan, joined, ())
-    if heirs:
-        plan = _moved(draft, plan, _homeless(plan, draft.nodes), heirs)
+    if destinations:
+        plan = _moved(draft, plan, _absent_nodes(plan, draft.nodes), destinations)
     if plan is not draft.plan:
         draft.change_plan(moves=plan.moves)
 
 
-def _homeless(plan: Plan, nodes: Nodes) -> set[str]:
-    """Return the nodes that users were given to and that can have none, unless these wait."""
+def _absent_nodes(plan: Plan, nodes: Nodes) -> set[str]:
+    """Return the nodes that were given users and are absent, except nodes whose users wait."""
     placed = _named(plan) - {node.name for node in present(nodes)}
     if plan.options.on_node_loss == "keep":
         placed -= {node.name for node in nodes.values() if node.lost}
@@ -239,18 +241,18 @@ def _homeless(plan: Plan, nodes: Nodes) -> set[str]:
 
 
 def _moved(
-    draft: _Draft, plan: Plan, sources: frozenset[str] | set[str], heirs: tuple[str, ...]
+    draft: _Draft, plan: Plan, sources: frozenset[str] | set[str], destinations: tuple[str, ...]
 ) -> Plan:
-    """Return the plan in which the heirs have the users of these nodes, which let go of them.
+    """Return the plan with all users on `sources` moved to `destinations`.
 
-    Without heirs each node keeps its own users, and they start anew.
+    Without destinations each node keeps its own users, which start again.
     """
-    moves = moves_to_heirs(plan, sources, heirs, draft.run.ended_ids, draft.slot())
+    moves = moves_to(plan, sources, destinations, draft.run.ended_ids, draft.slot())
     return replace(plan, moves=(*plan.moves, *moves)) if moves else plan
 
 
 def _release_moves(draft: _Draft) -> None:
-    """Let moved users start once their last nodes have let go of them."""
+    """Let moved users start once their source nodes have released them."""
     plan = draft.plan
     unreleased = [move for move in plan.moves if move.start == UNRELEASED]
     sources = {source for move in unreleased for source in move.sources}
@@ -264,13 +266,13 @@ def _count(draft: _Draft) -> None:
     nodes = (node for node in present(draft.nodes) if node.run == run.id)
     before = draft.users.running
     draft.change_run(users=run.counted(sum((node.users for node in nodes), UserCounts())))
-    draft.change_course(uncounted=False, counted=draft.now.monotonic)
+    draft.change_transient(uncounted=False, counted=draft.now.monotonic)
     if draft.users.running != before:
-        draft.change_course(progressed=draft.now.steady)
+        draft.change_transient(progressed=draft.now.steady)
 
 
 def _after_a_loss(draft: _Draft) -> str:
-    """Say what becomes of the users of a node that was lost."""
+    """Say what happens to the users of a lost node."""
     if draft.plan.options.on_node_loss == "keep":
         return "its users wait for it"
     if not _able(draft.nodes):
@@ -282,7 +284,7 @@ def _after_a_loss(draft: _Draft) -> str:
 
 
 def _start(draft: _Draft) -> None:
-    """Release the users once all nodes that have some are ready."""
+    """Release the batches once all nodes with users are ready."""
     names = _named(draft.plan)
     involved = [node for node in present(draft.nodes) if node.name in names]
     if all(node.follows(draft.run.id, "ready") for node in involved):
@@ -291,7 +293,7 @@ def _start(draft: _Draft) -> None:
 
 
 def _stop(draft: _Draft, *, force: bool = False, failed: bool = False) -> None:
-    """Have all users end; a run that `failed` ends as such."""
+    """Stop the run; with `failed` its final status is failed."""
     run = draft.run
     if failed:
         draft.change_run(final_status="failed")
@@ -304,18 +306,18 @@ def _stop(draft: _Draft, *, force: bool = False, failed: bool = False) -> None:
 
 
 def _end_stop(draft: _Draft) -> None:
-    """End the run once all workers have stopped, or use force, or wait for them no longer."""
-    run, now, course = draft.run, draft.now.steady, draft.course
+    """End the run once all workers have stopped. Use force, then give up, after timeouts."""
+    run, now, transient = draft.run, draft.now.steady, draft.transient
     timeout = run.plan.options.stop_timeout
     by_force_at = run.stopping_at + timeout
     nodes: Sequence[NodeView] = present(draft.nodes)
     if all(node.follows(run.id, "stopped") and node.complete for node in nodes):
         _end(draft)
-    elif now > max(by_force_at, course.progressed, course.since) + ABANDON_S:
-        draft.event("abandoned", "not every worker said that it stopped; they were killed")
+    elif now > max(by_force_at, transient.progressed, transient.since) + ABANDON_S:
+        draft.event("abandoned", "some workers did not report that they stopped; they were killed")
         _end(draft)
     elif not run.plan.force and now > by_force_at:
-        text = f"by force: users had not ended within {format_duration(timeout)}"
+        text = f"by force: users did not end within {format_duration(timeout)}"
         draft.event("stop", text)
         draft.change_plan(force=True)
 
@@ -326,7 +328,7 @@ def _end(draft: _Draft) -> None:
 
 
 def _named(plan: Plan) -> set[str]:
-    """Return the nodes that were ever given users."""
+    """Return the names of all nodes that were ever given users."""
     return {name for made in plan.batches for name in made.nodes} | {
-        name for move in plan.moves for name in move.heirs
+        name for move in plan.moves for name in move.destinations
     }

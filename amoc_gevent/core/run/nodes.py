@@ -1,4 +1,4 @@
-"""What a master knows of a node from its reports, each of which counts exactly once."""
+"""The master's view of a node, built from its reports. Each report counts exactly once."""
 
 from dataclasses import dataclass, field
 
@@ -8,13 +8,13 @@ from amoc_gevent.core.run.plan import Plan
 
 @dataclass(slots=True)
 class NodeView:
-    """One node, in one life of its process (`incarnation`).
+    """One process of a node, identified by its `incarnation`.
 
-    What it says of itself is that of its newest report: one that was sent again comes late.
-    `acknowledged` is the number up to which no report is missing, `ahead` has those after a gap,
-    and up to `saved` a master that is started again will know of them. `heard` and `received` are
-    the master's monotonic and steady time of the newest report. It is `lost` while it is not heard
-    for the lease, and has `left` when it said that it ends.
+    The node's state comes from its newest report, because a report that is sent again arrives late.
+    No report up to number `acknowledged` is missing; `ahead` has the numbers after a gap. Those up
+    to `saved` are stored, so a restarted master knows of them. `heard` and `received` are the
+    monotonic and steady time, by the master, of the newest report. The node is `lost` once it sends
+    no report for the lease, and has `left` once it says that it ends.
     """
 
     name: str
@@ -39,9 +39,9 @@ class NodeView:
     left: bool = False
 
     def is_new(self, report: Report) -> bool:
-        """Note a report's number; False when that report was taken in before.
+        """Note the report's number, and return whether the report is new.
 
-        Reports that the node no longer keeps will never come: nobody waits for them.
+        Reports that the node no longer keeps will never come, so they do not count as missing.
         """
         new = report.sequence > self.acknowledged and report.sequence not in self.ahead
         if new:
@@ -55,12 +55,12 @@ class NodeView:
         return new
 
     def give_up_gaps(self) -> None:
-        """Wait no more for what is missing before the newest report."""
+        """Stop waiting for the reports missing before the newest one."""
         self.acknowledged = max(self.ahead, default=self.acknowledged)
         self.ahead.clear()
 
     def note(self, report: Report) -> bool:
-        """Take over what the node says of itself, unless a later report has said it already.
+        """Update the node's state from `report`, unless a later report was noted before.
 
         Return whether this one is the newest.
         """
@@ -76,19 +76,19 @@ class NodeView:
 
     @property
     def present(self) -> bool:
-        """Whether it can have users."""
+        """Whether the node can have users."""
         return not self.lost and not self.left
 
     def behind(self, plan: Plan) -> bool:
-        """Whether it has not got this plan yet."""
+        """Whether the node does not have this plan yet."""
         return not self.has(plan.run, plan.version)
 
     def has(self, run: str, version: int) -> bool:
-        """Whether it has the plan of this run and version, or a newer one."""
+        """Whether the node has the plan of this run with this version or a newer one."""
         return self.run == run and self.plan_version >= version
 
     def follows(self, run: str, state: State) -> bool:
-        """Whether the node is in `state` towards `run`."""
+        """Whether the node has `run` and is in `state`."""
         return self.run == run and self.state == state
 
     @property

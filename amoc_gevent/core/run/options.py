@@ -1,6 +1,6 @@
-"""The options of a run, each defined once: its name, help, kind, bounds and default.
+"""The options of a run, each defined once: its name, help, kind, choices and default.
 
-`amoc run`, `amoc do`, the prompt and the control socket take them from here.
+`amoc run`, `amoc do`, the prompt and the control socket use these definitions.
 """
 
 from collections.abc import Callable
@@ -12,29 +12,29 @@ from amoc_gevent.core.units import parse_duration, parse_rate
 from amoc_gevent.errors import UsageError
 
 Kind = Literal["rate", "time", "count", "choice"]
-"""Users a second, seconds, a whole number from 0 on, one of `choices`."""
+"""Users per second, seconds, a non-negative integer, or one of `choices`."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOption:
-    """An option of a run: `name` is that of its field in `Options`."""
+    """An option of a run. `name` is the name of its field in `Options`."""
 
     name: str
     kind: Kind
     about: str
     choices: tuple[str, ...] = ()
     none: str = ""
-    """The meaning of 0, where that is the default."""
+    """The meaning of the default 0."""
 
     @property
     def default(self) -> float | str:
-        """The value of a run that was not given this option."""
+        """The value of the option if it is not given."""
         value: float | str = getattr(_DEFAULTS, self.name)
         return value
 
     @property
     def help(self) -> str:
-        """A line about it that ends with its default."""
+        """One line of help that ends with the default."""
         shown = str(self.default)
         if isinstance(self.default, float):
             rate = self.kind == "rate"
@@ -42,25 +42,25 @@ class RunOption:
         return f"{self.about} [{shown}{f': {self.none}' if self.none else ''}]."
 
     def parse(self, text: str) -> float | str:
-        """Return the value that `text` says. ValueError says what is wrong with it."""
+        """Return the value of `text`. Raises ValueError, which says what is wrong with it."""
         if self.kind == "choice":
             if text not in self.choices:
-                raise ValueError(f"{text!r} is none of {', '.join(self.choices)}")
+                raise ValueError(f"{text!r} is not one of {', '.join(self.choices)}")
             return text
         return _PARSERS[self.kind](text)
 
 
-ROUNDS_MAX = 1_000_000_000
-"""The most rounds a user can be given: more than it can do in a year."""
+ITERATIONS_MAX = 1_000_000_000
+"""The most iterations a user can be given: more than it can do in a year."""
 
 
 def _count(text: str) -> int:
-    """Return a number of rounds. Only its length is looked at before it is a number."""
+    """Return a number of iterations. Only its length is looked at before it is a number."""
     if not (text.isascii() and text.isdecimal()):
-        raise ValueError(f"{text[:20]!r} is not a number of rounds (0: without end)")
+        raise ValueError(f"{text[:20]!r} is not a number of iterations (0: without end)")
     digits = text.lstrip("0") or "0"
-    if len(digits) > len(str(ROUNDS_MAX)) or int(digits) > ROUNDS_MAX:
-        raise ValueError(f"{text[:20]}: {ROUNDS_MAX:,} rounds at most (0: without end)")
+    if len(digits) > len(str(ITERATIONS_MAX)) or int(digits) > ITERATIONS_MAX:
+        raise ValueError(f"{text[:20]}: {ITERATIONS_MAX:,} iterations at most (0: without end)")
     return int(digits)
 
 
@@ -74,31 +74,31 @@ _DEFAULTS = Options()
 RUN_OPTIONS = {
     option.name: option
     for option in (
-        RunOption("user_rate", "rate", "Users started a second, over all workers"),
-        RunOption("repeat_interval", "time", "Rest between two rounds of a user"),
-        RunOption("repeat_num", "count", "Rounds of each user", none="no end"),
+        RunOption("user_rate", "rate", "Users to start per second, over all workers"),
+        RunOption("repeat_interval", "time", "Pause of a user between two iterations"),
+        RunOption("repeat_num", "count", "Iterations of each user", none="no limit"),
         RunOption(
             "on_user_error",
             "choice",
-            "After an exception in start: go on, remove the user, or stop the run",
+            "After an exception in start: repeat, remove the user, or stop the run",
             ON_USER_ERROR,
         ),
-        RunOption("stop_timeout", "time", "How long a gentle stop may take"),
+        RunOption("stop_timeout", "time", "Time for a gentle stop before users are interrupted"),
         RunOption(
             "on_node_loss",
             "choice",
-            "Users of a lost node: start on other nodes, or wait for it",
+            "Users of a lost node: replace them on other nodes, or keep them until it returns",
             ON_NODE_LOSS,
         ),
     )
 }
 
 OPTIONS = tuple(RUN_OPTIONS)
-"""The names of the options of a run."""
+"""The names of all options."""
 
 
 def changed_option(options: Options, name: str, text: str) -> Options:
-    """Return `options` with `name` set to what `text` says. UsageError names what is wrong."""
+    """Return `options` with `name` set to the value of `text`. Raises UsageError."""
     if name not in RUN_OPTIONS:
         raise UsageError(f"there is no option {name}; there are {', '.join(OPTIONS)}")
     try:

@@ -1,7 +1,7 @@
-"""Which users are whose: a pure function of the plan, the same for all who compute it.
+"""Placement of users on nodes and workers, as a pure function of the plan.
 
-It is sticky: batches are placed on the nodes of their time, and only a move takes users elsewhere.
-A worker that joins late, restarts or misses some plans arrives at the same answer.
+Every process computes the same placement, even if it joined late, restarted or missed some plans.
+Placement is sticky: a batch goes to the nodes present when it was made; only a move changes that.
 """
 
 from collections import Counter
@@ -18,9 +18,9 @@ ANY_TIME = float("-inf")
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Users of one batch at one node; `ids[k]` is held by worker number (turn + k) % workers.
+    """Users of one batch on one node. Worker number (turn + k) % workers has `ids[k]`.
 
-    None of them starts before `resume`, and then one every `pace` seconds: they came by a move.
+    If they came by a move, the first starts at `resume` or later, the others `pace` seconds apart.
     """
 
     batch: Batch
@@ -30,7 +30,7 @@ class Share:
     pace: float = 0.0
 
     def of_worker(self, workers: int, worker: int) -> "Share":
-        """Return the part of it that is one worker's (0-based) of so many."""
+        """Return the part for worker number `worker` (from 0) of `workers`."""
         skipped = (worker - self.turn) % workers
         resume = self.resume + skipped * self.pace
         return replace(
@@ -39,7 +39,7 @@ class Share:
 
 
 def _ids_at(batch: Batch, place: int) -> range:
-    """Return the ids that the node at this place takes of a batch: round robin, or one block."""
+    """Return the ids of the batch for its node number `place`: every n-th id, or one block."""
     first, size, n = batch.first, batch.size, len(batch.nodes)
     if batch.strategy == "blocks":
         return range(first + place * size // n, first + (place + 1) * size // n)
@@ -47,14 +47,14 @@ def _ids_at(batch: Batch, place: int) -> range:
 
 
 class Placement:
-    """The shares of some nodes, step by step: each batch, and each move after its batches."""
+    """The shares of some nodes, built by applying batches and moves in order."""
 
     def __init__(self, nodes: Iterable[str]) -> None:
         self.shares: dict[str, list[Share]] = {node: [] for node in nodes}
         self._turns: Counter[str] = Counter()
 
     def place(self, batch: Batch) -> None:
-        """Give each node its ids; workers take turns, going on where the last batch ended."""
+        """Give each node its ids. Its workers take turns, continuing after the last batch."""
         for place, node in enumerate(batch.nodes):
             if node in self.shares and (ids := _ids_at(batch, place)):
                 self.shares[node].append(Share(batch, ids, self._turn(node, len(ids))))
@@ -65,23 +65,25 @@ class Placement:
         return -before
 
     def move(self, move: Move) -> None:
-        """Take users from some nodes and give them to the heirs.
+        """Take users from some nodes and give them to the destinations.
 
-        Those that a node itself waits for, as who has them has not let go, are waited for there.
+        Users that a source node is itself still waiting for stay unreleased at their destination.
         """
         got: list[tuple[str, Share]] = []
         before = 0
         for source in move.sources:
-            heirs = move.heirs or (source,)
-            known = [(place, heir) for place, heir in enumerate(heirs) if heir in self.shares]
+            destinations = move.destinations or (source,)
+            known = [
+                (place, heir) for place, heir in enumerate(destinations) if heir in self.shares
+            ]
             for share in self._taken(source, move.first):
                 held = max(move.start, share.resume) == UNRELEASED
                 for place, heir in known:
-                    begin = (place - before) % len(heirs)
-                    ids = share.ids[begin :: len(heirs)]
+                    begin = (place - before) % len(destinations)
+                    ids = share.ids[begin :: len(destinations)]
                     if ids:
                         resume = UNRELEASED if held else move.start + (before + begin) / move.rate
-                        pace = len(heirs) / move.rate
+                        pace = len(destinations) / move.rate
                         turn = self._turn(heir, len(ids))
                         got.append((heir, Share(share.batch, ids, turn, resume, pace)))
                 before += len(share.ids)
@@ -89,7 +91,7 @@ class Placement:
             self.shares[heir].append(share)
 
     def _taken(self, source: str, first: int) -> list[Share]:
-        """Take the users from `first` on from a node, and return them."""
+        """Take the users with ids from `first` on away from `source`, and return their shares."""
         kept: list[Share] = []
         taken: list[Share] = []
         for share in self.shares[source]:
@@ -117,13 +119,13 @@ def _in_order(plan: Plan) -> Iterator[Batch | Move]:
 
 
 def own_shares(plan: Plan, node: str, workers: int, worker: int) -> list[Share]:
-    """Return what is a worker's own, in the order in which it became so."""
+    """Return the shares of one worker, in the order in which it got them."""
     shares = (share.of_worker(workers, worker) for share in shares_of(plan, (node,))[node])
     return [share for share in shares if share.ids]
 
 
 def differences(had: list[Share], have: list[Share]) -> tuple[list[range], list[Share]]:
-    """Return the ids that a worker must let go, and the shares that it must take on.
+    """Return the ids that a worker must drop, and the shares that it must add.
 
     A share that only lost its last ids goes on. The time grows with the number of shares, not with
     its square: a run of thousands of commands has thousands of shares.
@@ -160,7 +162,7 @@ def _begins_with(longer: Share, share: Share) -> bool:
 
 
 def shares_of(plan: Plan, nodes: Iterable[str]) -> dict[str, list[Share]]:
-    """Return what each of `nodes` has of a plan now."""
+    """Return the current shares of each of `nodes`."""
     wanted = {*nodes}
     placement = Placement(wanted.union(*(move.sources for move in plan.moves)))
     for made in _in_order(plan):
@@ -172,9 +174,9 @@ def shares_of(plan: Plan, nodes: Iterable[str]) -> dict[str, list[Share]]:
 
 
 def pattern(strategy: Strategy, workers: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the order in which nodes take users: in turn, or by their numbers of workers.
+    """Return the order in which nodes take users: each once, or once per worker by capacity.
 
-    By capacity a node stands there once for each worker, the turns of all spread evenly.
+    By capacity the turns of each node are spread evenly over the order.
     """
     if strategy != "capacity":
         return tuple(workers)
@@ -187,7 +189,7 @@ def pattern(strategy: Strategy, workers: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def rotated(nodes: tuple[str, ...], batches: tuple[Batch, ...]) -> tuple[str, ...]:
-    """Return `nodes` in join order, beginning after the one that took the last user so far."""
+    """Rotate `nodes`, which are in join order, to begin after the one that took the last user."""
     if not batches or not nodes:
         return nodes
     last = batches[-1]
@@ -197,7 +199,7 @@ def rotated(nodes: tuple[str, ...], batches: tuple[Batch, ...]) -> tuple[str, ..
 
 
 def next_slot(plan: Plan, ended: IdSet, now: float) -> float:
-    """Return when a batch that is added now may begin: when all users before it have started."""
+    """Return when a batch added at `now` may start: after the last slot of the users before it."""
     for highest, _ in highest_present(plan, ended, 1):
         batch = next(batch for batch in plan.batches if batch.first <= highest <= batch.last)
         return max(now, batch.slot(highest) + 1 / batch.rate)
@@ -229,7 +231,7 @@ def highest_present(plan: Plan, ended: IdSet, count: int) -> list[tuple[int, int
 def removals_of(
     plan: Plan, ended: IdSet, count: int, nodes: tuple[str, ...], *, force: bool
 ) -> tuple[Removal, ...]:
-    """Return the removals of the `count` highest ids present, of `nodes` or of all."""
+    """Return removals of the `count` highest present ids, on `nodes` or on all nodes."""
     if not nodes:
         chosen = highest_present(plan, ended, count)
         return tuple(Removal(first, last, force) for first, last in chosen)
@@ -238,13 +240,13 @@ def removals_of(
 
 
 def _present_down(shares: Iterable[list[Share]], gone: IdSet) -> Iterator[int]:
-    """Yield the ids of these shares that are not gone, the highest first."""
+    """Yield the ids in `shares` that are not gone, highest first."""
     ids = merge(*(reversed(one.ids) for node in shares for one in node), reverse=True)
     return (user_id for user_id in ids if user_id not in gone)
 
 
 def _runs_of(ids: list[int], *, force: bool) -> Iterator[Removal]:
-    """Yield descending `ids` as removals, each of ids at one distance."""
+    """Yield removals of the descending `ids`, each for a stretch with one step."""
     at = 0
     while at < len(ids):
         end = at + 1
@@ -255,29 +257,29 @@ def _runs_of(ids: list[int], *, force: bool) -> Iterator[Removal]:
         at = end
 
 
-def moves_to_heirs(
-    plan: Plan, sources: Iterable[str], heirs: tuple[str, ...], ended: IdSet, start: float
+def moves_to(
+    plan: Plan, sources: Iterable[str], destinations: tuple[str, ...], ended: IdSet, start: float
 ) -> tuple[Move, ...]:
-    """Return the move of all that `sources` have to `heirs`, in turn; none where they have nothing.
+    """Return one move of all users on `sources` to `destinations` in turn, none without users.
 
-    It names no more heirs than there are users. Without heirs each source keeps its own, who start
-    anew.
+    The move has no more destinations than users. Without destinations each source keeps its own
+    users, which start again.
     """
     sources = sorted(sources)
     shares = shares_of(plan, sources)
     having = tuple(source for source in sources if shares[source])
     if not having:
         return ()
-    needed = heirs[: sum(len(share.ids) for source in having for share in shares[source])]
+    needed = destinations[: sum(len(share.ids) for source in having for share in shares[source])]
     rate, batches = plan.options.user_rate, len(plan.batches)
     return (Move(having, needed, 0, start, rate, batches, tuple(ended)),)
 
 
 def rebalancing(plan: Plan, nodes: tuple[str, ...], ended: IdSet) -> tuple[Move, ...]:
-    """Return the moves after which each of `nodes` has equally many users, plus or minus one.
+    """Return the moves after which all of `nodes` have the same number of users, give or take one.
 
-    No more users move than need be: those with the highest ids, of whom the fewest have started.
-    The moves are not released: their sources must have let go first.
+    As few users as possible move. They are those with the highest ids, of which the fewest have
+    started. The moves are unreleased: the sources must drop the users first.
     """
     gone = gone_from(plan, ended)
     shares = shares_of(plan, nodes)
@@ -313,9 +315,9 @@ def _present_in(ids: range, gone: IdSet) -> int:
 
 
 def release_moves(plan: Plan, ended: IdSet, start: float) -> Plan:
-    """Return the plan in which moves that had no start yet begin at `start`, one after another.
+    """Return the plan with its unreleased moves started, from `start` on, one after another.
 
-    Users in `ended` have ended meanwhile, wherever they were.
+    The users in `ended` have ended meanwhile, on whichever node.
     """
     gone = gone_from(plan, ended)
     placement = Placement({source for move in plan.moves for source in move.sources})

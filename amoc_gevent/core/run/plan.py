@@ -1,7 +1,7 @@
 """The plan: the desired state of a run, from which each worker computes which users are its own.
 
-A million users cost as much to command as ten. Who has which of them follows from it by
-`placement`, and when each starts by its batch, its moves and the pauses.
+A million users cost as much to command as ten. `placement` computes the node and worker of a user.
+The start of each user follows from its batch, its moves and the pauses.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from math import isnan
 from typing import Literal
 
 Status = Literal["idle", "starting", "running", "stopping", "finished", "failed", "lost"]
-"""`lost` is a past run whose process was gone before its end was stored."""
+"""`lost` is a past run whose process was gone before it stored the end."""
 
 OnUserError = Literal["repeat", "remove", "stop"]
 ON_USER_ERROR: tuple[OnUserError, ...] = ("repeat", "remove", "stop")
@@ -20,17 +20,17 @@ Strategy = Literal["round-robin", "blocks", "capacity"]
 STRATEGIES: tuple[Strategy, ...] = ("round-robin", "blocks", "capacity")
 
 UNRELEASED = float("inf")
-"""The start of what must not start yet: a batch whose workers are not ready, a move not done."""
+"""The start of a batch whose workers are not ready, or of a move that is not finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The ids that one `do` or `add` brought.
+    """The ids from one `do` or `add`.
 
-    `start` is the first user's slot in seconds of the master's time, `rate` in users per second
-    over all `nodes`, which are in the order in which they take users; by capacity a node stands
-    there several times. With `blocks` each node takes one stretch of ids instead. ValueError for a
-    batch from which no start slots or places could be computed.
+    `start` is the slot of the first user in seconds of the master's time. `rate` is in users per
+    second over all `nodes`. The nodes take users in turn in this order; by capacity a node occurs
+    several times. With `blocks` each node takes one block of ids instead. Raises ValueError for a
+    batch from which start slots or nodes cannot be computed.
     """
 
     first: int
@@ -50,32 +50,32 @@ class Batch:
             raise ValueError(f"a batch on the nodes {self.nodes}")
 
     def slot(self, user_id: int) -> float:
-        """Return when this user starts: evenly spaced over the whole cluster, no bursts."""
+        """Return the start time of this user. Starts are evenly spaced over the whole cluster."""
         return self.start + (user_id - self.first) / self.rate
 
     @property
     def size(self) -> int:
-        """How many users it has."""
+        """The number of users."""
         return self.last - self.first + 1
 
     @property
     def length_s(self) -> float:
-        """Seconds from the first user's slot to when the next batch may begin."""
+        """Seconds from the first user's slot to the earliest start of the next batch."""
         return self.size / self.rate
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Users of some nodes, those with ids from `first` on, that others take over in turn.
+    """Users on `sources`, with ids from `first` on, that `destinations` take over in turn.
 
-    So it is when nodes were lost, when some return as new processes (then there are no heirs: each
-    keeps its own), and when users are spread anew. They start at `rate` a second from `start` on,
-    but for those in `ended`, which have ended by themselves. `batches` were there before it: those
-    have been moved.
+    Moves are made when nodes are lost, when users are rebalanced, and when nodes return as new
+    processes. Then there are no destinations: each node keeps its own users. Users start at `rate`
+    per second from `start` on, except those in `ended`, which have ended by themselves. The move
+    applies to the first `batches` batches.
     """
 
     sources: tuple[str, ...]
-    heirs: tuple[str, ...]
+    destinations: tuple[str, ...]
     first: int
     start: float
     rate: float
@@ -85,12 +85,14 @@ class Move:
     def __post_init__(self) -> None:
         sound = self.rate > 0 and not isnan(self.start) and self.batches >= 0
         if not self.sources or not sound:
-            raise ValueError(f"a move from {self.sources} to {self.heirs} at {self.rate} a second")
+            raise ValueError(
+                f"a move from {self.sources} to {self.destinations} at {self.rate} a second"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Every `step`-th id that shall end: gently after their present round, or by force at once."""
+    """Ends every `step`-th id from `first` to `last`: after its iteration, or by force at once."""
 
     first: int
     last: int
@@ -109,7 +111,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the users of a run behave. Times in seconds; `repeat_num` 0 means without end."""
+    """The options of a run. Times are in seconds; `repeat_num` 0 means no limit."""
 
     user_rate: float = 20.0
     repeat_interval: float = 60.0
@@ -121,7 +123,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A new value for a setting, which each worker tries once; `number` tells it from the last."""
+    """A new value for a setting, which each worker tries once. `number` identifies the proposal."""
 
     number: int
     name: str
@@ -130,12 +132,12 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What shall be; `run` is empty when idle.
+    """The desired state of a run. `run` is empty when idle.
 
-    `scenario` is its path at the master and `code` the SHA-256 of its sources. `settings` are those
-    given by name that were found good, and `proposal` is one that is not yet: a worker that starts
-    meanwhile must not fail over it. `pauses` are the times (from, to) in which no user starts, the
-    last one without end while it lasts.
+    `scenario` is its path on the master, `code` the SHA-256 of its sources. `settings` has the
+    accepted values, by name. `proposal` is a value that is not accepted yet: a worker that starts
+    meanwhile must not fail because of it. `pauses` are times (from, to) in which no user starts;
+    the end of a pause in effect is infinite.
     """
 
     version: int = 0
@@ -159,18 +161,18 @@ class Plan:
 
     @property
     def going_on(self) -> bool:
-        """Whether there is a run whose users are to be there."""
+        """Whether there is a run that is starting or running."""
         return self.status in {"starting", "running"}
 
     @property
     def paused(self) -> bool:
-        """Whether no user starts now."""
+        """Whether the run is paused."""
         return bool(self.pauses) and self.pauses[-1][1] == UNRELEASED
 
     def released(self, start: float) -> "Plan":
-        """Return the plan in which batches that had no start yet begin at `start`.
+        """Return the plan with its unreleased batches started, from `start` on.
 
-        One follows the other, so that users start at the rate that was asked for and no faster.
+        One batch follows the other, so that users never start faster than the requested rate.
         """
         batches = list(self.batches)
         for at, batch in enumerate(batches):
@@ -181,7 +183,7 @@ class Plan:
 
 
 def delayed(slot: float, pauses: tuple[tuple[float, float], ...]) -> float:
-    """Return when a user really starts who, without pauses, would at `slot`."""
+    """Return the start time, pauses included, of a user whose slot is `slot`."""
     for begin, end in pauses:
         if slot >= begin:
             slot += end - begin
@@ -189,7 +191,7 @@ def delayed(slot: float, pauses: tuple[tuple[float, float], ...]) -> float:
 
 
 def undelayed(now: float, pauses: tuple[tuple[float, float], ...]) -> float:
-    """Return the slot of a user who starts at `now`, or when the pause of now is over."""
+    """Return the slot of a user that starts at `now`, or after the current pause."""
     spent = 0.0
     for begin, end in pauses:
         if now < end:

@@ -1,6 +1,6 @@
-"""What a command makes of a run: each function checks the command and returns the changes.
+"""Turns commands into changes of a run: each function checks a command and returns its changes.
 
-All are pure, and raise an AmocError of one line where the command cannot be carried out.
+All functions are pure. They raise an AmocError of one line if the command cannot be executed.
 """
 
 from amoc_gevent.core.run.changes import Change, NewEvent, PlanChange
@@ -21,26 +21,26 @@ from amoc_gevent.core.units import format_duration
 from amoc_gevent.errors import AmocError, UsageError
 
 ID_MAX = 2**53
-"""Ids travel as JSON numbers too, which are exact up to here."""
+"""Ids are also sent as JSON numbers, which are exact up to this value."""
 
 
-def active(run: Run | None) -> Run:
-    """Return the run, if it has not ended."""
+def require_active(run: Run | None) -> Run:
+    """Return the run. Raises AmocError if there is none or it has ended."""
     if run is None or not run.active:
         raise AmocError("there is no run: start one with `do SCENARIO FIRST LAST`")
     return run
 
 
-def growing(run: Run | None) -> Run:
-    """Return the run, if it can still change."""
-    run = active(run)
+def require_changeable(run: Run | None) -> Run:
+    """Return the run. Raises AmocError if it is not active or is stopping."""
+    run = require_active(run)
     if run.status == "stopping":
         raise AmocError(f"run {run.id} is stopping")
     return run
 
 
-def chosen(nodes: Nodes, names: tuple[str, ...]) -> list[NodeView]:
-    """Return the nodes of these names, or all that can take users."""
+def select_nodes(nodes: Nodes, names: tuple[str, ...]) -> list[NodeView]:
+    """Return the nodes with these names, or all present nodes if there are no names."""
     able = {node.name: node for node in present(nodes)}
     if not able:
         raise AmocError("no node has joined this master yet")
@@ -48,29 +48,28 @@ def chosen(nodes: Nodes, names: tuple[str, ...]) -> list[NodeView]:
     if unknown:
         raise UsageError(f"there is no node {unknown[0]}; there are {', '.join(able)}")
     if len({*names}) < len(names):
-        raise UsageError(f"nodes {', '.join(names)}: each one once")
+        raise UsageError(f"nodes {', '.join(names)}: give each node once")
     return [able[name] for name in names or able]
 
 
 def check_do(run: Run | None, command: Do) -> None:
-    """Check that a run may begin while `run` is the latest, and with these users."""
+    """Check that `command` can start a run while `run` is the latest one. Raises AmocError."""
     if run is not None and run.active:
         raise AmocError(f"run {run.id} is {run.status}: stop it before the next one")
     if not 1 <= command.first <= command.last <= ID_MAX:
         raise UsageError(
-            f"users {command.first} to {command.last}: they begin at 1, the lowest first, "
-            f"and end at {ID_MAX}"
+            f"users {command.first} to {command.last}: give the lowest id first, from 1 to {ID_MAX}"
         )
     if command.duration is not None and command.duration <= 0:
         text = format_duration(command.duration)
-        raise UsageError(f"duration {text}: a run lasts longer than 0; without one, until stop")
+        raise UsageError(f"duration {text}: it must be above 0; omit it to run until `stop`")
     _strategy(command.strategy)
 
 
 def new_run(command: Do, nodes: list[NodeView], plan: Plan) -> tuple[Run, NewEvent]:
-    """Return the run of a checked `do` on these nodes, and its first event.
+    """Return a run for the checked `command` on `nodes`, and its first event.
 
-    `plan` has the version, the name of the run, and the scenario's path and code.
+    `plan` provides the version, the id of the run, and the path and code of the scenario.
     """
     strategy, rate = _strategy(command.strategy), command.options.user_rate
     batch = Batch(
@@ -100,14 +99,14 @@ def new_run(command: Do, nodes: list[NodeView], plan: Plan) -> tuple[Run, NewEve
 
 
 def add(run: Run, nodes: Nodes, command: Add, now: float) -> tuple[Batch, list[Change]]:
-    """Return the new batch; its users start after those before them, at `now` or later."""
+    """Return the new batch and the changes. Its users start at `now` or after earlier users."""
     if command.count < 1:
-        raise UsageError(f"add {command.count}: give a number of users, 1 or more")
+        raise UsageError(f"add {command.count}: the number of users must be 1 or more")
     plan, first = run.plan, run.plan.highest + 1
     last = first + command.count - 1
     if last > ID_MAX:
-        raise UsageError(f"add {command.count}: ids end at {ID_MAX}")
-    takers = chosen(nodes, command.nodes)
+        raise UsageError(f"add {command.count}: the highest possible id is {ID_MAX}")
+    takers = select_nodes(nodes, command.nodes)
     start = UNRELEASED
     if run.status == "running":
         start = next_slot(plan, run.ended_ids, undelayed(now + LEAD_S, plan.pauses))
@@ -121,10 +120,10 @@ def add(run: Run, nodes: Nodes, command: Add, now: float) -> tuple[Batch, list[C
 
 
 def remove(run: Run, nodes: Nodes, command: Remove) -> tuple[int, list[Change]]:
-    """Return how many users are removed: those with the highest ids."""
+    """Return the number of removed users, those with the highest ids, and the changes."""
     if command.count < 1:
-        raise UsageError(f"remove {command.count}: give a number of users, 1 or more")
-    names = tuple(node.name for node in chosen(nodes, command.nodes)) if command.nodes else ()
+        raise UsageError(f"remove {command.count}: the number of users must be 1 or more")
+    names = tuple(node.name for node in select_nodes(nodes, command.nodes)) if command.nodes else ()
     new = removals_of(run.plan, run.ended_ids, command.count, names, force=command.force)
     count = sum(len(removal.ids) for removal in new)
     event = NewEvent("remove", f"{count} users{' by force' if command.force else ''}")
@@ -132,15 +131,15 @@ def remove(run: Run, nodes: Nodes, command: Remove) -> tuple[int, list[Change]]:
 
 
 def pause(run: Run, now: float) -> list[Change]:
-    """Return the changes by which no user starts from `now` on."""
+    """Return the changes that stop the start of users at `now`."""
     if run.plan.paused:
-        raise AmocError(f"run {run.id} is paused already: resume it")
+        raise AmocError(f"run {run.id} is already paused: resume it")
     pauses = (*run.plan.pauses, (now, UNRELEASED))
     return [PlanChange({"pauses": pauses}), NewEvent("pause", "no new users start")]
 
 
 def resume(run: Run, now: float) -> list[Change]:
-    """Return the changes by which users start again `now`."""
+    """Return the changes that let users start again at `now`."""
     if not run.plan.paused:
         raise AmocError(f"run {run.id} is not paused")
     *before, (begin, _) = run.plan.pauses
@@ -149,15 +148,15 @@ def resume(run: Run, now: float) -> list[Change]:
 
 
 def rebalance(run: Run, nodes: Nodes) -> tuple[int, list[Change]]:
-    """Return how many moves spread the users evenly over all nodes that are present."""
+    """Return the number of moves that spread users evenly over present nodes, and the changes."""
     if run.status != "running" or moving(run.plan):
         busy = "is starting" if run.status != "running" else "is still moving users"
-        raise AmocError(f"run {run.id} {busy}: rebalance it in a moment")
-    names = tuple(node.name for node in chosen(nodes, ()))
+        raise AmocError(f"run {run.id} {busy}: try again in a moment")
+    names = tuple(node.name for node in select_nodes(nodes, ()))
     moves = rebalancing(run.plan, names, run.ended_ids)
     if not moves:
         return 0, []
-    event = NewEvent("rebalance", f"users spread anew over {', '.join(names)}")
+    event = NewEvent("rebalance", f"users spread evenly over {', '.join(names)}")
     return len(moves), [PlanChange({"moves": (*run.plan.moves, *moves)}), event]
 
 

@@ -1,4 +1,4 @@
-"""One execution of a scenario: an object that begins and ends, read by every output."""
+"""A run, one execution of a scenario. Every output reads it."""
 
 from dataclasses import dataclass, field
 from posixpath import basename, dirname, splitext
@@ -13,11 +13,11 @@ from amoc_gevent.core.units import counted, format_count
 
 @dataclass(slots=True)
 class Run:
-    """A run: what was asked for, how it stands, what was measured.
+    """A run: what was requested, its state, and its measurements.
 
-    Times are seconds since 1970 of the master's steady clock, 0 while they lie ahead. `ended_ids`
-    are the users that ended by themselves. `clocks` has for each node how its clocks stood to the
-    master's, as it last said. `declared` is the scenario's manifest, once a node has loaded it.
+    Times are seconds since 1970 by the master's steady clock, 0 until they come. `ended_ids` are
+    the users that ended by themselves. `clocks` has each node's latest clock offsets to the master.
+    `declared` is the scenario's manifest, once a node has loaded it.
     """
 
     plan: Plan
@@ -44,63 +44,63 @@ class Run:
 
     @property
     def id(self) -> str:
-        """The run's unique name."""
+        """The unique id of the run."""
         return self.plan.run
 
     @property
     def status(self) -> Status:
-        """Where the run is in its life."""
+        """The status of the run."""
         return self.plan.status
 
     @property
     def active(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the run has not ended."""
         return self.plan.status in {"starting", "running", "stopping"}
 
     @property
     def scenario(self) -> str:
-        """The scenario's name."""
+        """The name of the scenario."""
         directory, name = dirname(self.plan.scenario), basename(self.plan.scenario)
         return basename(directory) if name == "__init__.py" else splitext(name)[0]
 
     @property
     def events(self) -> list[Event]:
-        """What happened in it that is worth knowing."""
+        """The events of the run."""
         return self.results.events
 
     @property
     def assigned(self) -> int:
-        """How many users were ever asked for."""
+        """The number of users ever requested."""
         return sum(batch.last - batch.first + 1 for batch in self.plan.batches)
 
     @property
     def removed(self) -> int:
-        """How many of them were removed by command."""
+        """The number of users removed by command."""
         found = IdSet()
         for removal in self.plan.removals:
             found.add_range(removal.ids)
         return len(found)
 
     def end_users(self, first: int, last: int) -> None:
-        """Note that the users `first` to `last` ended by themselves, as far as they are its own."""
+        """Note that users `first` to `last` ended by themselves. Ignore ids outside the run."""
         first, last = max(first, self.first), min(last, self.plan.highest)
         self.ended_ids.add(first, last)
         self._gone.add(first, last)
 
     @property
     def gone(self) -> int:
-        """How many users ended by themselves or were removed, each once."""
+        """The number of users that ended by themselves or were removed, each counted once."""
         for removal in self.plan.removals[self._removals_seen :]:
             self._gone.add_range(removal.ids)
         self._removals_seen = len(self.plan.removals)
         return len(self._gone)
 
     def counted(self, reported: UserCounts) -> UserCounts:
-        """Return the users by state, given what the nodes `reported`; they sum to all users.
+        """Return the users by state, given the counts `reported` by nodes. The sum is `assigned`.
 
-        Done are only those whose ids ended by themselves or were removed, never those of whom a
-        node says that it has them no more: others may have them by now. The rest waits for a node,
-        and is done once the run stops.
+        Only ids that ended by themselves or were removed count as done. Users that a node no longer
+        has do not, because another node may have them by now. The rest counts as waiting, and as
+        done once the run stops.
         """
         running = min(reported.running, self.assigned)
         resting = min(reported.resting, self.assigned - running)
@@ -112,14 +112,14 @@ class Run:
         return UserCounts(absent - done, running, resting, done)
 
     def all_ended_by(self, users: UserCounts) -> bool:
-        """Return whether by this count every user ended, and not all of them by being removed."""
+        """Return whether every user has ended by this count, and not all by removal."""
         return users.done == self.assigned and self.removed < self.assigned
 
     @property
     def futile(self) -> str:
         """Why the run was for nothing: what it did, none of which succeeded. Else empty.
 
-        A scenario without operations is judged by its rounds.
+        A scenario without operations is judged by its iterations.
         """
         total = self.results.total
         operations = total.operations.values()
@@ -129,14 +129,16 @@ class Run:
         if count + interrupted:
             if errors < count:
                 return ""
+            if not count:
+                return f"no operation ended, {format_count(interrupted)} were interrupted"
             cut = f", and {format_count(interrupted)} were interrupted" if interrupted else ""
             return f"none of {counted(count, 'operation')} succeeded{cut}"
         if total.failed and total.failed == total.iterations:
-            return f"none of {counted(total.iterations, 'round')} succeeded"
+            return f"none of {counted(total.iterations, 'iteration')} succeeded"
         return ""
 
     def elapsed(self, now: float) -> float:
-        """Seconds since its first user's slot, up to its end."""
+        """Return the seconds from the first user's slot to the end of the run, or to `now`."""
         if not self.started_at:
             return 0.0
         return max(0.0, (self.ended_at or now) - self.started_at)

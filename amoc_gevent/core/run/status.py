@@ -1,9 +1,6 @@
-"""How a run stands, and what it runs: the answers to `status` and `describe`."""
+"""Builds the answers to `status` and `describe` from a run."""
 
-from amoc_gevent.core.manifest import Manifest
-from amoc_gevent.core.measure.snapshot import Operation
-from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.views import (
+from amoc_gevent.core.answers import (
     Description,
     ErrorCount,
     IdleStatus,
@@ -11,10 +8,13 @@ from amoc_gevent.core.views import (
     RunStatus,
     UsersByState,
 )
+from amoc_gevent.core.manifest import Manifest
+from amoc_gevent.core.measure.snapshot import Operation
+from amoc_gevent.core.run.run import Run
 
 
 def status_of(run: Run | None, nodes: int, now: float) -> IdleStatus | RunStatus:
-    """Return the status of `run` (None: there was none yet) at `now`, the master's time."""
+    """Return the status of `run` (None before the first run) at `now`, the master's time."""
     if run is None:
         return IdleStatus("idle", nodes)
     total = run.results.total
@@ -48,7 +48,7 @@ def _figures(operation: Operation) -> OperationFigures:
 
 
 def description_of(run: Run, manifest: Manifest) -> Description:
-    """Return what the scenario of `run` declares, with all operations that the run has named."""
+    """Return the declarations of the run's scenario, with all operations measured so far."""
     found = manifest.with_operations(run.results.total.operations)
     return Description(
         run=run.id,

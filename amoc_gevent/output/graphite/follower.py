@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 import gevent
 
 from amoc_gevent import clock
-from amoc_gevent.core.durable import NOTHING, Pending
 from amoc_gevent.core.messages import Event
+from amoc_gevent.core.output_state import NO_CHANGES, StateChanges
 from amoc_gevent.core.records import Measured
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.output.base import Output, RunOutcome
@@ -110,9 +110,9 @@ class Graphite(Output):
         if self._events is not None:
             self._events.put(left.annotations)
 
-    def pending(self, *, anew: bool = False) -> Pending:
+    def pending(self, *, anew: bool = False) -> StateChanges:
         """Return what to store for the next master: the changes, or with `anew` everything."""
-        return self._changes.pending(anew=anew) if self._changes is not None else NOTHING
+        return self._changes.pending(anew=anew) if self._changes is not None else NO_CHANGES
 
     def stored(self) -> None:
         """Note that the pending changes are stored."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from amoc_gevent.core.measure.histogram import Histogram
-from amoc_gevent.core.measure.results import NOBODY, lag_of, marks_of
+from amoc_gevent.core.measure.results import NO_USERS, lag_of, marks_of
 from amoc_gevent.core.measure.snapshot import OTHER, Operation, Snapshot
 from amoc_gevent.core.messages import Health, UserCounts
 from amoc_gevent.output.graphite.names import component
@@ -101,7 +101,7 @@ class Interval:
     histograms: dict[str, Histogram] = field(default_factory=dict)
     levels: dict[int, Levels] = field(default_factory=dict)
     nodes: dict[str, NodeFigures] = field(default_factory=dict)
-    users: UserCounts = NOBODY
+    users: UserCounts = NO_USERS
     users_second: int = 0
     started: int = 0
     iterations: int = 0

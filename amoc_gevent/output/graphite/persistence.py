@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from amoc_gevent.core import codec
-from amoc_gevent.core.durable import Pending
+from amoc_gevent.core.output_state import StateChanges
 from amoc_gevent.output.graphite.annotations import Annotation, EventsSender
 from amoc_gevent.output.graphite.carbon import Carbon
 from amoc_gevent.output.graphite.intervals import Interval, Intervals
@@ -109,11 +109,11 @@ class ChangeTracker:
         self._parts = {*map(_Part.of, filter(_is_part, stored))}
         self._number = max((part.number for part in self._parts), default=0)
         self._small = {key: stored[key] for key in (MARK, ANNOTATIONS) if key in stored}
-        self._returned = Pending({}, ())
+        self._returned = StateChanges({}, ())
         self._anew = False
         intervals.stores = True
 
-    def pending(self, *, anew: bool = False) -> Pending:
+    def pending(self, *, anew: bool = False) -> StateChanges:
         """Return the entries to store and the keys to drop; with `anew`, every entry."""
         seconds, number, begin = self._intervals.seconds, self._number + 1, self._begin()
         stored, small = (set[_Part](), dict[str, bytes]()) if anew else (self._parts, self._small)
@@ -126,7 +126,7 @@ class ChangeTracker:
         drop = [part.key for part in stored if part.start < begin]
         if self._events is None and ANNOTATIONS in small:
             drop.append(ANNOTATIONS)
-        self._returned, self._anew = Pending(put, drop), anew
+        self._returned, self._anew = StateChanges(put, drop), anew
         return self._returned
 
     def stored(self) -> None:

@@ -61,6 +61,6 @@ def progress(run: Run, elapsed: float) -> str:
     if latency.count:
         parts.append(f"p95 {format_us(latency.percentiles((0.95,))[0])}")
     if total.failed:
-        parts.append(counted(total.failed, "failed round"))
+        parts.append(counted(total.failed, "failed iteration"))
     parts.extend(marks_in_words(run.results.recent_marks(run.started_at)))
     return " | ".join(parts)

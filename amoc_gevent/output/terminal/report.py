@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from amoc_gevent.core.measure.deliveries import balances, in_sum
+from amoc_gevent.core.measure.deliveries import balances, total_balance
 from amoc_gevent.core.measure.snapshot import UserError
 from amoc_gevent.core.messages import Event
 from amoc_gevent.core.run.run import Run
@@ -53,7 +53,7 @@ def _messages(run: Run, width: int) -> Iterator[Text]:
     if not found and not strays:
         return
     yield _title("messages between users")
-    total = in_sum(found.values())
+    total = total_balance(found.values())
     lost = f"{format_count(total.lost)} lost"
     if total.bounced:
         lost += f" ({format_count(total.bounced)} came back)"
@@ -110,8 +110,8 @@ def _head(run: Run, width: int) -> Iterator[Text]:
         f" peak {format_count(run.results.peak)}, {format_count(run.removed)} removed"
     )
     yield from _wrapped(users, width)
-    rounds = f"{format_count(total.iterations)}, {format_count(total.failed)} failed"
-    yield Text(f"rounds      {rounds}", "red" if total.failed else "")
+    iterations = f"{format_count(total.iterations)}, {format_count(total.failed)} failed"
+    yield Text(f"iterations  {iterations}", "red" if total.failed else "")
 
 
 def _operations(run: Run, width: int) -> Iterator[Text]:

@@ -10,7 +10,7 @@ from amoc_gevent.cli.steering.asking import carry_out
 from amoc_gevent.cli.steering.verbs import Asked, asked_by
 from amoc_gevent.control.client import Control
 from amoc_gevent.control.stored import StoredRuns
-from amoc_gevent.core.jsons import as_json
+from amoc_gevent.core.json_codec import as_json
 from amoc_gevent.core.run.status import status_of
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError, ScenarioError, UsageError

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from amoc_gevent.cli.steering import shown as texts
-from amoc_gevent.core.answers import kind_of
-from amoc_gevent.core.jsons import from_json
+from amoc_gevent.core.answer_types import answer_type
+from amoc_gevent.core.json_codec import from_json
 
 STATUS = {
     "run": "5f0c2a9b7d1e",
@@ -50,7 +50,7 @@ RUN = {
 
 def shown(verb: str, result: dict[str, Any]) -> str:
     """Return the text of the JSON object that answers `verb`."""
-    return texts.shown(from_json(kind_of(verb, result), result))
+    return texts.shown(from_json(answer_type(verb, result), result))
 
 
 def test_one_is_one() -> None:

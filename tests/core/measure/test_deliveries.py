@@ -1,4 +1,4 @@
-"""The balance of messages between two users, against a model of a network that is at fault."""
+"""The balance of messages between two users, against a model of a faulty network."""
 
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ from amoc_gevent.core.measure.deliveries import (
     balance,
     balances,
     counters,
-    in_sum,
     key_of,
+    total_balance,
 )
 
 
@@ -46,7 +46,7 @@ def test_each_message_is_delivered_lost_or_on_the_way(flow: Flow, expected: Bala
     assert found.sent == found.delivered + found.lost + found.on_the_way
 
 
-def test_what_sender_and_receiver_counted_in_any_seconds_and_workers_comes_together() -> None:
+def test_counts_of_sender_and_receiver_are_combined_over_seconds_and_workers() -> None:
     parts = [
         Flow(sent=3),
         Flow(delivered=2, highest=3),
@@ -61,7 +61,7 @@ def test_what_sender_and_receiver_counted_in_any_seconds_and_workers_comes_toget
     assert parts[0] == Flow(sent=3)
 
 
-def test_numbering_that_began_anew_is_the_same_pair_but_another_count() -> None:
+def test_restarted_numbering_is_a_new_count_of_the_same_pair() -> None:
     flows = {
         key_of("a@x", "b@x", "one"): Flow(sent=9, delivered=9, highest=9),
         key_of("a@x", "b@x", "two"): Flow(sent=2, delivered=1, highest=2),
@@ -73,10 +73,10 @@ def test_numbering_that_began_anew_is_the_same_pair_but_another_count() -> None:
         ("b@x", "a@x"): Balance(1, on_the_way=1),
     }
     assert strays == 0
-    assert in_sum(found.values()) == Balance(12, 10, lost=1, on_the_way=1)
+    assert total_balance(found.values()) == Balance(12, 10, lost=1, on_the_way=1)
 
 
-def test_what_nobody_in_the_run_sent_is_no_part_of_the_balance() -> None:
+def test_messages_not_sent_in_the_run_are_not_in_the_balance() -> None:
     flows = {key_of("a@x", "b@x", "earlier"): Flow(delivered=4, highest=9, delayed=4)}
     assert balances(flows) == ({}, 4)
 
@@ -85,7 +85,7 @@ def test_what_nobody_in_the_run_sent_is_no_part_of_the_balance() -> None:
     ("change", "even"),
     [({}, True), ({"delivered": 2}, False), ({"duplicated": 1}, False), ({"reordered": 1}, False)],
 )
-def test_a_pair_is_even_when_each_message_came_once_and_in_order(
+def test_a_pair_is_even_if_each_message_came_once_and_in_order(
     change: dict[str, int], even: bool
 ) -> None:
     assert balance(replace(Flow(sent=3, delivered=3, highest=3), **change)).even is even

@@ -1,4 +1,4 @@
-"""Histograms against the plain thing they stand for: a sorted list."""
+"""Histograms against a sorted list of the same values."""
 
 import math
 import struct
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from amoc_gevent.core.measure.histogram import (
     PACKED_MAX,
     Histogram,
-    ReadHistogram,
+    PackedHistogram,
     bucket_of,
     midpoint_of,
 )
@@ -105,12 +105,12 @@ def packed_of(values: list[int]) -> bytes:
 
 
 @given(st.lists(st.tuples(st.lists(VALUES), st.booleans(), st.booleans())))
-def test_packed_ones_merge_as_others_do_whenever_they_are_looked_at(
+def test_packed_histograms_merge_like_others_whenever_they_are_read(
     parts: list[tuple[list[int], bool, bool]],
 ) -> None:
-    merged, values = ReadHistogram(b""), list[int]()
+    merged, values = PackedHistogram(b""), list[int]()
     for part, is_packed, looked_at in parts:
-        merged.merge(ReadHistogram(packed_of(part)) if is_packed else histogram_of(part))
+        merged.merge(PackedHistogram(packed_of(part)) if is_packed else histogram_of(part))
         values += part
         if looked_at:
             assert merged.count == len(values)
@@ -118,17 +118,17 @@ def test_packed_ones_merge_as_others_do_whenever_they_are_looked_at(
     assert merged.percentiles([0.5]) == histogram_of(values).percentiles([0.5])
 
 
-def test_a_packed_one_that_was_merged_stays_what_it_was() -> None:
-    one, other = ReadHistogram(packed_of([5])), ReadHistogram(packed_of([5, 7]))
+def test_merging_leaves_the_merged_packed_histogram_unchanged() -> None:
+    one, other = PackedHistogram(packed_of([5])), PackedHistogram(packed_of([5, 7]))
     one.merge(other)
     one.record(7)
     other.record(9)
     assert (one.buckets, other.buckets) == ({5: 2, 7: 2}, {5: 1, 7: 1, 9: 1})
 
 
-def test_packed_ones_that_nobody_looks_at_do_not_pile_up() -> None:
-    merged, part = ReadHistogram(b""), packed_of([5, 5, 7])
+def test_packed_histograms_that_are_never_read_do_not_pile_up() -> None:
+    merged, part = PackedHistogram(b""), packed_of([5, 5, 7])
     for _ in range(2 * PACKED_MAX):
-        merged.merge(ReadHistogram(part))
+        merged.merge(PackedHistogram(part))
         assert len(merged.packed or ()) <= PACKED_MAX
     assert merged.buckets == {5: 4 * PACKED_MAX, 7: 2 * PACKED_MAX}

@@ -1,4 +1,4 @@
-"""A node's seconds: all that workers measured counts once, and levels stay until they change."""
+"""A node's seconds: every measurement counts once, and levels stay until they change."""
 
 from amoc_gevent.core.measure.node_seconds import OpenSeconds, Second
 from amoc_gevent.core.measure.snapshot import Gauge, Snapshot
@@ -72,7 +72,7 @@ def test_the_last_level_of_a_worker_that_died_does_not_outlive_it() -> None:
     assert levels(seconds.take(6)) == [1.0, 1.0]
 
 
-def test_what_comes_late_is_counted_and_its_level_not_added_to_those_already_sent() -> None:
+def test_a_late_report_is_counted_without_its_levels() -> None:
     seconds = OpenSeconds()
     seconds.add(0, 5, measured(1, 1.0), health(0, 5))
     seconds.take(5)

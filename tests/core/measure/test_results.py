@@ -1,4 +1,4 @@
-"""Results: what closes when, what a late report still counts in, marks, gauges and gaps."""
+"""Results: closing of seconds, late reports, marks, gauges and gaps."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -121,7 +121,7 @@ def test_one_bad_worker_marks_the_second() -> None:
     assert results.rows[0].cpu == 0.99
 
 
-def test_a_worker_that_stood_still_marks_all_seconds_that_it_missed() -> None:
+def test_a_stalled_worker_marks_all_seconds_that_it_missed() -> None:
     results = Results()
     add(results, 100, Snapshot(), [health(100, timer_lag_us=2_400_000)])
     for second in range(101, 104):
@@ -151,7 +151,7 @@ def test_a_worker_that_was_silent_from_the_first_is_known() -> None:
     assert results.health[health().node, 0].second == 100
 
 
-def test_bytes_that_waited_long_by_a_stepped_clock_are_no_stall() -> None:
+def test_a_pickup_lag_caused_by_a_clock_step_is_no_stall() -> None:
     results = Results()
     stepped = health(100, pickup_lag_us=3_600_000_000, clock_step_s=3600.0)
     add(results, 100, Snapshot(), [stepped])
@@ -196,7 +196,7 @@ def test_users_that_came_and_went_within_a_second_count_in_its_peak() -> None:
     assert results.peak == 7
 
 
-def test_a_gauge_is_as_it_last_stood_also_when_a_worker_has_ended_before_the_others() -> None:
+def test_a_gauge_keeps_its_last_level_if_a_worker_ends_before_the_others() -> None:
     results = Results()
     add(results, 100, level(10.0), [health(100), health(100, worker=1)])
     add(results, 101, level(12.0), [health(101)])

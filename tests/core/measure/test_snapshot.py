@@ -1,4 +1,4 @@
-"""Snapshots: merging loses nothing, depends on no order, and what is grouped stays bounded."""
+"""Snapshots: merging loses nothing, is independent of order, and keeps groups bounded."""
 
 import copy
 
@@ -102,7 +102,7 @@ WAYS = st.sampled_from(["plain", "read", "looked at"])
 
 
 @given(st.lists(st.tuples(snapshots(), WAYS, st.booleans()), min_size=1, max_size=5))
-def test_what_was_read_merges_like_what_was_measured(
+def test_decoded_snapshots_merge_like_measured_ones(
     parts: list[tuple[Snapshot, str, bool]],
 ) -> None:
     expected, found = Snapshot(), as_read(Snapshot())
@@ -118,7 +118,7 @@ def test_what_was_read_merges_like_what_was_measured(
     assert facts(as_read(found)) == facts(expected)
 
 
-def test_operations_that_were_read_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoded_operations_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     total = as_read(Snapshot())
     monkeypatch.setattr(snapshot_module, "OPERATIONS_MAX", 3)
     for part in range(3):

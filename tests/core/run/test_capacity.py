@@ -1,17 +1,17 @@
-"""Capacity: what a user takes against what a machine has, and which limit is met first."""
+"""Capacity: the cost of a user, the limits of a machine, and the tightest one."""
 
 from math import inf
 
 import pytest
 
-from amoc_gevent.core.run.capacity import Machine, UserCost, cost_of, findings
+from amoc_gevent.core.run.capacity import Machine, UserCost, cost_of, limits
 
 ROOMY = Machine(cores=100, memory=1e12, descriptors=10**9, ports=10**9, reuses_ports=True)
 USER = UserCost(memory=100_000, base=50e6, descriptors=2, cpu=0.001, connections=0)
 
 
-def limits(cost: UserCost, machine: Machine, workers: int) -> dict[str, float]:
-    return {one.what: one.most for one in findings(cost, machine, 1000, workers)}
+def most_users(cost: UserCost, machine: Machine, workers: int) -> dict[str, float]:
+    return {one.name: one.max_users for one in limits(cost, machine, 1000, workers)}
 
 
 @pytest.mark.parametrize(
@@ -26,15 +26,15 @@ def limits(cost: UserCost, machine: Machine, workers: int) -> dict[str, float]:
         ("CPU", ROOMY, 1800),
     ],
 )
-def test_each_limit_is_what_there_is_by_what_a_user_takes(
+def test_each_limit_is_the_resource_divided_by_the_cost_of_a_user(
     what: str, machine: Machine, most: float
 ) -> None:
-    assert limits(USER, machine, workers=2)[what] == most
+    assert most_users(USER, machine, workers=2)[what] == most
 
 
-def test_the_limit_that_is_met_first_is_in_front_and_breaks_above_it() -> None:
-    first = findings(USER, Machine(100, 1e12, 10**9, 3000, True), 1500, 100)[0]
-    assert (first.what, first.most) == ("ports", 1500)
+def test_the_tightest_limit_is_first_and_breaks_above_its_maximum() -> None:
+    first = limits(USER, Machine(100, 1e12, 10**9, 3000, True), 1500, 100)[0]
+    assert (first.name, first.max_users) == ("ports", 1500)
     assert not first.breaks(1500)
     assert first.breaks(1501)
     assert "ip_local_port_range" in first.remedy
@@ -44,20 +44,20 @@ def test_ports_of_ended_connections_are_kept_for_a_minute_unless_they_are_reused
     cost = UserCost(memory=0, base=0, descriptors=1, cpu=0, connections=0.5)
     reusing = Machine(1, 1e9, 10**6, 3100, reuses_ports=True)
     keeping = Machine(1, 1e9, 10**6, 3100, reuses_ports=False)
-    assert limits(cost, reusing, 1)["ports"] == 2066
-    assert limits(cost, keeping, 1)["ports"] == 100
+    assert most_users(cost, reusing, 1)["ports"] == 2066
+    assert most_users(cost, keeping, 1)["ports"] == 100
 
 
-def test_what_a_user_takes_nothing_of_is_no_limit() -> None:
+def test_a_resource_that_users_do_not_need_is_no_limit() -> None:
     cost = UserCost(memory=0, base=50e6, descriptors=0, cpu=0, connections=0)
-    assert set(limits(cost, ROOMY, 1).values()) == {inf}
+    assert set(most_users(cost, ROOMY, 1).values()) == {inf}
 
 
 def test_a_machine_that_cannot_even_hold_its_workers_holds_no_user() -> None:
-    assert limits(USER, Machine(1, 10e6, 10**6, 10**6, True), 1)["memory"] == 0
+    assert most_users(USER, Machine(1, 10e6, 10**6, 10**6, True), 1)["memory"] == 0
 
 
-def test_a_share_is_what_more_users_took_more() -> None:
+def test_the_cost_is_the_growth_per_additional_user() -> None:
     few = {"users": 1.0, "memory": 40.1e6, "descriptors": 20.0, "cpu": 0.05, "connections": 0.0}
     many = {"users": 41.0, "memory": 44.1e6, "descriptors": 60.0, "cpu": 0.25, "connections": 20.0}
     cost = cost_of(few, many)

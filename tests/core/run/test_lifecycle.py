@@ -10,22 +10,22 @@ from amoc_gevent.core.messages import Event, Failure, Report, UserCounts
 from amoc_gevent.core.run import lifecycle
 from amoc_gevent.core.run.changes import (
     Change,
-    CourseChange,
     EndRun,
     NewEvent,
     PlanChange,
+    RaiseVersion,
     RunChange,
-    Surpass,
+    TransientChange,
 )
-from amoc_gevent.core.run.course import ALL_HOME, Course, Moment
 from amoc_gevent.core.run.lifecycle import LEAD_S
-from amoc_gevent.core.run.news import Back, Joined, Left, Lost, News
+from amoc_gevent.core.run.node_events import Joined, Left, Lost, NodeEvent, Returned
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.plan import UNRELEASED, Batch, Move, Options, Plan, Status
 from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.run.transient import ALL_PLACED, Moment, TransientState
 
 NOW = Moment(steady=1000.0, monotonic=50.0)
-COUNTED = Course(counted=NOW.monotonic)
+COUNTED = TransientState(counted=NOW.monotonic)
 TIMEOUT = Options(user_rate=10.0, stop_timeout=5.0)
 
 
@@ -62,7 +62,7 @@ def of_run(changes: list[Change]) -> dict[str, Any]:
 
 
 def of_course(changes: list[Change]) -> dict[str, Any]:
-    return {k: v for c in changes if isinstance(c, CourseChange) for k, v in c.fields.items()}
+    return {k: v for c in changes if isinstance(c, TransientChange) for k, v in c.fields.items()}
 
 
 READY = nodes(a_node("a"), a_node("b"))
@@ -150,7 +150,7 @@ def test_a_run_ends_when_all_nodes_have_stopped() -> None:
     [a_node("b"), a_node("b", "stopped", run="old"), a_node("b", "stopped", ahead={7})],
     ids=["running", "of another run", "a report is missing"],
 )
-def test_a_run_does_not_end_before_each_node_has_told_all(waits_for: NodeView) -> None:
+def test_a_run_does_not_end_before_each_node_has_reported_everything(waits_for: NodeView) -> None:
     run = a_run("stopping", stopping_at=999.0)
     assert lifecycle.advance(run, nodes(a_node("a", "stopped"), waits_for), COUNTED, NOW) == []
 
@@ -159,10 +159,10 @@ FORCED = {"plan": {"force": True}}
 
 
 @pytest.mark.parametrize(
-    ("age", "course", "more", "told", "ended"),
+    ("age", "transient", "more", "told", "ended"),
     [
         (4.0, COUNTED, {}, [], False),
-        (5.5, COUNTED, {}, [("stop", "by force: users had not ended within 5s")], False),
+        (5.5, COUNTED, {}, [("stop", "by force: users did not end within 5s")], False),
         (5.5, COUNTED, FORCED, [], False),
         # 10 s after the force was due
         (14.5, COUNTED, FORCED, [], False),
@@ -174,11 +174,11 @@ FORCED = {"plan": {"force": True}}
         (60.0, replace(COUNTED, since=995.0), FORCED, [], False),
     ],
 )
-def test_a_stop_becomes_forced_and_then_waits_no_longer(
-    age: float, course: Course, more: Any, told: list[tuple[str, str]], ended: bool
+def test_a_stop_becomes_forced_and_then_gives_up(
+    age: float, transient: TransientState, more: Any, told: list[tuple[str, str]], ended: bool
 ) -> None:
     run = a_run("stopping", stopping_at=1000.0 - age, **more)
-    changes = lifecycle.advance(run, READY, course, NOW)
+    changes = lifecycle.advance(run, READY, transient, NOW)
     assert [kind for kind, _ in events(changes)] == [kind for kind, _ in told]
     assert all(text in found for (_, text), (_, found) in zip(told, events(changes), strict=True))
     assert any(isinstance(change, EndRun) for change in changes) is ended
@@ -189,8 +189,8 @@ def test_a_stop_becomes_forced_and_then_waits_no_longer(
 @pytest.mark.parametrize("status", ["finished", "failed", "idle"])
 def test_a_run_that_has_ended_changes_no_more(status: Any) -> None:
     run = a_run(status, failure=Failure("no"), duration=1.0)
-    course = Course(unhomed_since=0.0, uncounted=True)
-    assert lifecycle.advance(run, READY, course, NOW) == []
+    transient = TransientState(unplaced_since=0.0, uncounted=True)
+    assert lifecycle.advance(run, READY, transient, NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -221,25 +221,27 @@ def test_users_of_lost_and_left_nodes_move_together() -> None:
     run = a_run("running", "a", "b", "c", "d")
     there = nodes(a_node("a"), a_node("b", lost=True), a_node("c", left=True), a_node("d"))
     there["a"].users = UserCounts(running=9)
-    changes = lifecycle.home(run, there, Course(unhomed_since=49.0), NOW)
+    changes = lifecycle.reassign(run, there, TransientState(unplaced_since=49.0), NOW)
     (move,) = of_plan(changes)["moves"]
     assert move.sources == ("b", "c")
-    assert move.heirs == ("d", "a"), "the one with the fewest users comes first"
+    assert move.destinations == ("d", "a"), "the one with the fewest users comes first"
     assert move.start == 1000.0 + LEAD_S
-    assert of_course(changes) == {"joined": frozenset(), "unhomed_since": ALL_HOME}
+    assert of_course(changes) == {"joined": frozenset(), "unplaced_since": ALL_PLACED}
 
 
-def test_users_of_a_new_process_stay_and_start_anew() -> None:
-    course = Course(unhomed_since=49.9, joined=frozenset({"b"}))
-    changes = lifecycle.advance(a_run(), READY, course, NOW)
-    assert [(move.sources, move.heirs) for move in of_plan(changes)["moves"]] == [(("b",), ())]
+def test_users_of_a_new_process_stay_and_start_again() -> None:
+    transient = TransientState(unplaced_since=49.9, joined=frozenset({"b"}))
+    changes = lifecycle.advance(a_run(), READY, transient, NOW)
+    assert [(move.sources, move.destinations) for move in of_plan(changes)["moves"]] == [
+        (("b",), ())
+    ]
 
 
-def test_users_that_shall_be_kept_wait_for_their_lost_node_but_not_for_one_that_left() -> None:
+def test_kept_users_wait_for_a_lost_node_but_not_for_one_that_left() -> None:
     keeping = {"options": replace(TIMEOUT, on_node_loss="keep")}
     run = a_run("running", "a", "b", "c", plan=keeping)
     there = nodes(a_node("a"), a_node("b", lost=True), a_node("c", left=True))
-    changes = lifecycle.home(run, there, Course(unhomed_since=49.0), NOW)
+    changes = lifecycle.reassign(run, there, TransientState(unplaced_since=49.0), NOW)
     assert [move.sources for move in of_plan(changes)["moves"]] == [("c",)]
 
 
@@ -248,11 +250,13 @@ def test_users_that_shall_be_kept_wait_for_their_lost_node_but_not_for_one_that_
 )
 def test_without_an_able_node_users_wait(others: tuple[NodeView, ...]) -> None:
     there = nodes(*others, a_node("b", lost=True))
-    assert of_plan(lifecycle.home(a_run(), there, Course(unhomed_since=49.0), NOW)) == {}
+    assert (
+        of_plan(lifecycle.reassign(a_run(), there, TransientState(unplaced_since=49.0), NOW)) == {}
+    )
 
 
-def test_without_users_to_home_nothing_changes() -> None:
-    assert lifecycle.home(a_run(), nodes(a_node("b", lost=True)), Course(), NOW) == []
+def test_without_users_to_reassign_nothing_changes() -> None:
+    assert lifecycle.reassign(a_run(), nodes(a_node("b", lost=True)), TransientState(), NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -273,16 +277,16 @@ def test_nodes_that_died_together_are_waited_for(
 ) -> None:
     there = nodes(*(a_node(f"n{number}") for number in range(count - 2)))
     there |= nodes(a_node("a", lost=True), a_node("b", heard=47.9 if silent else 50.0))
-    course = replace(COUNTED, unhomed_since=NOW.monotonic - waited)
-    changes = lifecycle.advance(a_run(), there, course, NOW)
+    transient = replace(COUNTED, unplaced_since=NOW.monotonic - waited)
+    changes = lifecycle.advance(a_run(), there, transient, NOW)
     assert bool(of_plan(changes)) is moved
 
 
 def test_users_that_were_lost_move_before_their_release_is_looked_at() -> None:
     held = Move(("a",), ("b",), 6, UNRELEASED, 10.0, 1)
     there = nodes(a_node("a"), a_node("b", lost=True))
-    course = replace(COUNTED, unhomed_since=48.0)
-    changes = lifecycle.advance(a_run(plan={"moves": (held,)}), there, course, NOW)
+    transient = replace(COUNTED, unplaced_since=48.0)
+    changes = lifecycle.advance(a_run(plan={"moves": (held,)}), there, transient, NOW)
     moved = of_plan(changes)["moves"]
     assert [move.sources for move in moved] == [("a",), ("b",)]
     assert moved[0].start == UNRELEASED, "a has not got this plan yet"
@@ -297,7 +301,7 @@ def test_users_that_were_lost_move_before_their_release_is_looked_at() -> None:
         (a_node("a", plan_version=4, lost=True), True),
     ],
 )
-def test_moved_users_start_once_their_last_node_has_let_go(source: Any, released: bool) -> None:
+def test_moved_users_start_once_their_source_has_released_them(source: Any, released: bool) -> None:
     run = a_run(plan={"moves": (Move(("a",), ("b",), 6, UNRELEASED, 10.0, 1),)})
     run.end_users(9, 9)
     assert lifecycle.moving(run.plan)
@@ -313,16 +317,18 @@ def test_moved_users_start_once_their_last_node_has_let_go(source: Any, released
 
 
 @pytest.mark.parametrize(
-    ("course", "counted"),
+    ("transient", "counted"),
     [
-        (Course(), False),
-        (Course(uncounted=True), True),
-        (Course(uncounted=True, counted=49.9999), False),  # 2 nodes: each 0.5 ms
+        (TransientState(), False),
+        (TransientState(uncounted=True), True),
+        (TransientState(uncounted=True, counted=49.9999), False),  # 2 nodes: each 0.5 ms
     ],
 )
-def test_users_are_counted_once_a_node_has_reported(course: Course, counted: bool) -> None:
+def test_users_are_counted_once_a_node_has_reported(
+    transient: TransientState, counted: bool
+) -> None:
     there = nodes(a_node("a", users=UserCounts(running=4)), a_node("b", run="old"))
-    changes = lifecycle.advance(a_run(), there, course, NOW)
+    changes = lifecycle.advance(a_run(), there, transient, NOW)
     assert of_run(changes) == ({"users": UserCounts(6, 4)} if counted else {})
     if counted:
         assert of_course(changes) == {"uncounted": False, "counted": 50.0, "progressed": 1000.0}
@@ -331,45 +337,47 @@ def test_users_are_counted_once_a_node_has_reported(course: Course, counted: boo
 def test_a_count_that_does_not_change_is_no_progress() -> None:
     run = a_run(users=UserCounts(waiting=6, running=4))
     there = nodes(a_node("a", users=UserCounts(running=4)))
-    assert "progressed" not in of_course(lifecycle.count(run, there, Course(), NOW))
+    assert "progressed" not in of_course(lifecycle.count(run, there, TransientState(), NOW))
 
 
 def test_users_of_a_lost_node_do_not_count() -> None:
     there = nodes(a_node("a", users=UserCounts(running=4), lost=True))
-    assert of_run(lifecycle.count(a_run(), there, Course(), NOW))["users"] == UserCounts(waiting=10)
+    assert of_run(lifecycle.count(a_run(), there, TransientState(), NOW))["users"] == UserCounts(
+        waiting=10
+    )
 
 
 def test_the_last_user_to_be_counted_stops_the_run_at_once() -> None:
     run = a_run()
     run.end_users(1, 10)
-    changes = lifecycle.advance(run, READY, Course(uncounted=True), NOW)
+    changes = lifecycle.advance(run, READY, TransientState(uncounted=True), NOW)
     assert events(changes) == [("stop", "gently")]
 
 
-# News of nodes
+# Node events
 
 NEW, KNOWN = a_node("b"), a_node("b")
 
 
 @pytest.mark.parametrize(
-    ("news", "told", "course"),
+    ("news", "told", "transient"),
     [
         (
             Joined(NEW),
-            ("node-joined", "node b with 2 workers joined: it takes part from the next add on"),
+            ("node-joined", "node b with 2 workers joined; it takes users from the next add on"),
             {"joined": frozenset({"b"})},
         ),
         (
             Joined(NEW, KNOWN),
-            ("node-back", "node b with 2 workers was started again"),
+            ("node-back", "node b with 2 workers was restarted"),
             {"joined": frozenset({"b"})},
         ),
         (
             Lost(a_node("b", lost=True)),
-            ("node-lost", "node b was not heard for its lease; its users start on the others"),
+            ("node-lost", "node b sent no report for its lease; its users start on the others"),
             {"uncounted": True},
         ),
-        (Back(NEW), ("node-back", "node b is heard again"), {}),
+        (Returned(NEW), ("node-back", "node b reports again"), {}),
         (
             Left(a_node("b", left=True)),
             ("node-left", "node b left; its users start on the others"),
@@ -377,18 +385,18 @@ NEW, KNOWN = a_node("b"), a_node("b")
         ),
     ],
 )
-def test_news_of_a_node_are_told_and_its_users_are_to_be_homed(
-    news: News, told: tuple[str, str], course: dict[str, Any]
+def test_a_node_event_is_reported_and_its_users_wait_to_be_reassigned(
+    news: NodeEvent, told: tuple[str, str], transient: dict[str, Any]
 ) -> None:
-    changes = lifecycle.heed(a_run(), nodes(a_node("a")), Course(), NOW, news)
+    changes = lifecycle.react(a_run(), nodes(a_node("a")), TransientState(), NOW, news)
     assert events(changes) == [told]
-    assert of_course(changes) == {**course, "unhomed_since": NOW.monotonic}
+    assert of_course(changes) == {**transient, "unplaced_since": NOW.monotonic}
     assert not of_plan(changes)
 
 
 def test_users_wait_from_the_first_loss_on() -> None:
-    changes = lifecycle.heed(a_run(), READY, Course(unhomed_since=48.0), NOW, Lost(NEW))
-    assert of_course(changes)["unhomed_since"] == 48.0
+    changes = lifecycle.react(a_run(), READY, TransientState(unplaced_since=48.0), NOW, Lost(NEW))
+    assert of_course(changes)["unplaced_since"] == 48.0
 
 
 @pytest.mark.parametrize(
@@ -402,41 +410,41 @@ def test_users_wait_from_the_first_loss_on() -> None:
 def test_a_loss_says_where_the_users_will_be(options: Options, others: Any, then: str) -> None:
     run = a_run(plan={"options": options})
     there = nodes(*others, a_node("b", lost=True))
-    (told,) = events(lifecycle.heed(run, there, Course(), NOW, Lost(there["b"])))
+    (told,) = events(lifecycle.react(run, there, TransientState(), NOW, Lost(there["b"])))
     assert told[1].endswith(f"; {then}")
 
 
-def test_one_worker_is_no_plural() -> None:
+def test_one_worker_is_singular() -> None:
     assert lifecycle.described(a_node("a", workers=1)) == "node a with 1 worker"
 
 
-# What the last master could not store
+# Changes that the previous master could not store
 
 
-def test_a_plan_that_only_a_node_has_is_surpassed_and_a_stop_that_it_heard_holds() -> None:
+def test_a_node_with_a_newer_plan_raises_the_version_and_its_stop_holds() -> None:
     stopped = Event(1.0, "stopped-before", "node a was told before that run r stops")
     report = Report("a", "life", 1, "r", "ready", plan_version=9, events=(stopped,))
-    changes = lifecycle.inherit(a_run(), a_node("a", plan_version=9), report, NOW)
-    assert changes[0] == Surpass(9)
+    changes = lifecycle.adopt_unsaved(a_run(), a_node("a", plan_version=9), report, NOW)
+    assert changes[0] == RaiseVersion(9)
     assert of_plan(changes) == {"status": "stopping", "force": False}
 
 
 def test_a_node_that_has_the_plan_changes_nothing() -> None:
     report = Report("a", "life", 1, "r", "ready", plan_version=5)
-    assert lifecycle.inherit(a_run(), a_node("a"), report, NOW) == []
+    assert lifecycle.adopt_unsaved(a_run(), a_node("a"), report, NOW) == []
 
 
-# What the nodes declare
+# Manifests of the nodes
 
 
-def test_the_first_manifest_is_the_runs_and_another_that_differs_fails_it() -> None:
+def test_the_first_manifest_is_kept_and_a_different_one_fails_the_run() -> None:
     one, other = Manifest("shop", "one"), Manifest("shop", "other")
     run = a_run("starting")
-    (change,) = lifecycle.compare(run, READY["a"], one)
+    (change,) = lifecycle.check_manifest(run, READY["a"], one)
     assert change == RunChange({"declared": Declared(one, "node a")})
     run.declared = Declared(one, "node a")
-    assert of_run(lifecycle.compare(run, READY["b"], one)) == {"declared": run.declared}
-    failure = of_run(lifecycle.compare(run, READY["b"], other))["failure"]
+    assert of_run(lifecycle.check_manifest(run, READY["b"], one)) == {"declared": run.declared}
+    failure = of_run(lifecycle.check_manifest(run, READY["b"], other))["failure"]
     assert "docstring 'one' on node a, 'other' on node b" in failure.message
     run.failure = Failure("the first")
-    assert lifecycle.compare(run, READY["b"], other) == []
+    assert lifecycle.check_manifest(run, READY["b"], other) == []

@@ -1,4 +1,4 @@
-"""What a master knows of a node: each report counts once, and the newest says how it stands."""
+"""The master's view of a node: each report counts once, and the newest has its state."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def test_it_acknowledges_up_to_the_first_gap(order: list[int], taken: int) -> No
     assert node.complete == (max(order[:taken], default=0) == node.acknowledged)
 
 
-def test_what_the_node_no_longer_keeps_is_not_waited_for() -> None:
+def test_dropped_reports_are_not_waited_for() -> None:
     node = NodeView("a", "life")
     assert node.is_new(report(1))
     assert node.is_new(report(5, oldest=4))
@@ -41,7 +41,7 @@ def test_what_the_node_no_longer_keeps_is_not_waited_for() -> None:
     assert node.complete
 
 
-def test_a_master_that_was_started_again_goes_on_where_the_node_is() -> None:
+def test_a_restarted_master_continues_where_the_node_is() -> None:
     node = NodeView("a", "life")
     assert node.is_new(report(500, oldest=498))
     assert node.acknowledged == 497
@@ -50,7 +50,7 @@ def test_a_master_that_was_started_again_goes_on_where_the_node_is() -> None:
     assert node.acknowledged == 500
 
 
-def test_a_report_that_comes_late_does_not_turn_back_what_the_node_said() -> None:
+def test_a_late_report_does_not_revert_the_state_of_the_node() -> None:
     node = NodeView("a", "life")
     newest = replace(report(3), state="stopped", plan_version=9, users=UserCounts(done=5))
     node.note(newest)

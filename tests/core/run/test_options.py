@@ -1,4 +1,4 @@
-"""Options of a run by name: what they may be, and what is said when they may not."""
+"""Run options by name: valid values, and the errors for invalid ones."""
 
 import pytest
 
@@ -19,7 +19,7 @@ from amoc_gevent.errors import UsageError
         ("stop_timeout", "1m", Options(stop_timeout=60.0)),
     ],
 )
-def test_a_text_becomes_the_value_of_its_option(name: str, text: str, expected: Options) -> None:
+def test_text_is_parsed_as_the_value_of_its_option(name: str, text: str, expected: Options) -> None:
     assert changed_option(Options(), name, text) == expected
 
 
@@ -36,23 +36,29 @@ def test_an_option_changes_and_the_others_stay() -> None:
         ("user_rate", "9" * 400, "user_rate: "),
         ("repeat_interval", "-1s", "repeat_interval: '-1s' is not a time"),
         ("repeat_interval", "9" * 400, "repeat_interval: "),
-        ("repeat_num", "-1", "repeat_num: '-1' is not a number of rounds"),
-        ("repeat_num", "1.5", "repeat_num: '1.5' is not a number of rounds"),
-        ("repeat_num", "²", "repeat_num: '²' is not a number of rounds"),
-        ("repeat_num", "1000000001", "repeat_num: 1000000001: 1,000,000,000 rounds at most"),
-        ("repeat_num", "9" * 5000, "repeat_num: 99999999999999999999: 1,000,000,000 rounds"),
-        ("repeat_num", "9007199254740993", "repeat_num: 9007199254740993: 1,000,000,000 rounds"),
+        ("repeat_num", "-1", "repeat_num: '-1' is not a number of iterations"),
+        ("repeat_num", "1.5", "repeat_num: '1.5' is not a number of iterations"),
+        ("repeat_num", "²", "repeat_num: '²' is not a number of iterations"),
+        ("repeat_num", "1000000001", "repeat_num: 1000000001: 1,000,000,000 iterations at most"),
+        ("repeat_num", "9" * 5000, "repeat_num: 99999999999999999999: 1,000,000,000 iterations"),
+        (
+            "repeat_num",
+            "9007199254740993",
+            "repeat_num: 9007199254740993: 1,000,000,000 iter",
+        ),
         ("on_user_error", "cry", "on_user_error: 'cry' is none of repeat, remove, stop"),
         ("speed", "5", "there is no option speed; there are user_rate, repeat_interval"),
     ],
 )
-def test_nonsense_is_a_usage_error_that_names_the_option(name: str, text: str, said: str) -> None:
+def test_a_bad_value_is_a_usage_error_that_names_the_option(
+    name: str, text: str, said: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         changed_option(Options(), name, text)
     assert str(caught.value).startswith(said)
 
 
-def test_each_option_is_one_of_the_plans() -> None:
+def test_each_option_is_a_field_of_options() -> None:
     assert set(OPTIONS) == set(Options.__slots__)
 
 
@@ -61,7 +67,7 @@ def test_each_option_is_one_of_the_plans() -> None:
     [
         ("user_rate", "over all workers [20/s]."),
         ("repeat_interval", "[60s]."),
-        ("repeat_num", "[0: no end]."),
+        ("repeat_num", "[0: no limit]."),
         ("on_user_error", "[repeat]."),
         ("on_node_loss", "[replace]."),
     ],

@@ -1,4 +1,4 @@
-"""Placement: who owns which id, when each user starts, whom a removal takes, what a move does."""
+"""Placement: owners of ids, start times, removals and moves."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +12,7 @@ from amoc_gevent.core.run.placement import (
     Share,
     differences,
     highest_present,
-    moves_to_heirs,
+    moves_to,
     next_slot,
     own_shares,
     pattern,
@@ -74,7 +74,7 @@ def test_ten_batches_of_one_user_are_spread_over_all_workers() -> None:
     assert [len(owned(of, "a", 3, worker)) for worker in range(3)] == [4, 3, 3]
 
 
-def test_a_node_that_is_in_no_batch_owns_nobody() -> None:
+def test_a_node_in_no_batch_has_no_users() -> None:
     assert owned(plan(batch(1, 9)), "late", 2, 0) == []
 
 
@@ -196,7 +196,7 @@ def test_an_added_batch_begins_when_those_before_it_have_started(
         (1, 5, 0.0, 1.0, ("a", "a")),
     ],
 )
-def test_a_batch_without_slots_or_places_cannot_be(
+def test_a_batch_without_slots_or_nodes_is_rejected(
     first: int, last: int, start: float, rate: float, nodes: tuple[str, ...]
 ) -> None:
     with pytest.raises(ValueError, match="a batch"):
@@ -230,7 +230,7 @@ def test_a_removal_takes_the_highest_ids_that_are_still_there(
     assert highest_present(of, IdSet(ended), count) == expected
 
 
-def test_whom_a_removal_takes_leaves_the_set_of_ended_ids_as_it_was() -> None:
+def test_computing_a_removal_does_not_change_the_ended_ids() -> None:
     ended = IdSet([(9, 9)])
     highest_present(plan(batch(1, 10), removals=(Removal(10, 10, force=True),)), ended, 5)
     assert list(ended) == [(9, 9)]
@@ -283,14 +283,14 @@ def moved(draw: st.DrawFn) -> tuple[Plan, int]:
             first += size
         else:
             sources = tuple(draw(st.permutations(NODES))[: draw(st.integers(1, 3))])
-            heirs = tuple(draw(st.permutations(NODES))[: draw(st.integers(0, 3))])
+            destinations = tuple(draw(st.permutations(NODES))[: draw(st.integers(0, 3))])
             above = draw(st.sampled_from([0, first // 2]))
-            moves += (Move(sources, heirs, above, 20.0, 5.0, len(batches)),)
+            moves += (Move(sources, destinations, above, 20.0, 5.0, len(batches)),)
     return Plan(batches=batches, moves=moves), draw(st.integers(1, 3))
 
 
 @given(moved())
-def test_whatever_moves_each_id_has_exactly_one_worker(case: tuple[Plan, int]) -> None:
+def test_after_any_moves_each_id_has_exactly_one_worker(case: tuple[Plan, int]) -> None:
     of, workers = case
     assert everyone(of, NODES, workers) == list(range(1, of.highest + 1))
 
@@ -316,7 +316,7 @@ def history(of: Plan) -> list[Plan]:
 
 
 @given(moved(), st.data())
-def test_whoever_follows_a_growing_plan_or_misses_parts_of_it_has_the_same(
+def test_following_each_plan_or_missing_some_gives_the_same_placement(
     case: tuple[Plan, int], data: st.DataObject
 ) -> None:
     of, workers = case
@@ -338,7 +338,7 @@ def test_whoever_follows_a_growing_plan_or_misses_parts_of_it_has_the_same(
 
 
 @given(moved(), st.integers(0, 5))
-def test_nobody_starts_who_is_waited_for_or_was_given_on_meanwhile(
+def test_unreleased_users_and_users_moved_on_do_not_start(
     case: tuple[Plan, int], which: int
 ) -> None:
     of, _ = case
@@ -365,7 +365,7 @@ def test_nobody_starts_who_is_waited_for_or_was_given_on_meanwhile(
     assert waiting == leaving
 
 
-def test_a_share_of_which_the_end_is_taken_is_gone_on_with() -> None:
+def test_a_share_that_loses_its_last_ids_is_kept() -> None:
     of = plan(batch(1, 10, ("a",)))
     after = Plan(batches=of.batches, moves=(Move(("a",), ("b",), 6, 20.0, 5.0, 1),))
     going, new = differences(own_shares(of, "a", 2, 0), own_shares(after, "a", 2, 0))
@@ -374,7 +374,7 @@ def test_a_share_of_which_the_end_is_taken_is_gone_on_with() -> None:
 
 def test_users_of_a_lost_node_start_on_the_others_at_the_runs_rate() -> None:
     of = plan(batch(1, 12, ("a", "b", "c")))
-    moves = moves_to_heirs(of, {"b"}, ("a", "c"), IdSet([(5, 5)]), 500.0)
+    moves = moves_to(of, {"b"}, ("a", "c"), IdSet([(5, 5)]), 500.0)
     after = Plan(batches=of.batches, moves=moves)
     assert owned(after, "b", 1, 0) == []
     assert owned(after, "a", 1, 0) == [1, 4, 7, 10, 2, 8]
@@ -391,7 +391,7 @@ def test_users_of_a_lost_node_start_on_the_others_at_the_runs_rate() -> None:
     )
 
 
-def test_the_workers_of_an_heir_share_what_it_got_and_when() -> None:
+def test_the_workers_of_a_destination_share_its_users_and_start_times() -> None:
     share = Share(batch(1, 9), range(1, 10), 0, resume=100.0, pace=2.0)
     parts = [share.of_worker(3, worker) for worker in range(3)]
     assert [list(part.ids) for part in parts] == [[1, 4, 7], [2, 5, 8], [3, 6, 9]]
@@ -404,7 +404,7 @@ def test_the_workers_of_an_heir_share_what_it_got_and_when() -> None:
 
 def test_the_users_of_several_nodes_start_at_the_runs_rate_together() -> None:
     of = plan(batch(1, 12, ("a", "b", "c", "d")))
-    moves = moves_to_heirs(of, {"d", "b", "z"}, ("c", "a"), IdSet(), 500.0)
+    moves = moves_to(of, {"d", "b", "z"}, ("c", "a"), IdSet(), 500.0)
     assert [move.sources for move in moves] == [("b", "d")]
     shares = shares_of(Plan(batches=of.batches, moves=moves), "abcd")
     assert (shares["b"], shares["d"]) == ([], [])
@@ -416,9 +416,11 @@ def test_the_users_of_several_nodes_start_at_the_runs_rate_together() -> None:
     }
 
 
-def test_without_heirs_each_keeps_its_own_who_start_anew_at_the_runs_rate() -> None:
+def test_without_destinations_each_node_keeps_its_users_which_start_again_at_the_runs_rate() -> (
+    None
+):
     of = plan(batch(1, 6, ("a", "b")))
-    moves = moves_to_heirs(of, ("b", "a"), (), IdSet(), 500.0)
+    moves = moves_to(of, ("b", "a"), (), IdSet(), 500.0)
     shares = shares_of(Plan(batches=of.batches, moves=moves), "ab")
     rate = of.options.user_rate
     assert [(one.resume, one.pace, list(one.ids)) for node in "ab" for one in shares[node]] == [
@@ -429,7 +431,7 @@ def test_without_heirs_each_keeps_its_own_who_start_anew_at_the_runs_rate() -> N
 
 def test_a_node_without_users_moves_nobody() -> None:
     of = plan(batch(1, 9, ("a",)))
-    assert moves_to_heirs(of, {"b"}, ("a",), IdSet(), 1.0) == ()
+    assert moves_to(of, {"b"}, ("a",), IdSet(), 1.0) == ()
 
 
 @given(
@@ -440,7 +442,7 @@ def test_a_node_without_users_moves_nobody() -> None:
     ),
     st.lists(st.tuples(st.integers(1, 100), st.integers(0, 30)), max_size=3),
 )
-def test_rebalancing_evens_out_and_moves_no_more_than_need_be(
+def test_rebalancing_evens_out_with_as_few_moves_as_possible(
     sizes: list[tuple[int, set[str]]], gone: list[tuple[int, int]]
 ) -> None:
     batches: tuple[Batch, ...] = ()
@@ -466,7 +468,7 @@ def test_rebalancing_evens_out_and_moves_no_more_than_need_be(
     assert sum(len(was[node] - now[node]) for node in NODES) == surplus
 
 
-def test_users_do_not_arrive_before_their_last_node_let_go() -> None:
+def test_users_do_not_start_before_their_source_released_them() -> None:
     of = plan(batch(1, 10, ("a",)))
     moves = rebalancing(of, ("a", "b"), IdSet())
     held = Plan(batches=of.batches, moves=moves)

@@ -1,4 +1,4 @@
-"""What commands make of a run's plan, as tables; the rest is in the tests of the master."""
+"""Changes that commands make to a run, as tables. The tests of the master have the rest."""
 
 from typing import Any
 
@@ -80,17 +80,18 @@ HELD = (Move(("a",), ("b",), 1, UNRELEASED, 10.0, 1),)
 @pytest.mark.parametrize(
     ("run", "told"),
     [
-        (a_run("starting"), "run r is starting: rebalance it in a moment"),
-        (a_run(moves=HELD), "run r is still moving users: rebalance it in a moment"),
+        (a_run("starting"), "run r is starting: try again in a moment"),
+        (a_run(moves=HELD), "run r is still moving users: try again in a moment"),
     ],
 )
-def test_users_are_spread_anew_when_all_are_somewhere(run: Run, told: str) -> None:
+def test_rebalancing_needs_a_running_run_without_open_moves(run: Run, told: str) -> None:
     with pytest.raises(AmocError, match=told):
         planning.rebalance(run, NODES)
     moves, (plan, event) = planning.rebalance(a_run(), NODES)
     assert moves == 1
-    assert [(m.sources, m.heirs) for m in plan.fields["moves"]] == [(("a",), ("b",))]  # type: ignore[union-attr]
-    assert event == NewEvent("rebalance", "users spread anew over a, b")
+    (move,) = plan.fields["moves"]  # type: ignore[union-attr]
+    assert (move.sources, move.destinations) == (("a",), ("b",))
+    assert event == NewEvent("rebalance", "users spread evenly over a, b")
 
 
 def test_a_rebalance_that_moves_nobody_is_no_event() -> None:
@@ -109,18 +110,18 @@ def test_a_rebalance_that_moves_nobody_is_no_event() -> None:
 )
 def test_only_a_run_that_goes_on_can_change(run: Run | None, told: str) -> None:
     with pytest.raises(AmocError, match=told):
-        planning.growing(run)
+        planning.require_changeable(run)
 
 
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (Do("s", 0, 4), "they begin at 1, the lowest first"),
-        (Do("s", 1, 4, duration=0.0), "a run lasts longer than 0"),
+        (Do("s", 0, 4), "give the lowest id first"),
+        (Do("s", 1, 4, duration=0.0), "it must be above 0"),
         (Do("s", 1, 4, strategy="random"), "there is no strategy random"),
     ],
 )
-def test_a_run_that_cannot_be_is_refused(command: Do, told: str) -> None:
+def test_an_invalid_run_is_rejected(command: Do, told: str) -> None:
     planning.check_do(a_run("finished"), Do("s", 1, 4))
     with pytest.raises(UsageError, match=told):
         planning.check_do(None, command)

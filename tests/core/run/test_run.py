@@ -1,4 +1,4 @@
-"""How a run counts its users from what nodes say and from the ids that ended."""
+"""A run counts its users from the reports of nodes and the ids that ended."""
 
 from dataclasses import replace
 
@@ -33,14 +33,14 @@ def counted(run: Run, reported: UserCounts) -> UserCounts:
         (UserCounts(2, 3, 5), UserCounts(2, 3, 5)),
     ],
 )
-def test_who_is_not_there_waits_as_long_as_the_run_goes_on(
+def test_absent_users_wait_while_the_run_goes_on(
     reported: UserCounts, expected: UserCounts
 ) -> None:
     assert counted(run_of(), reported) == expected
 
 
 @pytest.mark.parametrize("status", ["stopping", "finished", "failed"])
-def test_who_is_not_there_is_done_once_the_run_stops(status: Status) -> None:
+def test_absent_users_are_done_once_the_run_stops(status: Status) -> None:
     run = run_of(status=status)
     assert counted(run, UserCounts(3, 2, 1, 4)) == UserCounts(0, 2, 1, 7)
 
@@ -56,7 +56,7 @@ def test_done_are_those_that_ended_or_were_removed_each_once() -> None:
     assert run.gone == 8
 
 
-def test_a_removed_user_is_done_only_when_it_is_not_there_any_more() -> None:
+def test_a_removed_user_is_done_only_once_it_is_gone() -> None:
     run = run_of()
     run.plan = replace(run.plan, removals=(Removal(6, 10, force=False),))
     assert counted(run, UserCounts(waiting=5, running=5)) == UserCounts(5, 5, 0, 0)
@@ -64,7 +64,7 @@ def test_a_removed_user_is_done_only_when_it_is_not_there_any_more() -> None:
     assert counted(run, UserCounts(waiting=5)) == UserCounts(5, 0, 0, 5)
 
 
-def test_all_have_ended_when_each_id_has_and_none_is_anywhere() -> None:
+def test_all_have_ended_once_every_id_has_and_no_user_is_present() -> None:
     run = run_of()
     run.end_users(1, 10)
     counted(run, UserCounts(resting=1))
@@ -75,7 +75,7 @@ def test_all_have_ended_when_each_id_has_and_none_is_anywhere() -> None:
     assert run.all_ended_by(run.users)
 
 
-def test_a_run_whose_users_were_all_removed_may_get_others() -> None:
+def test_a_run_may_get_users_after_all_were_removed() -> None:
     run = run_of()
     run.plan = replace(run.plan, removals=(Removal(1, 10, force=True),))
     counted(run, NOBODY)
@@ -90,7 +90,7 @@ def test_ids_that_were_never_assigned_do_not_end() -> None:
     assert [*run.ended_ids] == [(1, 2), (10, 10)]
 
 
-def test_a_run_that_is_taken_up_again_knows_who_ended() -> None:
+def test_a_restored_run_knows_which_users_ended() -> None:
     run = run_of()
     run.end_users(1, 4)
     assert Run(run.plan, 1, 10, ended_ids=run.ended_ids).gone == 4
@@ -101,12 +101,12 @@ def test_a_run_that_is_taken_up_again_knows_who_ended() -> None:
     [
         ({}, 0, 0, ""),  # it was stopped early, or its users wait
         ({}, 5, 4, ""),
-        ({}, 5, 5, "none of 5 rounds succeeded"),
+        ({}, 5, 5, "none of 5 iterations succeeded"),
         ({"GET /": (10, 9, 0)}, 5, 5, ""),
         ({"GET /": (10, 10, 0)}, 5, 0, "none of 10 operations succeeded"),
         ({"GET /": (10, 10, 0), "POST /": (1, 0, 3)}, 5, 5, ""),
         ({"GET /": (1, 1, 2)}, 0, 0, "none of 1 operation succeeded, and 2 were interrupted"),
-        ({"GET /": (0, 0, 7)}, 0, 0, "none of 0 operations succeeded, and 7 were interrupted"),
+        ({"GET /": (0, 0, 7)}, 0, 0, "no operation ended, 7 were interrupted"),
     ],
 )
 def test_a_run_in_which_nothing_succeeded_says_what_did_not(

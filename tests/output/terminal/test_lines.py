@@ -60,7 +60,7 @@ def test_a_line_says_users_rate_errors_and_p95() -> None:
     run.results.total.failed = 3
     assert progress(run, 10.25) == (
         "    10s | users: 2 running, 3 resting, 1 waiting, 4 done | 100 operations/s | 10 errors"
-        " | p95 1.00 ms | 3 failed rounds"
+        " | p95 1.00 ms | 3 failed iterations"
     )
 
 

@@ -38,7 +38,7 @@ def test_it_begins_with_what_ran_and_how_it_ended() -> None:
         "shop finished after 10s, users 1 to 10 on 2 workers",
         "by hand",
         "users       10 started, peak 5, 0 removed",
-        "rounds      50, 20 failed",
+        "iterations  50, 20 failed",
     ]
 
 

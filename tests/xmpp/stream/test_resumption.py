@@ -7,7 +7,7 @@ import pytest
 from gevent.lock import BoundedSemaphore
 
 from amoc_gevent import metrics, xmpp
-from amoc_gevent.core.measure.deliveries import balances, in_sum
+from amoc_gevent.core.measure.deliveries import balances, total_balance
 from amoc_gevent.errors import UsageError
 from amoc_gevent.xmpp import tracking
 from tests.servers import wait_for
@@ -73,7 +73,7 @@ def test_unacknowledged_messages_are_resent_and_arrive_once(
         one.send_tracked(two.jid, "last")
         assert two.wait_for("message", 10).body == "last"
     pairs, _ = balances(metrics.recorder.snapshot.flows)
-    total = in_sum(pairs.values())
+    total = total_balance(pairs.values())
     assert (total.sent, total.delivered, total.duplicated) == (5, 5, 0)
 
 
@@ -89,7 +89,7 @@ def test_a_send_on_a_cut_connection_raises_if_the_stanza_is_not_taken(
         one.send_tracked(two.jid, "taken")
         assert two.wait_for("message", 10).body == "taken"
     pairs, _ = balances(metrics.recorder.snapshot.flows)
-    assert in_sum(pairs.values()).sent == 1
+    assert total_balance(pairs.values()).sent == 1
 
 
 def test_acknowledgements_keep_the_number_of_kept_stanzas_small(xmpp_server: XmppServer) -> None:
@@ -171,7 +171,7 @@ def test_30_percent_of_200_connections_are_cut_in_mid_chat_and_nothing_is_lost(
     gevent.joinall(chats, timeout=60, raise_error=True)
 
     def total() -> object:
-        return in_sum(balances(metrics.recorder.snapshot.flows)[0].values())
+        return total_balance(balances(metrics.recorder.snapshot.flows)[0].values())
 
     def all_there() -> bool:
         gevent.sleep(0.05)

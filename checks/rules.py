@@ -1,7 +1,7 @@
-"""The rules of the house: import cycles, sizes, names, error root, docstrings and the clock.
+"""The rules: import cycles, sizes, class names, error root, docstrings, clock and timed waits.
 
-`read` parses a package, and `judge` returns the breaches. Each rule is a function from the
-modules to its breaches. An exception names a rule and a place, with a reason.
+`read_modules` parses a package, and `find_violations` returns the violations. Each rule is
+a function from modules to violations. An exception names a rule and a place, with a reason.
 """
 
 import ast
@@ -13,14 +13,14 @@ from pathlib import Path
 
 MODULE_LINES = 350
 FUNCTION_LINES = 50
-ROOM_MODULES = 16
+PACKAGE_MODULES = 16
 ERROR_ROOT = "AmocError"
 FOREIGN_ROOTS = {"GreenletExit"} | {
     name
     for name, found in vars(builtins).items()
     if isinstance(found, type) and issubclass(found, BaseException)
 }
-CLOCK = "clock"  # the module that reads the clock, below the package's root
+CLOCK = "clock"  # the only module that may read a clock, relative to the package
 CLOCK_READS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
 DATE_READS = {"now", "utcnow", "today"}
 
@@ -30,69 +30,69 @@ class Module:
     """A module's dotted name, whether it is a package's `__init__`, its text and its tree."""
 
     name: str
-    package: bool
+    is_init: bool
     text: str
     tree: ast.Module
 
     @property
-    def room(self) -> str:
-        """The package that holds the module."""
-        return self.name if self.package else self.name.rpartition(".")[0]
+    def package(self) -> str:
+        """The name of the package that contains the module."""
+        return self.name if self.is_init else self.name.rpartition(".")[0]
 
 
 @dataclass(frozen=True)
-class Breach:
-    """A rule that does not hold at a place (a module, `module:function`, a class or a room)."""
+class Violation:
+    """A rule broken at a place: a module, `module:function`, `module:class`, class or package."""
 
     rule: str
     place: str
     what: str
 
     def __str__(self) -> str:
-        """Return the one line that is printed."""
+        """Return the line to print."""
         return f"{self.rule}: {self.place}: {self.what}"
 
 
 Modules = Mapping[str, Module]
-Rule = Callable[[Modules], Iterator[Breach]]
+Rule = Callable[[Modules], Iterator[Violation]]
 
 
-def read(package: Path) -> dict[str, Module]:
+def read_modules(package: Path) -> dict[str, Module]:
     """Parse all modules below the directory `package`, keyed by dotted name."""
     modules = {}
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package.parent).with_suffix("").parts
-        is_package = parts[-1] == "__init__"
-        name = ".".join(parts[:-1] if is_package else parts)
+        is_init = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_init else parts)
         text = path.read_text(encoding="utf-8")
-        modules[name] = Module(name, is_package, text, ast.parse(text))
+        modules[name] = Module(name, is_init, text, ast.parse(text))
     return modules
 
 
-def judge(
+def find_violations(
     modules: Modules,
     exceptions: Mapping[tuple[str, str], str],
     rules: Sequence[Rule] | None = None,
-) -> list[Breach]:
-    """Return the breaches that no exception covers, and the exceptions that cover none.
+) -> list[Violation]:
+    """Return the violations without an exception, and the exceptions without a violation.
 
-    The `rules` are those of the package, if none are given.
+    The default `rules` are `RULES`.
     """
-    breaches = [breach for rule in rules or RULES for breach in rule(modules)]
-    covered = {(breach.rule, breach.place) for breach in breaches} & set(exceptions)
+    violations = [violation for rule in rules or RULES for violation in rule(modules)]
+    covered = {(violation.rule, violation.place) for violation in violations} & set(exceptions)
     stale = [
-        Breach(rule, place, "the exception is no longer needed; remove it")
+        Violation(rule, place, "the exception is no longer needed; remove it")
         for rule, place in exceptions
         if (rule, place) not in covered
     ]
-    return [b for b in breaches if (b.rule, b.place) not in covered] + stale
+    return [b for b in violations if (b.rule, b.place) not in covered] + stale
 
 
-def cycles(modules: Modules) -> Iterator[Breach]:
-    """Report each group of modules that import each other in a circle.
+def cycles(modules: Modules) -> Iterator[Violation]:
+    """Report each cycle of imports.
 
     Imports for types only and imports inside functions count. The implicit import of a parent
-    package does not, as every `__init__` that offers names would close a cycle with it.
+    package does not, because every `__init__` that re-exports names would form a cycle.
     """
     graph = {module.name: _imports(module, modules) for module in modules.values()}
     for group in _strong_components(graph):
@@ -102,41 +102,46 @@ def cycles(modules: Modules) -> Iterator[Breach]:
             for source in members
             for target in sorted(graph[source] & group)
         ]
-        yield Breach("cycle", members[0], "; ".join(arrows))
+        yield Violation("cycle", members[0], "; ".join(arrows))
 
 
-def module_size(modules: Modules) -> Iterator[Breach]:
+def module_size(modules: Modules) -> Iterator[Violation]:
     """Report each module of more than `MODULE_LINES` lines."""
     for module in modules.values():
         lines = len(module.text.splitlines())
         if lines > MODULE_LINES:
-            yield Breach("module size", module.name, f"{lines} lines, at most {MODULE_LINES}")
+            yield Violation("module size", module.name, f"{lines} lines, at most {MODULE_LINES}")
 
 
-def function_size(modules: Modules) -> Iterator[Breach]:
-    """Report each function of more than `FUNCTION_LINES` lines, its decorators not counted."""
+def function_size(modules: Modules) -> Iterator[Violation]:
+    """Report each function of more than `FUNCTION_LINES` lines, decorators excluded."""
     for module in modules.values():
         for node in ast.walk(module.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 if lines > FUNCTION_LINES:
                     place = f"{module.name}:{node.name}"
-                    yield Breach("function size", place, f"{lines} lines, at most {FUNCTION_LINES}")
+                    yield Violation(
+                        "function size", place, f"{lines} lines, at most {FUNCTION_LINES}"
+                    )
 
 
-def room_size(modules: Modules) -> Iterator[Breach]:
-    """Report each room of more than `ROOM_MODULES` modules, `__init__` and `__main__` left out."""
-    rooms: dict[str, int] = defaultdict(int)
+def package_size(modules: Modules) -> Iterator[Violation]:
+    """Report each package of more than `PACKAGE_MODULES` modules.
+
+    `__init__` and `__main__` do not count.
+    """
+    counts: dict[str, int] = defaultdict(int)
     for module in modules.values():
-        if not module.package and not module.name.endswith(".__main__"):
-            rooms[module.room] += 1
-    for room, count in rooms.items():
-        if count > ROOM_MODULES:
-            yield Breach("room size", room, f"{count} modules, at most {ROOM_MODULES}")
+        if not module.is_init and not module.name.endswith(".__main__"):
+            counts[module.package] += 1
+    for package, count in counts.items():
+        if count > PACKAGE_MODULES:
+            yield Violation("package size", package, f"{count} modules, at most {PACKAGE_MODULES}")
 
 
-def class_names(modules: Modules) -> Iterator[Breach]:
-    """Report each class name that occurs twice in the package."""
+def class_names(modules: Modules) -> Iterator[Violation]:
+    """Report each class name that is used more than once."""
     places: dict[str, list[str]] = defaultdict(list)
     for module in modules.values():
         for node in ast.walk(module.tree):
@@ -144,11 +149,11 @@ def class_names(modules: Modules) -> Iterator[Breach]:
                 places[node.name].append(module.name)
     for name, owners in sorted(places.items()):
         if len(owners) > 1:
-            yield Breach("class name", name, f"occurs in {', '.join(owners)}")
+            yield Violation("class name", name, f"occurs in {', '.join(owners)}")
 
 
-def one_error_root(modules: Modules) -> Iterator[Breach]:
-    """Report each exception that derives from a foreign one only, and not from `ERROR_ROOT`."""
+def one_error_root(modules: Modules) -> Iterator[Violation]:
+    """Report each exception class that does not derive from `ERROR_ROOT`."""
     classes = {
         node.name: (module.name, {ast.unparse(base).rpartition(".")[2] for base in node.bases})
         for module in modules.values()
@@ -158,17 +163,17 @@ def one_error_root(modules: Modules) -> Iterator[Breach]:
     for name, (place, bases) in classes.items():
         if name != ERROR_ROOT and bases & FOREIGN_ROOTS and not bases & set(classes):
             what = f"derives from {', '.join(sorted(bases))}, not from {ERROR_ROOT}"
-            yield Breach("error root", f"{place}:{name}", what)
+            yield Violation("error root", f"{place}:{name}", what)
 
 
-def docstrings(modules: Modules) -> Iterator[Breach]:
+def docstrings(modules: Modules) -> Iterator[Violation]:
     """Report each module without a docstring."""
     for module in modules.values():
         if not ast.get_docstring(module.tree):
-            yield Breach("docstring", module.name, "the module has none")
+            yield Violation("docstring", module.name, "the module has none")
 
 
-def one_clock(modules: Modules) -> Iterator[Breach]:
+def one_clock(modules: Modules) -> Iterator[Violation]:
     """Report each place outside the module `CLOCK` that reads a clock."""
     for module in modules.values():
         if module.name.partition(".")[2] == CLOCK:
@@ -176,14 +181,14 @@ def one_clock(modules: Modules) -> Iterator[Breach]:
         for node in ast.walk(module.tree):
             if clock := _clock_read(node):
                 line = getattr(node, "lineno", 0)
-                yield Breach("clock", module.name, f"line {line} reads {clock}")
+                yield Violation("clock", module.name, f"line {line} reads {clock}")
 
 
-def timed_waits(modules: Modules) -> Iterator[Breach]:
+def timed_waits(modules: Modules) -> Iterator[Violation]:
     """Report each test that sleeps for a time instead of waiting for a condition.
 
-    A sleep in a loop or in a function inside the test belongs to what is tested. A sleep of 0
-    waits for no time. The length of a fault has its helpers in `tests.lasting`.
+    A sleep in a loop, or in a function inside the test, is part of the tested behaviour. A sleep of
+    0 only yields. Tests that need a fault to last use the helpers in `tests.lasting`.
     """
     for module in modules.values():
         for test in ast.walk(module.tree):
@@ -191,14 +196,14 @@ def timed_waits(modules: Modules) -> Iterator[Breach]:
                 for call in _calls_once(test.body):
                     text = ast.unparse(call)
                     if ast.unparse(call.func).endswith("sleep") and not text.endswith("(0)"):
-                        yield Breach("timed wait", f"{module.name}:{test.name}", text)
+                        yield Violation("timed wait", f"{module.name}:{test.name}", text)
 
 
 RULES: list[Rule] = [
     cycles,
     module_size,
     function_size,
-    room_size,
+    package_size,
     class_names,
     one_error_root,
     docstrings,
@@ -207,7 +212,7 @@ RULES: list[Rule] = [
 
 
 def _calls_once(statements: Iterable[ast.stmt]) -> Iterator[ast.Call]:
-    """Yield the calls that are statements, in no loop and no inner function."""
+    """Yield the calls that are statements, outside loops and inner functions."""
     for statement in statements:
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
             yield statement.value
@@ -221,7 +226,7 @@ def _calls_once(statements: Iterable[ast.stmt]) -> Iterator[ast.Call]:
 
 
 def _clock_read(node: ast.AST) -> str:
-    """Return the name of the clock that `node` reads or imports, or an empty string."""
+    """Return the name of the clock that `node` reads or imports, "" if none."""
     if isinstance(node, ast.ImportFrom) and node.module == "time":
         return next((f"time.{each.name}" for each in node.names if each.name in CLOCK_READS), "")
     if isinstance(node, ast.Attribute):
@@ -232,7 +237,7 @@ def _clock_read(node: ast.AST) -> str:
 
 
 def _imports(module: Module, modules: Modules) -> set[str]:
-    """Return the modules of the package that `module` imports, anywhere in its text."""
+    """Return the modules of the package that `module` imports anywhere."""
     found = set()
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):
@@ -246,16 +251,16 @@ def _imports(module: Module, modules: Modules) -> set[str]:
 
 
 def _origin(node: ast.ImportFrom, module: Module) -> str:
-    """Return the dotted name that `from … import` names, relative imports resolved."""
+    """Return the absolute dotted name after `from`, relative imports resolved."""
     if not node.level:
         return node.module or ""
-    base = module.room.split(".")
+    base = module.package.split(".")
     base = base[: len(base) - (node.level - 1)]
     return ".".join([*base, *([node.module] if node.module else [])])
 
 
 def _strong_components(graph: Mapping[str, set[str]]) -> Iterator[set[str]]:
-    """Yield the groups of two or more nodes in which each reaches each other."""
+    """Yield the groups of two or more nodes that can all reach each other."""
     reach = {node: _reachable(node, graph) for node in graph}
     seen: set[str] = set()
     for node in sorted(graph):
@@ -266,7 +271,7 @@ def _strong_components(graph: Mapping[str, set[str]]) -> Iterator[set[str]]:
 
 
 def _reachable(start: str, graph: Mapping[str, set[str]]) -> set[str]:
-    """Return the nodes that can be reached from `start` over one arrow or more."""
+    """Return the nodes reachable from `start` over one or more edges."""
     found: set[str] = set()
     pending = [start]
     while pending:

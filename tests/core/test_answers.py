@@ -1,16 +1,12 @@
-"""Each verb has one answer, which goes through JSON unchanged."""
+"""Each verb has one answer, which survives JSON unchanged."""
 
 import json
 from typing import Any
 
 import pytest
 
-from amoc_gevent.core.answers import kind_of
-from amoc_gevent.core.jsons import as_json, from_json
-from amoc_gevent.core.manifest import DeclaredSetting
-from amoc_gevent.core.run.status import status_of
-from amoc_gevent.core.run_summary import SummaryAnswer
-from amoc_gevent.core.views import (
+from amoc_gevent.core.answer_types import answer_type
+from amoc_gevent.core.answers import (
     Added,
     Answer,
     Changed,
@@ -35,6 +31,10 @@ from amoc_gevent.core.views import (
     WatchedLines,
     WatchedStatus,
 )
+from amoc_gevent.core.json_codec import as_json, from_json
+from amoc_gevent.core.manifest import DeclaredSetting
+from amoc_gevent.core.run.status import status_of
+from amoc_gevent.core.run_summary import SummaryAnswer
 from amoc_gevent.output.summary import summary_of
 from tests.output.runs import full_run, run_of
 
@@ -72,24 +72,24 @@ ANSWERS: list[tuple[str, Answer]] = [
 
 
 @pytest.mark.parametrize(("verb", "answer"), ANSWERS)
-def test_an_answer_comes_through_json_as_it_is(verb: str, answer: Answer) -> None:
+def test_an_answer_survives_json_unchanged(verb: str, answer: Answer) -> None:
     data: dict[str, Any] = json.loads(json.dumps(as_json(answer)))
-    kind = kind_of(verb, data)
+    kind = answer_type(verb, data)
     assert kind is type(answer)
     assert from_json(kind, data) == answer
 
 
-def test_a_setting_is_an_object_of_its_name() -> None:
+def test_a_changed_setting_is_an_object_keyed_by_its_name() -> None:
     assert as_json(Changed("pages", "2")) == {"pages": "2"}
 
 
 @pytest.mark.parametrize("data", [{}, {"a": "1", "b": "2"}, {"a": 1}])
-def test_what_is_no_setting_is_refused(data: dict[str, Any]) -> None:
+def test_malformed_setting_is_rejected(data: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)):
         from_json(Changed, data)
 
 
-def test_a_part_of_a_stream_says_only_at_the_end_how_the_run_ended() -> None:
+def test_only_the_last_part_of_a_stream_has_the_final_status() -> None:
     assert as_json(WatchedLines(("a",))) == {"lines": ["a"]}
     assert as_json(WatchedLines((), "5f", "failed")) == {
         "lines": [],

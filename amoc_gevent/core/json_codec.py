@@ -1,8 +1,8 @@
-"""Answers as JSON objects and back, by the types that their dataclasses declare.
+"""Converts answers to JSON objects and back, guided by the types of the dataclass fields.
 
-A dataclass is an object with the names of its fields, or with a field's `json` name in its
-metadata; a field with `omit` is left out while it is None. One with a `to_json` of its own writes
-itself, one with `of_json` reads itself.
+A dataclass becomes an object with one member per field. Metadata of a field may set another name
+(`json`) or leave the member out while the value is None (`omit`). A class with its own `to_json` or
+`from_json` method uses that instead.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ Converter = Callable[[Any], Any]
 
 
 def as_json(item: object) -> dict[str, Any]:
-    """Return a dataclass as plain data that `json.dumps` takes."""
+    """Return the dataclass `item` as plain data for `json.dumps`."""
     kind: Any = type(item)
     write = _writer(kind)
     found: Any = item if write is None else write(item)
@@ -24,9 +24,10 @@ def as_json(item: object) -> dict[str, Any]:
 
 
 def from_json(kind: type[T], data: Any) -> T:
-    """Return the `kind` that the decoded JSON object `data` holds; unknown fields are ignored.
+    """Return the dataclass `kind` read from the decoded JSON object `data`.
 
-    Raises KeyError where a field is missing, TypeError or ValueError where one is wrong.
+    Unknown members are ignored. Raises KeyError for a missing member, TypeError or ValueError for a
+    bad value.
     """
     item: T = _reader(cast("Any", kind))(data)
     return item
@@ -37,7 +38,7 @@ def from_json(kind: type[T], data: Any) -> T:
 
 @cache
 def _writer(kind: Any) -> Converter | None:
-    """Return what turns a `kind` into plain data; None: it is plain already."""
+    """Return the function that turns a `kind` into plain data, None if it is plain already."""
     if is_dataclass(kind):
         return getattr(kind, "to_json", None) or _object_writer(kind)
     origin, args = get_origin(kind), get_args(kind)
@@ -51,7 +52,7 @@ def _writer(kind: Any) -> Converter | None:
 
 
 def _json_names(kind: Any) -> list[tuple[str, str, bool]]:
-    """Return name, JSON name and whether None is omitted, of each field."""
+    """Return for each field its name, its JSON name and whether None is omitted."""
     return [
         (one.name, one.metadata.get("json", one.name), one.metadata.get("omit", False))
         for one in fields(kind)
@@ -104,7 +105,7 @@ def _mapping_writer(kind: Any) -> Converter:
 @cache
 def _reader(kind: Any) -> Converter:
     if is_dataclass(kind):
-        return getattr(kind, "of_json", None) or _object_reader(kind)
+        return getattr(kind, "from_json", None) or _object_reader(kind)
     origin, args = get_origin(kind), get_args(kind)
     if origin in _GENERIC:
         return _GENERIC[origin](args)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from amoc_gevent.core.jsons import as_json, from_json
+from amoc_gevent.core.json_codec import as_json, from_json
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def test_a_dataclass_is_an_object_in_the_order_of_its_fields_and_comes_back() ->
     assert from_json(Outer, JSON) == OUTER
 
 
-def test_what_has_a_default_may_be_missing_and_what_is_unknown_is_ignored() -> None:
+def test_fields_with_defaults_may_be_missing_and_unknown_ones_are_ignored() -> None:
     data = {**JSON, "inner": {"number": 1}, "more": [], "end": "now"}
     found = from_json(Outer, data)
     assert (found.inner, found.end) == (Inner(1), "now")
@@ -70,7 +70,7 @@ def test_what_has_a_default_may_be_missing_and_what_is_unknown_is_ignored() -> N
         ({"named": []}, TypeError, "instead of an object"),
     ],
 )
-def test_what_is_missing_or_of_a_wrong_type_is_refused(
+def test_missing_and_mistyped_fields_are_rejected(
     changes: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said.replace("(", r"\(")):

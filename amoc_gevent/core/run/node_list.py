@@ -1,14 +1,14 @@
-"""The nodes of a master, as the answer to `nodes`."""
+"""Builds the answer to `nodes`."""
 
 from collections.abc import Iterable
 
+from amoc_gevent.core.answers import NodeLine, NodeList, UsersByState
 from amoc_gevent.core.measure.results import lag_of
 from amoc_gevent.core.run.nodes import NodeView
-from amoc_gevent.core.views import NodeLine, NodeList, UsersByState
 
 
-def nodes_of(nodes: Iterable[NodeView], now: float) -> NodeList:
-    """Return the state of each node at `now`, the master's monotonic time."""
+def node_list(nodes: Iterable[NodeView], now: float) -> NodeList:
+    """Return the state of each node at `now` (the master's monotonic time)."""
     return NodeList(tuple(_line(node, now) for node in nodes))
 
 
