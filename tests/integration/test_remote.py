@@ -195,7 +195,7 @@ def test_a_verb_is_said_for_people_and_for_programs(
         ("add", 2, "missing argument 'COUNT'"),
         ("add many", 2, "'many' is not a valid integer"),
         ("add 1 --nodes a,a", 2, "add: nodes: a is named twice"),
-        ("remove 0", 2, "amoc: remove 0: give a number of users, 1 or more"),
+        ("remove 0", 2, "amoc: remove 0: the number of users must be 1 or more"),
         ("set pages", 2, "missing argument 'VALUE'"),
         ("pause now", 2, "unexpected extra argument"),
         ("resume --force", 2, "no such option"),

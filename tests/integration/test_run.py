@@ -91,7 +91,7 @@ def test_a_run_whose_users_all_end_by_themselves_finishes(amoc: Amoc, demo: Demo
     assert summary["run"]["status"] == "finished"
 
 
-def test_a_first_interrupt_lets_users_finish_their_round(amoc: Amoc, demo: Demo) -> None:
+def test_a_first_interrupt_lets_users_finish_their_iteration(amoc: Amoc, demo: Demo) -> None:
     process = amoc.start(
         *("run", amoc.scenario(SLOW.replace("delay/20", "delay/1")), 1, 8, "--user-rate", "200/s"),
         *("--set", f"url={demo.url}", "--summary", amoc.summary_path),
@@ -182,7 +182,7 @@ def test_what_a_scenario_prints_is_seen(amoc: Amoc) -> None:
 BAD_INPUT = {
     "no such scenario": (["nope", 1, 2], 2, "there is no scenario nope"),
     "no Python file": (["/etc/passwd", 1, 2], 2, "/etc/passwd is not a Python file: a scenario is"),
-    "no duration": (["{hello}", 1, 2, "--duration", "0s"], 2, "a run lasts longer than 0"),
+    "no duration": (["{hello}", 1, 2, "--duration", "0s"], 2, "duration 0s: it must be above 0"),
     "ids the wrong way": (["{hello}", 5, 2], 2, "users 5 to 2"),
     "id zero": (["{hello}", 0, 2], 2, "0"),
     "not a time": (["{hello}", 1, 2, "--duration", "soon"], 2, "'soon' is not a time"),

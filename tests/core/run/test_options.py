@@ -46,7 +46,7 @@ def test_an_option_changes_and_the_others_stay() -> None:
             "9007199254740993",
             "repeat_num: 9007199254740993: 1,000,000,000 iter",
         ),
-        ("on_user_error", "cry", "on_user_error: 'cry' is none of repeat, remove, stop"),
+        ("on_user_error", "cry", "on_user_error: 'cry' is not one of repeat, remove, stop"),
         ("speed", "5", "there is no option speed; there are user_rate, repeat_interval"),
     ],
 )
