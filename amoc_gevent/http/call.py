@@ -19,7 +19,10 @@ from amoc_gevent.transport import Certificate, Verify
 JOINED_SIZE = 65536
 """Largest body in bytes that is sent together with the head."""
 
-_BODY_FIELDS = ("Content-Length", "Content-Type", "Transfer-Encoding")
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+_BODY_FIELDS = _FRAMING | {"content-type"}
+_NEVER_REDIRECTED = frozenset({"cookie", "proxy-authorization"})
+_NONE: frozenset[str] = frozenset()
 
 
 class CommonOptions(TypedDict, total=False):
@@ -59,7 +62,7 @@ OPTIONS = frozenset(get_type_hints(AllOptions))
 class Call:
     """The arguments of a call. `redirected` returns a call for the next hop.
 
-    `dropped`: names of session headers that a hop must not send.
+    `dropped`: names, in lower case, of headers of the session that a hop must not send.
     """
 
     method: str
@@ -72,16 +75,23 @@ class Call:
     follow: bool = True
     body: Body = EMPTY
     headers: Headers | None = None
-    dropped: tuple[str, ...] = ()
+    dropped: frozenset[str] = _NONE
     cookies: Cookies | None = None
     digest: HTTPDigestAuth | None = None
 
     def prepare(self, jar: Cookies) -> tuple[RequestTarget, bytes, Body | None]:
         """Return the target, the bytes to send first, and the body unless those include it."""
-        target, lines = self._target()
         body = self.body
+        dropped = self._dropped()
+        target, lines = self._target(dropped)
         head = b"".join(
-            (target.head, lines, self._about_body(target), self._credentials(jar, target), b"\r\n")
+            (
+                target.head,
+                lines,
+                self._about_body(target, dropped),
+                self._credentials(jar, target, dropped),
+                b"\r\n",
+            )
         )
         if body.stream is not None or len(body.content) > JOINED_SIZE:
             return target, head, body
@@ -97,51 +107,79 @@ class Call:
         ):
             method = "GET"
         url = urls.follow(response.url, response.location)
-        headers = self.headers.copy() if self.headers else Headers()
-        headers.pop("Cookie", None)
-        body = self.body
+        body, dropped = self.body, self.dropped | _NEVER_REDIRECTED
         if status not in (307, 308):
             body = EMPTY
-            for field in _BODY_FIELDS:
-                headers.pop(field, None)
-        changed = replace(self, method=method, url=url, query="", body=body, headers=headers)
+            dropped |= _BODY_FIELDS
+        digest = self.digest
         if _leaves(response.url, url):
-            headers.pop("Authorization", None)
-            changed.dropped = ("Authorization",)
-            changed.digest = None
+            dropped |= {"authorization"}
+            digest = None
+        headers = Headers(
+            (k, v) for k, v in (self.headers or {}).items() if k.lower() not in dropped
+        )
+        changed = replace(
+            self,
+            method=method,
+            url=url,
+            query="",
+            body=body,
+            headers=headers,
+            dropped=dropped,
+            digest=digest,
+        )
         if self.name is not None and not self.name.endswith(" (redirect)"):
             changed.name = f"{self.name} (redirect)"
         return changed
 
-    def _target(self) -> tuple[RequestTarget, bytes]:
+    def _dropped(self) -> frozenset[str]:
+        """Return the names of the given headers that are not sent, or replaced by computed ones."""
+        dropped = self.dropped
+        if self.body is not EMPTY:
+            dropped |= _FRAMING
+        if self.digest is not None and self._sends("authorization", dropped):
+            dropped |= {"authorization"}
+        return dropped
+
+    def _target(self, dropped: frozenset[str]) -> tuple[RequestTarget, bytes]:
         """Return the target, and the lines of the call's headers that the target lacks."""
         template, headers = self.template, self.headers
-        if self.dropped or (headers and headers.override(template.names)):
+        if not dropped.isdisjoint(template.names) or (headers and headers.override(template.names)):
             url = urls.with_query(self.url, self.query)
-            return template.make(self.method, url, headers, self.dropped), b""
+            return template.make(self.method, url, headers, dropped), b""
         target = template.kept.get((self.method, self.url))
         if target is None:
             target = template.target(self.method, self.url)
         if self.query:
             target = target.with_query(self.query)
-        return target, encode(headers.items()) if headers else b""
+        if not headers:
+            return target, b""
+        return target, encode((k, v) for k, v in headers.items() if k.lower() not in dropped)
 
-    def _about_body(self, target: RequestTarget) -> bytes:
-        body, headers = self.body, self.headers
+    def _sends(self, name: str, dropped: frozenset[str]) -> bool:
+        """Return whether a header `name` (lower case) is given, by the call or by the session."""
+        if name in dropped:
+            return False
+        if self.headers and name in self.headers:
+            return self.headers[name] is not None
+        return name in self.template.given
+
+    def _about_body(self, target: RequestTarget, dropped: frozenset[str]) -> bytes:
+        body = self.body
         lines = b""
-        if body.content_type is not None and not (headers and "Content-Type" in headers):
+        if body.content_type is not None and not self._sends("content-type", dropped):
             lines = b"Content-Type: %b\r\n" % body.content_type.encode()
         if body.stream is not None and body.length is None:
             return lines + b"Transfer-Encoding: chunked\r\n"
         length = len(body.content) if body.length is None else body.length
-        if (not length and target.bodiless) or (headers and "Content-Length" in headers):
+        if (not length and target.bodiless) or self._sends("content-length", dropped):
             return lines
         return b"%bContent-Length: %d\r\n" % (lines, length)
 
-    def _credentials(self, jar: Cookies, target: RequestTarget) -> bytes:
+    def _credentials(self, jar: Cookies, target: RequestTarget, dropped: frozenset[str]) -> bytes:
         """Return the Cookie line and the Authorization line that answers a challenge."""
         lines = b""
-        if not (self.headers and "Cookie" in self.headers):
+        if not self._sends("cookie", dropped):
             route = target.route
             carried = jar.merged(self.cookies) if self.cookies else jar
             cookies = carried.header(route.host, target.path, route.secure) if carried else b""

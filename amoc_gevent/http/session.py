@@ -164,7 +164,7 @@ class Session(SessionSettings):
         template = self._template
         if template is None or self.headers.version != self._headers_version:
             template = self._update_template()
-        if self._digest is not None or self._times.total != NEVER:
+        if self._digest is not None or self._times.total != NEVER or not template.plain:
             call = self._call(method, url, name, check, {})
             return self._finish(call, self._send(call))
         try:

@@ -1,12 +1,14 @@
 """Redirects: method, body and credentials of the next request, and the records."""
 
 import re
+from functools import partial
 
 import pytest
 import requests
+from gevent import get_hub
 
 from amoc_gevent import http
-from tests.transport.scripted import Scripted, always, answers, response
+from tests.transport.scripted import Scripted, always, answers, read_request, response
 
 OK = response(b"arrived")
 
@@ -140,6 +142,56 @@ def test_an_authorization_header_does_not_reach_another_port(where):
             session.get("/a", headers=token if where == "request" else None)
         assert b"Bearer token" in server.requests[0]
         assert b"Bearer token" not in other.requests[0]
+
+
+SESSIONS = {
+    "Authorization": "Bearer mine",
+    "Content-Type": "text/mine",
+    "Cookie": "mine=1",
+    "Proxy-Authorization": "Basic mine",
+    "X-Mine": "1",
+}
+
+
+@pytest.mark.parametrize("where", ["session", "call"])
+@pytest.mark.parametrize("to", ["same host", "other port", "and back"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_after_a_redirect_the_same_headers_are_sent_as_by_requests(status, to, where):
+    hop = f"{status} Moved"
+    seen = []
+    for make in (http.Session, requests.Session):
+
+        def send_back(sock):
+            read_request(sock)
+            sock.sendall(leads(f"{server.url}/c", hop))
+
+        with (
+            Scripted(send_back if to == "and back" else always(OK)) as other,
+            Scripted(answers(leads(next_of(to, other), hop), OK), always(OK)) as server,
+            make() as session,
+        ):
+            session.headers.update(SESSIONS if where == "session" else {})
+            session.cookies.set("jar", "2")
+            headers = SESSIONS if where == "call" else None
+            call = partial(session.post, f"{server.url}/a", data=b"body", headers=headers)
+            if make is requests.Session:
+                get_hub().threadpool.apply(call)
+            else:
+                call()
+            seen.append([fields_of(request) for request in server.requests + other.requests])
+    assert seen[0] == seen[1]
+
+
+def next_of(to, other):
+    return "/b" if to == "same host" else f"{other.url.replace('127.0.0.1', 'localhost')}/b"
+
+
+def fields_of(request):
+    """Return the method and the sorted fields of a raw request, without the client's own."""
+    line, *lines = head_of(request).decode().split("\r\n")
+    own = ("host", "user-agent", "accept", "accept-encoding", "connection")
+    fields = [one.lower() for one in lines if one.lower().partition(":")[0] not in own]
+    return line.partition(" ")[0], sorted(fields)
 
 
 def test_a_cookie_set_by_a_hop_is_sent_with_the_next():

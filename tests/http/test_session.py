@@ -3,6 +3,7 @@
 import io
 import ssl
 from datetime import timedelta
+from itertools import product
 
 import pytest
 import requests
@@ -162,6 +163,66 @@ def test_headers_of_a_request_override_the_sessions(server, session):
     session.get("/")
     _, fields, _ = sent(server)
     assert (fields["x-one"], fields["accept"]) == ("session", "*/*")
+
+
+GIVEN = [
+    {},
+    {"Content-Type": "text/x"},
+    {"Cookie": "given=1"},
+    {"Authorization": "Bearer given"},
+    {"Host": "given.example", "X-One": "1"},
+    {"Content-Type": None, "Cookie": None, "Authorization": None},
+]
+WITH_BODY = [
+    {"json": {"a": 1}},
+    {"data": {"a": 1}},
+    {"data": b"bytes"},
+    {"files": {"f": b"content"}},
+]
+ARGUMENTS = [{}, {"cookies": {"call": "2"}}, {"auth": ("me", "secret")}, *WITH_BODY]
+
+
+LENGTH = {"content-type": "text/x", "CONTENT-LENGTH": "99"}
+"""Only for requests with a body: without one, the server would wait for it."""
+
+
+@pytest.mark.parametrize(
+    ("sessions", "others", "arguments"),
+    [
+        *product(GIVEN, [GIVEN], ARGUMENTS),
+        *product([LENGTH], [[{}, LENGTH]], WITH_BODY),
+        *product([{}], [[LENGTH]], WITH_BODY),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_each_header_is_sent_once_and_as_requests_sends_it(
+    server, session, method, sessions, others, arguments
+):
+    theirs = requests.Session()
+    for client in (session, theirs):
+        client.headers.update(sessions)
+        client.cookies.set("jar", "3")
+    for headers in others:
+        session.request(method, "/", headers=headers, **arguments)
+        asked = requests.Request(method, f"{server.url}/", headers=headers, **arguments)
+        expected = {k.lower(): str(v) for k, v in theirs.prepare_request(asked).headers.items()}
+        expected.setdefault("host", f"127.0.0.1:{server.port}")
+        assert _comparable(sent(server)[1]) == _comparable(expected), headers
+
+
+def _comparable(fields):
+    """Return fields without those that differ between clients, and without the boundary."""
+    own = {"user-agent", "accept", "accept-encoding", "connection"}
+    return {k: v.partition("boundary")[0] for k, v in fields.items() if k not in own}
+
+
+def test_a_body_sent_in_chunks_has_no_length(server, session):
+    session.headers["Content-Length"] = "3"
+    session.post("/", data=iter([b"one"]), headers={"Transfer-Encoding": "gzip"})
+    _, fields, body = sent(server)
+    assert fields["transfer-encoding"] == "chunked"
+    assert "content-length" not in fields
+    assert body == b"3\r\none\r\n0\r\n\r\n"
 
 
 def test_a_session_header_set_to_none_is_not_sent(server, session):

@@ -5,7 +5,7 @@ share one template and its cached targets, so a request without arguments is a d
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -22,6 +22,7 @@ _PLAIN = re.compile(r"/[\w\-~!$&'()*+,;=:@/.?]*", re.ASCII).fullmatch
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
+_COMPUTED = frozenset({"content-length", "cookie", "transfer-encoding"})
 _KNOWN = _IDEMPOTENT | {"POST", "PATCH"}
 
 
@@ -92,16 +93,19 @@ class Common:
 class Template:
     """Makes and caches the targets for sessions with the same settings.
 
-    `kept`: the cached targets by method and URL. `names`: the session's field names in lower case,
-    which fields of a request replace.
+    `kept`: the cached targets by method and URL. `given`: the names of the session's fields in
+    lower case. `names`: those, and the ones that a target computes; fields of a request replace
+    them. `plain`: whether a request without arguments can add what it computes to all of them.
     """
 
-    __slots__ = ("__weakref__", "_base", "_common", "kept", "names")
+    __slots__ = ("__weakref__", "_base", "_common", "given", "kept", "names", "plain")
 
     def __init__(self, common: Common) -> None:
         self._common = common
         self._base: RequestTarget | None = None
-        self.names = frozenset(["host", "authorization", *(n.lower() for n, _ in common.fields)])
+        self.given = frozenset(name.lower() for name, _ in common.fields)
+        self.names = self.given | {"host", "authorization"}
+        self.plain = self.given.isdisjoint(_COMPUTED)
         self.kept: dict[tuple[str, str], RequestTarget] = {}
 
     @classmethod
@@ -131,11 +135,12 @@ class Template:
         method: str,
         url: str,
         headers: Mapping[str, str | None] | None = None,
-        without: Iterable[str] = (),
+        without: Collection[str] = (),
     ) -> RequestTarget:
         """Return a target with `headers` in addition to the session's, minus those in `without`.
 
-        A header replaces the session's of the same name; the value None removes it.
+        A header replaces the session's of the same name; the value None removes it. `without` has
+        names in lower case. As in requests, `auth` replaces a given Authorization.
 
         Raises InvalidURL and InvalidHeader.
         """
@@ -143,18 +148,17 @@ class Template:
             raise InvalidHeader(INVALID_HEADER, f"{method!r} is not a valid method")
         parts = urls.split(urls.join(self._common.base_url, url))
         fields = Headers(self._common.fields)
-        basic = self._common.basic
-        if parts.user is not None:
-            basic = HTTPBasicAuth(parts.user, parts.password)
-        if basic is not None:
-            fields["Authorization"] = basic.header
-        for name in without:
-            fields.pop(name, None)
         for name, value in (headers or {}).items():
             if value is None:
                 fields.pop(name, None)
             else:
                 fields[name] = value
+        if self._common.basic is not None:
+            fields["Authorization"] = self._common.basic.header
+        for name in without:
+            fields.pop(name, None)
+        if parts.user is not None:
+            fields["Authorization"] = HTTPBasicAuth(parts.user, parts.password).header
         route = self._route(parts)
         host = fields.pop("Host", route.authority)
         lines = encode([("Host", host), *fields.items()])
