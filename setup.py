@@ -23,6 +23,7 @@ setup(
         "msgpack>=1.0.7",  # their encoding
         "click>=8.1",  # the command line
         "requests>=2.31",  # http.RequestsSession
+        "idna>=3.4",  # hosts in other scripts (UTS 46); the standard library has IDNA 2003 only
         "httptools>=0.6.1",  # llhttp, the parser under http.Session and the demo server
         "brotli>=1.2",  # Content-Encoding: br, which browsers ask for
         "rich>=13.7",  # the live table

@@ -12,6 +12,7 @@ from amoc_gevent.http.errors import (
     JSONDecodeError,
     ReadTimeout,
     RequestError,
+    SSLError,
     Timeout,
     TooManyRedirects,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "RequestError",
     "RequestsSession",
     "Response",
+    "SSLError",
     "Session",
     "Timeout",
     "TooManyRedirects",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from http.cookiejar import CookieJar
 from typing import Any, Self, TypedDict, get_type_hints
 from urllib.parse import urlsplit
 
@@ -30,7 +31,7 @@ class CommonOptions(TypedDict, total=False):
 
     files: Files
     headers: Mapping[str, str | None] | None
-    cookies: Mapping[str, str] | None
+    cookies: Mapping[str, str] | CookieJar | None
     auth: Auth
     timeout: Timeout
     allow_redirects: bool

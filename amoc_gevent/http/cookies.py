@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from email.utils import mktime_tz, parsedate_tz
+from http import cookiejar
+from http.cookiejar import CookieJar
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -50,12 +52,19 @@ class Cookies(MutableMapping[str, str]):
 
     __slots__ = ("_cookies", "_earliest", "_headers")
 
-    def __init__(self, cookies: Mapping[str, str] | None = None) -> None:
+    def __init__(self, cookies: "Cookies | CookieJar | Mapping[str, str] | None" = None) -> None:
         self._cookies: dict[tuple[str, str, str], Cookie] = {}
         self._headers: dict[tuple[str, str, bool], bytes] = {}
         self._earliest = NEVER
-        for name, value in (cookies or {}).items():
-            self.set(name, value)
+        if isinstance(cookies, Cookies):
+            for cookie in cookies._live():
+                self._put(cookie)
+        elif isinstance(cookies, CookieJar):
+            for theirs in cookies:
+                self._put(_of_jar(theirs))
+        else:
+            for name, value in (cookies or {}).items():
+                self.set(name, value)
 
     def set(self, name: str, value: str, domain: str = "", path: str = "/") -> None:
         """Set a cookie. Raises InvalidHeader for characters that a header cannot contain."""
@@ -136,10 +145,7 @@ class Cookies(MutableMapping[str, str]):
 
     def copy(self) -> "Cookies":
         """Return an independent copy."""
-        made = Cookies()
-        for cookie in self._live():
-            made._put(cookie)
-        return made
+        return Cookies(self)
 
     def merged(self, others: "Cookies") -> "Cookies":
         """Return an independent copy with `others`. They replace cookies of the same key."""
@@ -171,6 +177,18 @@ class Cookies(MutableMapping[str, str]):
         self._cookies = {k: c for k, c in self._cookies.items() if c.expires > now}
         self._earliest = min((c.expires for c in self._cookies.values()), default=NEVER)
         self._changed()
+
+
+def _of_jar(cookie: cookiejar.Cookie) -> Cookie:
+    return Cookie(
+        name=cookie.name,
+        value=cookie.value or "",
+        domain=cookie.domain.lstrip(".").lower(),
+        path=cookie.path,
+        secure=cookie.secure,
+        host_only=bool(cookie.domain) and not cookie.domain_specified,
+        expires=NEVER if cookie.expires is None else float(cookie.expires),
+    )
 
 
 def parse(field: str, host: str, path: str) -> Cookie | None:

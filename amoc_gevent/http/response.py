@@ -46,6 +46,7 @@ class Response:
     _headers: headers.Headers | None = None
     _history: "list[Response] | None" = None
     _encoding: str | None = None
+    _declared = False
 
     def __init__(self, target: RequestTarget, head: Head, content: bytes) -> None:
         self.target = target
@@ -119,7 +120,7 @@ class Response:
             content_type["Content-Type"] = self.headers.get("Content-Type", "")
             charset = content_type.get_param("charset")
             if isinstance(charset, str):
-                self._encoding = charset.strip("'\"")
+                self._encoding, self._declared = charset.strip("'\""), True
             elif content_type.get_content_type() == "application/json":
                 self._encoding = "utf-8"
             elif content_type.get_content_maintype() == "text" and "Content-Type" in self.headers:
@@ -128,7 +129,7 @@ class Response:
 
     @encoding.setter
     def encoding(self, encoding: str) -> None:
-        self._encoding = encoding
+        self._encoding, self._declared = encoding, True
 
     @property
     def text(self) -> str:
@@ -139,12 +140,23 @@ class Response:
             return self.content.decode("utf-8", "replace")
 
     def json(self, **options: Any) -> Any:  # any JSON value
-        """Parse the body as JSON. Raises JSONDecodeError."""
+        """Parse the body as JSON. Raises JSONDecodeError.
+
+        It is UTF-8, UTF-16 or UTF-32 (found out), unless its Content-Type or `encoding` says else.
+        """
         try:
-            return json.loads(self.content, **options)
-        except ValueError as error:
-            start = self.content[:40]
-            raise JSONDecodeError("invalid JSON", f"{error}, in {start!r} of {self.url}") from None
+            return json.loads(self.text if self._charset() else self.content, **options)
+        except json.JSONDecodeError as error:
+            why, doc, pos = error.msg, error.doc, error.pos
+        except UnicodeDecodeError as error:
+            why, doc, pos = str(error), self.text, 0
+        place = f"in {self.content[:40]!r} of {self.url}"
+        raise JSONDecodeError(why, doc, pos, place)
+
+    def _charset(self) -> str:
+        """Return the declared encoding if it is one that `json.loads` does not find out, or ""."""
+        encoding = (self.encoding or "").lower()
+        return encoding if self._declared and not encoding.startswith("utf") else ""
 
     @property
     def is_redirect(self) -> bool:

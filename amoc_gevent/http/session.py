@@ -209,7 +209,7 @@ class Session(SessionSettings):
         cookies, headers = get("cookies"), get("headers")
         return Call(
             method=method,
-            url=url,
+            url=urls.as_text(url),
             query=urls.encode(get("params")),
             template=template,
             limits=Limits(times.connect, times.read, clock.monotonic() + times.total),
@@ -250,7 +250,9 @@ class Session(SessionSettings):
             elif call.follow and response.is_redirect:
                 if len(history) >= MAX_REDIRECTS:
                     recording.success(name, response, TOO_MANY_REDIRECTS)
-                    raise TooManyRedirects(TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}")
+                    error = TooManyRedirects(TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}")
+                    error.response = response
+                    raise error
                 recording.success(name, response, None)
                 try:
                     call, challenged = call.redirected(response), False

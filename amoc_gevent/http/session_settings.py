@@ -6,6 +6,7 @@ from amoc_gevent import __version__
 from amoc_gevent.errors import UsageError
 from amoc_gevent.http import auth as auths
 from amoc_gevent.http.auth import Auth, HTTPBasicAuth, HTTPDigestAuth
+from amoc_gevent.http.cookies import Cookies
 from amoc_gevent.http.timeouts import Limits, Timeout, Timeouts, timeouts
 from amoc_gevent.http.wire.coding import ACCEPTED
 from amoc_gevent.http.wire.headers import Headers
@@ -57,6 +58,8 @@ class SessionSettings:
     def __setattr__(self, name: str, value: object) -> None:
         if name == "headers" and not isinstance(value, Headers):
             value = Headers(value)  # type: ignore[arg-type]  # the type allows any mapping
+        elif name == "cookies" and not isinstance(value, Cookies):
+            value = Cookies(value)  # type: ignore[arg-type]  # it reads any mapping or jar
         elif name == "auth":
             value = auths.read(value)
         elif name in _OF_REQUESTS_ONLY:

@@ -124,7 +124,9 @@ def _open(address: Address, limit: Limit, session: ssl.SSLSession | None) -> Tra
         if peer.context is None:
             stream = Transport(sock, waiter, str(peer))
         else:
-            stream = TlsTransport(sock, waiter, str(peer), Tls(peer.context, peer.host, session))
+            stream = TlsTransport(
+                sock, waiter, str(peer), Tls(peer.context, peer.host.rstrip("."), session)
+            )
     except BaseException as error:
         waiter.close()
         sock.close()

@@ -4,6 +4,7 @@ import io
 import ssl
 from datetime import timedelta
 from itertools import product
+from pathlib import PurePosixPath
 
 import pytest
 import requests
@@ -424,6 +425,68 @@ def test_json_is_parsed_and_invalid_json_is_a_one_line_error(demo):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body", "value"),
+    [
+        ("application/json", '"ä"'.encode("utf-8-sig"), "ä"),
+        ("application/json", '"ä"'.encode("utf-16"), "ä"),
+        ("application/json; charset=latin-1", '"ä"'.encode("latin-1"), "ä"),
+        ("application/json; charset=UTF-8", '"ä"'.encode(), "ä"),
+        ("text/plain", '"ä"'.encode(), "ä"),
+        ("application/json", b'"\xff"', None),
+        ("application/json", b"{1}", None),
+        ("application/json", b"", None),
+    ],
+)
+def test_json_is_read_in_its_declared_or_found_encoding(content_type, body, value):
+    with (
+        Scripted(always(response(body, "200 OK", f"Content-Type: {content_type}"))) as server,
+        http.Session(server.url) as session,
+    ):
+        got = session.get("/")
+    if value is not None:
+        assert got.json() == value
+    else:
+        with pytest.raises(http.JSONDecodeError) as raised:
+            got.json()
+        assert (raised.value.doc, raised.value.kind) == (got.text, "invalid JSON")
+        assert raised.value.msg in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("convert", [str.encode, PurePosixPath, str])
+def test_a_url_can_be_bytes_or_an_object_with_a_text(server, session, convert):
+    session.get(convert("/a"))
+    assert sent(server)[0] == "GET /a HTTP/1.1"
+    session.get(convert("/a"), params={"b": "c"}, headers={"Accept": "x"})
+    assert sent(server)[0] == "GET /a?b=c HTTP/1.1"
+
+
+def test_the_cookies_of_a_session_can_be_replaced_by_a_dict_or_a_jar(server, session):
+    session.cookies = {"a": "1"}
+    session.get("/")
+    assert sent(server)[1]["cookie"] == "a=1"
+    theirs = requests.Session()
+    theirs.cookies.set("b", "2", domain="127.0.0.1")
+    theirs.cookies.set("elsewhere", "3", domain="example.com")
+    session.cookies = theirs.cookies
+    session.get("/")
+    assert sent(server)[1]["cookie"] == "b=2"
+    session.get("/", cookies=theirs.cookies)
+    assert sent(server)[1]["cookie"] == "b=2"
+    assert session.cookies["elsewhere"] == "3"
+
+
+def test_a_file_whose_seek_returns_nothing_is_sent_whole(server, session):
+    class File(io.BytesIO):
+        def seek(self, *args):
+            super().seek(*args)
+
+    session.post("/", data=File(b"content"))
+    _, fields, body = sent(server)
+    assert (fields["content-length"], body) == ("7", b"content")
+
+
 def test_a_response_has_the_attributes_of_requests(demo):
     with http.Session(demo.url) as session:
         got = session.get("/status/404")
@@ -487,9 +550,13 @@ def test_a_source_address_is_used():
 
 def test_tls_is_verified_by_default(ca, recorded):
     with DemoServer(context=ca.server_context()) as server, http.Session(server.url) as session:
-        with pytest.raises(http.ConnectionError, match="TLS: unable to get local issuer"):
+        with pytest.raises(http.SSLError, match="TLS: unable to get local issuer") as raised:
             session.get("/json")
+        assert isinstance(raised.value, http.ConnectionError)
+        assert raised.value.response is None
         assert session.get("/json", verify=str(ca.file)).ok
+        rooted = server.url.replace("localhost", "localhost.")
+        assert session.get(f"{rooted}/json", verify=str(ca.file)).ok
         assert session.get("/json", verify=False).ok
         session.verify = str(ca.file)
         assert session.get("/json").ok

@@ -90,7 +90,8 @@ def _each(values: Any) -> Iterable[Any]:  # one value or several
 def _streamed(source: Any) -> Body:  # a file or an iterator
     try:
         start = source.tell()
-        end = source.seek(0, 2)
+        source.seek(0, 2)
+        end = source.tell()  # `seek` of some file-like objects returns nothing
         source.seek(start)
     except (AttributeError, OSError):
         return Body(stream=source)

@@ -41,8 +41,16 @@ class Url:
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
-def join(base: str, url: str) -> str:
-    """Return an absolute `url` unchanged, else `base` with `url` appended. Raises InvalidURL."""
+def as_text(url: object) -> str:
+    """Return a URL as text: bytes are UTF-8, and any other object stands for its `str`."""
+    if isinstance(url, bytes):
+        return url.decode("utf-8", "replace")
+    return url if isinstance(url, str) else str(url)
+
+
+def join(base: str, url: object) -> str:
+    """Return an absolute `url` as text, else `base` with `url` appended. Raises InvalidURL."""
+    url = as_text(url)
     if url.startswith("/") or (base and (not url or url.startswith("?"))):
         if not base:
             raise InvalidURL(INVALID_URL, f"{url!r} needs a Session(base_url)")
@@ -142,7 +150,12 @@ def _decode_unreserved(escape: re.Match[str]) -> str:
 
 
 def _ascii_host(host: str) -> str:
-    return host if host.isascii() else host.encode("idna").decode()
+    """Encode a host in another script as browsers do (UTS 46). Raises UnicodeError."""
+    if host.isascii():
+        return host
+    import idna  # noqa: PLC0415  # slow to import, and few hosts need it
+
+    return idna.encode(host, uts46=True).decode()
 
 
 def _without_dots(path: str) -> str:

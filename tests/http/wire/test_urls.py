@@ -57,6 +57,10 @@ def test_a_url_without_base_or_slash_is_refused_in_one_line(base, url):
         ("http://h/.hidden", "h", "/.hidden"),
         ("http://user:pa%40ss@h/a", "h", "/a"),
         ("http://bücher.example/", "xn--bcher-kva.example", "/"),
+        ("http://straße.example/", "xn--strae-oqa.example", "/"),
+        ("http://BÜCHER.example/", "xn--bcher-kva.example", "/"),
+        ("http://bücher。example/", "xn--bcher-kva.example", "/"),
+        ("http://ς.example/", "xn--3xa.example", "/"),
     ],
 )
 def test_a_url_is_split_and_encoded(url, authority, target):
@@ -92,6 +96,7 @@ def test_targets_are_those_of_requests(url):
         "http://h/\x00",
         "http://h\r\nX: y/",
         "http://" + "ä" * 70 + "/",
+        "http://☃.example/",
     ],
 )
 def test_an_invalid_url_is_refused_in_one_line(url):
