@@ -1,12 +1,10 @@
 """One HTTP/1.1 connection: sends a request and reads its whole response (RFC 9112)."""
 
-import re
-
 import httptools
 
 from amoc_gevent.http.errors import INCOMPLETE, INVALID, TOO_LARGE, InvalidResponse
 from amoc_gevent.http.response import Response
-from amoc_gevent.http.wire import coding
+from amoc_gevent.http.wire import coding, leniency
 from amoc_gevent.http.wire.bodies import Body
 from amoc_gevent.http.wire.heads import Head, head_of, kept
 from amoc_gevent.http.wire.target import RequestTarget
@@ -17,7 +15,6 @@ MAX_HEAD = 1 << 20
 MAX_INTERIM = 100
 
 _END = b"\r\n\r\n"
-_BARE_END = re.compile(rb"\n\r?\n")
 
 
 class _Reply:
@@ -110,14 +107,10 @@ class HttpConnection:
         A whole response ends by its own framing, with no bytes after it. The body length of a head
         is stored only when the head has been `seen` before, as most heads may never come again.
         """
-        reply = self._reply
-        reply.complete = reply.surplus = False
+        self._reply.complete = self._reply.surplus = False
         if end < 0 or data[9:10] == b"1" or data[:5] != b"HTTP/":
             data, end = self._final_head(data)
-        if head_only:
-            self._feed_head_only(data, end)
-        else:
-            self._feed(data)
+        reply, data, end = self._feed_first(data, end, head_only)
         head = seen or head_of(data[:end])
         if not reply.complete:
             self._read_rest(head, len(data) - end, limit)
@@ -128,9 +121,36 @@ class HttpConnection:
             seen.learn(len(content))
         return head, content, whole
 
+    def _feed_first(self, data: bytes, end: int, head_only: bool) -> tuple[_Reply, bytes, int]:
+        """Parse a head and what came with it. Return the parser's reply, and the same data.
+
+        A head that breaks the grammar but has one meaning is rewritten.
+        """
+        feed = self._feed_head_only if head_only else self._feed_whole
+        refused = None
+        if not leniency.misread(data[:end]):
+            try:
+                return feed(data, end), data, end
+            except InvalidResponse as error:
+                refused = error
+        lined, end = leniency.cut(data) or (data, end)
+        head, broken = leniency.rewritten(lined[:end])
+        changed = head + lined[end:]
+        if self._reply.parts or (refused and changed == data):
+            raise refused or InvalidResponse(INVALID, f"{self.stream.peer}: contradictory framing")
+        self._renew()
+        reply = feed(changed, len(head))
+        leniency.count(broken)
+        return reply, changed, len(head)
+
+    def _feed_whole(self, data: bytes, _end: int) -> _Reply:
+        self._feed(data)
+        return self._reply
+
     def _renew(self) -> None:
         self._reply = _Reply()
         self._parser = httptools.HttpResponseParser(self._reply)
+        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -142,7 +162,7 @@ class HttpConnection:
                 raise InvalidResponse(INVALID, f"{self.stream.peer}: {error}") from None
             self._reply.surplus = True
 
-    def _feed_head_only(self, data: bytes, end: int) -> None:
+    def _feed_head_only(self, data: bytes, end: int) -> _Reply:
         """Parse a response to HEAD, which ends with its head. The parser has no option for that."""
         self._feed(data[: end + len(_END)])
         complete = self._reply
@@ -150,6 +170,7 @@ class HttpConnection:
         complete.complete = True
         complete.surplus = len(data) > end + len(_END)
         complete.parts.clear()
+        return complete
 
     def _final_head(self, data: bytes) -> tuple[bytes, int]:
         """Read to the end of the first head that is not 1xx. Return the data and that end."""
@@ -163,20 +184,17 @@ class HttpConnection:
         )
 
     def _whole_head(self, data: bytes) -> tuple[bytes, int]:
-        seen = 0
+        searched = 0
         while True:
             if data[:5] != b"HTTP/"[: len(data)]:
                 raise InvalidResponse(INVALID, f"{self.stream.peer} sent {data[:20]!r}")
-            end = data.find(_END, seen)
-            if end >= 0:
-                return data, end
-            if _BARE_END.search(data, seen):  # else both sides would wait
-                raise InvalidResponse(INVALID, f"{self.stream.peer}: lines end without a CR")
+            if whole := leniency.cut(data, searched):
+                return whole
             if len(data) > MAX_HEAD:
                 raise InvalidResponse(
                     TOO_LARGE, f"{self.stream.peer}: a head over {MAX_HEAD} bytes"
                 )
-            seen = max(0, len(data) - len(_END))
+            searched = max(0, len(data) - len(_END))
             more = self.stream.receive()
             if not more:
                 raise InvalidResponse(INCOMPLETE, f"{self.stream.peer} closed within the head")

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from amoc_gevent import http
+from amoc_gevent import http, metrics
 from tests.transport.scripted import Scripted, always, answers, in_pieces, response
 
 OK = response(b"ok")
@@ -68,6 +68,89 @@ def test_after_a_response_without_framing_the_next_request_connects_again(answer
     assert first.content == body
     assert second.text == "ok"
     assert connections == 2
+
+
+HELLO = b"5\r\nhello\r\n0\r\n\r\n"
+OK_LINE = b"HTTP/1.1 200 OK\r\n"
+LENIENT = [
+    (OK_LINE + b"X: a\r\n b\r\nContent-Length: 5\r\n\r\nhello", "folded line"),
+    (OK_LINE + b"X: a \t\r\n\t\r\n  b\r\nContent-Length: 5\r\n\r\nhello", "folded line"),
+    (OK_LINE + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", "repeated Content-Length"),
+    (OK_LINE + b"Content-Length: 5, 5\r\n\r\nhello", "repeated Content-Length"),
+    (b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "bare line feed"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 5\n\r\nhello", "bare line feed"),
+    (b"HTTP/1.1 200 OK\nContent-Length: 12\n\nhell\r\n\r\nhell", "bare line feed"),
+    (OK_LINE + b"X: a\0b\x01c\rd\x7f\r\nContent-Length: 5\r\n\r\nhello", "control character"),
+    (
+        CHUNKED.replace(b"chunked", b"chunked, Identity") + b"\r\n" + HELLO,
+        "transfer coding identity",
+    ),
+    (
+        OK_LINE + b"Transfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello",
+        "transfer coding identity",
+    ),
+    (b"HTTP/1.2 200 OK\r\nContent-Length: 5\r\n\r\nhello", "version above HTTP/1.1"),
+    (CHUNKED + b"\r\n5  \r\nhello\r\n0 \r\n\r\n", None),
+    (CHUNKED + b"\r\n0005\r\nhello\r\n0000\r\n\r\n", None),
+]
+
+
+def lenient():
+    """Return the counted rules that responses broke."""
+    counters = metrics.recorder.take().counters
+    return {name.removeprefix("http lenient: "): n for name, n in counters.items()}
+
+
+@pytest.mark.parametrize(("answer", "rule"), LENIENT)
+def test_a_response_that_breaks_a_rule_but_has_one_meaning_is_read_and_counted(answer, rule):
+    first, second, connections = exchange_twice(answer)
+    assert first.content.startswith(b"hell")
+    assert (second.text, connections) == ("ok", 1)
+    assert lenient() == ({rule: 1} if rule else {})
+    with Scripted(in_pieces(answer, 1)) as server, http.Session(server.url) as session:
+        assert session.get("/").content == first.content
+    first, second, connections = exchange_twice(answer.partition(b"hell")[0], "HEAD")
+    assert (first.content, second.text) == (b"", "ok")
+
+
+def test_fields_of_a_lenient_response_are_as_they_were_meant():
+    answer = OK_LINE + b"X: a\r\n b\r\nY: c\0d\r\nContent-Length: 0\r\n\r\n"
+    first, _, _ = exchange_twice(answer)
+    assert (first.headers["X"], first.headers["Y"]) == ("a b", "c d")
+    assert lenient() == {"folded line": 1, "control character": 1}
+
+
+def test_a_coding_beside_a_length_overrides_it_and_ends_the_connection():
+    answer = CHUNKED + b"Content-Length: 3\r\n\r\n" + HELLO
+    first, second, connections = exchange_twice(answer, lasts=False)
+    assert (first.content, second.text, connections) == (b"hello", "ok", 2)
+    assert lenient() == {"Content-Length beside Transfer-Encoding": 1}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK_LINE + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        OK_LINE + b"Content-Length: 5, 6\r\n\r\nhello!",
+        OK_LINE + b"Content-Length: 5\r\n ,6\r\n\r\nhello!",
+        OK_LINE + b"Content-Length: -5\r\n\r\nhello",
+        OK_LINE + b"Content-Length: 0x5\r\n\r\nhello",
+        OK_LINE + b"Content-Length: +5, +5\r\n\r\nhello",
+        OK_LINE + b"Content-Length : 5\r\n\r\nhello",
+        OK_LINE + b" folded: first\r\nContent-Length: 5\r\n\r\nhello",
+        CHUNKED + b"\r\n5\nhello\n0\n\n",
+        CHUNKED + b"\r\n 5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/3.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+)
+def test_a_response_that_can_be_read_in_two_ways_is_an_error(answer):
+    with (
+        Scripted(answers(answer)) as server,
+        http.Session(server.url) as session,
+        pytest.raises(http.InvalidResponse),
+    ):
+        session.get("/")
+    assert lenient() == {}
 
 
 @pytest.mark.parametrize(
