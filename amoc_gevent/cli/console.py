@@ -26,10 +26,10 @@ POLL_S = 0.02
 @click.command()
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
 def console(workers: int | None) -> int:
-    """Steer a local run from a prompt: do, add, remove, status, set, stop.
+    """Control a local run from a prompt: do, add, remove, status, set, stop.
 
-    What the scenario logs and prints appears above the prompt. Ctrl-D stops the run and
-    leaves. Lines can be piped in: then the exit code is 1 if one of them failed.
+    The scenario's log and output appear above the prompt. Ctrl-D stops the run and leaves the
+    prompt. Commands can be piped in; the exit code is 1 if one of them failed.
     """
     log_level("WARNING")  # checked here: the engine would not start
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -19,7 +19,7 @@ PORT = click.IntRange(0, 65535)
 
 @click.group()
 def demo() -> None:
-    """Start a server to load: a target that is fast, honest and at hand."""
+    """Start a demo server to load."""
 
 
 @demo.command()
@@ -31,23 +31,23 @@ def demo() -> None:
     show_default=True,
     help="Port to listen on; 0 takes a free one.",
 )
-@click.option("--quiet", is_flag=True, help="Do not say where it listens.")
+@click.option("--quiet", is_flag=True, help="Do not print the address.")
 def http(host: str, port: int, quiet: bool) -> None:
     """Serve HTTP until Ctrl-C or SIGTERM.
 
     \b
-    /  /json  /products  /products/<id>    something small to read
-    /delay/<seconds>  /status/<code>       a slow answer, an error
+    /  /json  /products  /products/<id>    small pages
+    /delay/<seconds>  /status/<code>       a delayed response; a response with this status
     /echo                                  the request, as JSON
-    /login  /account  /cart                POST user and password, get a cookie, use it
-    /chunked/<n>  /gzip  /bytes/<n>        bodies of all kinds
+    /login  /account  /cart                POST user and password for a cookie, then use it
+    /chunked/<n>  /gzip  /bytes/<n>        bodies: chunked, compressed, of a given size
     /redirect/<n>                          n redirects, then /
     /check?user=1&life=<name>&number=1&sent=<seconds>
-                                           are users one at a time, is all there?
-    /close  /reset  /half  /garbage  /silent   faults: each breaks HTTP in its own way
-    /count                                 requests received, by path, and what /check found;
-                                           DELETE starts again
-    /count/seen?within=<seconds>           whom /check heard of lately, from where
+                                           record a request of `http_check`
+    /close  /reset  /half  /garbage  /silent   broken responses, one kind each
+    /count                                 requests by path, and the findings of /check;
+                                           DELETE resets them
+    /count/seen?within=<seconds>           users that /check saw recently, with addresses
     """  # noqa: D301  # click's mark is the character, not the two of a raw text
     with DemoServer((host, port)) as server:
         _serve([f"listening on {server.url}"], quiet)
@@ -59,53 +59,60 @@ def http(host: str, port: int, quiet: bool) -> None:
     "--port", type=PORT, default=5222, show_default=True, help="Port for XMPP; 0 takes a free one."
 )
 @click.option(
-    "--page-port", type=PORT, default=0, show_default=True, help="Port for counts and faults."
+    "--page-port",
+    type=PORT,
+    default=0,
+    show_default=True,
+    help="HTTP port for counts and faults; 0 takes a free one.",
 )
-@click.option("--domain", default="localhost", show_default=True, help="The domain that it serves.")
+@click.option("--domain", default="localhost", show_default=True, help="Domain to serve.")
 @click.option(
-    "--user", default=AccountRegistry.user, show_default=True, help="Names of the accounts."
+    "--user", default=AccountRegistry.user, show_default=True, help="Template of user names."
 )
 @click.option(
-    "--password", default=AccountRegistry.password, show_default=True, help="Their passwords."
+    "--password", default=AccountRegistry.password, show_default=True, help="Template of passwords."
 )
 @click.option(
-    "--neighbours", type=click.IntRange(0), default=0, help="Contacts with ids below and above."
+    "--neighbours",
+    type=click.IntRange(0),
+    default=0,
+    help="Roster contacts: this many ids below and above.",
 )
 @click.option(
     "--tls",
     nargs=2,
     type=click.Path(exists=True, dir_okay=False),
-    help="Files of certificate chain and key: STARTTLS and direct TLS on the same port.",
+    help="Certificate chain and key: enables STARTTLS and direct TLS.",
 )
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Something to do wrong; may be given again.",
+    help="Fault to inject; repeatable.",
 )
-@click.option("--quiet", is_flag=True, help="Do not say where it listens.")
+@click.option("--quiet", is_flag=True, help="Do not print the address.")
 def xmpp(host: str, port: int, page_port: int, quiet: bool, **how: Any) -> None:
     """Serve XMPP until Ctrl-C or SIGTERM.
 
-    It has PLAIN and SCRAM, rosters, presence, messages, pings, disco and registration. Messages are
-    kept for nobody who is away. A second port tells over HTTP what was done:
+    It supports PLAIN and SCRAM, rosters, presence, messages, pings, disco and registration. A
+    message to an offline user comes back as an error. A second port serves over HTTP:
 
     \b
-    /count   logins and messages in sum; DELETE starts again
+    /count   total logins and messages; DELETE resets them
     /pairs   messages by sender and recipient
-    /faults  what is done wrong; PUT a JSON object to change it
+    /faults  active faults; PUT a JSON object to change them
 
     \b
     Faults, each --fault NAME=VALUE:
     delay=0.5                    seconds, for every message
     drop, cut, malformed, duplicate, reorder=100
-                                 one message in 100 is lost, breaks off the
-                                 recipient's connection, comes as broken XML,
-                                 comes twice, is overtaken by the next
+                                 one message in 100 is lost, cuts the recipient's
+                                 connection, arrives as broken XML, arrives
+                                 twice, or is overtaken by the next
     silent_at, cut_at, malformed_at=auth
-                                 a step of the login: connect, stream,
-                                 starttls, tls, auth, bind, session
+                                 fault at this step of the login: connect,
+                                 stream, starttls, tls, auth, bind, session
     """  # noqa: D301
     accounts = AccountRegistry(how["user"], how["password"], how["neighbours"])
     context = None

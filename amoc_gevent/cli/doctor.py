@@ -29,9 +29,14 @@ HAS = ("cores", "memory", "descriptors", "ports", "reuses_ports")
 @click.argument("users", type=click.IntRange(min=1))
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
-@click.option("--hosts", "path", type=click.Path(path_type=Path), help="hosts.ini: its nodes.")
 @click.option(
-    "--probe-time", type=DURATION, default=5.0, help="How long each of two probes runs [5s]."
+    "--hosts",
+    "path",
+    type=click.Path(path_type=Path),
+    help="Check the nodes of this hosts.ini instead of this machine.",
+)
+@click.option(
+    "--probe-time", type=DURATION, default=5.0, help="Duration of each of the two probes [5s]."
 )
 def doctor(
     scenario: str,
@@ -43,9 +48,9 @@ def doctor(
 ) -> int:
     """Show what breaks first when USERS run SCENARIO, and what to do about it.
 
-    Two short runs here, of 1 and of up to 40 users, measure the resources of a user. They are
-    compared with those of this machine or, with --hosts, of each node for its share of the users.
-    The exit code is 1 if something will break.
+    Two short runs on this machine, with 1 user and with up to 40, measure the resources that a user
+    needs. They are compared with the limits of this machine. With --hosts, the users are divided
+    among the nodes, and each node's limits are checked. The exit code is 1 if something will break.
     """
     machines = None if path is None else inventory.read(path)
     counts = (FEW, max(FEW + 1, min(MANY, users)))

@@ -25,7 +25,7 @@ RELEASED = click.option(
     "released",
     type=click.Path(path_type=Path),
     default=RELEASE,
-    help="What `make release` made [itself, or dist/amoc].",
+    help="Release built by `make release` [the running one, or dist/amoc].",
 )
 LINES = click.option("--lines", type=click.IntRange(min=1), default=20, help="Lines per log [20].")
 
@@ -33,7 +33,7 @@ LINES = click.option("--lines", type=click.IntRange(min=1), default=20, help="Li
 def _on_hosts(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say which machines."""
     limit = click.option(
-        "--limit", default="", metavar="NAMES", help="Only these hosts, with commas."
+        "--limit", default="", metavar="NAMES", help="Only these hosts, comma-separated."
     )
     which = click.option(
         "--inventory",
@@ -47,7 +47,7 @@ def _on_hosts(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def hosts() -> None:
-    """Prepare, deploy to and look after the machines of hosts.ini, over ssh."""
+    """Prepare, deploy to and manage the machines of hosts.ini over ssh."""
 
 
 @hosts.command()
@@ -77,7 +77,7 @@ def unprepare(path: Path, limit: str, check: bool) -> int:
 @RELEASED
 @CHECK
 def deploy(path: Path, limit: str, released: Path, check: bool) -> int:
-    """Copy release and keys, and start the master and nodes."""
+    """Copy the release, exchange keys, and start the master and the nodes."""
     machines = inventory.read(path)
     chosen, built = machines.limited(limit), release.read(released)
     with connections() as ssh:
@@ -91,7 +91,7 @@ def deploy(path: Path, limit: str, released: Path, check: bool) -> int:
 @hosts.command()
 @_on_hosts
 def status(path: Path, limit: str) -> int:
-    """Show releases and running daemons by machine, then the master's nodes."""
+    """Show each machine's release and daemons, then the master's nodes."""
     machines = inventory.read(path)
     with connections() as ssh:
         outcomes = [Outcome(machine) for machine in machines.limited(limit)]
@@ -106,9 +106,9 @@ def status(path: Path, limit: str) -> int:
 @hosts.command()
 @_on_hosts
 @CHECK
-@click.option("--force", is_flag=True, help="Stop an active run at once.")
+@click.option("--force", is_flag=True, help="Stop an active run too, at once.")
 def stop(path: Path, limit: str, check: bool, force: bool) -> int:
-    """Stop the daemons. Those of an active run stay, unless --force is given."""
+    """Stop the daemons. Those of an active run are stopped only with --force."""
 
     def ending(machine: Host) -> tasks.Task:
         place = tasks.place_of(machine)
@@ -150,7 +150,7 @@ def logs(path: Path, limit: str, lines: int) -> int:
     help="The list of machines [hosts.ini].",
 )
 def attach(path: Path) -> int:
-    """Steer the run from a prompt on the master's machine."""
+    """Control the run from a prompt on the master's machine."""
     master = inventory.read(path).master
     user, home = master["amoc_user"], master["amoc_home"]
     amoc = f"{master['amoc_install_dir']}/bin/amoc"

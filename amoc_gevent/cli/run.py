@@ -46,14 +46,14 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     epilog="""\b
 Times are written 500ms, 30s, 5m, 1h; rates 20/s, 1200/min.
 Ctrl-C stops the run gently, a second Ctrl-C at once. If the output is
-closed, the run goes on as with --quiet and the exit code is 1.
+closed, the run continues as with --quiet, and the exit code is 1.
 
 \b
 Exit codes:
   0  finished
   1  the run failed
   2  wrong usage: a command, an option, a setting; nothing was started
-  130  Ctrl-C came before the run began"""
+  130  Ctrl-C before the run began"""
 )
 @click.argument("scenario")
 @click.argument("first", type=click.IntRange(min=1))
@@ -69,7 +69,7 @@ Exit codes:
     "--summary",
     type=click.Path(path_type=Path),
     metavar="FILE.json",
-    help="Write the summary.",
+    help="Write the summary to this file, as JSON.",
 )
 @click.option("--quiet", is_flag=True, help="Show neither progress nor report.")
 @output_options
@@ -90,8 +90,8 @@ def run(
 ) -> int:
     """Run SCENARIO for the users FIRST to LAST on this machine.
 
-    SCENARIO is the name of a module in scenarios/, or a path. Each user calls its start() in its
-    own greenlet, rests, and calls it again, until the run stops.
+    SCENARIO is the name of a module in scenarios/, or a path. Each user calls the scenario's
+    start() in its own greenlet, rests, and calls it again, until the run stops.
     """
     if last < first:
         raise UsageError(f"users {first} to {last}: FIRST must not be above LAST")

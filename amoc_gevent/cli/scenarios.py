@@ -17,7 +17,10 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.command()
 @JSON
 def scenarios(as_json: bool) -> None:
-    """List the scenarios of ./scenarios with the first line of each docstring."""
+    """List all scenarios, with the first line of each docstring.
+
+    They are in ./scenarios, and in the scenarios/ beside the package.
+    """
     found = loader.listing()
     for line in catalogue.unreadable_directories():
         click.echo(f"amoc: {line}", err=True)

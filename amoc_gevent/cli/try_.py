@@ -37,8 +37,8 @@ XML_SHOWN = 2000
 def try_(scenario: str, user_id: int, given: tuple[str, ...], *, headers: bool) -> int:
     """Run start() of SCENARIO once for the user ID (1), and show what it does.
 
-    A session that goes on until it is asked to end is asked by Ctrl-C; another one ends at once.
-    The exit code is 1 when start raised or an operation failed.
+    Ctrl-C asks a session that polls user.leaving to end. Otherwise, and the second time, it exits
+    at once. The exit code is 1 if start raised an exception or an operation failed.
     """
     before = gevent.signal_handler(signal.SIGINT, _end)
     loaded = load(Path(find(scenario)))

@@ -29,7 +29,7 @@ STOP_PATIENCE_S = 10.0
 
 
 @click.command()
-@click.option("--bind", metavar="ADDRESS", help="Listen there to nodes on other machines.")
+@click.option("--bind", metavar="ADDRESS", help="Listen here for nodes on other machines.")
 @click.option("--port", type=PORT, help="Port for the plan [5710].")
 @click.option("--reports-port", type=PORT, help="Port for the reports [5711].")
 @click.option(
@@ -38,10 +38,10 @@ STOP_PATIENCE_S = 10.0
     default=LEASE_S,
     help="Time until other nodes take over the users of a silent node [15s].",
 )
-@click.option("--insecure", is_flag=True, help="Accept all nodes there, without keys.")
+@click.option("--insecure", is_flag=True, help="With --bind: accept all nodes, without keys.")
 @click.option("--foreground", is_flag=True, help="Do not detach; log to standard error.")
 @click.option(
-    "--log-file", type=click.Path(path_type=Path), help="File to which --foreground logs instead."
+    "--log-file", type=click.Path(path_type=Path), help="Log file of --foreground [standard error]."
 )
 @output_options
 def master(
@@ -56,11 +56,11 @@ def master(
 ) -> None:
     """Start the master of this home (AMOC_HOME) in the background.
 
-    The node of this home joins it: `amoc node`. Nodes on other machines, `amoc node --master HOST`,
-    need --bind, and keys on both sides. Steer it with `amoc do` and the
-    other commands, or from the prompt of `amoc attach`. It logs to AMOC_HOME/log/master.log; SIGHUP
-    reopens the file. Port 0 picks a free port. The next master continues a run that is active when
-    this one ends.
+    The node of this home joins it with `amoc node`. Nodes on other machines join with `amoc node
+    --master HOST`; this needs --bind, and keys on both sides. Control the master with `amoc do` and
+    the other commands, or from the prompt of `amoc attach`. It logs to AMOC_HOME/log/master.log;
+    SIGHUP reopens the file. Port 0 picks a free port. If a run is active when the master ends, the
+    next master continues it.
     """
     home = Home.current()
     if lease < LEASE_MIN_S:

@@ -65,15 +65,17 @@ class Where(NamedTuple):
 
 
 @click.command()
-@click.option("--master", "host", type=TEXT, help="Host of the master [this home's master].")
-@click.option("--port", type=PORT, help="Port of the plan there [5710].")
-@click.option("--reports-port", type=PORT, help="Port of the reports there [5711].")
+@click.option(
+    "--master", "host", type=TEXT, metavar="HOST", help="Host of the master [this home's master]."
+)
+@click.option("--port", type=PORT, help="The master's port for the plan [5710].")
+@click.option("--reports-port", type=PORT, help="The master's port for the reports [5711].")
 @click.option("--name", type=TEXT, help="Name of this node [the host name].")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
-@click.option("--insecure", is_flag=True, help="Join a master at HOST without keys.")
+@click.option("--insecure", is_flag=True, help="With --master: join without keys.")
 @click.option("--foreground", is_flag=True, help="Do not detach; log to standard error.")
 @click.option(
-    "--log-file", type=click.Path(path_type=Path), help="File to which --foreground logs instead."
+    "--log-file", type=click.Path(path_type=Path), help="Log file of --foreground [standard error]."
 )
 def node(
     host: str | None,
@@ -87,9 +89,9 @@ def node(
 ) -> None:
     """Start the node of this home (AMOC_HOME) in the background.
 
-    It joins the master of this home or, with --master, one on another machine; then both need keys.
-    It joins as soon as the master answers, and again after each outage. It needs no open port. It
-    logs to AMOC_HOME/log/node.log; SIGHUP reopens the file.
+    It joins the master of this home. With --master, it joins a master on another machine, and both
+    need keys. It joins as soon as the master answers, and again after each outage. It needs no open
+    port. It logs to AMOC_HOME/log/node.log; SIGHUP reopens the file.
     """
     home = Home.current()
     if host is None:

@@ -45,7 +45,7 @@ class _Names(click.ParamType[list[str]]):
 
 @click.group(name="", add_help_option=False)
 def verbs() -> None:
-    """Steer the run."""
+    """Control the run."""
 
 
 WAITS = {

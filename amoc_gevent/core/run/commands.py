@@ -35,11 +35,14 @@ class Do:
     duration: float | None = field(
         default=None, metadata={"help": "Stop gently after this time.", "metavar": "TIME"}
     )
-    comment: str = field(default="", metadata={"help": "Comment for the summary."})
+    comment: str = field(default="", metadata={"help": "Comment in the summary."})
     nodes: tuple[str, ...] = field(default=(), metadata=_NODES)
     strategy: str = field(
         default="",
-        metadata={"help": "How to spread users over nodes [round-robin].", "choices": STRATEGIES},
+        metadata={
+            "help": "How to spread users over the nodes [round-robin].",
+            "choices": STRATEGIES,
+        },
     )
 
 
@@ -62,7 +65,7 @@ class Remove:
     """
 
     count: int
-    force: bool = field(default=False, metadata={"help": "Interrupt them at once."})
+    force: bool = field(default=False, metadata={"help": "Interrupt these users at once."})
     nodes: tuple[str, ...] = field(default=(), metadata=_NODES)
 
 
@@ -89,7 +92,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Rebalance:
-    """Spread users evenly over the present nodes.
+    """Spread users evenly over the connected nodes.
 
     As few users as possible move.
     """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PORT = 2003
 
 OPTIONS = (
-    Option("--graphite", metavar="HOST:PORT", help="Send metrics to carbon there."),
+    Option("--graphite", metavar="HOST:PORT", help="Send metrics to carbon at this address."),
     Option(
         "--graphite-prefix",
         metavar="NAME",
@@ -26,12 +26,12 @@ OPTIONS = (
         "--graphite-interval",
         unit="time",
         default=10.0,
-        help="Time between two points; carbon's finest retention must be the same [10s].",
+        help="Time between two points; must match carbon's finest retention [10s].",
     ),
     Option(
         "--graphite-events",
         metavar="URL",
-        help="URL for annotations, or none [http://HOST/events/].",
+        help="URL for annotations, or `none` [http://HOST/events/].",
     ),
 )
 
