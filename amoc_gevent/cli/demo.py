@@ -15,15 +15,17 @@ from amoc_gevent.demo.xmpp import AccountRegistry, Faults, XmppServer
 from amoc_gevent.errors import UsageError
 
 PORT = click.IntRange(0, 65535)
+HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+QUIET = click.option("--quiet", is_flag=True, help="Do not print the addresses.")
 
 
 @click.group()
 def demo() -> None:
-    """Start a server to load: a target that is fast, honest and at hand."""
+    """Start a demo server to load. It is fast, and it counts what it receives."""
 
 
 @demo.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@HOST
 @click.option(
     "--port",
     type=PORT,
@@ -31,30 +33,32 @@ def demo() -> None:
     show_default=True,
     help="Port to listen on; 0 takes a free one.",
 )
-@click.option("--quiet", is_flag=True, help="Do not say where it listens.")
+@QUIET
 def http(host: str, port: int, quiet: bool) -> None:
     """Serve HTTP until Ctrl-C or SIGTERM.
 
     \b
-    /  /json  /products  /products/<id>    something small to read
+    /  /json  /products  /products/<id>    small pages
     /delay/<seconds>  /status/<code>       a slow answer, an error
     /echo                                  the request, as JSON
     /login  /account  /cart                POST user and password, get a cookie, use it
     /chunked/<n>  /gzip  /bytes/<n>        bodies of all kinds
     /redirect/<n>                          n redirects, then /
     /check?user=1&life=<name>&number=1&sent=<seconds>
-                                           are users one at a time, is all there?
+                                           check that no user runs twice at once
+                                           and that no request is missing
     /close  /reset  /half  /garbage  /silent   faults: each breaks HTTP in its own way
     /count                                 requests received, by path, and what /check found;
-                                           DELETE starts again
-    /count/seen?within=<seconds>           whom /check heard of lately, from where
-    """  # noqa: D301  # click's mark is the character, not the two of a raw text
+                                           DELETE resets
+    /count/seen?within=<seconds>           users that /check has seen lately, with
+                                           their addresses
+    """  # noqa: D301  # click looks for the character \b, which a raw string lacks
     with DemoServer((host, port)) as server:
         _serve([f"listening on {server.url}"], quiet)
 
 
 @demo.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@HOST
 @click.option(
     "--port", type=PORT, default=5222, show_default=True, help="Port for XMPP; 0 takes a free one."
 )
@@ -69,7 +73,10 @@ def http(host: str, port: int, quiet: bool) -> None:
     "--password", default=AccountRegistry.password, show_default=True, help="Their passwords."
 )
 @click.option(
-    "--neighbours", type=click.IntRange(0), default=0, help="Contacts with ids below and above."
+    "--neighbours",
+    type=click.IntRange(0),
+    default=0,
+    help="Contacts of a user on each side of its id.",
 )
 @click.option(
     "--tls",
@@ -82,27 +89,27 @@ def http(host: str, port: int, quiet: bool) -> None:
     "faults",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Something to do wrong; may be given again.",
+    help="A fault to apply; repeatable.",
 )
-@click.option("--quiet", is_flag=True, help="Do not say where it listens.")
+@QUIET
 def xmpp(host: str, port: int, page_port: int, quiet: bool, **how: Any) -> None:
     """Serve XMPP until Ctrl-C or SIGTERM.
 
-    It has PLAIN and SCRAM, rosters, presence, messages, pings, disco and registration. Messages are
-    kept for nobody who is away. A second port tells over HTTP what was done:
+    It has PLAIN and SCRAM, rosters, presence, messages, pings, disco and registration. It
+    stores no messages for offline users. A second port serves its counts over HTTP:
 
     \b
-    /count   logins and messages in sum; DELETE starts again
+    /count   logins and messages in total; DELETE resets
     /pairs   messages by sender and recipient
-    /faults  what is done wrong; PUT a JSON object to change it
+    /faults  the current faults; PUT a JSON object to change them
 
     \b
     Faults, each --fault NAME=VALUE:
     delay=0.5                    seconds, for every message
     drop, cut, malformed, duplicate, reorder=100
-                                 one message in 100 is lost, breaks off the
-                                 recipient's connection, comes as broken XML,
-                                 comes twice, is overtaken by the next
+                                 one message in 100 is lost, resets the
+                                 recipient's connection, arrives as broken XML,
+                                 arrives twice, arrives after the next one
     silent_at, cut_at, malformed_at=auth
                                  a step of the login: connect, stream,
                                  starttls, tls, auth, bind, session
@@ -114,7 +121,9 @@ def xmpp(host: str, port: int, page_port: int, quiet: bool, **how: Any) -> None:
         try:
             context.load_cert_chain(*how["tls"])
         except ssl.SSLError as error:
-            raise UsageError(f"--tls: no certificate chain and its key: {error.reason}") from None
+            raise UsageError(
+                f"--tls: the files must hold a certificate chain and its key: {error.reason}"
+            ) from None
     server = XmppServer(
         (host, port), how["domain"], accounts=accounts, context=context, page_port=page_port
     )
@@ -125,7 +134,7 @@ def xmpp(host: str, port: int, page_port: int, quiet: bool, **how: Any) -> None:
 
 
 def _fault(text: str) -> tuple[str, float | str]:
-    """Return name and value of NAME=VALUE: a number where it is one."""
+    """Return the name and the value of NAME=VALUE, a number if it looks like one."""
     name, _, value = text.partition("=")
     for number in (int, float):
         try:
@@ -136,13 +145,13 @@ def _fault(text: str) -> tuple[str, float | str]:
 
 
 def _serve(lines: Sequence[str], quiet: bool) -> None:
-    """Say where the server listens, and let it, until a signal ends it."""
+    """Print `lines`, unless `quiet`, and serve until SIGINT or SIGTERM."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    told = Event()
+    ended = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        gevent.signal_handler(number, told.set)
+        gevent.signal_handler(number, ended.set)
     if not quiet:
         click.echo("\n".join(lines))
-    told.wait()
+    ended.wait()

@@ -1,7 +1,6 @@
 """`amoc doctor`: what breaks first at so many users of a scenario, here or on all machines."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 import click
 
+from amoc_gevent.cli.options import SET, WORKERS, core_count
 from amoc_gevent.cli.params import DURATION
 from amoc_gevent.core.run.capacity import Machine, UserCost, cost_of, limits
 from amoc_gevent.core.units import format_count
@@ -27,8 +27,8 @@ HAS = ("cores", "memory", "descriptors", "ports", "reuses_ports")
 @click.command()
 @click.argument("scenario")
 @click.argument("users", type=click.IntRange(min=1))
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
+@SET
+@WORKERS
 @click.option("--hosts", "path", type=click.Path(path_type=Path), help="hosts.ini: its nodes.")
 @click.option(
     "--probe-time", type=DURATION, default=5.0, help="How long each of two probes runs [5s]."
@@ -36,7 +36,7 @@ HAS = ("cores", "memory", "descriptors", "ports", "reuses_ports")
 def doctor(
     scenario: str,
     users: int,
-    settings: tuple[str, ...],
+    given: tuple[str, ...],
     workers: int | None,
     path: Path | None,
     probe_time: float,
@@ -49,7 +49,7 @@ def doctor(
     """
     machines = None if path is None else inventory.read(path)
     counts = (FEW, max(FEW + 1, min(MANY, users)))
-    few, many = (probe(scenario, count, probe_time, settings) for count in counts)
+    few, many = (probe(scenario, count, probe_time, given) for count in counts)
     cost = cost_of(few.figures, many.figures)
     click.echo(_share_line(cost))
     problems = [f"{why}: see `amoc try {scenario}`" for why in [many.trouble] if why]
@@ -126,7 +126,7 @@ def _facts_here() -> dict[str, dict[str, Any]]:
     if not done.stdout.startswith(ANSWER):
         raise AmocError(f"this machine cannot be examined: {done.stderr.strip()[-200:]}")
     found: dict[str, Any] = json.loads(done.stdout.removeprefix(ANSWER))
-    return {HERE: {**found, "cores": len(os.sched_getaffinity(0))}}
+    return {HERE: {**found, "cores": core_count()}}
 
 
 def _facts_there(machines: inventory.Inventory) -> dict[str, dict[str, Any]]:

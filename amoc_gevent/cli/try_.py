@@ -11,6 +11,7 @@ import gevent
 from gevent.event import Event as Flag
 
 from amoc_gevent import http, metrics, settings
+from amoc_gevent.cli.options import SET
 from amoc_gevent.cli.params import pairs
 from amoc_gevent.core.units import counted, format_us
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_INTERRUPTED
@@ -28,7 +29,7 @@ XML_SHOWN = 2000
 @click.command(name="try")
 @click.argument("scenario")
 @click.argument("user_id", metavar="[ID]", type=click.IntRange(min=1), default=1)
-@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
+@SET
 @click.option(
     "--headers/--no-headers",
     default=True,

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from gevent import get_hub
 
-from amoc_gevent.demo.connection import Answering, ServedConnection, Service
+from amoc_gevent.demo.connection import RequestHandler, ServedConnection, Service
 from amoc_gevent.demo.counts import Counts
 from amoc_gevent.demo.listener import ServerSocket
 from amoc_gevent.demo.pages import Pages
@@ -27,7 +27,7 @@ class DemoServer:
         self,
         address: tuple[str, int] = ("127.0.0.1", 0),
         context: ssl.SSLContext | None = None,
-        pages: Answering | None = None,
+        pages: RequestHandler | None = None,
     ) -> None:
         self._wanted = address
         self._context = context

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from amoc_gevent.cli.options import FOREGROUND, LOG_FILE
 from amoc_gevent.cli.outputs import output_options
 from amoc_gevent.cli.params import DURATION, PORTS, needs
 from amoc_gevent.control.background import start
@@ -39,10 +40,8 @@ STOP_PATIENCE_S = 10.0
     help="Time until other nodes take over the users of a silent node [15s].",
 )
 @click.option("--insecure", is_flag=True, help="Accept all nodes there, without keys.")
-@click.option("--foreground", is_flag=True, help="Do not detach; log to standard error.")
-@click.option(
-    "--log-file", type=click.Path(path_type=Path), help="File to which --foreground logs instead."
-)
+@FOREGROUND
+@LOG_FILE
 @output_options
 def master(
     bind: str | None,

@@ -1,7 +1,6 @@
 """`amoc node`: the daemon that runs a machine's workers for a master."""
 
 import logging
-import os
 import re
 import socket
 import threading
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from amoc_gevent import clock
+from amoc_gevent.cli.options import FOREGROUND, LOG_FILE, WORKERS, core_count
 from amoc_gevent.cli.params import PORTS, TEXT, needs
 from amoc_gevent.control.background import start
 from amoc_gevent.control.client import Control
@@ -69,12 +69,10 @@ class Where(NamedTuple):
 @click.option("--port", type=PORT, help="Port of the plan there [5710].")
 @click.option("--reports-port", type=PORT, help="Port of the reports there [5711].")
 @click.option("--name", type=TEXT, help="Name of this node [the host name].")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
+@WORKERS
 @click.option("--insecure", is_flag=True, help="Join a master at HOST without keys.")
-@click.option("--foreground", is_flag=True, help="Do not detach; log to standard error.")
-@click.option(
-    "--log-file", type=click.Path(path_type=Path), help="File to which --foreground logs instead."
-)
+@FOREGROUND
+@LOG_FILE
 def node(
     host: str | None,
     port: int | None,
@@ -97,7 +95,7 @@ def node(
     else:
         keys.check_node(home, host, insecure=insecure)
     name = _checked_name(name or re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()))
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or core_count()
     where = Where(host, port or PORTS[0], reports_port or PORTS[1], insecure)
     if foreground:
         _serve(home, name, workers, where, log_file=log_file)
