@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from gevent import get_hub
 
+from amoc_gevent.addresses import host_and_port
 from amoc_gevent.demo.connection import RequestHandler, ServedConnection, Service
 from amoc_gevent.demo.counts import Counts
 from amoc_gevent.demo.listener import ServerSocket
@@ -47,7 +48,7 @@ class DemoServer:
         """Its base URL."""
         host, port = self.address
         scheme = "http" if self._context is None else "https"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"{scheme}://{host_and_port(host, port)}"
 
     @property
     def counts(self) -> dict[str, Any]:

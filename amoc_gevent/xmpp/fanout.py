@@ -12,12 +12,10 @@ import secrets
 from xml.etree.ElementTree import Element
 
 from amoc_gevent import clock
-from amoc_gevent.xmpp.recording import arrived, count
+from amoc_gevent.xmpp.recording import GAP_MAX, arrived, count
 from amoc_gevent.xmpp.stanzas.stanza import Stanza
 
 NAMESPACE = "urn:amoc:fanout:0"
-GAP_MAX = 1_000_000
-"""Longest gap in a source's sequence numbers. A number beyond it is not from this run."""
 
 _TAG = f"{{{NAMESPACE}}}told"
 

@@ -1,4 +1,4 @@
-"""`amoc keys`: manages the machines that may join the master, and the master that a node trusts."""
+"""`amoc keys`: manages a home's keys: its own pair, the allowed nodes' and the trusted master's."""
 
 import json
 import sys
@@ -51,7 +51,7 @@ def keys(context: click.Context, as_json: bool) -> None:
 def make_() -> None:
     """Make this home's pair of keys, and show the public one.
 
-    If the home has a pair already, it stays: its public key is shown.
+    An existing pair is kept.
     """
     home = Home.current()
     own = stored.own_keypair(home)
@@ -74,7 +74,7 @@ def allow(name: str, public_key: str) -> None:
 @keys.command()
 @click.argument("name")
 def revoke(name: str) -> None:
-    """Let the machine NAME no longer join the master of this home."""
+    """Revoke the permission of the machine NAME to join the master of this home."""
     stored.revoke(Home.current(), name)
     click.echo(f"{name} may no longer join")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from amoc_gevent.addresses import host_and_port
 from amoc_gevent.cli.options import FOREGROUND, LOG_FILE
 from amoc_gevent.cli.outputs import output_options
 from amoc_gevent.cli.params import DURATION, PORTS, needs
@@ -163,7 +164,7 @@ def compose(home: Home, asked: MasterOptions, ours: Callable[[], bool]) -> Itera
 
     Raises AmocError if it cannot listen.
     """
-    from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
+    from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # only the daemon needs it
     from amoc_gevent.bus.zap import ZapAuthenticator  # noqa: PLC0415
     from amoc_gevent.master.master import Master  # noqa: PLC0415
     from amoc_gevent.master.store import Store  # noqa: PLC0415
@@ -172,8 +173,7 @@ def compose(home: Home, asked: MasterOptions, ours: Callable[[], bool]) -> Itera
     plans, reports = here
     pair = None
     if asked.bind is not None:
-        host = f"[{asked.bind}]" if ":" in asked.bind else asked.bind
-        plans, reports = (f"tcp://{host}:{port}" for port in asked.ports)
+        plans, reports = (f"tcp://{host_and_port(asked.bind, port)}" for port in asked.ports)
         pair = None if asked.insecure else keys.own_keypair(home)
     with ExitStack() as stack:
         if pair is not None:

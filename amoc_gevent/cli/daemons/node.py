@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from amoc_gevent import clock
+from amoc_gevent.addresses import host_and_port
 from amoc_gevent.cli.options import FOREGROUND, LOG_FILE, WORKERS, core_count
 from amoc_gevent.cli.params import PORTS, TEXT, needs
 from amoc_gevent.control.background import start
@@ -126,7 +127,7 @@ def _joined(control: Control) -> bool:
 
 def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path | None) -> None:
     """Run the node until a signal or a request ends it. Its workers end with it."""
-    from amoc_gevent.control.server import ControlServer  # noqa: PLC0415  # the daemon's alone:
+    from amoc_gevent.control.server import ControlServer  # noqa: PLC0415  # only the daemon needs them:
     from amoc_gevent.daemon.daemon import Daemon  # noqa: PLC0415  # they load gevent
     from amoc_gevent.worker.health import raise_descriptor_limit  # noqa: PLC0415
 
@@ -162,8 +163,8 @@ def compose(
 
     It changes the home only while it is `ours`.
     """
-    from amoc_gevent.bus.directory import SocketDirectory  # noqa: PLC0415  # the daemon's alone
-    from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
+    from amoc_gevent.bus.directory import SocketDirectory  # noqa: PLC0415  # only the daemon needs it
+    from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # only the daemon needs it
     from amoc_gevent.node.home import NodeHome  # noqa: PLC0415
     from amoc_gevent.node.master_connection import MasterAddress  # noqa: PLC0415
     from amoc_gevent.node.node import Node  # noqa: PLC0415
@@ -171,8 +172,8 @@ def compose(
     plans, reports = home.bus
     pair = None
     if where.host is not None:
-        host = f"[{where.host}]" if ":" in where.host else where.host
-        plans, reports = (f"tcp://{host}:{port}" for port in (where.port, where.reports_port))
+        ports = (where.port, where.reports_port)
+        plans, reports = (f"tcp://{host_and_port(where.host, port)}" for port in ports)
         pair = None if where.insecure else keys.own_keypair(home)
     server = keys.master_key(home) or b""
     held = Keys(*pair, server) if pair is not None else None
