@@ -1,4 +1,4 @@
-"""`amoc doctor`: what breaks first at so many users of a scenario, here or on all machines."""
+"""`amoc doctor`: shows what breaks first when many users run a scenario, here or on all nodes."""
 
 import json
 import subprocess
@@ -80,7 +80,7 @@ def _share_line(cost: UserCost) -> str:
 def _examine(
     name: str, facts: dict[str, Any], cost: UserCost, users: int, workers: int | None
 ) -> Iterator[str]:
-    """Write what was found of one machine, and yield what will break there."""
+    """Print the limits of one machine, and yield what will break there."""
     click.echo(f"\n{name}, {format_count(users)} users:")
     if "failed" in facts:
         click.echo(f"  {facts['failed']}")
@@ -106,7 +106,7 @@ def _examine(
 
 
 def _differences(found: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """Yield that machines have different releases, or none."""
+    """Yield a problem if the machines do not all have the same release."""
     commits = {name: facts["commit"] for name, facts in found.items() if name != HERE}
     if len(set(commits.values())) > 1:
         told = ", ".join(f"{name} {commit or 'none'}" for name, commit in commits.items())
@@ -114,7 +114,7 @@ def _differences(found: dict[str, dict[str, Any]]) -> Iterator[str]:
 
 
 def _facts_here() -> dict[str, dict[str, Any]]:
-    """Ask the agent of this machine what it has."""
+    """Return the facts about this machine, from its agent."""
     order = json.dumps({"verb": "facts", "size": 0, "check": True})
     done = subprocess.run(  # noqa: S603  # our own interpreter and agent
         [sys.executable, str(AGENT)],
@@ -130,7 +130,7 @@ def _facts_here() -> dict[str, dict[str, Any]]:
 
 
 def _facts_there(machines: inventory.Inventory) -> dict[str, dict[str, Any]]:
-    """Ask the agents of all nodes what they have, and whether they reach the master."""
+    """Return the facts about all nodes, from their agents, with the master's ports out of reach."""
     master = machines.master
     host = master["amoc_address"] or master.address
     reach = [(host, int(master[port])) for port in ("amoc_port", "amoc_reports_port")]
@@ -138,7 +138,7 @@ def _facts_there(machines: inventory.Inventory) -> dict[str, dict[str, Any]]:
     with connections() as ssh:
 
         def ask(one: Outcome) -> None:
-            order = {"verb": "facts", "reach": reach, **tasks.place_of(one.machine)}
+            order = {"verb": "facts", "reach": reach, **tasks.common_fields(one.machine)}
             one.take("facts", ssh.ask(one.machine, order))
 
         on_all(outcomes, ask)

@@ -148,7 +148,7 @@ def _usage(error: click.ClickException) -> int:
 
 def _failed(error: AmocError) -> int:
     """Print an expected error in a line, and below it the traceback of a scenario, if any."""
-    from amoc_gevent.printable import printable, printable_lines  # noqa: PLC0415  # errors alone need it
+    from amoc_gevent.printable import printable, printable_lines  # noqa: PLC0415  # only errors need it
 
     click.echo(f"amoc: {printable(str(error))}", err=True)
     if detail := getattr(error, "detail", ""):

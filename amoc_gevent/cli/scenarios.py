@@ -1,4 +1,4 @@
-"""`amoc scenarios` and `amoc describe`: what there is to run, and what it can be told."""
+"""`amoc scenarios` and `amoc describe`: list the scenarios, and show one with its settings."""
 
 import json
 import shutil

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import click
 
 from amoc_gevent.cli.main import NO_ROOM
-from amoc_gevent.cli.steering.asking import carry_out
 from amoc_gevent.cli.steering.completion import Words, candidates
-from amoc_gevent.cli.steering.verbs import asked_by
+from amoc_gevent.cli.steering.execution import carry_out
+from amoc_gevent.cli.steering.verbs import parse_line
 from amoc_gevent.control.client import Control
 from amoc_gevent.core.answers import Description, NodeList, RunList
 from amoc_gevent.daemon.home import Home
@@ -81,7 +81,7 @@ def _carry_out(line: str, control: Control) -> bool:
 
 def _done(line: str, control: Control) -> bool:
     try:
-        asked = asked_by(line)
+        asked = parse_line(line)
         if isinstance(asked, str):
             click.echo(asked)
             good = True
