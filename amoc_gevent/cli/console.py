@@ -1,6 +1,5 @@
 """`amoc console`: a prompt on a local run, for trying out a scenario."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import click
 
 from amoc_gevent import clock
+from amoc_gevent.cli.options import WORKERS, core_count
 from amoc_gevent.cli.steering.prompt import EndedBySignal, steer
 from amoc_gevent.control.client import Control
 from amoc_gevent.daemon.child import command_line, environment
@@ -24,7 +24,7 @@ POLL_S = 0.02
 
 
 @click.command()
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
+@WORKERS
 def console(workers: int | None) -> int:
     """Control a local run from a prompt: do, add, remove, status, set, stop.
 
@@ -37,7 +37,7 @@ def console(workers: int | None) -> int:
     with ExitStack() as stack:
         made = tempfile.TemporaryDirectory(prefix="amoc-console-", dir=socket_parent())
         control = Control(Path(stack.enter_context(made)) / "control")
-        engine = _start_engine(control.path, workers or len(os.sched_getaffinity(0)))
+        engine = _start_engine(control.path, workers or core_count())
         stack.callback(_end_engine, engine)
         _wait_until_it_answers(control, engine)
         threading.Thread(target=_show_output, args=(engine,), daemon=True).start()

@@ -15,6 +15,8 @@ from amoc_gevent.demo.xmpp import AccountRegistry, Faults, XmppServer
 from amoc_gevent.errors import UsageError
 
 PORT = click.IntRange(0, 65535)
+HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+QUIET = click.option("--quiet", is_flag=True, help="Do not print the addresses.")
 
 
 @click.group()
@@ -23,7 +25,7 @@ def demo() -> None:
 
 
 @demo.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@HOST
 @click.option(
     "--port",
     type=PORT,
@@ -31,7 +33,7 @@ def demo() -> None:
     show_default=True,
     help="Port to listen on; 0 takes a free one.",
 )
-@click.option("--quiet", is_flag=True, help="Do not print the address.")
+@QUIET
 def http(host: str, port: int, quiet: bool) -> None:
     """Serve HTTP until Ctrl-C or SIGTERM.
 
@@ -48,13 +50,13 @@ def http(host: str, port: int, quiet: bool) -> None:
     /count                                 requests by path, and the findings of /check;
                                            DELETE resets them
     /count/seen?within=<seconds>           users that /check saw recently, with addresses
-    """  # noqa: D301  # click's mark is the character, not the two of a raw text
+    """  # noqa: D301  # click looks for the character \b, which a raw string lacks
     with DemoServer((host, port)) as server:
         _serve([f"listening on {server.url}"], quiet)
 
 
 @demo.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@HOST
 @click.option(
     "--port", type=PORT, default=5222, show_default=True, help="Port for XMPP; 0 takes a free one."
 )
@@ -91,7 +93,7 @@ def http(host: str, port: int, quiet: bool) -> None:
     metavar="NAME=VALUE",
     help="Fault to inject; repeatable.",
 )
-@click.option("--quiet", is_flag=True, help="Do not print the address.")
+@QUIET
 def xmpp(host: str, port: int, page_port: int, quiet: bool, **how: Any) -> None:
     """Serve XMPP until Ctrl-C or SIGTERM.
 
@@ -121,7 +123,9 @@ def xmpp(host: str, port: int, page_port: int, quiet: bool, **how: Any) -> None:
         try:
             context.load_cert_chain(*how["tls"])
         except ssl.SSLError as error:
-            raise UsageError(f"--tls: no certificate chain and its key: {error.reason}") from None
+            raise UsageError(
+                f"--tls: the files must hold a certificate chain and its key: {error.reason}"
+            ) from None
     server = XmppServer(
         (host, port), how["domain"], accounts=accounts, context=context, page_port=page_port
     )
@@ -132,7 +136,7 @@ def xmpp(host: str, port: int, page_port: int, quiet: bool, **how: Any) -> None:
 
 
 def _fault(text: str) -> tuple[str, float | str]:
-    """Return name and value of NAME=VALUE: a number where it is one."""
+    """Return the name and the value of NAME=VALUE, a number if it looks like one."""
     name, _, value = text.partition("=")
     for number in (int, float):
         try:
@@ -143,13 +147,13 @@ def _fault(text: str) -> tuple[str, float | str]:
 
 
 def _serve(lines: Sequence[str], quiet: bool) -> None:
-    """Say where the server listens, and let it, until a signal ends it."""
+    """Print `lines`, unless `quiet`, and serve until SIGINT or SIGTERM."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    told = Event()
+    ended = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        gevent.signal_handler(number, told.set)
+        gevent.signal_handler(number, ended.set)
     if not quiet:
         click.echo("\n".join(lines))
-    told.wait()
+    ended.wait()

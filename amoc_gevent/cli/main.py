@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from typing import IO, Any, NamedTuple, NoReturn
 
 import click
 
@@ -147,13 +147,22 @@ def _usage(error: click.ClickException) -> int:
 
 
 def _failed(error: AmocError) -> int:
-    """Print an expected error in a line, and below it the traceback of a scenario, if any."""
-    from amoc_gevent.printable import printable, printable_lines  # noqa: PLC0415  # errors alone need it
+    print_error(error, "amoc: ")
+    return error.exit_code
 
-    click.echo(f"amoc: {printable(str(error))}", err=True)
+
+def print_error(error: AmocError, prefix: str = "") -> None:
+    """Print an expected error in a line, and below it the traceback of a scenario, if any."""
+    from amoc_gevent.printable import printable, printable_lines  # noqa: PLC0415  # only errors need it
+
+    click.echo(f"{prefix}{printable(str(error))}", err=True)
     if detail := getattr(error, "detail", ""):
         click.echo(printable_lines(detail), err=True)
-    return error.exit_code
+
+
+def discard(stream: IO[str]) -> None:
+    """Let `stream` write to /dev/null, since its pipe or terminal is closed or its disk is full."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
@@ -175,7 +184,7 @@ def _environment_error(error: OSError) -> int:
         return EXIT_FAILED
     elif not isinstance(error, BrokenPipeError):
         raise error
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard(sys.stdout)
     return EXIT_FAILED
 
 

@@ -1,7 +1,6 @@
 """`amoc run`: runs a scenario on this machine, and shows the run and its report."""
 
 import logging
-import os
 import signal
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 import click
 import gevent
 
+from amoc_gevent.cli.options import SET, WORKERS, core_count
 from amoc_gevent.cli.outputs import output_options
 from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs, run_options
 from amoc_gevent.cli.run_screen import RunScreen
@@ -62,8 +62,8 @@ Exit codes:
 @click.option("--user-rate", type=RATE, help=RUN_OPTIONS["user_rate"].help)
 @click.option("--interarrival", type=DURATION, help="Time between two starts, instead of a rate.")
 @run_options("repeat_interval", "repeat_num", "on_user_error", "stop_timeout")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
+@WORKERS
+@SET
 @click.option("--comment", type=TEXT, default="", help="Comment in the summary.")
 @click.option(
     "--summary",
@@ -81,7 +81,7 @@ def run(
     user_rate: float | None,
     interarrival: float | None,
     workers: int | None,
-    settings: tuple[str, ...],
+    given: tuple[str, ...],
     comment: str,
     summary: Path | None,
     quiet: bool,
@@ -98,12 +98,12 @@ def run(
     if summary is not None:
         check_writable(summary)
     rate = _rate(user_rate, interarrival)
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or core_count()
     command = Do(
         str(resolved(find(scenario))),
         first,
         last,
-        settings=pairs(settings),
+        settings=pairs(given),
         options=Options(user_rate=rate, **options),  # type: ignore[arg-type]  # click checked them
         duration=duration,
         comment=comment,

@@ -1,4 +1,4 @@
-"""`amoc scenarios` and `amoc describe`: what there is to run, and what it can be told."""
+"""`amoc scenarios` and `amoc describe`: list the scenarios, and show one with its settings."""
 
 import json
 import shutil
@@ -6,12 +6,11 @@ from dataclasses import asdict
 
 import click
 
+from amoc_gevent.cli.options import JSON
 from amoc_gevent.core.columns import columns
 from amoc_gevent.core.manifest import DeclaredSetting
 from amoc_gevent.loading import catalogue, loader
 from amoc_gevent.loading.places import shown
-
-JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
 
 @click.command()

@@ -119,7 +119,7 @@ class Call:
         if self.dropped or (headers and headers.override(template.names)):
             url = urls.with_query(self.url, self.query)
             return template.make(self.method, url, headers, self.dropped), b""
-        target = template.kept.get((self.method, self.url))
+        target = template.cache.get((self.method, self.url))
         if target is None:
             target = template.target(self.method, self.url)
         if self.query:

@@ -1,7 +1,7 @@
 """Errors of requests, named as in the requests library (hence N818)."""
 
 from amoc_gevent.transport import TransportError, TransportTimeout
-from amoc_gevent.transport.errors import OperationError
+from amoc_gevent.transport.errors import CONNECT_TIMEOUT, OperationError
 
 INCOMPLETE = "incomplete response"
 INVALID = "invalid response"
@@ -56,7 +56,7 @@ def from_transport(error: TransportError) -> RequestError:
     """Convert an error of the transport, with its kind and message."""
     made: type[RequestError] = ConnectionError
     if isinstance(error, TransportTimeout):
-        made = ConnectTimeout if error.kind == "connect time-out" else ReadTimeout
+        made = ConnectTimeout if error.kind == CONNECT_TIMEOUT else ReadTimeout
     translated = made(error.kind)
     translated.args = error.args
     return translated

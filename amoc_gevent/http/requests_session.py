@@ -84,9 +84,8 @@ class RequestsSession(requests.Session):
         self, base_url: str = "", *, timeout: float | tuple[float, float] = DEFAULT_TIMEOUT
     ) -> None:
         super().__init__()
-        self.trust_env = (
-            False  # the search for proxies and .netrc takes a quarter of a request's CPU time
-        )
+        # the search for proxies and .netrc takes a quarter of a request's CPU time
+        self.trust_env = False
         self.cookies = LeanCookieJar()
         self.base_url = base_url
         self.timeout = timeout

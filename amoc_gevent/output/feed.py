@@ -30,9 +30,9 @@ CLOSE_S = 1.0
 
 
 class RunFeed:
-    """Feeds the `current` run, one after the other, to its outputs.
+    """Feeds the `current` run to its outputs, and each later run in turn.
 
-    The owner of the runs calls `look` often. A run that exists at construction was begun by an
+    The owner of the runs calls `poll` often. A run that exists at construction was begun by an
     earlier master: outputs resume it. `note(kind, text)` records an event of the run.
     """
 
@@ -47,7 +47,7 @@ class RunFeed:
         self._beat = _beat()
         self._closed = False
 
-    def go_on(self, stored: Mapping[str, bytes]) -> None:
+    def restore(self, stored: Mapping[str, bytes]) -> None:
         """Take over what an earlier master's outputs stored; call it before the first `add`."""
         self._left = dict(stored)
 
@@ -56,7 +56,7 @@ class RunFeed:
     ) -> None:
         """Feed `output` from the current run on.
 
-        A durable output continues from `stored`, or from its part of what `go_on` got.
+        A durable output continues from `stored`, or from its part of what `restore` got.
         """
         run, prefix = self._current(), f"{name}/"
         resumed = run if run is not None and run is self._first else None
@@ -76,7 +76,7 @@ class RunFeed:
             self._subscriptions.remove(found)
             found.end()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Wake the outputs if something is new or a second is over. It never waits."""
         run = self._current()
         while self._failures:

@@ -131,9 +131,9 @@ class Owner:
 
     def look(self) -> None:
         """Be at the end of a tick, and let the outputs be told."""
-        self.feed.look()
+        self.feed.poll()
         gevent.idle()
-        self.feed.look()
+        self.feed.poll()
 
 
 @pytest.fixture(autouse=True)
@@ -339,7 +339,7 @@ def test_a_view_is_renewed_at_once_each_second_and_at_the_end(
 
 def test_each_durable_output_goes_on_with_what_it_left(owner: Owner) -> None:
     kept, told = Kept(), Told()
-    owner.feed.go_on({"kept/rounds": b"5", "gone/rounds": b"6"})
+    owner.feed.restore({"kept/rounds": b"5", "gone/rounds": b"6"})
     owner.feed.add(kept, "kept")
     owner.feed.add(told, "told")
     owner.begin()
@@ -357,7 +357,7 @@ def test_where_nothing_is_stored_outputs_leave_all_and_there_is_nothing_of_other
     owner: Owner,
 ) -> None:
     kept = Kept()
-    owner.feed.go_on({"gone/rounds": b"6"})
+    owner.feed.restore({"gone/rounds": b"6"})
     owner.feed.add(kept, "kept")
     assert owner.feed.pending(anew=True) == ({"kept/rounds": b"0"}, ["kept/old"])
     assert kept.anew

@@ -1,14 +1,13 @@
-"""`amoc keys`: manages the machines that may join the master, and the master that a node trusts."""
+"""`amoc keys`: manages a home's keys: its own pair, the allowed nodes' and the trusted master's."""
 
 import json
 import sys
 
 import click
 
+from amoc_gevent.cli.options import JSON
 from amoc_gevent.daemon import keys as stored
 from amoc_gevent.daemon.home import Home
-
-JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
 
 @click.group(invoke_without_command=True)
@@ -25,7 +24,7 @@ def keys(context: click.Context, as_json: bool) -> None:
     On each node:    amoc keys make
                      amoc keys trust-master 'KEY OF THE MASTER'
     On the master:   amoc keys allow NAME 'KEY OF THE NODE'
-    """  # noqa: D301  # click's mark is the character, not the two of a raw text
+    """  # noqa: D301  # click looks for the character \b, which a raw string lacks
     if context.invoked_subcommand is not None:
         return
     home = Home.current()

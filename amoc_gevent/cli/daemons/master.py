@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from amoc_gevent.addresses import host_and_port
+from amoc_gevent.cli.options import FOREGROUND, LOG_FILE
 from amoc_gevent.cli.outputs import output_options
 from amoc_gevent.cli.params import DURATION, PORTS, needs
 from amoc_gevent.control.background import start
@@ -39,10 +41,8 @@ STOP_PATIENCE_S = 10.0
     help="Time until other nodes take over the users of a silent node [15s].",
 )
 @click.option("--insecure", is_flag=True, help="With --bind: accept all nodes, without keys.")
-@click.option("--foreground", is_flag=True, help="Do not detach; log to standard error.")
-@click.option(
-    "--log-file", type=click.Path(path_type=Path), help="Log file of --foreground [standard error]."
-)
+@FOREGROUND
+@LOG_FILE
 @output_options
 def master(
     bind: str | None,
@@ -164,7 +164,7 @@ def compose(home: Home, asked: MasterOptions, ours: Callable[[], bool]) -> Itera
 
     Raises AmocError if it cannot listen.
     """
-    from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
+    from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # only the daemon needs it
     from amoc_gevent.bus.zap import ZapAuthenticator  # noqa: PLC0415
     from amoc_gevent.master.master import Master  # noqa: PLC0415
     from amoc_gevent.master.store import Store  # noqa: PLC0415
@@ -173,8 +173,7 @@ def compose(home: Home, asked: MasterOptions, ours: Callable[[], bool]) -> Itera
     plans, reports = here
     pair = None
     if asked.bind is not None:
-        host = f"[{asked.bind}]" if ":" in asked.bind else asked.bind
-        plans, reports = (f"tcp://{host}:{port}" for port in asked.ports)
+        plans, reports = (f"tcp://{host_and_port(asked.bind, port)}" for port in asked.ports)
         pair = None if asked.insecure else keys.own_keypair(home)
     with ExitStack() as stack:
         if pair is not None:

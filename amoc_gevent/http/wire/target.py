@@ -1,7 +1,7 @@
 """Request targets: the destination of a request and the cached bytes of its head.
 
 A `Template` has the settings that all requests of a session share. Sessions with the same settings
-share one template and its cached targets, so a request without arguments is a dict look-up.
+share one template and its cached targets, so a request without arguments is one dict lookup.
 """
 
 import re
@@ -12,14 +12,14 @@ from weakref import WeakValueDictionary
 from amoc_gevent.http.auth import HTTPBasicAuth
 from amoc_gevent.http.errors import INVALID_HEADER, InvalidHeader
 from amoc_gevent.http.wire import urls
-from amoc_gevent.http.wire.headers import Headers, encode
+from amoc_gevent.http.wire.headers import Headers, encode, is_token
 from amoc_gevent.transport import Certificate, Peer, SourceAddress, Verify, context
 
 PROTOCOLS = ("http/1.1",)
-TARGETS_KEPT = 512
+TARGETS_MAX = 512
 
 _PLAIN = re.compile(r"/[\w\-~!$&'()*+,;=:@/.?]*", re.ASCII).fullmatch
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 _KNOWN = _IDEMPOTENT | {"POST", "PATCH"}
@@ -92,17 +92,17 @@ class Common:
 class Template:
     """Makes and caches the targets for sessions with the same settings.
 
-    `kept`: the cached targets by method and URL. `names`: the session's field names in lower case,
+    `cache`: the cached targets by method and URL. `names`: the session's field names in lower case,
     which fields of a request replace.
     """
 
-    __slots__ = ("__weakref__", "_base", "_common", "kept", "names")
+    __slots__ = ("__weakref__", "_base", "_common", "cache", "names")
 
     def __init__(self, common: Common) -> None:
         self._common = common
         self._base: RequestTarget | None = None
         self.names = frozenset(["host", "authorization", *(n.lower() for n, _ in common.fields)])
-        self.kept: dict[tuple[str, str], RequestTarget] = {}
+        self.cache: dict[tuple[str, str], RequestTarget] = {}
 
     @classmethod
     def of(cls, common: Common) -> "Template":
@@ -121,9 +121,9 @@ class Template:
             made = self._below_base(method, url)
         else:
             made = self.make(method, url)
-        if len(self.kept) >= TARGETS_KEPT:
-            self.kept.clear()  # many different URLs; the reused ones are soon cached again
-        self.kept[method, url] = made
+        if len(self.cache) >= TARGETS_MAX:
+            self.cache.clear()  # many different URLs; the reused ones are soon cached again
+        self.cache[method, url] = made
         return made
 
     def make(
@@ -139,7 +139,7 @@ class Template:
 
         Raises InvalidURL and InvalidHeader.
         """
-        if not _TOKEN(method):
+        if not is_token(method):
             raise InvalidHeader(INVALID_HEADER, f"{method!r} is not a valid method")
         parts = urls.split(urls.join(self._common.base_url, url))
         fields = Headers(self._common.fields)

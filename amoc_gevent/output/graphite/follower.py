@@ -59,8 +59,8 @@ class Graphite(Output):
         self._resumed = run
         for event in run.events:
             self._annotation(event)
-        self._intervals.know("operations", run.results.total.operations)
-        self._intervals.know("counters", run.results.total.counters)
+        self._intervals.register_names("operations", run.results.total.operations)
+        self._intervals.register_names("counters", run.results.total.counters)
 
     def second(self, row: Measured) -> None:
         """Add a second to its interval."""

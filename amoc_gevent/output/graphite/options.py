@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from amoc_gevent.addresses import url_host
 from amoc_gevent.errors import UsageError
 from amoc_gevent.output.graphite.names import is_prefix
 from amoc_gevent.output.graphite.target import EventsAddress, Target
@@ -77,8 +78,9 @@ def choose(given: Mapping[str, Any]) -> ChosenGraphite | None:
         )
     if interval < 1 or interval != int(interval):
         raise UsageError("--graphite-interval must be a whole number of seconds, 1 or more")
-    shown = f"[{host}]" if ":" in host else host
-    where = EventsAddress.of(events or f"http://{shown}/events/") if events != "none" else None
+    where = (
+        EventsAddress.of(events or f"http://{url_host(host)}/events/") if events != "none" else None
+    )
     return ChosenGraphite(Target((host, port), prefix, int(interval), where))
 
 

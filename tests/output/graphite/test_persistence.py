@@ -102,7 +102,7 @@ class Masters:
         current = [run]
         self.graphite = Graphite(Target(("carbon", 2003), interval=self.interval), print)
         self.feed = RunFeed(lambda: current[0], no_note)
-        self.feed.go_on(self.stored)
+        self.feed.restore(self.stored)
         self.feed.add(self.graphite, "graphite")
         current[0] = self.run
         self._current = current

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from amoc_gevent.cli.steering.asking import carry_out
-from amoc_gevent.cli.steering.verbs import Asked, asked_by
+from amoc_gevent.cli.steering.execution import carry_out
+from amoc_gevent.cli.steering.verbs import Invocation, parse_line
 from amoc_gevent.control.client import Control
 from amoc_gevent.control.stored import StoredRuns
 from amoc_gevent.core.json_codec import as_json
@@ -39,9 +39,9 @@ class Scripted(Control):
         return self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
 
 
-def asked(line: str) -> Asked:
-    found = asked_by(line)
-    assert isinstance(found, Asked)
+def asked(line: str) -> Invocation:
+    found = parse_line(line)
+    assert isinstance(found, Invocation)
     return found
 
 
