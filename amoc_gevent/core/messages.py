@@ -150,10 +150,11 @@ class Report:
 class Beat:
     """The master's heartbeat, sent with each plan and every second, less often with many nodes.
 
-    `life` identifies the master's process, `time` is its time, `version` the version of its plan.
+    `incarnation` identifies the master's process, `time` is its time, and `version` is the version
+    of its plan.
     """
 
-    life: str
+    incarnation: str
     time: float
     version: int
 

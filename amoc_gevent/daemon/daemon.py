@@ -85,13 +85,13 @@ class Daemon:
             self._home.socket(self._kind).unlink(missing_ok=True)
         self._pid_file.release()
 
-    def holds(self) -> bool:
+    def owns_home(self) -> bool:
         """Return whether the home still belongs to this daemon. If not, it must not write there."""
         return not self._pid_file.lost
 
     def _watch_pid_file(self) -> None:
         """Shut down if the home is removed, moved or remade: another daemon may be in it."""
-        while self.holds():
+        while self.owns_home():
             gevent.sleep(LOOK_S)
         if self._log_file is not None and self._log_file.parent.is_dir():
             with suppress(AmocError):  # the open log may be unreachable
@@ -99,7 +99,7 @@ class Daemon:
                 _write_to(self._log_file)
         pid, path = os.getpid(), self._home.pid_file(self._kind)
         log.error("%s (pid %d) ends: %s is no longer its own", self._kind, pid, path)
-        self.leave("its home was removed, moved or made anew")
+        self.leave("its home was removed, moved or recreated")
 
     def ready(self, what: str) -> None:
         """Report that the daemon answers commands; `what` is a line of details."""

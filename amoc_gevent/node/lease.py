@@ -3,7 +3,7 @@
 from amoc_gevent import clock
 from amoc_gevent.core.messages import Ack
 
-STOOD_STILL_S = 0.5
+SUSPENDED_S = 0.5
 """A gap between two ticks that is longer than this means that the machine was suspended."""
 
 LEASE_GRACE_S = 1.0
@@ -36,9 +36,9 @@ class NodeLease:
         self.until = max(self.until, ack.sent + ack.lease)
         self._grace = min(LEASE_GRACE_S, ack.lease / 8)
 
-    def look(self, now: float) -> None:
+    def tick(self, now: float) -> None:
         """Note the time. A long gap between two calls means that the machine was suspended."""
-        if now - self._looked > STOOD_STILL_S:
+        if now - self._looked > SUSPENDED_S:
             self._awake = now
         self._looked = now
 

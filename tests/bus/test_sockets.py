@@ -40,7 +40,7 @@ def test_no_socket_is_in_a_directory_that_others_could_reach(
         directory.symlink_to(tmp_path / "own")
     elif fault == "no directory":
         directory.touch()
-    with pytest.raises(AmocError, match=r"/sockets.*: .*(of mode 0710; chmod 700 /.*|irectory)$"):
+    with pytest.raises(AmocError, match=r"/sockets.*: .*(with mode 0710; chmod 700 /.*|irectory)$"):
         SOCKETS[kind](f"ipc://{directory}/plans")
 
 
@@ -50,7 +50,7 @@ def test_a_socket_stays_in_its_directory_whatever_becomes_of_the_path(tmp_path: 
     deep.mkdir(mode=0o700)
     address = f"ipc://{deep}/reports"
     pusher = Pusher(address)
-    other = tmp_path / "other"
+    other = tmp_path / "mismatch"
     deep.rename(other)
     deep.mkdir(mode=0o700)
     false, true = Puller(address), Puller(f"ipc://{other}/reports")
@@ -83,7 +83,7 @@ def test_sockets_whose_files_are_gone_are_open_again_at_both_ends(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(addresses, "LOOK_S", 0.0)
+    monkeypatch.setattr(addresses, "CHECK_S", 0.0)
     sockets = tmp_path / "sockets"
     sockets.mkdir(mode=0o700)
     reports, plans = f"ipc://{sockets}/reports", f"ipc://{sockets}/plans"
@@ -94,17 +94,17 @@ def test_sockets_whose_files_are_gone_are_open_again_at_both_ends(
 
     def comes() -> bool:
         for watch in (here, there):
-            watch.look()
+            watch.check()
         for one in (pusher, *late):
             one.push(b"report")
         return all(puller._socket.poll(100) and puller.pull() for _ in (pusher, *late))
 
     with caplog.at_level(logging.WARNING):
         until(comes)
-        here.look()
+        here.check()
     assert sockets.stat().st_mode & 0o777 == 0o700
     assert sorted(path.name for path in sockets.iterdir()) == ["plans", "reports"]
-    told = [f"sockets in {sockets} were removed or replaced, and are open again"]
+    told = [f"sockets in {sockets} were removed or replaced and have been reopened"]
     sides = 1 if fault is remove_the_files else 2
     assert [record.getMessage() for record in caplog.records] == told * sides
     for one in (pusher, *late, puller, publisher):
@@ -123,21 +123,21 @@ def test_a_closed_socket_leaves_the_file_of_the_next_one(tmp_path: Path) -> None
 def test_a_directory_that_is_not_ours_alone_is_told_once_and_used_when_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(addresses, "LOOK_S", 0.0)
+    monkeypatch.setattr(addresses, "CHECK_S", 0.0)
     sockets = tmp_path / "sockets"
     sockets.mkdir(mode=0o700)
     puller = Puller(f"ipc://{sockets}/reports")
     watch = SocketWatch(puller)
     replace_the_directory(sockets)
     sockets.chmod(0o755)
-    watch.look()
-    watch.look()
+    watch.check()
+    watch.check()
     assert [one.getMessage().rpartition("; ")[2] for one in caplog.records] == [
         f"chmod 700 {sockets}"
     ]
     assert list(sockets.iterdir()) == []
     sockets.chmod(0o700)
-    watch.look()
+    watch.check()
     assert (sockets / "reports").is_socket()
     puller.close()
 

@@ -64,7 +64,7 @@ def test_a_machine_that_is_allowed_speaks_and_hears(guarded: Guarded) -> None:
     listening = gevent.spawn(lambda: heard.append(listener.receive()))
     pusher.push(b"report")
     until(lambda: guarded.reports == [b"report"])
-    until(lambda: guarded.publisher.tell(b"plan/", b"data") or heard)
+    until(lambda: guarded.publisher.send(b"plan/", b"data") or heard)
     assert heard == [(b"plan/", [b"data"])]
     listening.kill()
     pusher.close()
@@ -77,7 +77,7 @@ def test_whoever_is_in_the_home_needs_no_keys_there(guarded: Guarded) -> None:
     listening = gevent.spawn(lambda: heard.append(listener.receive()))
     pusher.push(b"report")
     until(lambda: guarded.reports == [b"report"])
-    until(lambda: guarded.publisher.tell(b"plan/", b"data") or heard)
+    until(lambda: guarded.publisher.send(b"plan/", b"data") or heard)
     assert heard == [(b"plan/", [b"data"])]
     listening.kill()
     pusher.close()

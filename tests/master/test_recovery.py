@@ -336,7 +336,7 @@ def test_a_process_that_joined_in_a_masters_last_moment_starts_its_users_anew(
 ) -> None:
     run = stored.running("a", "b")
     late = stored.nodes[1]
-    late.life, late.sequence = "next", 0
+    late.incarnation, late.sequence = "next", 0
     stored.master._ticking.kill()
     late.say("stopped")
     until(lambda: stored.master.nodes["b"].incarnation == "next")
@@ -351,7 +351,7 @@ def test_who_ended_at_a_node_that_left_alone_has_ended_when_it_returns(leased: S
     node_.say(ended=((1, 5),))
     node_.say("stopped", left=True)
     until(lambda: leased.master.nodes["a"].left)
-    node_.life, node_.sequence = "next", 0
+    node_.incarnation, node_.sequence = "next", 0
     node_.say("stopped")
     until(lambda: leased.master.nodes["a"].incarnation == "next")
     until(lambda: run.plan.moves)
@@ -364,7 +364,7 @@ def test_a_process_whose_name_another_has_taken_may_have_no_users(stored: Stage)
     run = stored.running("a")
     node_ = stored.nodes[0]
     late = node_.report(seconds=second(1000, 1))
-    node_.life, node_.sequence = "next", 0
+    node_.incarnation, node_.sequence = "next", 0
     first = node_.report(seconds=second(1001, 10))
     node_.send(first)
     until(lambda: run.results.total.iterations == 10)
@@ -473,7 +473,7 @@ class Tally:
     def _add(self, _second: int, snapshot: Snapshot, *_: object) -> None:
         self.rounds += snapshot.iterations
 
-    def pending(self, *, anew: bool = False) -> StateChanges:
+    def pending(self, *, full: bool = False) -> StateChanges:
         return StateChanges({"rounds": b"%d" % self.rounds}, ["rounds before"])
 
     def stored(self) -> None:
@@ -594,7 +594,7 @@ def test_a_stranger_is_named_once_however_many_there_were(stored: Stage) -> None
     registry = stored.master._registry
     registry._refused.update({str(number): "x" for number in range(1000)})
     other = PlayedNode("a", stored.sockets)
-    other.life, other.place = "other", "elsewhere"
+    other.incarnation, other.place = "other", "elsewhere"
     for _ in range(5):
         other.say("stopped")
     until(lambda: len([ack for ack in other.acks if ack.refused]) >= 3 or other.say("stopped"))

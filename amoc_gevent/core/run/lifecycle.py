@@ -181,7 +181,7 @@ def present(nodes: Nodes) -> list[NodeView]:
     return [node for node in nodes.values() if node.present]
 
 
-def pause(nodes: Nodes) -> float:
+def min_interval(nodes: Nodes) -> float:
     """Return the minimum seconds between two messages to all nodes, or two counts of users."""
     return len(nodes) * PACE_S
 
@@ -200,7 +200,7 @@ def _update_users(draft: _Draft) -> None:
     Nodes that died together miss their next reports within the same second. So their users wait
     while other nodes are silent too, and move together. A new process gets its users at once.
     """
-    now, transient, shortest = draft.now.monotonic, draft.transient, pause(draft.nodes)
+    now, transient, shortest = draft.now.monotonic, draft.transient, min_interval(draft.nodes)
     waited = now - transient.unplaced_since
     if transient.joined or waited >= TOGETHER_S or (waited >= shortest and not _silent(draft)):
         _reassign(draft)

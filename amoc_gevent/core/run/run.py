@@ -116,7 +116,7 @@ class Run:
         return users.done == self.assigned and self.removed < self.assigned
 
     @property
-    def futile(self) -> str:
+    def no_success(self) -> str:
         """Why the run was for nothing: what it did, none of which succeeded. Else empty.
 
         A scenario without operations is judged by its iterations.
