@@ -120,7 +120,7 @@ class AddressedSocket:
 
 
 class SocketWatch:
-    """Reopens ipc sockets whose file or directory was removed, as long as `owns_home` is true."""
+    """Reopens ipc sockets whose file or directory was removed, as long as `owns_home()` is true."""
 
     def __init__(
         self, *sockets: AddressedSocket, owns_home: Callable[[], bool] = lambda: True

@@ -58,7 +58,9 @@ def start(home: Home, kind: Kind, arguments: list[str]) -> NodeDaemon | MasterDa
         return _answer_of(process, Control(home.socket(kind)))
     except AmocError as error:
         reason, lines = _startup_error(process, log, written)
-        full = "" if lines or _has_room(log.parent) else f"; the disk of its log {log} is full"
+        full = (
+            "" if lines or _has_free_space(log.parent) else f"; the disk of its log {log} is full"
+        )
         shown = f"the {kind} did not start: {reason or error}{full}"
         raise DaemonError(shown, lines) from None
     except BaseException:  # even an interrupt must leave no half-started daemon
@@ -66,7 +68,7 @@ def start(home: Home, kind: Kind, arguments: list[str]) -> NodeDaemon | MasterDa
         raise
 
 
-def _has_room(directory: Path) -> bool:
+def _has_free_space(directory: Path) -> bool:
     """Return whether the disk of `directory` has a free block; a full one explains an empty log."""
     try:
         return os.statvfs(directory).f_bavail > 0
@@ -95,16 +97,16 @@ def _answer_of(process: "subprocess.Popen[bytes]", control: Control) -> NodeDaem
 
 def _startup_error(process: "subprocess.Popen[bytes]", log: Path, written: int) -> tuple[str, str]:
     """Return the error that ended the daemon, and the last lines of its output."""
-    said = (
+    output = (
         process.stderr.read() if process.stderr is not None else b""
     )  # output before its log was open
     try:
         with log.open("rb") as file:
             file.seek(written)
-            said += file.read()
+            output += file.read()
     except OSError:
         pass
-    lines = said.decode(errors="replace").splitlines()[-LAST_LINES:]
+    lines = output.decode(errors="replace").splitlines()[-LAST_LINES:]
     if lines and lines[-1].startswith("amoc: "):
         return lines.pop().removeprefix("amoc: "), "\n".join(lines)
     return "", "\n".join(lines)

@@ -33,7 +33,7 @@ class Control:
     """
 
     start_command = "do SCENARIO FIRST LAST"
-    """What starts a run, for hints."""
+    """The command that starts a run, for hints."""
 
     def __init__(self, path: Path, hint: str = "") -> None:
         self.path = path
@@ -67,14 +67,14 @@ class Control:
         invalid.
         """
         if not line.endswith(b"\n"):
-            raise UnansweredError("the load generator ended in the middle of its answer")
+            raise UnansweredError("the load generator ended before its answer was complete")
         try:
             answer: dict[str, Any] = json.loads(line)
             self.warning = str(answer.get("warning", ""))
             if not answer["ok"]:
                 raise (UsageError if answer.get("usage") else AmocError)(answer["error"])
             if not isinstance(answer["result"], dict):
-                raise TypeError("its result is no object")  # noqa: TRY301  # reported like a missing key
+                raise TypeError("its result is not an object")  # noqa: TRY301  # reported like a missing key
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise UnansweredError(f"{UNREADABLE}: {line[:80]!r}") from error
         return answer

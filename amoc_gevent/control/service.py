@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class MasterService:
-    """Answers requests for `master`; `feed` says when to renew a watched view."""
+    """Answers requests for `master`; `feed` triggers each update of a watched view."""
 
     def __init__(self, master: Master, feed: RunFeed) -> None:
         self._master = master

@@ -47,8 +47,8 @@ class Master:
 
     The master listens at the addresses `plans` and `reports`, encrypted if `keys` are given, and at
     the two ipc addresses in `local`, never encrypted. A node that is silent for `lease` seconds
-    loses its users. With `store`, a run outlives this process. `owns_home` returns whether the home
-    still belongs to this process.
+    loses its users. With `store`, a run outlives this process. `owns_home` returns whether the
+    home still belongs to this process.
     """
 
     def __init__(
@@ -126,16 +126,16 @@ class Master:
         self._puller.close()
 
     def handle(self, command: commands.Command) -> Answer:
-        """Carry out one command and return its answer, or raise an AmocError of one line."""
+        """Carry out a command and return its answer. Raises AmocError with a one-line message."""
         return self._commands.handle(command)
 
     def attach(self, output: StateSource | None) -> None:
         """Store the pending data of `output` with each run. None means that nothing is pending."""
         self._saver.attach(output)
 
-    def subscribe(self, look: Callable[[], None]) -> None:
-        """Call `look` at each tick, so that it can detect changes. It must not block."""
-        self._subscribers.append(look)
+    def subscribe(self, on_tick: Callable[[], None]) -> None:
+        """Call `on_tick` at each tick, so that it can detect changes. It must not block."""
+        self._subscribers.append(on_tick)
 
     def note(self, kind: str, text: str) -> None:
         """Record an event of the current run, if there is one."""

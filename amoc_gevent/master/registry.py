@@ -94,9 +94,11 @@ class NodeRegistry:
         latest = clock.steady() + AHEAD_MAX_S
         seconds = [second for second, _ in report.seconds]
         if not all(0 <= second < latest for second in seconds):
-            raise MessageError(f"a report of node {name} about seconds that have not come")
+            raise MessageError(
+                f"a report of node {name} about seconds in the future or before 1970"
+            )
         if len({*seconds}) < len(seconds):
-            raise MessageError(f"a report of node {name} that has a second twice")
+            raise MessageError(f"a report of node {name} that repeats a second")
         known = self.nodes.get(name)
         if known is not None and len(known.ahead) > GAPS_MAX:
             known.give_up_gaps()

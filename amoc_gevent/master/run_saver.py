@@ -92,13 +92,13 @@ class RunSaver:
         """
         if self._store is not None:
             if not self.save() and self._store.required:
-                raise AmocError(f"{self.store_error}; nothing began")
+                raise AmocError(f"{self.store_error}; no run was started")
             try:
                 self._store.begin(run, code)
             except FAILURES as error:
                 store_error = self._fail(error)
                 if self._store.required:
-                    raise AmocError(f"{store_error}; nothing began") from error
+                    raise AmocError(f"{store_error}; no run was started") from error
                 self._generation = NOWHERE
         self._hold(run, code)
 

@@ -160,7 +160,7 @@ class RunState:
         """
         if not self.version < version <= self.version + VERSIONS_LOST_MAX:
             return
-        text = "the last master could not store its last changes of the plan: they are lost"
+        text = "the last master could not store its last plan changes: they are lost"
         log.warning("%s", text)
         self.event("plan-lost", text)
         self.version = version

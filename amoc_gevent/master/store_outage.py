@@ -56,7 +56,7 @@ class StoreOutage:
 
 def _state_of(run: Run | None, stored: int | None) -> str:
     if run is None or (stored is None and not run.active):
-        return "no run can begin"
+        return "no run can start"
     if stored is None:
         return f"run {run.id} goes on"
     how = "goes on in memory" if run.active else "is kept in memory"

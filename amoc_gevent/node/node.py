@@ -167,10 +167,10 @@ class Node:
         self._drive_workers()
 
     def _report_dropped(self, ack: Ack) -> None:
-        """Tell the master that answers again how many reports were dropped meanwhile.
+        """Report how many reports were dropped, once the master answers again.
 
-        They may have named users that ended and will not start again, so those are reported again.
-        A master that cannot store reports is told once, and again when it can.
+        The dropped reports may have named ended users, so those are reported again. A master that
+        cannot store reports gets this event once, and again when it can.
         """
         outbox = self._master.outbox
         if (
@@ -192,7 +192,7 @@ class Node:
             self._report_stopped(plan)
             return
         elif plan.version < self._plan.version:
-            # The master could not store our version. Our reports name it, so it will go beyond it.
+            # The master could not store our version; our reports make it choose a higher one.
             return
         self._plan = plan
         self._buffer.add_moved(plan)
@@ -201,7 +201,7 @@ class Node:
         self._drive_workers()
 
     def _report_stopped(self, plan: Plan) -> None:
-        """Tell a master that `plan`'s run was stopped before, so no user may start again.
+        """Tell a master that `plan`'s run was already stopped, so no user may start again.
 
         The previous master process could not store the stop.
         """

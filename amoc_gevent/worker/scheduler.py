@@ -24,7 +24,7 @@ from amoc_gevent.worker.cursor import Cursor, PlanClock
 from amoc_gevent.worker.killer import SLICE_S, UserKiller
 
 LATE_S = 0.5
-"""Users whose slots are older than this on assignment are spaced anew, not started at once."""
+"""Users assigned later than this after their slots are spaced out, not started at once."""
 
 STILL_THERE_S = 0.1
 """The wait for a user that was moved away and back and has not ended yet."""

@@ -48,7 +48,7 @@ from amoc_gevent.worker.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 WARNING_INTERVAL_S = 1.0
-"""The least time between two warnings of blocking users; others in between are only counted."""
+"""Minimum time between two warnings of blocking users; others in between are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +338,7 @@ class Worker:
             self._done.set_exception(AmocError(f"{text}; they were moved, so this worker ends"))
 
     def _on_blocked(self, user_id: int, seconds: float, stack: str) -> None:
-        """Report a user that does not yield, at most one in WARNING_INTERVAL_S seconds."""
+        """Report a user that does not yield, at most once every WARNING_INTERVAL_S seconds."""
         now = clock.monotonic()
         if now < self._blocked_until:
             self._blocked_since += 1

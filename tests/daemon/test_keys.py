@@ -92,7 +92,7 @@ def test_what_is_no_key_is_refused_in_a_line(place: Home, key: str) -> None:
 
 @pytest.mark.parametrize("name", ["", ".hidden", "../up", "a/b", "a b", "-x", "x" * 65, "é"])
 def test_what_is_no_name_is_refused(place: Home, name: str) -> None:
-    with pytest.raises(UsageError, match="is no name for a machine"):
+    with pytest.raises(UsageError, match="is not a machine name"):
         keys.allow(place, name, ONE)
 
 
@@ -121,7 +121,7 @@ def test_a_file_that_holds_no_key_is_named(place: Home) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
 def test_loopback_needs_keys_and_is_best_left_out(place: Home, host: str) -> None:
-    with pytest.raises(UsageError, match=r"leave out --bind.*`amoc keys make`, or say --insecure"):
+    with pytest.raises(UsageError, match=r"leave out --bind.*`amoc keys make`, or use --insecure"):
         keys.check_master(place, host, insecure=False)
     with pytest.raises(UsageError, match=r"leave out --master .*`amoc keys make` here.*--insecure"):
         keys.check_node(place, host, insecure=False)
@@ -137,7 +137,7 @@ def test_loopback_needs_keys_and_is_best_left_out(place: Home, host: str) -> Non
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "fe80::1%lo"])
 def test_beyond_loopback_a_master_needs_a_pair(place: Home, host: str) -> None:
-    with pytest.raises(UsageError, match=r"make them with `amoc keys make`, or say --insecure"):
+    with pytest.raises(UsageError, match=r"make keys with `amoc keys make`, or use --insecure"):
         keys.check_master(place, host, insecure=False)
     keys.check_master(place, host, insecure=True)
     keys.make(place)
@@ -157,7 +157,7 @@ def test_beyond_loopback_a_node_needs_a_pair_and_a_master_to_trust(place: Home) 
 
 def test_a_name_that_nobody_knows_is_a_wrong_use(place: Home) -> None:
     for check in (keys.check_master, keys.check_node):
-        with pytest.raises(UsageError, match=r"no.such.host.invalid is no address"):
+        with pytest.raises(UsageError, match=r"no.such.host.invalid is not an address"):
             check(place, "no.such.host.invalid", insecure=False)
 
 

@@ -81,7 +81,7 @@ def attached(amoc: Amoc, text: bytes, redirected: str = "") -> tuple[int, list[s
 CANNOT = "this amoc cannot read the load generator's answer"
 UNREADABLE = {
     b"": "the load generator has ended",
-    b'{"ok": true, "res': "the load generator ended in the middle of its answer",
+    b'{"ok": true, "res': "the load generator ended before its answer was complete",
     b"\xff\xfe\n": CANNOT,
     b"HTTP/1.1 400 Bad Request\n": CANNOT,
     b"[]\n": CANNOT,

@@ -142,9 +142,9 @@ def test_a_node_that_leaves_has_left_once() -> None:
         ({"name": ""}, "a node named ''"),
         ({"name": "a/b"}, "a node named 'a/b'"),
         ({"name": "x" * 101}, "a node named 'xxx"),
-        ({"seconds": ((-1, None),)}, "about seconds that have not come"),
-        ({"seconds": ((10**12, None),)}, "about seconds that have not come"),
-        ({"seconds": ((5, None), (5, None))}, "has a second twice"),
+        ({"seconds": ((-1, None),)}, "about seconds in the future or before 1970"),
+        ({"seconds": ((10**12, None),)}, "about seconds in the future or before 1970"),
+        ({"seconds": ((5, None), (5, None))}, "repeats a second"),
     ],
 )
 def test_a_report_that_cannot_be_is_refused_whole(more: Any, told: str) -> None:

@@ -276,7 +276,7 @@ def test_a_run_that_cannot_be_stored_does_not_begin(file: Path) -> None:
     parts = Parts(file)
     first = parts.begin("stopping")
     parts.state.apply([EndRun(1.0)])
-    with locked(file), pytest.raises(AmocError, match="nothing began"):
+    with locked(file), pytest.raises(AmocError, match="no run was started"):
         parts.begin()
     assert parts.state.run is first
     assert parts.state.ended.is_set()

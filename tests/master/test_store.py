@@ -193,7 +193,7 @@ def test_a_do_that_can_be_written_only_in_part_is_not_written_at_all(
         )
     store._db.commit()
     before = store.list()
-    with refused(store, words), pytest.raises(AmocError, match="nothing began"):
+    with refused(store, words), pytest.raises(AmocError, match="no run was started"):
         stage.do()
     with Store(store.path) as again:
         assert again.list() == before
@@ -206,7 +206,7 @@ def test_a_do_that_can_be_written_only_in_part_is_not_written_at_all(
 
 def test_a_text_that_cannot_be_stored_begins_nothing_and_is_in_nobodys_way(stage: Stage) -> None:
     stage.join("a")
-    with pytest.raises(AmocError, match="nothing began"):
+    with pytest.raises(AmocError, match="no run was started"):
         stage.do(comment="\ud800")
     assert as_json(stage.master.handle(Status()))["status"] == "idle"
     until(lambda: not stage.master.store_error)
@@ -382,7 +382,7 @@ def test_a_damaged_file_is_told_of_until_it_is_moved_away(
     say(stage, 1020, 600)
     until(lambda: "move it away" in stage.master.store_error, "the damage to be told of")
     end(stage)
-    with pytest.raises(AmocError, match="nothing began"):
+    with pytest.raises(AmocError, match="no run was started"):
         stage.do()
     path.rename(path.with_name("runs.db.damaged"))
     assert_stored(stage, run, 800)

@@ -67,7 +67,7 @@ class Placement:
     def move(self, move: Move) -> None:
         """Take users from some nodes and give them to the destinations.
 
-        Users that a source node is itself still waiting for stay unreleased at their destination.
+        Users that have not been released to a source node yet stay unreleased at their destination.
         """
         got: list[tuple[str, Share]] = []
         before = 0
@@ -127,8 +127,8 @@ def own_shares(plan: Plan, node: str, workers: int, worker: int) -> list[Share]:
 def differences(had: list[Share], have: list[Share]) -> tuple[list[range], list[Share]]:
     """Return the ids that a worker must drop, and the shares that it must add.
 
-    A share that only lost its last ids goes on. The time grows with the number of shares, not with
-    its square: a run of thousands of commands has thousands of shares.
+    A share that only lost its last ids is kept. The cost is linear in the number of shares, because
+    a run with thousands of commands has thousands of shares.
     """
     before, after = {*had}, {*have}
     shrunk: dict[object, list[Share]] = {}

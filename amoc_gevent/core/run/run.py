@@ -117,7 +117,7 @@ class Run:
 
     @property
     def no_success(self) -> str:
-        """Why the run was for nothing: what it did, none of which succeeded. Else empty.
+        """One line if nothing in the run succeeded, else empty.
 
         A scenario without operations is judged by its iterations.
         """
