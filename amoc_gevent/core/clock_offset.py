@@ -1,8 +1,8 @@
 """Estimates the offset between a node's clock and the master's from their regular messages.
 
 A report and its acknowledgement are an exchange as in NTP (RFC 5905, section 8), with four times:
-each message has a send time and a receive time. These give the round-trip delay but not how it splits
-between the two directions, so the offset is off by at most half of it.
+each message has a send time and a receive time. They give the round-trip delay, but not how it
+splits between the two directions. So the offset is off by at most half of it.
 The exchange with the shortest delay is the most accurate, and becomes less so as it ages.
 """
 

@@ -9,7 +9,7 @@ from amoc_gevent.node.master_connection import MasterAddress
 from amoc_gevent.node.node import Node
 
 
-def test_only_so_many_are_told_and_none_at_length() -> None:
+def test_refusals_are_limited_in_number_and_length() -> None:
     refusals = Refusals()
     events = [
         refusals.event("a node", ValueError("x" * 1000)) for _ in range(REFUSALS_REPORTED + 5)

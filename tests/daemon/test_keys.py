@@ -82,7 +82,7 @@ def test_a_node_trusts_one_master(place: Home) -> None:
     ["", "short", ONE + "x", ONE[:-1] + "'", "#" * 40, ONE[:-1] + "é", "x" * 100_000],
     ids=["none", "short", "longer", "a quote", "comments", "an accent", "very long"],
 )
-def test_what_is_no_key_is_refused_in_a_line(place: Home, key: str) -> None:
+def test_an_invalid_key_is_refused_in_one_line(place: Home, key: str) -> None:
     for refuse in (lambda: keys.allow(place, "one", key), lambda: keys.trust_master(place, key)):
         with pytest.raises(UsageError, match="is 40 characters of Z85") as caught:
             refuse()
@@ -91,7 +91,7 @@ def test_what_is_no_key_is_refused_in_a_line(place: Home, key: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "../up", "a/b", "a b", "-x", "x" * 65, "é"])
-def test_what_is_no_name_is_refused(place: Home, name: str) -> None:
+def test_an_invalid_name_is_refused(place: Home, name: str) -> None:
     with pytest.raises(UsageError, match="is not a machine name"):
         keys.allow(place, name, ONE)
 
@@ -102,7 +102,7 @@ def test_one_key_is_not_two_machines(place: Home) -> None:
         keys.allow(place, "two", ONE)
 
 
-def test_revoking_a_stranger_names_who_is_allowed(place: Home) -> None:
+def test_revoking_an_unknown_machine_lists_the_allowed_ones(place: Home) -> None:
     with pytest.raises(UsageError, match="no machine one is allowed; there is none"):
         keys.revoke(place, "one")
     keys.make(place)

@@ -513,7 +513,7 @@ def test_a_report_of_another_run_is_acknowledged_and_not_counted(stage: Stage) -
     assert run.failure is None
 
 
-def test_users_of_whom_no_worker_told_yet_are_waiting(stage: Stage) -> None:
+def test_users_that_no_worker_has_reported_are_waiting(stage: Stage) -> None:
     stage.running("a", "b")
     assert status_users(stage) == {"waiting": 10, "running": 0, "resting": 0, "done": 0}
     stage.nodes[0].say(users=UserCounts(1, 2, 1, 1), ended=((1, 1),))
@@ -652,7 +652,7 @@ def test_a_run_can_be_stopped_while_it_starts(stage: Stage) -> None:
     assert (run.status, run.started_at) == ("finished", 0.0)
 
 
-def test_what_happened_to_a_run_is_told_in_its_events(stage: Stage) -> None:
+def test_the_events_of_a_run_record_its_changes(stage: Stage) -> None:
     run = stage.running(comment="why")
     stage.master.handle(Add(2))
     stage.master.handle(Remove(3, force=True))
@@ -781,7 +781,7 @@ def test_users_of_a_lost_node_are_counted_as_waiting(leased: Stage) -> None:
     talk.kill()
 
 
-def test_a_node_that_comes_back_as_a_new_process_starts_its_users_anew(leased: Stage) -> None:
+def test_a_restarted_node_restarts_its_users(leased: Stage) -> None:
     run = leased.running("a", "b")
     talk = talking(leased, "a")
     leased.nodes[1].incarnation = "next"
@@ -893,7 +893,7 @@ def test_users_are_removed_from_the_nodes_that_are_named(stage: Stage) -> None:
     assert [[*removal.ids] for removal in run.plan.removals] == [[7, 9]]
 
 
-def test_rebalancing_waits_for_whoever_has_the_users(stage: Stage) -> None:
+def test_rebalancing_waits_until_the_sources_release_the_users(stage: Stage) -> None:
     run = stage.running("a", last=10)
     stage.join("b")
     first, second_ = stage.nodes

@@ -331,7 +331,7 @@ def test_users_that_nobody_could_take_go_to_the_next_node_that_joins(leased: Sta
     talk.kill()
 
 
-def test_a_process_that_joined_in_a_masters_last_moment_starts_its_users_anew(
+def test_a_process_that_joined_just_before_the_masters_end_restarts_its_users(
     stored: Stage, tmp_path: Path
 ) -> None:
     run = stored.running("a", "b")
@@ -480,9 +480,7 @@ class Tally:
         pass
 
 
-def test_what_an_output_leaves_is_stored_with_the_figures_that_it_was_made_of(
-    stored: Stage, tmp_path: Path
-) -> None:
+def test_pending_data_is_stored_with_its_figures(stored: Stage, tmp_path: Path) -> None:
     run = stored.running("a")
     stored.master.attach(Tally(run))
     node_ = stored.nodes[0]

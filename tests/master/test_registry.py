@@ -1,4 +1,4 @@
-"""The registry of nodes, without sockets: which news are in a report, which answers are due."""
+"""The registry of nodes, without sockets: the events in a report and the answers that are due."""
 
 from typing import Any
 
@@ -60,8 +60,8 @@ def registry_of(*names: str, stored: bool = False) -> NodeRegistry:
     return found
 
 
-def kinds(news: list[NodeEvent]) -> list[str]:
-    return [type(one).__name__ for one in news]
+def kinds(found: list[NodeEvent]) -> list[str]:
+    return [type(one).__name__ for one in found]
 
 
 # Reports
@@ -78,7 +78,7 @@ def test_the_first_report_of_a_process_makes_it_join() -> None:
     assert kinds(registry.process(a_report(2))) == ["Reported"]
 
 
-def test_a_report_is_news_once() -> None:
+def test_a_repeated_report_yields_no_event() -> None:
     registry = registry_of("a")
     assert kinds(registry.process(a_report(2))) == ["Reported"]
     assert registry.process(a_report(2)) == []
@@ -159,15 +159,15 @@ def test_a_report_that_cannot_be_is_refused_whole(more: Any, told: str) -> None:
 
 
 def pass_time(registry: NodeRegistry, clocks: SetClock, seconds: float) -> list[NodeEvent]:
-    """Look twice a second for so long; return the news."""
-    news: list[NodeEvent] = []
+    """Check the leases twice a second for so long; return the events."""
+    found: list[NodeEvent] = []
     for _ in range(int(seconds * 2)):
         clocks.now += 0.5
-        news += registry.check_leases()
-    return news
+        found += registry.check_leases()
+    return found
 
 
-def test_nodes_that_are_silent_for_the_lease_are_lost_all_before_the_first_is_told(
+def test_all_silent_nodes_are_lost_before_the_first_event(
     clocks: SetClock,
 ) -> None:
     registry = registry_of("a", "b", "c")
@@ -206,7 +206,7 @@ def test_a_node_that_left_is_gone_after_the_lease_and_never_lost(clocks: SetCloc
     assert registry.nodes == {}
 
 
-def test_a_master_that_stood_still_waits_for_its_nodes_anew(clocks: SetClock) -> None:
+def test_a_stall_of_the_master_does_not_count_as_silence_of_nodes(clocks: SetClock) -> None:
     registry = registry_of("a")
     clocks.now += 100.0
     assert registry.check_leases() == []

@@ -38,7 +38,7 @@ from amoc_gevent.master.store import Store
 
 
 class Told(list[tuple[bytes, tuple[bytes, ...]]]):
-    """A publisher that keeps what it is told."""
+    """A publisher that records the messages sent."""
 
     def send(self, topic: bytes, *frames: bytes) -> None:
         self.append((topic, frames))
@@ -145,7 +145,7 @@ def test_the_end_of_a_run_sets_its_last_status(parts: Parts) -> None:
     assert not parts.state.ended.is_set()
 
 
-def test_what_is_due_is_brought_about(parts: Parts) -> None:
+def test_advance_applies_the_changes_that_are_due(parts: Parts) -> None:
     run = parts.begin("starting")
     parts.take()
     parts.state.advance()
@@ -160,7 +160,7 @@ def test_what_is_due_is_brought_about(parts: Parts) -> None:
     assert run.plan.moves == (), "there is no other node"
 
 
-def test_news_of_nodes_are_no_events_of_a_run_that_has_ended(parts: Parts) -> None:
+def test_node_events_do_not_change_an_ended_run(parts: Parts) -> None:
     run = parts.begin("stopping")
     parts.take()
     parts.state.apply([EndRun(1.0)])
@@ -172,7 +172,7 @@ def test_news_of_nodes_are_no_events_of_a_run_that_has_ended(parts: Parts) -> No
     ("version", "then"),
     [(1, 1), (2, 3), (9, 10), (1 + VERSIONS_LOST_MAX, 2 + VERSIONS_LOST_MAX)],
 )
-def test_a_newer_plan_of_the_last_master_is_surpassed(
+def test_the_plan_gets_a_higher_version_than_the_last_masters(
     parts: Parts, version: int, then: int
 ) -> None:
     run = parts.begin()
@@ -181,7 +181,7 @@ def test_a_newer_plan_of_the_last_master_is_surpassed(
     assert [event.kind for event in run.events] == (["plan-lost"] if then > 1 else [])
 
 
-def test_no_plan_of_a_master_is_surpassed_that_cannot_be_one(parts: Parts) -> None:
+def test_an_implausible_plan_version_is_ignored(parts: Parts) -> None:
     run = parts.begin()
     parts.state.apply([RaiseVersion(2 + VERSIONS_LOST_MAX)])
     assert run.plan.version == 1
@@ -190,7 +190,7 @@ def test_no_plan_of_a_master_is_surpassed_that_cannot_be_one(parts: Parts) -> No
 # Reports
 
 
-def test_a_report_is_taken_into_the_run(parts: Parts) -> None:
+def test_a_report_is_added_to_its_run(parts: Parts) -> None:
     run = parts.begin()
     event, failure = Event(1.0, "stuck", "users 3"), Failure("no")
     seconds = ((1000, Snapshot(iterations=3)),)
@@ -206,7 +206,7 @@ def test_a_report_is_taken_into_the_run(parts: Parts) -> None:
     assert run.results.total.iterations == 3
 
 
-def test_a_report_of_another_run_is_not_taken(parts: Parts) -> None:
+def test_a_report_of_another_run_is_ignored(parts: Parts) -> None:
     run = parts.begin()
     report = Report("a", "life", 1, "other", "ready", ended=((1, 2),), failure=Failure("no"))
     parts.registry.process(report)
@@ -247,7 +247,7 @@ def test_a_change_is_stored_before_it_is_published(file: Path) -> None:
     assert stored == [2]
 
 
-def test_what_must_be_stored_and_cannot_be_is_not_changed(file: Path) -> None:
+def test_a_change_that_must_be_stored_and_cannot_be_is_rejected(file: Path) -> None:
     parts = Parts(file)
     run = parts.begin()
     before = run.plan
@@ -260,7 +260,7 @@ def test_what_must_be_stored_and_cannot_be_is_not_changed(file: Path) -> None:
     assert run.plan.version == 2
 
 
-def test_what_need_not_be_stored_is_changed_in_memory(file: Path) -> None:
+def test_a_change_that_need_not_be_stored_applies_in_memory(file: Path) -> None:
     parts = Parts(file)
     run = parts.begin()
     with locked(file):

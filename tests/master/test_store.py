@@ -314,7 +314,7 @@ class Once:
 
 @pytest.mark.parametrize("runs", [True, False])
 @pytest.mark.parametrize("harm", [remove, remove_log, replace_by_nothing, replace_by_earlier])
-def test_what_an_output_leaves_is_written_again_too(
+def test_pending_data_of_an_output_is_rewritten_too(
     stage: Stage, harm: Callable[[Path], None], runs: bool
 ) -> None:
     if runs:
@@ -330,7 +330,7 @@ def test_what_an_output_leaves_is_written_again_too(
         assert [node.name for node in again.nodes(0.0)] == ["a"]
 
 
-def test_what_is_no_database_is_told_of_until_it_is_moved_away(stage: Stage) -> None:
+def test_a_file_that_is_no_database_is_reported_until_it_is_moved_away(stage: Stage) -> None:
     first = stage.running("a")
     say(stage, 1000, 100)
     end(stage)
@@ -368,7 +368,7 @@ def overwrite(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [cut, cut_in_half, overwrite])
-def test_a_damaged_file_is_told_of_until_it_is_moved_away(
+def test_a_damaged_file_is_reported_until_it_is_moved_away(
     stage: Stage, harm: Callable[[Path], None]
 ) -> None:
     run = stage.running("a")
@@ -498,7 +498,9 @@ def test_rows_are_kept_however_often_masters_take_turns(stage: Stage) -> None:
     assert [row.second for row in rows] == [*range(1000, 1030)]
 
 
-def test_a_plan_that_was_not_stored_is_surpassed_and_not_taken_for_the_next(stage: Stage) -> None:
+def test_an_unstored_plan_gets_a_higher_version_and_is_not_confused_with_the_next(
+    stage: Stage,
+) -> None:
     run = stage.running("a")
     node = stage.nodes[0]
     stored = run.plan.version

@@ -51,7 +51,7 @@ class Played:
         ([(0, "mismatch"), (1, "done"), (2, "refused")], [("", NO_KEYS), (NO_KEYS, "")]),
     ],
 )
-def test_complaints(
+def test_problems_of_handshakes(
     monkeypatch: pytest.MonkeyPatch, ends: list[tuple[float, str]], expected: list[tuple[str, str]]
 ) -> None:
     now = SimpleNamespace(s=0.0)
