@@ -142,7 +142,7 @@ def test_a_directory_that_is_not_private_is_logged_once_and_used_once_it_is(
     puller.close()
 
 
-def test_files_of_a_killed_process_do_no_harm(place: Path) -> None:
+def test_a_socket_file_of_a_killed_process_is_replaced(place: Path) -> None:
     sockets = SocketDirectory()
     address = sockets.endpoint("reports")
     with socket(AF_UNIX) as stale:

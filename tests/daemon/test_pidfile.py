@@ -81,7 +81,7 @@ def test_a_directory_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         PidFile(tmp_path / "none/master.pid", "master")
 
 
-def test_a_process_that_lost_its_file_keeps_the_next_ones_file(path: Path) -> None:
+def test_a_process_that_lost_its_file_does_not_remove_its_successors(path: Path) -> None:
     first = PidFile(path, "master")
     path.unlink()
     second = PidFile(path, "master")
