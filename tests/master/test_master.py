@@ -734,7 +734,7 @@ def test_of_a_run_of_many_nodes_the_last_counts_are_the_last(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = stage.running("a", "b")
-    monkeypatch.setattr(lifecycle, "pause", lambda _nodes: 1000.0)
+    monkeypatch.setattr(lifecycle, "min_interval", lambda _nodes: 1000.0)
     stage.master.handle(Stop())
     for node in stage.nodes:
         until(lambda node=node: node.plan.status == "stopping")

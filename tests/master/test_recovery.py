@@ -109,10 +109,10 @@ def test_sources_outlive_their_file_and_the_master(stored: Stage, tmp_path: Path
     stored.replace_master(Store(tmp_path / "runs.db"))
     stored.scenario.unlink()
     late = stored.join("late")
-    told: list[bytes] = []
-    stored.master._publisher.tell = lambda topic, *frames: told.append(topic)  # type: ignore[method-assign]
+    sent: list[bytes] = []
+    stored.master._publisher.send = lambda topic, *frames: sent.append(topic)  # type: ignore[method-assign]
     late.say("stopped", wants=stored.run.plan.code)
-    until(lambda: any(topic.startswith(b"code/") for topic in told), "the sources to be told")
+    until(lambda: any(topic.startswith(b"code/") for topic in sent), "the sources to be sent")
     assert alive(stored)
 
 
@@ -431,9 +431,7 @@ def test_a_command_that_cannot_be_stored_is_refused_and_changes_nothing(
         stored.join("a")
     with (
         locked(tmp_path),
-        pytest.raises(
-            AmocError, match=r"the run store .*runs\.db cannot be written since .*; nothing "
-        ),
+        pytest.raises(AmocError, match=r"the run store .*runs\.db cannot be written since .*; no"),
     ):
         stored.master.handle(Add(5)) if what == "add" else stored.do()
     if what == "add":
