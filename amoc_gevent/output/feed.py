@@ -103,13 +103,13 @@ class RunFeed:
         finally:
             self.remove(waking)
 
-    def pending(self, *, anew: bool = False) -> StateChanges:
-        """Return what the durable outputs have to store: the changes, or with `anew` everything."""
+    def pending(self, *, full: bool = False) -> StateChanges:
+        """Return what the durable outputs have to store: the changes, or with `full` everything."""
         put: dict[str, bytes] = {}
-        drop = [] if anew else [*self._left]
+        drop = [] if full else [*self._left]
         for one in self._subscriptions:
             one.feed_durable(self._current())
-            changed = one.pending(anew=anew)
+            changed = one.pending(full=full)
             put |= {f"{one.name}/{key}": data for key, data in changed.put.items()}
             drop += [f"{one.name}/{key}" for key in changed.drop]
         return StateChanges(put, drop)
@@ -180,13 +180,13 @@ class Subscription:
         if self._restored:
             self.feed(run)
 
-    def pending(self, *, anew: bool) -> StateChanges:
+    def pending(self, *, full: bool) -> StateChanges:
         """Return what the output has to store; nothing while it is disconnected."""
         self._asked = False
         found = NO_CHANGES
         if self._restored and not self._broken and isinstance(self.output, DurableOutput):
             with self._boundary():
-                found = self.output.pending(anew=anew)
+                found = self.output.pending(full=full)
                 self._asked = True
         return found
 

@@ -47,7 +47,7 @@ def marks_in_words(marks: Container[str]) -> list[str]:
 
 
 def _futility(run: Run) -> str:
-    why = "" if run.active else run.futile
+    why = "" if run.active else run.no_success
     return f"The run failed: {why}." if why else ""
 
 

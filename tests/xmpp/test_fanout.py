@@ -58,9 +58,9 @@ def test_stanzas_from_another_machine_are_timed_by_the_masters_clock() -> None:
     receiver, source = Receiver("delivery", "lost"), Source()
     assert not heard(receiver, source.next())
     text = source.next()
-    clock.correct(3.0)
+    clock.set_cluster_offset(3.0)
     try:
         assert heard(receiver, text)
     finally:
-        clock.correct(0.0)
+        clock.set_cluster_offset(0.0)
     assert metrics.recorder.take().operations["delivery"].latency.min > 2_900_000

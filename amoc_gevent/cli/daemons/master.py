@@ -133,7 +133,7 @@ def _serve(
 
     with (
         Daemon(home, "master", log_file) as daemon,
-        compose(home, asked, daemon.holds) as composed,
+        compose(home, asked, daemon.owns_home) as composed,
         closing(run_feed(composed, {"log": RunLog(), **outputs}, log.warning)) as feed,
     ):
         raise_descriptor_limit()
@@ -150,7 +150,7 @@ def _serve(
             ),
         }
         server = ControlServer(
-            home.socket("master"), service.handle, services, lambda: composed.trouble
+            home.socket("master"), service.handle, services, lambda: composed.store_error
         )
         goes_on = f", continuing run {run}" if run is not None else ""
         daemon.ready(f"{_where(where)}{goes_on}")
@@ -159,8 +159,8 @@ def _serve(
 
 
 @contextmanager
-def compose(home: Home, asked: MasterOptions, ours: Callable[[], bool]) -> Iterator["Master"]:
-    """Provide a master of `home` for the block. It changes the home only while it is `ours`.
+def compose(home: Home, asked: MasterOptions, owns_home: Callable[[], bool]) -> Iterator["Master"]:
+    """Provide a master of `home` for the block. It changes the home only while `owns_home()`.
 
     Raises AmocError if it cannot listen.
     """
@@ -179,7 +179,7 @@ def compose(home: Home, asked: MasterOptions, ours: Callable[[], bool]) -> Itera
         if pair is not None:
             authenticator = ZapAuthenticator(lambda: keys.allowed(home))
             stack.callback(authenticator.close)
-        store = stack.enter_context(Store(home.runs, ours))
+        store = stack.enter_context(Store(home.runs, owns_home))
         found = Master(
             plans,
             reports,
@@ -187,7 +187,7 @@ def compose(home: Home, asked: MasterOptions, ours: Callable[[], bool]) -> Itera
             store=store,
             keys=Keys(*pair) if pair is not None else None,
             local=here if asked.bind is not None else ("", ""),
-            ours=ours,
+            owns_home=owns_home,
         )
         stack.callback(found.close)
         yield found
@@ -210,4 +210,4 @@ def _may_end(composed: "Master", *, force: bool) -> None:
         composed.handle(Stop(force=True))
         composed.ended.wait(STOP_PATIENCE_S)
     if not composed.save() and not force:
-        raise AmocError(f"{composed.trouble}, or say --force to lose it")
+        raise AmocError(f"{composed.store_error}, or say --force to lose it")

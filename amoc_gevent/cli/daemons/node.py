@@ -137,7 +137,7 @@ def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path 
         raise_descriptor_limit()
         if where.insecure:
             log.warning("%s", where.warning())
-        with compose(home, name, workers, where, daemon.holds) as composed:
+        with compose(home, name, workers, where, daemon.owns_home) as composed:
 
             def no_command(_command: "Command") -> object:
                 raise AmocError(f"this is node {name}: send commands to {where.name}")
@@ -159,11 +159,11 @@ def _has_joined(status: Answer) -> bool:
 
 @contextmanager
 def compose(
-    home: Home, name: str, workers: int, where: Where, ours: Callable[[], bool]
+    home: Home, name: str, workers: int, where: Where, owns_home: Callable[[], bool]
 ) -> Iterator["Node"]:
     """Provide a node of `home` for the block; it joins the master at `where`.
 
-    It changes the home only while it is `ours`.
+    It changes the home only while `owns_home()`.
     """
     from amoc_gevent.bus.directory import SocketDirectory  # noqa: PLC0415  # only the daemon needs it
     from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # only the daemon needs it
@@ -188,7 +188,7 @@ def compose(
                 SocketDirectory(home.sockets),
                 f"{socket.gethostname()}:{home.path}",
                 home.path / "sources",
-                ours,
+                owns_home,
             ),
             lambda line: worker_log.info("worker: %s", line),
         )

@@ -11,7 +11,7 @@ import click
 from amoc_gevent.cli.steering.formatting import format_answer
 from amoc_gevent.cli.steering.terminal import has_colour, print_warning, with_warning
 from amoc_gevent.cli.steering.verbs import Invocation, Request
-from amoc_gevent.control.client import Control, understood
+from amoc_gevent.control.client import Control, valid_answer
 from amoc_gevent.core.answers import (
     Answer,
     RunStatus,
@@ -36,11 +36,11 @@ def carry_out(asked: Invocation, control: Control) -> int:
     if verb == "watch":
         from amoc_gevent.cli.steering.watch import watch  # noqa: PLC0415  # terminals: one verb needs them
 
-        with understood():
+        with valid_answer():
             return watch(control, _show_summary, as_json=asked.as_json)
     request = _PREPARED.get(verb, _as_it_is)(asked)
     try:
-        with understood():
+        with valid_answer():
             _answered(asked, control, control.answer(request))
     finally:
         print_warning(control)

@@ -210,7 +210,7 @@ def _asked_names(control: Control) -> Callable[[str], list[str]]:
 
     def names(verb: str) -> list[str]:
         try:
-            found = control.answer({"command": verb}, patience=COMPLETION_S)
+            found = control.answer({"command": verb}, timeout=COMPLETION_S)
             if isinstance(found, NodeList):
                 return [one.name for one in found.nodes]
             return [one.run for one in found.runs] if isinstance(found, RunList) else []
@@ -230,7 +230,7 @@ def _settings(control: Control) -> Callable[[str], list[str]]:
         try:
             if scenario:
                 return [*guessed_settings(find(scenario))]
-            found = control.answer({"command": "describe"}, patience=COMPLETION_S)
+            found = control.answer({"command": "describe"}, timeout=COMPLETION_S)
         except AmocError:
             return []
         assert isinstance(found, Description)  # noqa: S101  # the answer to `describe`

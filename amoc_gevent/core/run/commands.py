@@ -1,8 +1,8 @@
 """The commands to the master: one dataclass for each verb.
 
 The command line, the prompt and signals all send these. Each verb is defined only here; its name is
-the class name in lower case. Click commands and the
-decoder of JSON requests are generated from the fields. The first paragraph of the docstring is the
+the class name in lower case. Click commands and the decoder of JSON requests are generated from
+the fields. The first paragraph of the docstring is the
 help text. In a field's metadata, `help`, `metavar` and `choices` are for click, `argument` makes a
 field positional, and `hidden` keeps it off the command line.
 """

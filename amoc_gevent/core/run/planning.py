@@ -1,6 +1,6 @@
 """Turns commands into changes of a run: each function checks a command and returns its changes.
 
-All functions are pure. They raise an AmocError of one line if the command cannot be executed.
+All functions are pure. If a command cannot be executed, they raise AmocError with one line.
 """
 
 from amoc_gevent.core.run.changes import Change, NewEvent, PlanChange

@@ -110,9 +110,9 @@ class Graphite(Output):
         if self._events is not None:
             self._events.put(left.annotations)
 
-    def pending(self, *, anew: bool = False) -> StateChanges:
-        """Return what to store for the next master: the changes, or with `anew` everything."""
-        return self._changes.pending(anew=anew) if self._changes is not None else NO_CHANGES
+    def pending(self, *, full: bool = False) -> StateChanges:
+        """Return what to store for the next master: the changes, or with `full` everything."""
+        return self._changes.pending(full=full) if self._changes is not None else NO_CHANGES
 
     def stored(self) -> None:
         """Note that the pending changes are stored."""

@@ -32,7 +32,7 @@ class Scripted(Control):
         self._answer = answer
         self._statuses = list(statuses)
 
-    def ask(self, request: dict[str, Any], patience: float = 0.0) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], timeout: float = 0.0) -> dict[str, Any]:
         self.asked.append(request)
         if request["command"] != "status":
             return self._answer

@@ -119,10 +119,10 @@ class Masters:
         snapshot.histograms["sizes"] = ("bytes", measured(latencies).operation("a").latency)
         run.results.add(second, snapshot, [], NOBODY)
 
-    def save(self, *, anew: bool = False) -> None:
+    def save(self, *, full: bool = False) -> None:
         """Write the run store, or another one in its place."""
-        put, drop = self.feed.pending(anew=anew)
-        self.stored = {} if anew else self.stored
+        put, drop = self.feed.pending(full=full)
+        self.stored = {} if full else self.stored
         self.stored |= put
         for key in drop:
             del self.stored[key]
@@ -202,8 +202,8 @@ def test_an_interval_is_whole_though_the_run_store_was_replaced_in_the_midst_of_
     masters.report(START + 1, {"a": [10]})
     masters.save()
     masters.report(START + 12, {"a": [20]})
-    masters.feed.pending(anew=True)  # which cannot be stored
-    masters.save(anew=True)
+    masters.feed.pending(full=True)  # which cannot be stored
+    masters.save(full=True)
     masters.report(START + 13, {"a": [30]})
     masters.save()
     masters.die()
