@@ -35,7 +35,7 @@ from amoc_gevent.loading.places import resolved
 from amoc_gevent.master.master import Master
 from amoc_gevent.master.store import Store
 from amoc_gevent.output.feed import RunFeed
-from amoc_gevent.output.kinds import Chosen
+from amoc_gevent.output.option_types import Chosen
 from amoc_gevent.output.summary import check_writable, write
 from amoc_gevent.worker.health import descriptor_warning, raise_descriptor_limit
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from amoc_gevent.master.master import Master
 from amoc_gevent.output.base import Output
 from amoc_gevent.output.feed import RunFeed
-from amoc_gevent.output.kinds import Chosen
+from amoc_gevent.output.option_types import Chosen
 
 
 def run_feed(

@@ -18,7 +18,7 @@ from amoc_gevent.http.errors import (
     InvalidURL,
 )
 from amoc_gevent.http.recording import Exchange, PendingRecord
-from amoc_gevent.http.requests_errors import UNSENDABLE, kind_of
+from amoc_gevent.http.requests_errors import UNSENDABLE, kind_of_requests_error
 from amoc_gevent.http.requests_fast_paths import LeanAdapter, LeanCookieJar, prepared
 from amoc_gevent.http.timings import Timings
 from amoc_gevent.http.wire import urls
@@ -120,7 +120,7 @@ class RequestsSession(requests.Session):
             if not call.failed:
                 asked = name or f"{method.upper()} {url}"
                 hop = f"{asked} (redirect)" if call.hops else asked
-                recording.unsent(hop, method.upper(), url, kind_of(error))
+                recording.unsent(hop, method.upper(), url, kind_of_requests_error(error))
             raise
         finally:
             _call.reset(token)
@@ -217,7 +217,7 @@ class _RecordingAdapter(LeanAdapter):
                 raise
             timings = Timings(int((clock.monotonic() - began) * 1e6))
             exchange = _exchange(name, request, None, timings) if recording.observed() else None
-            recording.record(name, timings, kind_of(error), exchange)
+            recording.record(name, timings, kind_of_requests_error(error), exchange)
             raise
         total = int((clock.monotonic() - began) * 1e6)
         timings = Timings(total, int((first - began) * 1e6))

@@ -20,7 +20,7 @@ from amoc_gevent.errors import AmocError, UsageError
 
 if TYPE_CHECKING:
     from amoc_gevent.master.master import Master
-    from amoc_gevent.output.kinds import Chosen
+    from amoc_gevent.output.option_types import Chosen
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import click
 
 from amoc_gevent.cli.steering.formatting import format_answer
 from amoc_gevent.cli.steering.terminal import has_colour, print_warning, with_warning
-from amoc_gevent.cli.steering.verbs import Invocation, Request
+from amoc_gevent.cli.steering.verb_parser import Invocation, Request
 from amoc_gevent.control.client import Control, valid_answer
 from amoc_gevent.core.answers import (
     Answer,

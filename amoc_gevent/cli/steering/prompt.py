@@ -16,7 +16,7 @@ import click
 from amoc_gevent.cli.main import NO_ROOM, discard, print_error
 from amoc_gevent.cli.steering.completion import Words, candidates
 from amoc_gevent.cli.steering.execution import carry_out
-from amoc_gevent.cli.steering.verbs import parse_line
+from amoc_gevent.cli.steering.verb_parser import parse_line
 from amoc_gevent.control.client import Control
 from amoc_gevent.core.answers import Description, NodeList, RunList
 from amoc_gevent.daemon.home import Home

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from amoc_gevent.cli.steering.execution import carry_out
-from amoc_gevent.cli.steering.verbs import Invocation, verbs
+from amoc_gevent.cli.steering.verb_parser import Invocation, verbs
 from amoc_gevent.control.client import Control
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.daemon.pidfile import holder

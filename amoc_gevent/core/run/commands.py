@@ -1,10 +1,14 @@
 """The commands to the master: one dataclass for each verb.
 
-The command line, the prompt and signals all send these. Each verb is defined only here; its name is
-the class name in lower case. Click commands and the decoder of JSON requests are generated from
-the fields. The first paragraph of the docstring is the
-help text. In a field's metadata, `help`, `metavar` and `choices` are for click, `argument` makes a
-field positional, and `hidden` keeps it off the command line.
+The command line, the prompt and signals all send these. A verb's name, options and help are defined
+only here: its name is the class name in lower case, and click commands and the decoder of JSON
+requests are generated from the fields. The first paragraph of the docstring is the help text. In a
+field's metadata, `help`, `metavar` and `choices` are for click, `argument` makes a field
+positional, and `hidden` keeps it off the command line.
+
+A new verb also needs a handler in `master/command_handler.py`, its answer in `core/answers.py` and
+`core/answer_types.py`, the answer's text in `cli/steering/formatting.py`, and, to be a command of
+the shell, its name in `cli/steering/remote.py` and `cli/main.py`.
 """
 
 from collections.abc import Mapping

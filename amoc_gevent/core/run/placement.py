@@ -2,6 +2,8 @@
 
 Every process computes the same placement, even if it joined late, restarted or missed some plans.
 Placement is sticky: a batch goes to the nodes present when it was made; only a move changes that.
+
+The strategies are named in `plan.STRATEGIES`. `turn_order` and `_ids_at` carry them out.
 """
 
 from collections import Counter
@@ -173,7 +175,7 @@ def shares_of(plan: Plan, nodes: Iterable[str]) -> dict[str, list[Share]]:
     return {node: placement.shares[node] for node in wanted}
 
 
-def pattern(strategy: Strategy, workers: Mapping[str, int]) -> tuple[str, ...]:
+def turn_order(strategy: Strategy, workers: Mapping[str, int]) -> tuple[str, ...]:
     """Return the order in which nodes take users: each once, or once per worker by capacity.
 
     By capacity the turns of each node are spread evenly over the order.

@@ -8,7 +8,7 @@ from amoc_gevent.addresses import url_host
 from amoc_gevent.errors import UsageError
 from amoc_gevent.output.graphite.names import is_prefix
 from amoc_gevent.output.graphite.target import EventsAddress, Target
-from amoc_gevent.output.kinds import Option, OutputKind
+from amoc_gevent.output.option_types import Option, OutputKind
 
 if TYPE_CHECKING:
     from amoc_gevent.output.base import Output
@@ -54,7 +54,7 @@ class ChosenGraphite:
 
     def open(self, say: Callable[[str], None]) -> "Output":
         """Return the output; `say` prints a line for people."""
-        from amoc_gevent.output.graphite.follower import Graphite  # noqa: PLC0415  # loads gevent
+        from amoc_gevent.output.graphite.output import Graphite  # noqa: PLC0415  # loads gevent
 
         return Graphite(self.target, say)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from amoc_gevent.cli.steering.execution import carry_out
-from amoc_gevent.cli.steering.verbs import Invocation, parse_line
+from amoc_gevent.cli.steering.verb_parser import Invocation, parse_line
 from amoc_gevent.control.client import Control
 from amoc_gevent.control.stored import StoredRuns
 from amoc_gevent.core.json_codec import as_json

@@ -17,7 +17,7 @@ from amoc_gevent.core.records import Measured
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.output.feed import RunFeed
 from amoc_gevent.output.graphite import follower
-from amoc_gevent.output.graphite.follower import RESENT_S, Graphite
+from amoc_gevent.output.graphite.output import RESENT_S, Graphite
 from amoc_gevent.output.graphite.points import Point
 from amoc_gevent.output.graphite.target import EventsAddress, Target
 from tests.output.runs import health, measured, run_of

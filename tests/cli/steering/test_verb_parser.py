@@ -4,7 +4,7 @@ import click
 import pytest
 
 from amoc_gevent.cli.run import run
-from amoc_gevent.cli.steering.verbs import Invocation, flags_of, parse_line, verbs
+from amoc_gevent.cli.steering.verb_parser import Invocation, flags_of, parse_line, verbs
 from amoc_gevent.control.requests import command_of
 from amoc_gevent.core.run.commands import (
     VERBS,

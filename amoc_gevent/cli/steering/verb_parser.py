@@ -1,4 +1,4 @@
-"""The verbs for the shell, the attach prompt and the console, made from the command dataclasses.
+"""Parses verbs for the shell, the prompt and the console. `core/run/commands.py` defines them.
 
 Each becomes a request to the control socket, with the way to show its answer.
 """
