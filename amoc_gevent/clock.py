@@ -48,13 +48,13 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-_correction_ns = 0
+_cluster_offset_ns = 0
 
 
-def correct(seconds: float) -> None:
+def set_cluster_offset(seconds: float) -> None:
     """Set how far the master's time is ahead of the wall clock, in seconds, for `cluster_ns`."""
-    global _correction_ns  # noqa: PLW0603  # one clock for the process
-    _correction_ns = round(seconds * 1e9)
+    global _cluster_offset_ns  # noqa: PLW0603  # one clock for the process
+    _cluster_offset_ns = round(seconds * 1e9)
 
 
 def cluster_ns() -> int:
@@ -62,4 +62,4 @@ def cluster_ns() -> int:
 
     It makes times from several machines comparable.
     """
-    return time.time_ns() + _correction_ns
+    return time.time_ns() + _cluster_offset_ns

@@ -199,7 +199,7 @@ def finished(name: str, us: int, error: str | None) -> None:
 class operation:  # noqa: N801  # used as a verb: `with metrics.operation("search"):`
     """Time a `with` block as one operation.
 
-    An exception counts as an error of its type's name, and is not suppressed.
+    An exception counts as an error named after its type, and propagates.
 
     >>> with metrics.operation("checkout") as op:
     ...     if not buy():

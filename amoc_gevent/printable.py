@@ -22,7 +22,7 @@ def printable_lines(text: str, *, styled: bool = False) -> str:
 
 
 def printable_fields(value: Any, *, lines: tuple[str, ...] = ()) -> Any:
-    """Return a copy of a dataclass with all its texts printable, at any depth.
+    """Return a copy of a dataclass with all its strings made printable, at any depth.
 
     The text fields named in `lines` keep their line breaks.
     """

@@ -52,7 +52,7 @@ class Registry:
         self._configured = False
 
     def add(self, setting: Setting[T]) -> Setting[T]:
-        """Add a declaration. Raises UsageError if it is late, or the name has a different one."""
+        """Add a declaration. Raises UsageError after `configure` and for a different second one."""
         if self._configured:
             raise UsageError(
                 f"setting {setting.name} is declared too late: declare settings at the top level "
@@ -60,7 +60,7 @@ class Registry:
             )
         known = self._settings.setdefault(setting.name, setting)
         if known is not setting and known.described() != setting.described():
-            raise UsageError(f"setting {setting.name} is declared twice, and differently")
+            raise UsageError(f"setting {setting.name} has two different declarations")
         return cast("Setting[T]", known)
 
     def get(self, name: str) -> Setting[Any]:

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SOCKET_MAX = 107
-"""Bytes of a Unix socket's path (sun_path without its terminating zero)."""
+"""Maximum length of a Unix socket's path in bytes (sun_path without its terminating zero)."""
 
 PARENT_MAX = SOCKET_MAX - 35
-"""Bytes of a directory's path, with room left for a temporary directory and a socket's name."""
+"""Maximum length of a parent directory's path; the rest is for a temporary directory and a name."""
 
 
 @contextmanager
 def short_enough(path: Path) -> Iterator[str]:
-    """Yield a name for the Unix socket `path` that fits into an address; it is valid in the block.
+    """Yield a short name for the Unix socket `path`, valid within the block.
 
     Raises OSError if `path` is too long and its directory does not exist.
     """

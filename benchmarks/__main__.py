@@ -4,11 +4,10 @@ import argparse
 import importlib
 import sys
 
-from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
+from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_INTERRUPTED, AmocError
 from benchmarks.machine import INSTALL, heading
 
 NAMES = ("http", "xmpp", "saturation", "users", "recording", "cli", "cluster")
-EXIT_INTERRUPTED = 130
 
 
 def main() -> int:

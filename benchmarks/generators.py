@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from amoc_gevent.errors import AmocError
-from benchmarks.machine import ROOT, cores, free_port, package, program
+from benchmarks.machine import ROOT, cores, package, private_port_mapper, program
 from benchmarks.process import Child
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -144,11 +144,7 @@ def tsung(name: str) -> Generator:
             "start",
         ]
 
-    def environment(load: Load) -> Mapping[str, str]:
-        # a private port mapper, because one that already runs must not be used or stopped
-        return {"ERL_EPMD_PORT": str(free_port()), "ERL_EPMD_ADDRESS": "127.0.0.1"}
-
-    return Generator(name, command, None, _tsung_outcome, environment)
+    return Generator(name, command, None, _tsung_outcome, lambda _: private_port_mapper())
 
 
 def _amoc_outcome(directory: Path) -> Outcome:

@@ -55,6 +55,14 @@ def free_port() -> int:
         return port
 
 
+def private_port_mapper() -> dict[str, str]:
+    """Return the environment in which Tsung starts a port mapper of its own.
+
+    It must not use or stop one that already runs.
+    """
+    return {"ERL_EPMD_PORT": str(free_port()), "ERL_EPMD_ADDRESS": "127.0.0.1"}
+
+
 def heading() -> str:
     """Return two lines that describe the machine and our versions."""
     generator, server = cores()

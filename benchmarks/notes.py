@@ -19,6 +19,13 @@ def read(path: Path) -> dict[str, dict[str, float]]:
     return found
 
 
+def write(path: Path, content: object) -> None:
+    """Write `content` as JSON, atomically."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(content))
+    fresh.replace(path)
+
+
 class Notes:
     """Notes of one process. `take` writes at once, because the process may be killed at any time.
 
@@ -38,6 +45,4 @@ class Notes:
             "cpu": clock.cpu_ns() / 1e9,
             "pid": os.getpid(),
         }
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text(json.dumps(self._notes))
-        fresh.replace(self._path)
+        write(self._path, self._notes)

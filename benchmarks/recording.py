@@ -32,7 +32,7 @@ class Cost:
 
 
 def run(quick: bool) -> Table:
-    """Measure the ways to record in turn, then the memory of a worker and of Locust."""
+    """Measure the recording methods in turn, then the memory of a worker and of Locust."""
     rounds, count, seconds = (5, 20_000, 4) if quick else (9, 100_000, 10)
     table = Table(_title(), _notes(rounds, count, seconds), COLUMNS)
     costs = _costs(rounds, count)
@@ -49,7 +49,7 @@ COLUMNS = ("figure", "by", "median", "CPU s", "wall s", "ours / peer's", "bar")
 def _costs(rounds: int, count: int) -> dict[str, list[Cost]]:
     """Measure in a separate process, because importing Locust monkey-patches the process."""
     with tempfile.TemporaryDirectory() as name:
-        command = [sys.executable, "-m", "benchmarks.ways", str(rounds), str(count)]
+        command = [sys.executable, "-m", "benchmarks.recording_methods", str(rounds), str(count)]
         with Child(command, Path(name), cores()[0]) as child:
             child.wait()
             taken: dict[str, list[tuple[float, float]]] = json.loads(child.result())

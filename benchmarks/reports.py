@@ -40,17 +40,17 @@ def snapshots(calls: int = CALLS) -> list[Snapshot]:
     return [snapshot for _, snapshot in decode_report(encode(report)).seconds]
 
 
-def _snapshot(chance: random.Random, calls: int) -> Snapshot:
+def _snapshot(rng: random.Random, calls: int) -> Snapshot:
     found = Snapshot(iterations=calls, peak=10)
     for number in range(OPERATIONS):
         operation = found.operation(f"GET /pages/{number}")
         for _ in range(calls):
-            latency = int(MEDIAN_US * chance.lognormvariate(0, 0.02))
+            latency = int(MEDIAN_US * rng.lognormvariate(0, 0.02))
             operation.count += 1
             operation.latency.record(latency)
             operation.phase("first_byte").record(latency - 100)
     for _ in range(10):
-        found.lag.record(chance.randrange(200, 2000))
+        found.lag.record(rng.randrange(200, 2000))
     return found
 
 

@@ -1,14 +1,13 @@
 """Simulated nodes in one process: real sockets and real reports, but no workers and no users.
 
 `python -m benchmarks.simulated_nodes PLANS REPORTS FIRST COUNT NOTES` simulates COUNT nodes from
-`node-FIRST` on. Each reports once a second, with `--calls` of each operation. With `--play SECONDS`
-each node reports, once a run starts, that many seconds before its start, as fast as the master
-acknowledges them. They are in the past because reports from the future are not allowed. The file
-NOTES has the progress of all nodes.
+`node-FIRST` on. Each reports once a second, with `--calls` of each operation. The file NOTES has
+the progress of all nodes. With `--play SECONDS` each node, once a run starts, reports the seconds
+before the start, as fast as the master acknowledges them: the master refuses reports from the
+future.
 """
 
 import argparse
-import json
 import signal
 import uuid
 from functools import lru_cache
@@ -34,6 +33,7 @@ from amoc_gevent.core.messages import (
 from amoc_gevent.core.run.plan import Plan
 from amoc_gevent.node.outbox import Outbox
 from amoc_gevent.worker.health import raise_descriptor_limit
+from benchmarks import notes
 from benchmarks.reports import CALLS, report_of, snapshots, users_of
 
 REPORT_S = 1.0
@@ -149,9 +149,7 @@ def note(nodes: list[SimulatedNode], path: Path) -> None:
         "got_at": max(node.got_at for node in nodes) if len(versions) == 1 else 0.0,
         "played": min(node.played for node in nodes),
     }
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(told))
-    fresh.replace(path)
+    notes.write(path, told)
 
 
 def main() -> None:

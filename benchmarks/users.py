@@ -23,7 +23,7 @@ AT_REST_BAR = 300
 
 
 @dataclass(frozen=True)
-class Crowd:
+class UserCost:
     """The figures of one run.
 
     Wall and CPU time until the last user ran its first line, and the growth of the process's memory
@@ -50,8 +50,8 @@ def run(quick: bool) -> Table:
     """Measure sleeping users in turn with Locust, then resting users, then waiting ones."""
     rounds, asleep, at_rest = (3, 30_000, 200_000) if quick else (3, 100_000, 1_000_000)
     table = Table(_title(), _notes(rounds), COLUMNS)
-    ours: list[Crowd] = []
-    peers: list[Crowd] = []
+    ours: list[UserCost] = []
+    peers: list[UserCost] = []
     for _ in range(rounds):
         ours.append(_ours(asleep, FASTEST, sleep=True))
         peers.append(_locust(asleep))
@@ -67,20 +67,20 @@ def run(quick: bool) -> Table:
 COLUMNS = ("of each user", "by", "users", "figure", "CPU s", "wall s", "ours / peer's", "bar")
 
 
-def _ours(users: int, rate: int, *, sleep: bool) -> Crowd:
-    """Start users that sleep in their first round or rest after it; at SLOWEST, start only one."""
+def _ours(users: int, rate: int, *, sleep: bool) -> UserCost:
+    """Start users that sleep in their first iteration or rest after it; at SLOWEST, only one."""
     with tempfile.TemporaryDirectory() as name:
         home, path = Path(name), Path(name) / "notes.json"
         given = {"users": users, "notes": path, "sleep": str(sleep).lower()}
-        command = [*amoc_run("crowd", users, home, given, rate), "--repeat-interval", "1h"]
+        command = [*amoc_run("idle_users", users, home, given, rate), "--repeat-interval", "1h"]
         span = ("first", "first" if rate == SLOWEST else "last")
         return _watched(command, home, path, users, span)
 
 
-def _locust(users: int, rate: int = FASTEST) -> Crowd:
+def _locust(users: int, rate: int = FASTEST) -> UserCost:
     with tempfile.TemporaryDirectory() as name:
         home, path = Path(name), Path(name) / "notes.json"
-        command = locust_run("locust_crowd", "Sleeper", users, min(users, rate))
+        command = locust_run("locust_idle_users", "Sleeper", users, min(users, rate))
         environment = {"USERS": str(users), "NOTES": str(path)}
         # measure from the start: Locust creates all users before the first one runs
         span = ("before", "first" if rate == SLOWEST else "last")
@@ -94,7 +94,7 @@ def _watched(
     users: int,
     span: tuple[str, str],
     environment: dict[str, str] | None = None,
-) -> Crowd:
+) -> UserCost:
     since, awaited = span
     with Child(command, home, cores()[0], environment) as child:
         child.until(lambda: awaited in notes.read(path), f"its {awaited} of {users} users started")
@@ -103,28 +103,30 @@ def _watched(
         held = notes.memory("VmRSS", int(taken["before"]["pid"])) - taken["before"]["resident"]
         child.end(SIGKILL)
     first, last = taken[since], taken[awaited]
-    return Crowd(users, last["at"] - first["at"], last["cpu"] - first["cpu"], held)
+    return UserCost(users, last["at"] - first["at"], last["cpu"] - first["cpu"], held)
 
 
-def _add_starts(table: Table, ours: list[Crowd], peers: list[Crowd]) -> None:
-    rates, theirs = [crowd.per_s for crowd in ours], [crowd.per_s for crowd in peers]
+def _add_starts(table: Table, ours: list[UserCost], peers: list[UserCost]) -> None:
+    rates, theirs = [cost.per_s for cost in ours], [cost.per_s for cost in peers]
     bar = at_least(median(rates), STARTS_BAR)
     table.add("starts a second", "amoc", *_effort(ours, spread(rates, 0)), "", bar)
     times = f"{ratio(rates, theirs):.2f}"
     table.add("", "Locust", *_effort(peers, spread(theirs, 0)), times, "")
 
 
-def _add_memory(table: Table, what: str, ours: list[Crowd], peers: list[Crowd], bar: float) -> None:
-    sizes, theirs = [crowd.each for crowd in ours], [crowd.each for crowd in peers]
+def _add_memory(
+    table: Table, what: str, ours: list[UserCost], peers: list[UserCost], bar: float
+) -> None:
+    sizes, theirs = [cost.each for cost in ours], [cost.each for cost in peers]
     verdict = at_most(median(sizes), bar)
     table.add(what, "amoc", *_effort(ours, spread(sizes, 0)), "", verdict)
     times = f"{ratio(sizes, theirs):.2f}" if min(theirs) > 1 else ""
     table.add("", "Locust", *_effort(peers, spread(theirs, 0)), times, "")
 
 
-def _effort(crowds: list[Crowd], figure: str) -> tuple[str, str, str, str]:
-    cpu, wall = median(c.cpu_s for c in crowds), median(c.wall_s for c in crowds)
-    return f"{crowds[0].users:,}", figure, f"{cpu:.2f}", f"{wall:.2f}"
+def _effort(costs: list[UserCost], figure: str) -> tuple[str, str, str, str]:
+    cpu, wall = median(c.cpu_s for c in costs), median(c.wall_s for c in costs)
+    return f"{costs[0].users:,}", figure, f"{cpu:.2f}", f"{wall:.2f}"
 
 
 def _title() -> str:

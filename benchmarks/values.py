@@ -9,9 +9,9 @@ Values = Sequence[tuple[int, int, int]]
 
 def values_of(count: int) -> Values:
     """Return `count` values: first byte after 10 ms (log-normal), lag of 300 µs (exponential)."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     found = []
     for _ in range(count):
-        first = dice.lognormvariate(9.2, 0.5)
-        found.append((int(first * 1.1), int(first), int(dice.expovariate(1 / 300))))
+        first = rng.lognormvariate(9.2, 0.5)
+        found.append((int(first * 1.1), int(first), int(rng.expovariate(1 / 300))))
     return found

@@ -16,11 +16,20 @@ from signal import SIGKILL
 from amoc_gevent import clock
 from amoc_gevent.errors import AmocError
 from benchmarks.machine import answer, cores, package, program
-from benchmarks.players import Entry, Game, Player, amoc, amoc_command, amoc_entry, slixmpp, tsung
 from benchmarks.process import Child
 from benchmarks.servers.certificates import certificates
 from benchmarks.servers.xmpp import DemoXmpp
 from benchmarks.table import Table, at_least, at_most, ratio, spread
+from benchmarks.xmpp_generators import (
+    LoginCost,
+    PairLoad,
+    XmppGenerator,
+    amoc,
+    amoc_command,
+    amoc_login_cost,
+    slixmpp,
+    tsung,
+)
 
 USERS = 200
 WARM_MESSAGES = 1000
@@ -30,9 +39,9 @@ PAUSE_S = USERS / 2 / PACE
 
 PACED_NOTE = f"As above, but each message is answered after {PAUSE_S * 1000:g} ms."
 
-CROWD, FEW = 10_000, 1_000
-RAMP = 1_000  # logins per second of the crowd
-CROWD_BAR_KB = 40
+IDLE_USERS, FEW = 10_000, 1_000
+RAMP = 1_000  # logins per second of the idle users
+IDLE_BAR_KB = 40
 
 COLUMNS = (
     "generator",
@@ -45,7 +54,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Played:
+class MessageCost:
     """The cost of one generator per message (sent and received) and per login."""
 
     cpu_us: float
@@ -55,7 +64,7 @@ class Played:
     server_us: float
 
 
-Taken = dict[str, list[Played]]
+Taken = dict[str, list[MessageCost]]
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class Comparison:
     what: str
     ours: str
     peer: str
-    figure: Callable[[Played], float]
+    figure: Callable[[MessageCost], float]
     bar: Callable[[float], str] | None = None
 
 
@@ -79,29 +88,29 @@ def run(quick: bool) -> str:
     """
     rounds, window_s = (1, 1.0) if quick else (7, 2.0)
     ours, tracked = amoc(OURS, tracked=False), amoc(TRACKED, tracked=True)
-    players = (tsung(TSUNG), ours, slixmpp(SLIXMPP), tracked)
-    fast = _play(players, 0.0, rounds, window_s)
-    paced = _play(players, PAUSE_S, 1 if quick else 2, window_s)
+    generators = (tsung(TSUNG), ours, slixmpp(SLIXMPP), tracked)
+    fast = _measure_all(generators, 0.0, rounds, window_s)
+    paced = _measure_all(generators, PAUSE_S, 1 if quick else 2, window_s)
     tables = [
         _figures("xmpp", "at full speed", fast, _notes(rounds, window_s)),
         _comparisons("xmpp: the same, compared", FAST, fast),
         _figures("xmpp, paced", f"{PACE:,} messages a second in all", paced, [PACED_NOTE]),
         _comparisons("xmpp, paced: the same, compared", PACED, paced),
-        _crowd(FEW if quick else CROWD),
+        _idle_users(FEW if quick else IDLE_USERS),
     ]
     return "\n".join(map(str, tables))
 
 
-def _efficiency(played: Played) -> float:
-    return 1e6 / played.cpu_us
+def _efficiency(costs: MessageCost) -> float:
+    return 1e6 / costs.cpu_us
 
 
-def _login(played: Played) -> float:
-    return played.login_us
+def _login(costs: MessageCost) -> float:
+    return costs.login_us
 
 
-def _memory(played: Played) -> float:
-    return played.memory_kb
+def _memory(costs: MessageCost) -> float:
+    return costs.memory_kb
 
 
 MESSAGES, LOGIN, MEMORY = "messages/CPU s", "CPU/login", "memory/user"
@@ -122,19 +131,21 @@ PACED = (
 )
 
 
-def _play(players: Sequence[Player], pause: float, rounds: int, window_s: float) -> Taken:
+def _measure_all(
+    generators: Sequence[XmppGenerator], pause: float, rounds: int, window_s: float
+) -> Taken:
     taken: Taken = defaultdict(list)
     for _ in range(rounds):
-        for player in players:
-            taken[player.name].append(_measure(player, pause, window_s))
+        for generator in generators:
+            taken[generator.name].append(_measure(generator, pause, window_s))
     return taken
 
 
-def _measure(player: Player, pause: float, window_s: float) -> Played:
+def _measure(generator: XmppGenerator, pause: float, window_s: float) -> MessageCost:
     with tempfile.TemporaryDirectory() as name, DemoXmpp(_made(name, "server")) as server:
-        directory = _made(name, "player")
-        with player.start(Game(server.port, USERS, pause), directory) as child:
-            entry = player.entry(child, directory, server)
+        directory = _made(name, "generator")
+        with generator.start(PairLoad(server.port, USERS, pause), directory) as child:
+            login_cost = generator.login_cost(child, directory, server)
             child.until(lambda: server.routed() >= WARM_MESSAGES, "warm")
             before = server.sent()
             first = child.threads_cpu(), clock.monotonic(), server.cpu(), server.routed()
@@ -142,14 +153,14 @@ def _measure(player: Player, pause: float, window_s: float) -> Played:
             last = child.threads_cpu(), clock.monotonic(), server.cpu(), server.routed()
             silent = USERS - sum(count > before.get(who, 0) for who, count in server.sent().items())
             if silent:
-                raise AmocError(f"{silent} of {player.name}'s users are silent:\n{child.said()}")
+                raise AmocError(f"{silent} of {generator.name}'s users are silent:\n{child.said()}")
             child.end(SIGKILL)
     cpu_s, wall_s, server_s, messages = (b - a for a, b in zip(first, last, strict=True))
-    return Played(
+    return MessageCost(
         cpu_us=cpu_s / messages * 1e6,
         per_second=messages / wall_s,
-        login_us=entry.cpu_s / USERS * 1e6,
-        memory_kb=entry.held / USERS / 1024,
+        login_us=login_cost.cpu_s / USERS * 1e6,
+        memory_kb=login_cost.held / USERS / 1024,
         server_us=server_s / messages * 1e6,
     )
 
@@ -158,14 +169,14 @@ def _figures(what: str, pace: str, taken: Taken, notes: Sequence[str]) -> Table:
     title = f"{what}: {USERS} users in pairs play ping-pong, {pace}"
     table = Table(title, notes, COLUMNS)
     for name in (OURS, SLIXMPP, TRACKED, TSUNG):
-        played = taken[name]
+        costs = taken[name]
         table.add(
             name,
-            spread([one.cpu_us for one in played]),
-            spread([one.per_second for one in played], 0),
-            spread([one.login_us for one in played], 0),
-            spread([one.memory_kb for one in played], 0),
-            spread([one.server_us for one in played]),
+            spread([one.cpu_us for one in costs]),
+            spread([one.per_second for one in costs], 0),
+            spread([one.login_us for one in costs], 0),
+            spread([one.memory_kb for one in costs], 0),
+            spread([one.server_us for one in costs]),
         )
     return table
 
@@ -180,32 +191,32 @@ def _comparisons(title: str, comparisons: Sequence[Comparison], taken: Taken) ->
     return table
 
 
-def _crowd(users: int) -> Table:
-    title = f"xmpp, crowd: {users:,} users logged in from one worker, {RAMP:,} a second"
+def _idle_users(users: int) -> Table:
+    title = f"xmpp, idle: {users:,} users logged in from one worker, {RAMP:,} a second"
     notes = ["Memory: growth of the worker's resident memory from before the first user to all."]
     table = Table(title, notes, ("over", "memory KB/user", "login CPU µs", "bar"))
     with tempfile.TemporaryDirectory() as name:
         certificate, authority = certificates(Path(name), "localhost")
         for over, tls, chain in (("TCP", "none", ""), ("TLS", "starttls", certificate)):
-            entry = _filled(users, tls, chain, authority)
-            kb = entry.held / users / 1024
-            bar = "" if chain else at_most(kb, CROWD_BAR_KB, " KB")
-            table.add(over, f"{kb:.1f}", f"{entry.cpu_s / users * 1e6:.0f}", bar)
+            login_cost = _log_all_in(users, tls, chain, authority)
+            kb = login_cost.held / users / 1024
+            bar = "" if chain else at_most(kb, IDLE_BAR_KB, " KB")
+            table.add(over, f"{kb:.1f}", f"{login_cost.cpu_s / users * 1e6:.0f}", bar)
     return table
 
 
-def _filled(users: int, tls: str, certificate: str, authority: str) -> Entry:
+def _log_all_in(users: int, tls: str, certificate: str, authority: str) -> LoginCost:
     with (
         tempfile.TemporaryDirectory() as name,
         DemoXmpp(_made(name, "server"), certificate) as server,
     ):
-        directory = _made(name, "crowd")
+        directory = _made(name, "idle")
         given = {"tls": tls, "ca": authority, "play": "false"}
-        command = amoc_command(Game(server.port, users), directory, RAMP, **given)
+        command = amoc_command(PairLoad(server.port, users), directory, RAMP, **given)
         with Child(command, directory, cores()[0]) as child:
-            entry = amoc_entry(child, directory, server)
+            login_cost = amoc_login_cost(child, directory, server)
             child.end(SIGKILL)
-            return entry
+            return login_cost
 
 
 def _notes(rounds: int, window_s: float) -> list[str]:

@@ -8,6 +8,9 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("module size", "amoc_gevent.hosts.agent"): "one file, sent over ssh",
     ("clock", "amoc_gevent.hosts.agent"): "it runs alone, without the package",
     ("error root", "amoc_gevent.hosts.agent:Failed"): "it runs alone, without the package",
-    ("error root", "amoc_gevent.worker.watchdog:UserBlocked"): "no scenario shall catch it",
+    (
+        "error root",
+        "amoc_gevent.worker.watchdog:UserBlocked",
+    ): "a scenario's `except Exception` must not catch it",
     ("error root", "amoc_gevent.cli.steering.prompt:EndedBySignal"): "a signal ends the process",
 }

@@ -16,7 +16,7 @@ pause = settings.declare(
 requests = settings.declare(
     "requests",
     50,
-    "requests of one call of start",
+    "requests in one iteration",
     verify=lambda count: count > 0 or (False, "must be above 0"),
 )
 
@@ -26,10 +26,10 @@ def init() -> None:
 
 
 def start(user_id: int) -> None:
-    life = uuid.uuid4().hex
+    iteration = uuid.uuid4().hex
     with http.Session(url.value) as session:
         for number in range(1, requests.value + 1):
-            query = f"user={user_id}&life={life}&number={number}&sent={time.time():.6f}"
+            query = f"user={user_id}&life={iteration}&number={number}&sent={time.time():.6f}"
             session.get(f"/check?{query}", name="GET /check")
             user.sleep(pause.value)
             if user.leaving():

@@ -34,7 +34,8 @@ def start(user_id: int) -> None:
     reach = contacts.value // 2
     ids = range(max(1, user_id - reach), user_id + reach + 1)
     wanted = {accounts.jid(one) for one in ids if one != user_id}
-    source, ear = xmpp.fanout.Source(), xmpp.fanout.Ear("presence delivery", "presences lost")
+    source = xmpp.fanout.Source()
+    receiver = xmpp.fanout.Receiver("presence delivery", "presences lost")
     client = accounts.client(user_id, inbox=xmpp.Inbox(0))
 
     def answer(asked: xmpp.Stanza) -> None:
@@ -42,7 +43,7 @@ def start(user_id: int) -> None:
             xmpp.roster.approve(client, asked.sender)
 
     client.on(xmpp.roster.asks, answer)
-    client.on("presence", ear.hear)
+    client.on("presence", receiver.record)
     with client.connect(presence=False):
         known = xmpp.roster.fetch(client)
         client.send_presence(extra=source.next())

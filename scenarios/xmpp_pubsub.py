@@ -48,9 +48,10 @@ def init() -> None:
 def start(user_id: int) -> None:
     number, place = divmod(user_id - 1, subscribers.value)
     name = node.value.format(id=number + 1)
-    source, ear = xmpp.fanout.Source(), xmpp.fanout.Ear("pubsub event", "pubsub events lost")
+    source = xmpp.fanout.Source()
+    receiver = xmpp.fanout.Receiver("pubsub event", "pubsub events lost")
     with accounts.client(user_id, inbox=xmpp.Inbox(0)) as client:
-        client.on(xmpp.pubsub.event(service.value, name), ear.hear)
+        client.on(xmpp.pubsub.event(service.value, name), receiver.record)
         xmpp.pubsub.ensure(client, service.value, name, CONFIG)
         xmpp.pubsub.subscribe(client, service.value, name)
         publishes = publishers.value == "all" or place == 0

@@ -261,7 +261,7 @@ def test_an_invalid_text_default_is_an_error_at_once() -> None:
 def test_equal_declarations_of_one_name_are_allowed() -> None:
     first = declare("url", "a", "the service")
     assert declare("url", "a", "the service") is first
-    with pytest.raises(UsageError, match="declared twice, and differently"):
+    with pytest.raises(UsageError, match="has two different declarations"):
         declare("url", "b", "the service")
 
 

@@ -1,4 +1,4 @@
-"""The addresses of sockets, and the watch that opens those again whose files were removed."""
+"""The addresses of sockets, and a watch that reopens sockets whose files were removed."""
 
 import logging
 import os
@@ -10,19 +10,19 @@ from typing import Any
 import zmq.green as zmq
 
 from amoc_gevent import clock
-from amoc_gevent.bus.directory import IPC, open_private, reached
+from amoc_gevent.bus.directory import IPC, open_private, zmq_address
 from amoc_gevent.errors import AmocError
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 1.0
-"""How often a watch looks whether the paths of sockets still lead to them."""
+CHECK_S = 1.0
+"""Interval at which a watch checks that each path still leads to its socket."""
 
 
 class Address:
-    """An address that `socket` is bound to, or else connected to, which its owner then closes.
+    """An address to which `socket` is bound or, if not `bound`, connected.
 
-    Raises AmocError where that cannot be, and has closed the socket.
+    Raises AmocError if that fails, and then closes the socket. Otherwise its owner closes it.
     """
 
     def __init__(self, socket: Any, endpoint: str, *, bound: bool) -> None:
@@ -38,22 +38,23 @@ class Address:
             socket.close()
             raise
         if bound and self._path is None:
-            self.endpoint = str(socket.last_endpoint.decode().rstrip("\0"))  # with its port
+            self.endpoint = str(socket.last_endpoint.decode().rstrip("\0"))  # with the actual port
 
     def _open(self) -> None:
-        """Bind or connect. An ipc socket's file is replaced by whoever binds to it next."""
-        self._reached = reached(self.endpoint)
+        """Bind or connect. Binding replaces an existing ipc socket file."""
+        self._zmq_address = zmq_address(self.endpoint)
         try:
-            (self._socket.bind if self._bound else self._socket.connect)(self._reached)
+            (self._socket.bind if self._bound else self._socket.connect)(self._zmq_address)
         except zmq.ZMQError as error:
             what = "listen at" if self._bound else "connect to"
             raise AmocError(f"cannot {what} {self.endpoint}: {error.strerror.lower()}") from error
         self._file = self._found()
 
     def _found(self) -> tuple[int, int] | None:
-        """Return which file the path names now: the socket's own, or the directory to connect in.
+        """Return device and inode of the socket's file, or of its directory if only connected.
 
-        None is no file. While a socket is bound, or a directory held, its number is not used again.
+        Return None if it does not exist. Inode numbers are not reused while the socket is bound or
+        the directory is open.
         """
         if self._path is None:
             return None
@@ -65,30 +66,32 @@ class Address:
 
     @property
     def lost(self) -> Path | None:
-        """The directory in which others look for the socket and do not find it; else None."""
+        """The socket's directory if the path no longer leads to the socket, else None."""
         return self._path.parent if self._path is not None and self._found() != self._file else None
 
-    def open_again(self) -> None:
-        """Bind or connect where the path leads now; make its directory. Raises AmocError."""
+    def reopen(self) -> None:
+        """Bind or connect at the path again; create its directory if needed. Raises AmocError."""
         assert self._path is not None  # noqa: S101  # only a path can be lost
         with suppress(FileExistsError, FileNotFoundError):
             self._path.parent.mkdir(mode=0o700)
-        os.close(open_private(self._path.parent))  # else what there is now is better than nothing
-        self.renew()
+        os.close(
+            open_private(self._path.parent)
+        )  # if that raises, the old socket is better than none
+        self.rebind()
 
-    def renew(self) -> None:
-        """Bind or connect anew. Raises AmocError."""
+    def rebind(self) -> None:
+        """Release the address, then bind or connect again. Raises AmocError."""
         with suppress(zmq.ZMQError):
-            (self._socket.unbind if self._bound else self._socket.disconnect)(self._reached)
+            (self._socket.unbind if self._bound else self._socket.disconnect)(self._zmq_address)
         self._open()
 
     def remove(self) -> None:
-        """Remove the file of a bound socket, unless another one is in its place."""
+        """Remove the file of a bound socket, unless another file has replaced it."""
         if self._path is not None and self._bound and self._found() == self._file:
             self._path.unlink(missing_ok=True)
 
 
-class Addressed:
+class AddressedSocket:
     """A socket with its addresses."""
 
     def __init__(self, socket: Any) -> None:
@@ -96,18 +99,18 @@ class Addressed:
         self.addresses: list[Address] = []
 
     def _bind(self, endpoint: str) -> str:
-        """Listen at `endpoint`; return it, with the port that it got. Raises AmocError."""
+        """Listen at `endpoint`; return it with the actual port. Raises AmocError."""
         self.addresses.append(Address(self._socket, endpoint, bound=True))
         return self.addresses[-1].endpoint
 
     def _connect(self, endpoint: str) -> None:
-        """Connect to `endpoint`, now or as soon as somebody listens there. Raises AmocError."""
+        """Connect to `endpoint`, now or as soon as a process listens there. Raises AmocError."""
         self.addresses.append(Address(self._socket, endpoint, bound=False))
 
-    def connect_again(self) -> None:
-        """Connect anew: ZeroMQ gives up for good where the other end has no keys, or wants some."""
+    def reconnect(self) -> None:
+        """Connect again, because ZeroMQ gives up for good if only one of the ends has keys."""
         for address in self.addresses:
-            address.renew()
+            address.rebind()
 
     def close(self) -> None:
         """Close the socket, and remove its file."""
@@ -117,36 +120,38 @@ class Addressed:
 
 
 class SocketWatch:
-    """Opens ipc sockets again whose file or directory was removed, while that is `ours` to do."""
+    """Reopens ipc sockets whose file or directory was removed, as long as `owns_home()` is true."""
 
-    def __init__(self, *sockets: Addressed, ours: Callable[[], bool] = lambda: True) -> None:
-        self._ours = ours
+    def __init__(
+        self, *sockets: AddressedSocket, owns_home: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._owns_home = owns_home
         self._addresses = [address for socket in sockets for address in socket.addresses]
-        self._looked = clock.monotonic()
-        self._trouble = ""
+        self._checked = clock.monotonic()
+        self._last_error = ""
 
-    def look(self) -> None:
-        """Look, once a second at most; the log says what was found."""
+    def check(self) -> None:
+        """Check the paths, at most once a second, and log what was reopened or failed."""
         now = clock.monotonic()
-        if now - self._looked < LOOK_S:
+        if now - self._checked < CHECK_S:
             return
-        self._looked = now
-        trouble = ""
+        self._checked = now
+        error_text = ""
         found = set()
         for address in self._addresses:
             directory = address.lost
-            if directory is None or not directory.parent.exists():  # nothing can be made there
+            if directory is None or not directory.parent.exists():  # it cannot be created there
                 continue
-            if not self._ours():
+            if not self._owns_home():
                 return
             try:
-                address.open_again()
+                address.reopen()
             except AmocError as error:
-                trouble = str(error)
+                error_text = str(error)
             else:
                 found.add(str(directory))
         for name in sorted(found):
-            log.warning("sockets in %s were removed or replaced, and are open again", name)
-        if trouble and trouble != self._trouble:
-            log.error("%s", trouble)
-        self._trouble = trouble
+            log.warning("sockets in %s were removed or replaced and have been reopened", name)
+        if error_text and error_text != self._last_error:
+            log.error("%s", error_text)
+        self._last_error = error_text

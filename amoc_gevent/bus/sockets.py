@@ -15,7 +15,7 @@ import zmq.green as zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from amoc_gevent import __version__
-from amoc_gevent.bus.addresses import Addressed
+from amoc_gevent.bus.addresses import AddressedSocket
 from amoc_gevent.core.messages import MessageError
 
 SEND_BUFFER = 10_000
@@ -45,7 +45,7 @@ HANDSHAKE_EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
-Handshake = Literal["done", "other", "refused"]
+Handshake = Literal["done", "mismatch", "refused"]
 
 BURST = 100
 """Number of reports received in a row before other greenlets run."""
@@ -55,7 +55,7 @@ RECONNECT_MS = (100, 1000)
 
 
 class OtherVersionError(MessageError):
-    """A message of another version of this package."""
+    """A message from another version of this package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def _configure_master_end(socket: Any) -> None:
     socket.maxmsgsize = MESSAGE_MAX
 
 
-class _Bound(Addressed):
+class _Bound(AddressedSocket):
     """A socket that others connect to."""
 
     def _listen(self, endpoint: str, keys: Keys | None, local: str) -> str:
@@ -137,7 +137,7 @@ class Publisher(_Bound):
         """Send `data` to all current subscribers."""
         self._socket.send(data)
 
-    def tell(self, topic: bytes, *frames: bytes) -> None:
+    def send(self, topic: bytes, *frames: bytes) -> None:
         """Send a message to the subscribers of `topic`."""
         *before, last = topic, WIRE, *frames
         for frame in before:
@@ -145,8 +145,8 @@ class Publisher(_Bound):
         self._socket.send(last)
 
 
-class Subscriber(Addressed):
-    """Receives the latest order published at `endpoint`; skips those that a newer one replaced."""
+class Subscriber(AddressedSocket):
+    """Receives the latest order published at `endpoint`; skips orders that a newer one replaced."""
 
     def __init__(self, endpoint: str) -> None:
         super().__init__(_socket(zmq.SUB))
@@ -159,7 +159,7 @@ class Subscriber(Addressed):
         return bytes(self._socket.recv())
 
 
-class Listener(Addressed):
+class Listener(AddressedSocket):
     """Receives a master's messages on `topics`, over any network."""
 
     def __init__(self, endpoint: str, topics: Iterable[bytes], keys: Keys | None = None) -> None:
@@ -176,8 +176,8 @@ class Listener(Addressed):
     def handshake(self) -> Handshake:
         """Wait until a connection's handshake ends; return its result.
 
-        `other`: only one of the two ends has keys. `refused`: the other end disconnected or stayed
-        silent, as it does when it rejects the key.
+        `mismatch`: only one of the two ends has keys. `refused`: the other end disconnected or
+        stayed silent, as it does when it rejects the key.
         """
         while True:
             event = parse_monitor_message(self._monitor.recv_multipart())["event"]
@@ -186,7 +186,7 @@ class Listener(Addressed):
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 return "done"
             if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-                return "other"
+                return "mismatch"
             if cut_off or event & HANDSHAKE_EVENTS:
                 return "refused"
 
@@ -204,14 +204,16 @@ class Listener(Addressed):
 def _without_version(frames: list[bytes]) -> list[bytes]:
     """Check the version frame and return the frames after it. Raises MessageError."""
     if not frames or not frames[0].startswith(b"amoc "):
-        raise MessageError("a message that is none of amoc's")
+        raise MessageError("a message that is not from amoc")
     if frames[0] != WIRE:
         other = frames[0][:40].decode(errors="replace")
-        raise OtherVersionError(f"{other} is not {WIRE.decode()}: install the same everywhere")
+        raise OtherVersionError(
+            f"{other} is not {WIRE.decode()}: install the same version everywhere"
+        )
     return frames[1:]
 
 
-class Pusher(Addressed):
+class Pusher(AddressedSocket):
     """Sends reports to `endpoint`. Unsent ones get `linger` seconds when it closes."""
 
     def __init__(self, endpoint: str, linger: float = 2.0, keys: Keys | None = None) -> None:
@@ -234,31 +236,31 @@ class Pusher(Addressed):
 class Puller(_Bound):
     """Receives the reports sent to `endpoint`, which includes the port once it is bound.
 
-    `keys` encrypt `endpoint`. The ipc address `local` is not encrypted. After a burst it pauses for
-    `rest` seconds and receives the next reports together: cheaper than a wake-up for each.
+    `keys` encrypt `endpoint`. The ipc address `local` is not encrypted. After a burst it waits
+    `pause` seconds and receives the next reports together. That is cheaper than a wake-up for each.
     """
 
     def __init__(
-        self, endpoint: str, keys: Keys | None = None, rest: float = 0.0, local: str = ""
+        self, endpoint: str, keys: Keys | None = None, pause: float = 0.0, local: str = ""
     ) -> None:
         super().__init__(_socket(zmq.PULL))
         self._socket.rcvhwm = SEND_BUFFER
         _configure_master_end(self._socket)
         self.endpoint = self._listen(endpoint, keys, local)
         self._plain: Any = plain.Socket.shadow(self._socket.underlying)
-        self._rest = rest
+        self._pause = pause
         self._burst = 0
 
     def pull(self) -> bytes:
         """Wait for the next report. Raises MessageError for any other message."""
-        frames = self._at_hand() or self._rested() or self._socket.recv_multipart()
+        frames = self._receive_now() or self._receive_after_pause() or self._socket.recv_multipart()
         self._burst += 1
         frames = _without_version(frames)
         if len(frames) != 1:
             raise MessageError(f"a report of {len(frames)} frames")
         return frames[0]
 
-    def _at_hand(self) -> list[bytes]:
+    def _receive_now(self) -> list[bytes]:
         """Return the next message if one has arrived and the burst is not over, else nothing."""
         if self._burst >= BURST:
             return []
@@ -270,11 +272,11 @@ class Puller(_Bound):
             frames.append(self._plain.recv(NOW))
         return frames
 
-    def _rested(self) -> list[bytes]:
+    def _receive_after_pause(self) -> list[bytes]:
         """Let other greenlets run; return the next message, if any, afterwards."""
         self._burst = 0
-        gevent.sleep(self._rest)
-        return self._at_hand()
+        gevent.sleep(self._pause)
+        return self._receive_now()
 
 
 def finish() -> None:

@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 
 ADDRESS = "inproc://zeromq.zap.01"
 KEY_BYTES = 32
-LATER = b"300"
-"""The status of a refusal, after which the other end retries. After 400 it never would, and a node
-whose key is allowed a minute later would need a restart."""
+TEMPORARY_ERROR = b"300"
+"""The status of a refusal, after which the other end retries. After 400 it would not, and a node
+whose key is allowed a minute later would have to be restarted."""
 
-REFUSED_NAMED = 1000
+REFUSED_LOGGED = 1000
 """Number of refused keys to remember, so that each is logged once."""
 
 
@@ -59,7 +59,7 @@ class ZapAuthenticator:
         if name:
             return [version, request, b"200", b"OK", name.encode(), b""]
         self._refuse(key or mechanism.decode(errors="replace"), address.decode(errors="replace"))
-        return [version, request, LATER, b"unknown key", b"", b""]
+        return [version, request, TEMPORARY_ERROR, b"unknown key", b"", b""]
 
     def _name_of(self, key: str) -> str:
         try:
@@ -69,6 +69,6 @@ class ZapAuthenticator:
             return ""
 
     def _refuse(self, key: str, address: str) -> None:
-        if key not in self._refused_keys and len(self._refused_keys) < REFUSED_NAMED:
+        if key not in self._refused_keys and len(self._refused_keys) < REFUSED_LOGGED:
             self._refused_keys.add(key)
             log.warning("refused %s, whose key %s is not allowed: amoc keys allow", address, key)

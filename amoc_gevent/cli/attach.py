@@ -15,9 +15,9 @@ from amoc_gevent.printable import printable
 
 @click.command()
 def attach() -> int:
-    """Steer the run of this home's master from a prompt: do, add, remove, status, watch, ...
+    """Control the run of this home's master from a prompt: do, add, remove, status, watch, ...
 
-    Ctrl-D leaves the prompt; the run goes on. Lines can be piped in: then the exit code is 1 if one
+    Ctrl-D leaves the prompt; the run continues. Commands can be piped in; the exit code is 1 if one
     of them failed.
     """
     control = master_of(Home.current())

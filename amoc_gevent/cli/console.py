@@ -1,6 +1,5 @@
 """`amoc console`: a prompt on a local run, for trying out a scenario."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import click
 
 from amoc_gevent import clock
+from amoc_gevent.cli.options import WORKERS, core_count
 from amoc_gevent.cli.steering.prompt import EndedBySignal, steer
 from amoc_gevent.control.client import Control
 from amoc_gevent.daemon.child import command_line, environment
@@ -24,12 +24,12 @@ POLL_S = 0.02
 
 
 @click.command()
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
+@WORKERS
 def console(workers: int | None) -> int:
-    """Steer a local run from a prompt: do, add, remove, status, set, stop.
+    """Control a local run from a prompt: do, add, remove, status, set, stop.
 
-    What the scenario logs and prints appears above the prompt. Ctrl-D stops the run and
-    leaves. Lines can be piped in: then the exit code is 1 if one of them failed.
+    The scenario's log and output appear above the prompt. Ctrl-D stops the run and leaves the
+    prompt. Commands can be piped in; the exit code is 1 if one of them failed.
     """
     log_level("WARNING")  # checked here: the engine would not start
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -37,7 +37,7 @@ def console(workers: int | None) -> int:
     with ExitStack() as stack:
         made = tempfile.TemporaryDirectory(prefix="amoc-console-", dir=socket_parent())
         control = Control(Path(stack.enter_context(made)) / "control")
-        engine = _start_engine(control.path, workers or len(os.sched_getaffinity(0)))
+        engine = _start_engine(control.path, workers or core_count())
         stack.callback(_end_engine, engine)
         _wait_until_it_answers(control, engine)
         threading.Thread(target=_show_output, args=(engine,), daemon=True).start()

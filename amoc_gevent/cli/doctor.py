@@ -1,7 +1,6 @@
-"""`amoc doctor`: what breaks first at so many users of a scenario, here or on all machines."""
+"""`amoc doctor`: shows what breaks first when many users run a scenario, here or on all nodes."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 import click
 
+from amoc_gevent.cli.options import SET, WORKERS, core_count
 from amoc_gevent.cli.params import DURATION
 from amoc_gevent.core.run.capacity import Machine, UserCost, cost_of, limits
 from amoc_gevent.core.units import format_count
@@ -27,29 +27,34 @@ HAS = ("cores", "memory", "descriptors", "ports", "reuses_ports")
 @click.command()
 @click.argument("scenario")
 @click.argument("users", type=click.IntRange(min=1))
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
-@click.option("--hosts", "path", type=click.Path(path_type=Path), help="hosts.ini: its nodes.")
+@SET
+@WORKERS
 @click.option(
-    "--probe-time", type=DURATION, default=5.0, help="How long each of two probes runs [5s]."
+    "--hosts",
+    "path",
+    type=click.Path(path_type=Path),
+    help="Check the nodes of this hosts.ini instead of this machine.",
+)
+@click.option(
+    "--probe-time", type=DURATION, default=5.0, help="Duration of each of the two probes [5s]."
 )
 def doctor(
     scenario: str,
     users: int,
-    settings: tuple[str, ...],
+    given: tuple[str, ...],
     workers: int | None,
     path: Path | None,
     probe_time: float,
 ) -> int:
     """Show what breaks first when USERS run SCENARIO, and what to do about it.
 
-    Two short runs here, of 1 and of up to 40 users, measure the resources of a user. They are
-    compared with those of this machine or, with --hosts, of each node for its share of the users.
-    The exit code is 1 if something will break.
+    Two short runs on this machine, with 1 user and with up to 40, measure the resources that a user
+    needs. They are compared with the limits of this machine. With --hosts, the users are divided
+    among the nodes, and each node's limits are checked. The exit code is 1 if something will break.
     """
     machines = None if path is None else inventory.read(path)
     counts = (FEW, max(FEW + 1, min(MANY, users)))
-    few, many = (probe(scenario, count, probe_time, settings) for count in counts)
+    few, many = (probe(scenario, count, probe_time, given) for count in counts)
     cost = cost_of(few.figures, many.figures)
     click.echo(_share_line(cost))
     problems = [f"{why}: see `amoc try {scenario}`" for why in [many.trouble] if why]
@@ -80,7 +85,7 @@ def _share_line(cost: UserCost) -> str:
 def _examine(
     name: str, facts: dict[str, Any], cost: UserCost, users: int, workers: int | None
 ) -> Iterator[str]:
-    """Write what was found of one machine, and yield what will break there."""
+    """Print the limits of one machine, and yield what will break there."""
     click.echo(f"\n{name}, {format_count(users)} users:")
     if "failed" in facts:
         click.echo(f"  {facts['failed']}")
@@ -106,7 +111,7 @@ def _examine(
 
 
 def _differences(found: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """Yield that machines have different releases, or none."""
+    """Yield a problem if the machines do not all have the same release."""
     commits = {name: facts["commit"] for name, facts in found.items() if name != HERE}
     if len(set(commits.values())) > 1:
         told = ", ".join(f"{name} {commit or 'none'}" for name, commit in commits.items())
@@ -114,7 +119,7 @@ def _differences(found: dict[str, dict[str, Any]]) -> Iterator[str]:
 
 
 def _facts_here() -> dict[str, dict[str, Any]]:
-    """Ask the agent of this machine what it has."""
+    """Return the facts about this machine, from its agent."""
     order = json.dumps({"verb": "facts", "size": 0, "check": True})
     done = subprocess.run(  # noqa: S603  # our own interpreter and agent
         [sys.executable, str(AGENT)],
@@ -126,11 +131,11 @@ def _facts_here() -> dict[str, dict[str, Any]]:
     if not done.stdout.startswith(ANSWER):
         raise AmocError(f"this machine cannot be examined: {done.stderr.strip()[-200:]}")
     found: dict[str, Any] = json.loads(done.stdout.removeprefix(ANSWER))
-    return {HERE: {**found, "cores": len(os.sched_getaffinity(0))}}
+    return {HERE: {**found, "cores": core_count()}}
 
 
 def _facts_there(machines: inventory.Inventory) -> dict[str, dict[str, Any]]:
-    """Ask the agents of all nodes what they have, and whether they reach the master."""
+    """Return the facts about all nodes, from their agents, with the master's ports out of reach."""
     master = machines.master
     host = master["amoc_address"] or master.address
     reach = [(host, int(master[port])) for port in ("amoc_port", "amoc_reports_port")]
@@ -138,7 +143,7 @@ def _facts_there(machines: inventory.Inventory) -> dict[str, dict[str, Any]]:
     with connections() as ssh:
 
         def ask(one: Outcome) -> None:
-            order = {"verb": "facts", "reach": reach, **tasks.place_of(one.machine)}
+            order = {"verb": "facts", "reach": reach, **tasks.common_fields(one.machine)}
             one.take("facts", ssh.ask(one.machine, order))
 
         on_all(outcomes, ask)

@@ -1,4 +1,4 @@
-"""`amoc hosts`: prepares the machines of hosts.ini, deploys to them and looks after them."""
+"""`amoc hosts`: prepares the machines of hosts.ini, deploys to them and controls their daemons."""
 
 import os
 import shlex
@@ -25,29 +25,29 @@ RELEASED = click.option(
     "released",
     type=click.Path(path_type=Path),
     default=RELEASE,
-    help="What `make release` made [itself, or dist/amoc].",
+    help="Release built by `make release` [the running one, or dist/amoc].",
+)
+INVENTORY = click.option(
+    "--inventory",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("hosts.ini"),
+    help="The list of machines [hosts.ini].",
 )
 LINES = click.option("--lines", type=click.IntRange(min=1), default=20, help="Lines per log [20].")
 
 
 def _on_hosts(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say which machines."""
+    """Add the options that select machines."""
     limit = click.option(
-        "--limit", default="", metavar="NAMES", help="Only these hosts, with commas."
+        "--limit", default="", metavar="NAMES", help="Only these hosts, comma-separated."
     )
-    which = click.option(
-        "--inventory",
-        "path",
-        type=click.Path(path_type=Path),
-        default=Path("hosts.ini"),
-        help="The list of machines [hosts.ini].",
-    )
-    return which(limit(command))
+    return INVENTORY(limit(command))
 
 
 @click.group()
 def hosts() -> None:
-    """Prepare, deploy to and look after the machines of hosts.ini, over ssh."""
+    """Prepare, deploy to and manage the machines of hosts.ini over ssh."""
 
 
 @hosts.command()
@@ -57,7 +57,7 @@ def hosts() -> None:
 def prepare(path: Path, limit: str, released: Path, check: bool) -> int:
     """Set the limits, sysctls and user that a load generator needs."""
     python = release.read(released).python
-    return _each(path, limit, lambda m: tasks.preparing(m, python, check=check), check=check)
+    return _each(path, limit, lambda m: tasks.prepare_task(m, python, check=check), check=check)
 
 
 @hosts.command()
@@ -67,7 +67,7 @@ def unprepare(path: Path, limit: str, check: bool) -> int:
     """Undo `prepare`: restore limits and sysctls."""
 
     def undoing(machine: Host) -> tasks.Task:
-        return {"verb": "unprepare", "check": check, **tasks.place_of(machine)}
+        return {"verb": "unprepare", "check": check, **tasks.common_fields(machine)}
 
     return _each(path, limit, undoing, check=check)
 
@@ -77,12 +77,12 @@ def unprepare(path: Path, limit: str, check: bool) -> int:
 @RELEASED
 @CHECK
 def deploy(path: Path, limit: str, released: Path, check: bool) -> int:
-    """Copy release and keys, and start the master and nodes."""
+    """Copy the release, exchange keys, and start the master and the nodes."""
     machines = inventory.read(path)
     chosen, built = machines.limited(limit), release.read(released)
     with connections() as ssh:
         outcomes = Deployment(ssh, machines, built, check=check).run(chosen)
-        code = _told(outcomes, check=check)
+        code = _report_outcomes(outcomes, check=check)
         if not check:
             _show_nodes(ssh, machines)
     return code
@@ -91,7 +91,7 @@ def deploy(path: Path, limit: str, released: Path, check: bool) -> int:
 @hosts.command()
 @_on_hosts
 def status(path: Path, limit: str) -> int:
-    """Show releases and running daemons by machine, then the master's nodes."""
+    """Show each machine's release and daemons, then the master's nodes."""
     machines = inventory.read(path)
     with connections() as ssh:
         outcomes = [Outcome(machine) for machine in machines.limited(limit)]
@@ -100,18 +100,18 @@ def status(path: Path, limit: str) -> int:
         for one in outcomes:
             click.echo(f"{one.machine.name:<{width}}  {one.failed or '; '.join(one.notes)}")
         _show_nodes(ssh, machines)
-    return EXIT_FAILED if any(one.failed for one in outcomes) else EXIT_FINISHED
+    return _exit_code(outcomes)
 
 
 @hosts.command()
 @_on_hosts
 @CHECK
-@click.option("--force", is_flag=True, help="Stop an active run at once.")
+@click.option("--force", is_flag=True, help="Stop an active run too, at once.")
 def stop(path: Path, limit: str, check: bool, force: bool) -> int:
-    """Stop the daemons. Those of an active run stay, unless --force is given."""
+    """Stop the daemons. Those of an active run are stopped only with --force."""
 
     def ending(machine: Host) -> tasks.Task:
-        place = tasks.place_of(machine)
+        place = tasks.common_fields(machine)
         return {"verb": "stop", "check": check, "force": force, "python": _python(), **place}
 
     return _each(path, limit, ending, check=check)
@@ -127,7 +127,7 @@ def logs(path: Path, limit: str, lines: int) -> int:
         outcomes = [Outcome(machine) for machine in machines.limited(limit)]
 
         def ask(one: Outcome) -> None:
-            order = {"verb": "logs", "lines": lines, **tasks.place_of(one.machine)}
+            order = {"verb": "logs", "lines": lines, **tasks.common_fields(one.machine)}
             one.take("logs", ssh.ask(one.machine, order))
 
         on_all(outcomes, ask)
@@ -138,19 +138,13 @@ def logs(path: Path, limit: str, lines: int) -> int:
         for kind, found in one.answers["logs"]["logs"].items():
             for line in found:
                 click.echo(f"{one.machine.name} {kind}: {line}")
-    return EXIT_FAILED if any(one.failed for one in outcomes) else EXIT_FINISHED
+    return _exit_code(outcomes)
 
 
 @hosts.command()
-@click.option(
-    "--inventory",
-    "path",
-    type=click.Path(path_type=Path),
-    default=Path("hosts.ini"),
-    help="The list of machines [hosts.ini].",
-)
+@INVENTORY
 def attach(path: Path) -> int:
-    """Steer the run from a prompt on the master's machine."""
+    """Control the run from a prompt on the master's machine."""
     master = inventory.read(path).master
     user, home = master["amoc_user"], master["amoc_home"]
     amoc = f"{master['amoc_install_dir']}/bin/amoc"
@@ -172,8 +166,8 @@ export AMOC_HOME="$home"
 export HOME="$home"
 exec setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups "$amoc" attach
 """
-"""Attaches as the user whom the daemons are, from their home: that user may enter it, and may not
-enter the directory in which the one who logs in begins."""
+"""Runs `amoc attach` as the user of the daemons, in their home. That user may not be allowed to
+enter the directory in which the ssh session starts."""
 
 
 def _python() -> str:
@@ -181,40 +175,44 @@ def _python() -> str:
 
 
 def _each(path: Path, limit: str, task: Callable[[Host], tasks.Task], *, check: bool) -> int:
-    """Have one order carried out on each machine, and tell of each."""
+    """Run a task on each machine, print the outcomes and return the exit code."""
     chosen = inventory.read(path).limited(limit)
     outcomes = [Outcome(machine) for machine in chosen]
     with connections() as ssh:
         on_all(outcomes, lambda one: _ask(ssh, one, task(one.machine)))
-    return _told(outcomes, check=check)
+    return _report_outcomes(outcomes, check=check)
 
 
 def _ask(ssh: Ssh, outcome: Outcome, task: tasks.Task) -> None:
     outcome.take(task["verb"], ssh.ask(outcome.machine, task))
 
 
-def _told(outcomes: Sequence[Outcome], *, check: bool) -> int:
-    """Write a line for each machine and one for all; return the exit code."""
+def _report_outcomes(outcomes: Sequence[Outcome], *, check: bool) -> int:
+    """Print a line for each machine and one for all; return the exit code."""
     width = max(len(one.machine.name) for one in outcomes)
     for one in outcomes:
         click.echo(one.line(width, check=check))
     click.echo(summary_line(outcomes, check=check))
+    return _exit_code(outcomes)
+
+
+def _exit_code(outcomes: Sequence[Outcome]) -> int:
     return EXIT_FAILED if any(one.failed for one in outcomes) else EXIT_FINISHED
 
 
 def _look(ssh: Ssh, outcome: Outcome) -> None:
-    """Note which release is there and what runs."""
+    """Note the release and the running daemons of a machine."""
     machine = outcome.machine
-    found = outcome.take("look", ssh.ask(machine, {"verb": "look", **tasks.place_of(machine)}))
+    found = outcome.take("look", ssh.ask(machine, {"verb": "look", **tasks.common_fields(machine)}))
     outcome.notes.append(f"release {found['commit']}" if found["release"] else "no release")
     for kind, told in found["running"].items():
         outcome.notes.append(f"{kind} runs, pid {told['pid']}" if told else f"no {kind} runs")
 
 
 def _show_nodes(ssh: Ssh, machines: Inventory) -> None:
-    """Write what the master says of its nodes, or why it says nothing."""
+    """Print the master's list of nodes, or why there is none."""
     one = Outcome(machines.master)
     order = {"verb": "command", "words": ["nodes"], "python": _python()}
-    on_all([one], lambda o: _ask(ssh, o, {**order, **tasks.place_of(o.machine)}))
+    on_all([one], lambda o: _ask(ssh, o, {**order, **tasks.common_fields(o.machine)}))
     click.echo()
     click.echo(one.failed or one.answers["command"]["said"].rstrip("\n"))

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from typing import IO, Any, NamedTuple, NoReturn
 
 import click
 
@@ -26,17 +26,17 @@ class Lazy(NamedTuple):
 
 COMMANDS = {
     "run": Lazy("amoc_gevent.cli.run:run", "Load a service with simulated users."),
-    "console": Lazy("amoc_gevent.cli.console:console", "Steer a local run from a prompt."),
+    "console": Lazy("amoc_gevent.cli.console:console", "Control a local run from a prompt."),
     "master": Lazy("amoc_gevent.cli.daemons.master:master", "Start the master of a cluster."),
     "node": Lazy(
-        "amoc_gevent.cli.daemons.node:node", "Start the node of a machine, which joins a master."
+        "amoc_gevent.cli.daemons.node:node", "Start the node of a machine and join a master."
     ),
-    "attach": Lazy("amoc_gevent.cli.attach:attach", "Steer the master's run from a prompt."),
+    "attach": Lazy("amoc_gevent.cli.attach:attach", "Control the master's run from a prompt."),
     "do": Lazy("amoc_gevent.cli.steering.remote:do", "Start a run on the nodes."),
     "add": Lazy("amoc_gevent.cli.steering.remote:add", "Add users to the run."),
     "remove": Lazy("amoc_gevent.cli.steering.remote:remove", "Remove users from the run."),
-    "set": Lazy("amoc_gevent.cli.steering.remote:set_", "Change a setting of the run."),
-    "pause": Lazy("amoc_gevent.cli.steering.remote:pause", "Start no new users."),
+    "set": Lazy("amoc_gevent.cli.steering.remote:set_", "Change a setting or option of the run."),
+    "pause": Lazy("amoc_gevent.cli.steering.remote:pause", "Stop starting users."),
     "resume": Lazy("amoc_gevent.cli.steering.remote:resume", "Start users again."),
     "rebalance": Lazy(
         "amoc_gevent.cli.steering.remote:rebalance", "Spread users evenly over the nodes."
@@ -50,9 +50,9 @@ COMMANDS = {
     "runs": Lazy("amoc_gevent.cli.steering.remote:runs", "List the runs."),
     "summary": Lazy("amoc_gevent.cli.steering.remote:summary", "Show the report of a run."),
     "shutdown": Lazy("amoc_gevent.cli.daemons.shutdown:shutdown", "Stop the master and the node."),
-    "keys": Lazy("amoc_gevent.cli.daemons.keys:keys", "Make, list and allow keys."),
+    "keys": Lazy("amoc_gevent.cli.daemons.keys:keys", "Create, list, allow and revoke keys."),
     "doctor": Lazy("amoc_gevent.cli.doctor:doctor", "Show what breaks first at USERS users."),
-    "hosts": Lazy("amoc_gevent.cli.hosts:hosts", "Prepare and deploy to many machines."),
+    "hosts": Lazy("amoc_gevent.cli.hosts:hosts", "Prepare many machines and deploy to them."),
     "try": Lazy("amoc_gevent.cli.try_:try_", "Run a scenario once for one user, in detail."),
     "scenarios": Lazy("amoc_gevent.cli.scenarios:scenarios", "List the scenarios."),
     "describe": Lazy("amoc_gevent.cli.scenarios:describe", "Show a scenario and its settings."),
@@ -68,7 +68,7 @@ Exit codes:
   0  finished
   1  the run failed, or a daemon refused the command
   2  wrong usage: a command, an option, a setting; nothing was started
-  130  Ctrl-C, and there was no run to stop"""
+  130  Ctrl-C before a run began, or while a command waited"""
 
 
 class Amoc(click.Group):
@@ -147,13 +147,22 @@ def _usage(error: click.ClickException) -> int:
 
 
 def _failed(error: AmocError) -> int:
-    """Print an expected error in a line, and below it the traceback of a scenario, if any."""
-    from amoc_gevent.printable import printable, printable_lines  # noqa: PLC0415  # errors alone need it
+    print_error(error, "amoc: ")
+    return error.exit_code
 
-    click.echo(f"amoc: {printable(str(error))}", err=True)
+
+def print_error(error: AmocError, prefix: str = "") -> None:
+    """Print an expected error in a line, and below it the traceback of a scenario, if any."""
+    from amoc_gevent.printable import printable, printable_lines  # noqa: PLC0415  # only errors need it
+
+    click.echo(f"{prefix}{printable(str(error))}", err=True)
     if detail := getattr(error, "detail", ""):
         click.echo(printable_lines(detail), err=True)
-    return error.exit_code
+
+
+def discard(stream: IO[str]) -> None:
+    """Let `stream` write to /dev/null, since its pipe or terminal is closed or its disk is full."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
@@ -175,7 +184,7 @@ def _environment_error(error: OSError) -> int:
         return EXIT_FAILED
     elif not isinstance(error, BrokenPipeError):
         raise error
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard(sys.stdout)
     return EXIT_FAILED
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from amoc_gevent.cli.params import DURATION
-from amoc_gevent.output.kinds import Option
-from amoc_gevent.output.registry import OUTPUTS
+from amoc_gevent.output.kinds import OUTPUTS
+from amoc_gevent.output.option_types import Option
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from amoc_gevent.core.run.options import ITERATIONS_MAX, RUN_OPTIONS, RunOption
 from amoc_gevent.errors import UsageError
 
 PORTS = (5710, 5711)
-"""Where a master has the plan and takes the reports, unless it is said otherwise."""
+"""A master's default ports, for the plan and for the reports."""
 
 
 class _Quantity(click.ParamType[float]):
@@ -36,13 +36,13 @@ DURATION = _Quantity("time", units.parse_duration)
 """Seconds (float), written 500ms, 30s, 5m, 1h or 1m30s."""
 
 RATE = _Quantity("rate", units.parse_rate)
-"""How many a second (float), written 20/s, 1200/min or 5/h."""
+"""Rate per second (float), written 20/s, 1200/min or 5/h."""
 
 
 def option_params() -> list[click.Option]:
-    """Return all options of a run as texts, None where they are not given: the master checks them.
+    """Return all options of a run, for values that the master checks.
 
-    Only of those that have choices another value is refused at once.
+    A value is text, or None if the option is not given. Only choices are checked here.
     """
     return [
         click.Option(
@@ -81,7 +81,7 @@ def _typed(option: RunOption) -> Any:
 
 
 class _Utf8(click.ParamType[str]):
-    """A text whose bytes were UTF-8: what is not can neither be sent nor written."""
+    """Text that must be valid UTF-8, as other text can be neither sent nor written."""
 
     name = "text"
 
@@ -122,7 +122,7 @@ def pairs(given: Iterable[str]) -> dict[str, str]:
 
 
 def needs(other: str, **given: object) -> None:
-    """Raise UsageError where one of the options was given that mean nothing without `other`."""
+    """Raise UsageError if one of the options was given. They need the option `other`."""
     for name, value in given.items():
         if value is not None:
             raise UsageError(f"--{name.replace('_', '-')} needs {other}")

@@ -1,7 +1,6 @@
 """`amoc run`: runs a scenario on this machine, and shows the run and its report."""
 
 import logging
-import os
 import signal
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 import click
 import gevent
 
+from amoc_gevent.cli.options import SET, WORKERS, core_count
 from amoc_gevent.cli.outputs import output_options
 from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs, run_options
 from amoc_gevent.cli.run_screen import RunScreen
@@ -35,7 +35,7 @@ from amoc_gevent.loading.places import resolved
 from amoc_gevent.master.master import Master
 from amoc_gevent.master.store import Store
 from amoc_gevent.output.feed import RunFeed
-from amoc_gevent.output.kinds import Chosen
+from amoc_gevent.output.option_types import Chosen
 from amoc_gevent.output.summary import check_writable, write
 from amoc_gevent.worker.health import descriptor_warning, raise_descriptor_limit
 
@@ -46,14 +46,14 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     epilog="""\b
 Times are written 500ms, 30s, 5m, 1h; rates 20/s, 1200/min.
 Ctrl-C stops the run gently, a second Ctrl-C at once. If the output is
-closed, the run goes on as with --quiet and the exit code is 1.
+closed, the run continues as with --quiet, and the exit code is 1.
 
 \b
 Exit codes:
   0  finished
   1  the run failed
   2  wrong usage: a command, an option, a setting; nothing was started
-  130  Ctrl-C came before the run began"""
+  130  Ctrl-C before the run began"""
 )
 @click.argument("scenario")
 @click.argument("first", type=click.IntRange(min=1))
@@ -62,14 +62,14 @@ Exit codes:
 @click.option("--user-rate", type=RATE, help=RUN_OPTIONS["user_rate"].help)
 @click.option("--interarrival", type=DURATION, help="Time between two starts, instead of a rate.")
 @run_options("repeat_interval", "repeat_num", "on_user_error", "stop_timeout")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
+@WORKERS
+@SET
 @click.option("--comment", type=TEXT, default="", help="Comment in the summary.")
 @click.option(
     "--summary",
     type=click.Path(path_type=Path),
     metavar="FILE.json",
-    help="Write the summary.",
+    help="Write the summary to this file, as JSON.",
 )
 @click.option("--quiet", is_flag=True, help="Show neither progress nor report.")
 @output_options
@@ -81,7 +81,7 @@ def run(
     user_rate: float | None,
     interarrival: float | None,
     workers: int | None,
-    settings: tuple[str, ...],
+    given: tuple[str, ...],
     comment: str,
     summary: Path | None,
     quiet: bool,
@@ -90,20 +90,20 @@ def run(
 ) -> int:
     """Run SCENARIO for the users FIRST to LAST on this machine.
 
-    SCENARIO is the name of a module in scenarios/, or a path. Each user calls its start() in its
-    own greenlet, rests, and calls it again, until the run stops.
+    SCENARIO is the name of a module in scenarios/, or a path. Each user calls the scenario's
+    start() in its own greenlet, rests, and calls it again, until the run stops.
     """
     if last < first:
         raise UsageError(f"users {first} to {last}: FIRST must not be above LAST")
     if summary is not None:
         check_writable(summary)
     rate = _rate(user_rate, interarrival)
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or core_count()
     command = Do(
         str(resolved(find(scenario))),
         first,
         last,
-        settings=pairs(settings),
+        settings=pairs(given),
         options=Options(user_rate=rate, **options),  # type: ignore[arg-type]  # click checked them
         duration=duration,
         comment=comment,
@@ -227,8 +227,8 @@ def _conclude(done: Run, screen: RunScreen, summary: Path | None) -> int:
         raise ScenarioError(failure.message, failure.detail)
     if done.status != "finished" or unwritten is not None:
         return EXIT_FAILED
-    if done.futile:
-        click.echo(f"amoc: {done.futile}", err=True)
+    if done.no_success:
+        click.echo(f"amoc: {done.no_success}", err=True)
         return EXIT_FAILED
     return EXIT_FINISHED
 

@@ -1,6 +1,5 @@
 """The standard output of `amoc run`: the run as it goes on, its workers' lines and its report."""
 
-import os
 import shutil
 import sys
 from contextlib import suppress
@@ -10,6 +9,7 @@ import click
 from rich.console import Console, ConsoleDimensions
 
 from amoc_gevent import clock
+from amoc_gevent.cli.main import discard
 from amoc_gevent.control.local import LocalCluster
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.output.feed import RunFeed
@@ -84,7 +84,7 @@ class RunScreen:
         streams = (sys.stdout,) if isinstance(error, BrokenPipeError) else (sys.stdout, sys.stderr)
         for stream in streams:
             if stream is not None:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+                discard(stream)
 
 
 def _console() -> Console:

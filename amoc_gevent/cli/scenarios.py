@@ -1,4 +1,4 @@
-"""`amoc scenarios` and `amoc describe`: what there is to run, and what it can be told."""
+"""`amoc scenarios` and `amoc describe`: list the scenarios, and show one with its settings."""
 
 import json
 import shutil
@@ -6,18 +6,20 @@ from dataclasses import asdict
 
 import click
 
+from amoc_gevent.cli.options import JSON
 from amoc_gevent.core.columns import columns
 from amoc_gevent.core.manifest import DeclaredSetting
 from amoc_gevent.loading import catalogue, loader
 from amoc_gevent.loading.places import shown
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-
 
 @click.command()
 @JSON
 def scenarios(as_json: bool) -> None:
-    """List the scenarios of ./scenarios with the first line of each docstring."""
+    """List all scenarios, with the first line of each docstring.
+
+    They are in ./scenarios, and in the scenarios/ beside the package.
+    """
     found = loader.listing()
     for line in catalogue.unreadable_directories():
         click.echo(f"amoc: {line}", err=True)

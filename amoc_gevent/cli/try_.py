@@ -11,6 +11,7 @@ import gevent
 from gevent.event import Event as Flag
 
 from amoc_gevent import http, metrics, settings
+from amoc_gevent.cli.options import SET
 from amoc_gevent.cli.params import pairs
 from amoc_gevent.core.units import counted, format_us
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_INTERRUPTED
@@ -22,13 +23,13 @@ from amoc_gevent.worker.scheduler import run_start
 from amoc_gevent.worker.watchdog import Watchdog
 
 XML_SHOWN = 2000
-"""Characters of what is sent or comes in at once."""
+"""Characters shown of the XML that is sent or received at once."""
 
 
 @click.command(name="try")
 @click.argument("scenario")
 @click.argument("user_id", metavar="[ID]", type=click.IntRange(min=1), default=1)
-@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
+@SET
 @click.option(
     "--headers/--no-headers",
     default=True,
@@ -37,8 +38,8 @@ XML_SHOWN = 2000
 def try_(scenario: str, user_id: int, given: tuple[str, ...], *, headers: bool) -> int:
     """Run start() of SCENARIO once for the user ID (1), and show what it does.
 
-    A session that goes on until it is asked to end is asked by Ctrl-C; another one ends at once.
-    The exit code is 1 when start raised or an operation failed.
+    Ctrl-C asks a session that polls user.leaving to end. Otherwise, and the second time, it exits
+    at once. The exit code is 1 if start raised an exception or an operation failed.
     """
     before = gevent.signal_handler(signal.SIGINT, _end)
     loaded = load(Path(find(scenario)))
@@ -72,16 +73,16 @@ def try_(scenario: str, user_id: int, given: tuple[str, ...], *, headers: bool) 
 
 
 def _interrupted(user: UserGreenlet) -> None:
-    """Ask the user to end, once and if it listens; else end at once, wherever it is."""
+    """Ask the user to end, once, if it polls `leaving`. Otherwise end the process at once."""
     if user.polls_leaving and not user.end_requested.is_set():
-        click.echo("asked to end; Ctrl-C again: at once", err=True)
+        click.echo("asked the user to end; a second Ctrl-C ends it at once", err=True)
         user.ask_to_end()
         return
     _end()
 
 
 def _end() -> None:
-    """End at once: the scenario may be anywhere."""
+    """End the process at once, wherever the scenario is."""
     click.echo("amoc: interrupted", err=True)
     os._exit(EXIT_INTERRUPTED)
 
@@ -93,13 +94,13 @@ def _start(scenario: Scenario, state: object, user_id: int) -> BaseException | N
     def start(user_id: int) -> None:
         scenario.start(*((user_id, state) if scenario.has_state else (user_id,)))
 
-    def one_round() -> None:
+    def iteration() -> None:
         raised.append(run_start(start, user_id))
         raised.append(greenlet.end_helpers())
         done.set()
 
     done = Flag()
-    greenlet = UserGreenlet(one_round, gevent.get_hub())
+    greenlet = UserGreenlet(iteration, gevent.get_hub())
     greenlet.user_id = user_id
     gevent.signal_handler(signal.SIGINT, _interrupted, greenlet)
     watchdog = Watchdog(_show_blocked)

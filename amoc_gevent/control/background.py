@@ -16,7 +16,7 @@ from amoc_gevent.control.client import Control, UnansweredError
 from amoc_gevent.core.answers import MasterDaemon, NodeDaemon
 from amoc_gevent.daemon.child import command_line, environment
 from amoc_gevent.daemon.home import Home, Kind
-from amoc_gevent.daemon.pidfile import already, holder
+from amoc_gevent.daemon.pidfile import already_running, holder
 from amoc_gevent.errors import AmocError
 
 START_S = 20.0
@@ -43,7 +43,7 @@ def start(home: Home, kind: Kind, arguments: list[str]) -> NodeDaemon | MasterDa
     """
     pid = holder(home.make().pid_file(kind))
     if pid is not None:
-        raise AmocError(already(kind, home.path, pid))
+        raise AmocError(already_running(kind, home.path, pid))
     log = home.log_file(kind)
     written = log.stat().st_size if log.exists() else 0
     process = subprocess.Popen(  # noqa: S603  # our own interpreter and arguments
@@ -57,8 +57,10 @@ def start(home: Home, kind: Kind, arguments: list[str]) -> NodeDaemon | MasterDa
     try:
         return _answer_of(process, Control(home.socket(kind)))
     except AmocError as error:
-        reason, lines = _last_words(process, log, written)
-        full = "" if lines or _has_room(log.parent) else f"; the disk of its log {log} is full"
+        reason, lines = _startup_error(process, log, written)
+        full = (
+            "" if lines or _has_free_space(log.parent) else f"; the disk of its log {log} is full"
+        )
         shown = f"the {kind} did not start: {reason or error}{full}"
         raise DaemonError(shown, lines) from None
     except BaseException:  # even an interrupt must leave no half-started daemon
@@ -66,7 +68,7 @@ def start(home: Home, kind: Kind, arguments: list[str]) -> NodeDaemon | MasterDa
         raise
 
 
-def _has_room(directory: Path) -> bool:
+def _has_free_space(directory: Path) -> bool:
     """Return whether the disk of `directory` has a free block; a full one explains an empty log."""
     try:
         return os.statvfs(directory).f_bavail > 0
@@ -79,7 +81,7 @@ def _answer_of(process: "subprocess.Popen[bytes]", control: Control) -> NodeDaem
     deadline = clock.monotonic() + START_S
     while True:
         try:
-            answer = control.answer({"command": "daemon"}, patience=1.0)
+            answer = control.answer({"command": "daemon"}, timeout=1.0)
             if isinstance(answer, NodeDaemon | MasterDaemon) and answer.pid == process.pid:
                 return answer
         except AmocError:
@@ -93,18 +95,18 @@ def _answer_of(process: "subprocess.Popen[bytes]", control: Control) -> NodeDaem
         threading.Event().wait(POLL_S)
 
 
-def _last_words(process: "subprocess.Popen[bytes]", log: Path, written: int) -> tuple[str, str]:
+def _startup_error(process: "subprocess.Popen[bytes]", log: Path, written: int) -> tuple[str, str]:
     """Return the error that ended the daemon, and the last lines of its output."""
-    said = (
+    output = (
         process.stderr.read() if process.stderr is not None else b""
     )  # output before its log was open
     try:
         with log.open("rb") as file:
             file.seek(written)
-            said += file.read()
+            output += file.read()
     except OSError:
         pass
-    lines = said.decode(errors="replace").splitlines()[-LAST_LINES:]
+    lines = output.decode(errors="replace").splitlines()[-LAST_LINES:]
     if lines and lines[-1].startswith("amoc: "):
         return lines.pop().removeprefix("amoc: "), "\n".join(lines)
     return "", "\n".join(lines)
@@ -115,13 +117,13 @@ def end(
     kind: Kind,
     *,
     force: bool,
-    patience: float = END_S,
+    timeout: float = END_S,
     on_warning: Callable[[str], object] = str,
 ) -> int:
     """End the daemon, wait until it is gone, and return its pid.
 
     `on_warning` receives the daemon's warning, if any, of what is lost with it. Raises AmocError if
-    the daemon refuses, does not answer within `patience` seconds, or has not ended within as many
+    the daemon refuses, does not answer within `timeout` seconds, or has not ended within as many
     more. With `force` a daemon that is late in either way is killed instead.
     """
     pid = holder(home.pid_file(kind))
@@ -129,7 +131,7 @@ def end(
         raise AmocError(f"no {kind} runs in {home.path}")
     control = Control(home.socket(kind))
     try:
-        control.answer({"command": "shutdown", "force": force}, patience=patience)
+        control.answer({"command": "shutdown", "force": force}, timeout=timeout)
     except UnansweredError as error:
         if not force:
             hint = "does not answer; --force kills it"
@@ -137,16 +139,16 @@ def end(
         os.kill(pid, signal.SIGKILL)
     if control.warning:
         on_warning(control.warning)
-    if not _gone(home, kind, patience):
+    if not _gone(home, kind, timeout):
         if not force:
-            raise AmocError(f"the {kind} (pid {pid}) has not ended within {patience:.0f} s")
+            raise AmocError(f"the {kind} (pid {pid}) has not ended within {timeout:.0f} s")
         os.kill(pid, signal.SIGKILL)
-        _gone(home, kind, patience)
+        _gone(home, kind, timeout)
     return pid
 
 
-def _gone(home: Home, kind: Kind, patience: float) -> bool:
-    deadline = clock.monotonic() + patience
+def _gone(home: Home, kind: Kind, timeout: float) -> bool:
+    deadline = clock.monotonic() + timeout
     while holder(home.pid_file(kind)) is not None:
         if clock.monotonic() > deadline:
             return False

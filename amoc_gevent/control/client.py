@@ -33,24 +33,24 @@ class Control:
     """
 
     start_command = "do SCENARIO FIRST LAST"
-    """What starts a run, for hints."""
+    """The command that starts a run, for hints."""
 
     def __init__(self, path: Path, hint: str = "") -> None:
         self.path = path
         self._hint = hint
         self.warning = ""
 
-    def ask(self, request: dict[str, Any], patience: float = ANSWER_S) -> dict[str, Any]:
-        """Return the result, or raise the error in the answer. Wait at most `patience` seconds."""
+    def ask(self, request: dict[str, Any], timeout: float = ANSWER_S) -> dict[str, Any]:
+        """Return the result, or raise the error in the answer. Wait at most `timeout` seconds."""
         self.warning = ""
-        with self._connected(patience) as connection, connection.makefile("rb") as lines:
+        with self._connected(timeout) as connection, connection.makefile("rb") as lines:
             _send(connection, request)
             result: dict[str, Any] = self.read(_next(lines))["result"]
             return result
 
-    def answer(self, request: dict[str, Any], patience: float = ANSWER_S) -> Answer:
+    def answer(self, request: dict[str, Any], timeout: float = ANSWER_S) -> Answer:
         """Return the typed answer to a request. Raises UnansweredError if it is invalid."""
-        return answer_of(request, self.ask(request, patience))
+        return answer_of(request, self.ask(request, timeout))
 
     def listens(self) -> bool:
         """Return whether a process listens at the socket, even if it does not answer."""
@@ -67,16 +67,16 @@ class Control:
         invalid.
         """
         if not line.endswith(b"\n"):
-            raise UnansweredError("the load generator ended in the middle of its answer")
+            raise UnansweredError("the load generator ended before its answer was complete")
         try:
             answer: dict[str, Any] = json.loads(line)
             self.warning = str(answer.get("warning", ""))
             if not answer["ok"]:
                 raise (UsageError if answer.get("usage") else AmocError)(answer["error"])
             if not isinstance(answer["result"], dict):
-                raise TypeError("its result is no object")  # noqa: TRY301  # reported like a missing key
+                raise TypeError("its result is not an object")  # noqa: TRY301  # reported like a missing key
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise UnansweredError(f"{NONSENSE}: {line[:80]!r}") from error
+            raise UnansweredError(f"{UNREADABLE}: {line[:80]!r}") from error
         return answer
 
     @contextmanager
@@ -86,9 +86,9 @@ class Control:
             _send(connection, request)
             yield Stream(connection, self.read, lambda part: answer_of(request, part))
 
-    def _connected(self, patience: float) -> socket.socket:
+    def _connected(self, timeout: float) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(patience)
+        connection.settimeout(timeout)
         try:
             with short_enough(self.path) as name:
                 connection.connect(name)
@@ -171,18 +171,18 @@ def _next(lines: Any) -> bytes:
 
 def answer_of(request: dict[str, Any], result: dict[str, Any]) -> Answer:
     """Return `result` as a typed answer. Raises UnansweredError if it is invalid."""
-    with understood():
+    with valid_answer():
         return from_json(answer_type(request["command"], result), result)
 
 
-NONSENSE = "this amoc cannot read the load generator's answer"
+UNREADABLE = "this amoc cannot read the load generator's answer"
 
 
 @contextmanager
-def understood() -> Iterator[None]:
+def valid_answer() -> Iterator[None]:
     """Raise UnansweredError if an answer that the block reads lacks a part or has a wrong type."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise UnansweredError(f"{NONSENSE} ({what}): are both the same release?") from error
+        raise UnansweredError(f"{UNREADABLE} ({what}): are both the same release?") from error

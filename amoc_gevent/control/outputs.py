@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from amoc_gevent.master.master import Master
 from amoc_gevent.output.base import Output
 from amoc_gevent.output.feed import RunFeed
-from amoc_gevent.output.kinds import Chosen
+from amoc_gevent.output.option_types import Chosen
 
 
 def run_feed(
@@ -21,10 +21,10 @@ def run_feed(
     other outputs is dropped. `say` prints the lines of an output.
     """
     feed = RunFeed(lambda: master.run, master.note)
-    feed.go_on(master.pending())
+    feed.restore(master.pending())
     for name, one in (outputs or {}).items():
         feed.add(one if isinstance(one, Output) else one.open(say), name)
     if keep:
         master.attach(feed)
-    master.subscribe(feed.look)
+    master.subscribe(feed.poll)
     return feed

@@ -20,9 +20,9 @@ def answer_to(command: Summary, run: Run) -> SummaryAnswer | TextReport:
     """Return the answer to `summary` for `run`. Raises UsageError for an unknown form."""
     if one_of("summary", command.form, ("json", "text")) == "json":
         return SummaryAnswer(summary_of(run))
-    paper = paper_of(within("width", command.width), coloured=command.colour)
-    print_summary(run, paper)
-    return TextReport(taken(paper))
+    console = buffer_console(within("width", command.width), coloured=command.colour)
+    print_summary(run, console)
+    return TextReport(buffered_text(console))
 
 
 def one_of(verb: str, form: object, known: tuple[str, ...]) -> str:
@@ -38,7 +38,7 @@ def within(name: str, value: object) -> int:
     return max(least, min(most, value)) if isinstance(value, int) else usual
 
 
-def paper_of(width: int, *, coloured: bool) -> Console:
+def buffer_console(width: int, *, coloured: bool) -> Console:
     """Return a console that buffers its output, as wide as the client's."""
     return Console(
         file=io.StringIO(),
@@ -50,7 +50,7 @@ def paper_of(width: int, *, coloured: bool) -> Console:
     )
 
 
-def taken(paper: Console) -> str:
+def buffered_text(console: Console) -> str:
     """Return the buffered text of a console."""
-    assert isinstance(paper.file, io.StringIO)  # noqa: S101  # paper_of made it
-    return paper.file.getvalue()
+    assert isinstance(console.file, io.StringIO)  # noqa: S101  # buffer_console made it
+    return console.file.getvalue()

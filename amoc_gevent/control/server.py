@@ -29,11 +29,11 @@ LINE_MAX = 1 << 20
 BACKLOG = 128
 
 Service = Callable[[Mapping[str, Any]], object]
-"""Answers one request, a decoded JSON object, with a view or with an iterator of views."""
+"""Answers one request, a decoded JSON object, with an answer or an iterator of answers."""
 
 
 class ControlServer:
-    """Listens at `path` (mode 0600) and answers each command with the view that `handle` returns.
+    """Listens at `path` (mode 0600) and answers each command with the result of `handle`.
 
     `services` answer requests by other names, which are no commands. Each answer carries the text
     that `warning` returns, unless it is empty. Raises AmocError if it cannot listen.
@@ -102,7 +102,7 @@ class ControlServer:
             yield self._line({"ok": True, "result": as_json(End())})
         except AmocError as error:
             yield self._refused(str(error), usage=isinstance(error, UsageError))
-        except Exception as error:  # the boundary around a handler; the client is told
+        except Exception as error:  # the boundary around a handler
             log.exception("%.200r failed", request)
             yield self._refused(f"internal error: {error!r}", usage=False)
 

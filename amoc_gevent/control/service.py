@@ -12,7 +12,14 @@ from typing import Any
 from rich.text import Text
 
 from amoc_gevent import clock
-from amoc_gevent.control.reports import SIZES, answer_to, one_of, paper_of, taken, within
+from amoc_gevent.control.reports import (
+    SIZES,
+    answer_to,
+    buffer_console,
+    buffered_text,
+    one_of,
+    within,
+)
 from amoc_gevent.control.server import Service
 from amoc_gevent.core.answers import (
     Answer,
@@ -35,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class MasterService:
-    """Answers requests for `master`; `feed` says when to renew a watched view."""
+    """Answers requests for `master`; `feed` triggers each update of a watched view."""
 
     def __init__(self, master: Master, feed: RunFeed) -> None:
         self._master = master
@@ -108,7 +115,7 @@ def _table(run: Run, request: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the live table as lines for the client's terminal."""
     width, height = (within(name, request.get(name)) for name in SIZES)
     lines: list[Text] = table_lines(run, clock.steady(), width, height)
-    paper = paper_of(width, coloured=request.get("colour") is True)
+    console = buffer_console(width, coloured=request.get("colour") is True)
     for line in lines:
-        paper.print(line, soft_wrap=True, highlight=False)
-    return tuple(taken(paper).split("\n")[:-1])
+        console.print(line, soft_wrap=True, highlight=False)
+    return tuple(buffered_text(console).split("\n")[:-1])

@@ -20,7 +20,7 @@ class StoredRuns(Control):
     def __init__(self, home: Home) -> None:
         super().__init__(home.runs)
 
-    def answer(self, request: dict[str, Any], patience: float = ANSWER_S) -> Answer:  # noqa: ARG002  # the base's name
+    def answer(self, request: dict[str, Any], timeout: float = ANSWER_S) -> Answer:  # noqa: ARG002  # the base's name
         """Return the answer to `runs` or `summary`. Raises AmocError."""
         command = command_of(request)
         if not self.path.exists():  # do not create it

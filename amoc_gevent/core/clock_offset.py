@@ -1,8 +1,8 @@
 """Estimates the offset between a node's clock and the master's from their regular messages.
 
 A report and its acknowledgement are an exchange as in NTP (RFC 5905, section 8), with four times:
-each of the two is sent and received. The times give the round-trip delay but not how it splits
-between the two directions, so the offset is off by at most half of it.
+each message has a send time and a receive time. They give the round-trip delay, but not how it
+splits between the two directions. So the offset is off by at most half of it.
 The exchange with the shortest delay is the most accurate, and becomes less so as it ages.
 """
 
@@ -36,7 +36,7 @@ class ClockOffset:
         self._heard = float("-inf")
 
     def reset(self) -> None:
-        """Forget all samples: there is another master with another clock."""
+        """Forget all samples, because another master with another clock has taken over."""
         self._exchanges.clear()
         self._heard = float("-inf")
 

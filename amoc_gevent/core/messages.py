@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class MessageError(AmocError):
-    """A message that is not ours, or comes from another version of this package."""
+    """A message that is not from amoc, or from another version of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +150,11 @@ class Report:
 class Beat:
     """The master's heartbeat, sent with each plan and every second, less often with many nodes.
 
-    `life` identifies the master's process, `time` is its time, `version` the version of its plan.
+    `incarnation` identifies the master's process, `time` is its time, and `version` is the version
+    of its plan.
     """
 
-    life: str
+    incarnation: str
     time: float
     version: int
 
@@ -164,7 +165,7 @@ class Ack:
 
     The node may drop its reports up to `sequence`. The newest was `sent` by the node's clock and
     `received` by the master's clock, which shows `time` now. The node may run users for `lease`
-    seconds after `sent` if it has the plan of this `run` and `version`: by an older plan it might
+    seconds after `sent` if it has the plan of this `run` and `version`. With an older plan it might
     run users that another node has by now. `refused` says why it may not run users.
     """
 

@@ -20,10 +20,10 @@ NO_CHANGES = StateChanges({}, ())
 class StateSource(Protocol):
     """A source of state changes, stored in the same transaction as the run."""
 
-    def pending(self, *, anew: bool = False) -> StateChanges:
+    def pending(self, *, full: bool = False) -> StateChanges:
         """Return the changes since the last ones that were stored.
 
-        With `anew`, return the whole state: it goes to a store that has none of it.
+        With `full`, return the whole state: it goes to a store that has none of it.
         """
 
     def stored(self) -> None:
@@ -44,7 +44,7 @@ class DiscardedState:
     def __init__(self, keys: Iterable[str] = ()) -> None:
         self._keys = (*keys,)
 
-    def pending(self, *, anew: bool = False) -> StateChanges:  # noqa: ARG002  # the protocol's
+    def pending(self, *, full: bool = False) -> StateChanges:  # noqa: ARG002  # the protocol's
         """Return a change that drops the keys."""
         return StateChanges({}, self._keys)
 

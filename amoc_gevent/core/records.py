@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class RecordError(AmocError):
-    """A record that is not ours, or was written by another version of this package."""
+    """A record that is not from amoc, or was written by another version of it."""
 
 
 @dataclass(frozen=True, slots=True)

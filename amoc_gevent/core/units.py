@@ -20,6 +20,10 @@ RATE_MAX = 1e6
 _PERIODS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "hour": 3600.0}
 
 
+USER_STATES = ("running", "resting", "waiting", "done")
+"""The states of users, in the order in which tables show them."""
+
+
 def parse_duration(text: str) -> float:
     """Return the seconds in `text`, such as "500ms", "30s", "5m", "1h", "1m30s" or "15".
 
@@ -90,6 +94,11 @@ def format_count(count: float) -> str:
     if count == int(count) or abs(count) >= 99.95:
         return f"{count:,.0f}"
     return _three_digits(count)
+
+
+def format_users(users: object) -> list[str]:
+    """Return "12 running" and so on, for an object with an attribute for each state."""
+    return [f"{format_count(getattr(users, state))} {state}" for state in USER_STATES]
 
 
 def counted(count: float, what: str) -> str:

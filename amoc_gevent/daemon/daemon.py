@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 END_S = 15.0
 """Time for a daemon to shut down. Then it dumps its tracebacks and exits."""
 
-LOOK_S = 0.5
+CHECK_S = 0.5
 """How often a daemon checks that its pid file is still its own."""
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -85,21 +85,21 @@ class Daemon:
             self._home.socket(self._kind).unlink(missing_ok=True)
         self._pid_file.release()
 
-    def holds(self) -> bool:
+    def owns_home(self) -> bool:
         """Return whether the home still belongs to this daemon. If not, it must not write there."""
         return not self._pid_file.lost
 
     def _watch_pid_file(self) -> None:
         """Shut down if the home is removed, moved or remade: another daemon may be in it."""
-        while self.holds():
-            gevent.sleep(LOOK_S)
+        while self.owns_home():
+            gevent.sleep(CHECK_S)
         if self._log_file is not None and self._log_file.parent.is_dir():
             with suppress(AmocError):  # the open log may be unreachable
                 self._home.check()
                 _write_to(self._log_file)
         pid, path = os.getpid(), self._home.pid_file(self._kind)
         log.error("%s (pid %d) ends: %s is no longer its own", self._kind, pid, path)
-        self.leave("its home was removed, moved or made anew")
+        self.leave("its home was removed, moved or recreated")
 
     def ready(self, what: str) -> None:
         """Report that the daemon answers commands; `what` is a line of details."""
@@ -159,7 +159,7 @@ class Daemon:
 
 
 def _write_to(path: Path) -> None:
-    """Redirect standard output and error to `path`, including the interpreter's last words."""
+    """Redirect standard output and error to `path`, including the interpreter's final output."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -180,4 +180,4 @@ def notify(state: str) -> None:
             to.connect("\0" + address[1:] if address.startswith("@") else address)
             to.send(state.encode())
     except OSError as error:
-        log.warning("nobody hears at NOTIFY_SOCKET %s: %s", address, error.strerror)
+        log.warning("nothing listens at NOTIFY_SOCKET %s: %s", address, error.strerror)

@@ -69,7 +69,7 @@ def allow(home: Home, name: str, key: str) -> None:
     """Allow machine `name` with this public key to join the master; replace its former key."""
     checked = _checked(key, "the public key")
     if not NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no name for a machine: letters, digits, '.', '_' and '-'")
+        raise UsageError(f"{name!r} is not a machine name: use letters, digits, '.', '_' and '-'")
     for other, other_name in allowed(home).items():
         if other == checked.decode() and other_name != name:
             raise UsageError(f"{key} is the key of {other_name} already")
@@ -99,7 +99,7 @@ def is_loopback(host: str) -> bool:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{host} is no address: {reason}") from None
+        raise UsageError(f"{host} is not an address: {reason}") from None
     return all(ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_loopback for one in found)
 
 
@@ -109,13 +109,13 @@ def check_master(home: Home, host: str, *, insecure: bool) -> None:
         return
     if is_loopback(host):
         raise UsageError(
-            f"--bind {host} without keys lets any user of this machine join and read what is run: "
-            "leave out --bind, and only the node of this home joins; or make them with "
-            "`amoc keys make`, or say --insecure"
+            f"--bind {host} without keys lets any user of this machine join and read the scenario: "
+            "leave out --bind, and only the node of this home can join; or make keys with "
+            "`amoc keys make`, or use --insecure"
         )
     raise UsageError(
-        f"--bind {host} without keys lets anyone who reaches it join and read what is run: "
-        "make them with `amoc keys make`, or say --insecure"
+        f"--bind {host} without keys lets anyone who reaches it join and read the scenario: "
+        "make keys with `amoc keys make`, or use --insecure"
     )
 
 
@@ -135,8 +135,8 @@ def check_node(home: Home, host: str, *, insecure: bool) -> None:
     if is_loopback(host):
         missing = f"leave out --master to join the master of this home; or {missing}"
     raise UsageError(
-        f"--master {host} without keys runs what anyone in its place sends: "
-        f"{missing}, or say --insecure"
+        f"--master {host} without keys runs code from anyone who poses as it: "
+        f"{missing}, or use --insecure"
     )
 
 

@@ -77,14 +77,14 @@ def _locked(path: Path, what: str) -> int:
             if clock.monotonic() > deadline:
                 pid = _pid(descriptor)
                 os.close(descriptor)
-                raise AmocError(already(what, path.parent, pid)) from None
+                raise AmocError(already_running(what, path.parent, pid)) from None
             sleep(PAUSE_S)
         except FileNotFoundError:  # released by its owner between our open and our lock
             pass
         os.close(descriptor)
 
 
-def already(what: str, home: Path, pid: int) -> str:
+def already_running(what: str, home: Path, pid: int) -> str:
     """Return the error message for a second start."""
     return f"a {what} runs in {home} already, pid {pid}; `amoc shutdown {what}` ends it"
 

@@ -1,7 +1,7 @@
-"""One client's connection to the demo server: requests in, replies out, in order, never blocking.
+"""One client's connection to the demo server. It replies to requests in order and never blocks.
 
-A connection has no greenlet: the hub calls `_read` when bytes arrive. A cache of lasting answers,
-keyed by the bytes of the request, avoids parsing a repeated request.
+A connection has no greenlet: the hub calls `_read` when bytes arrive. Cacheable replies are cached
+by the bytes of their request, so a repeated request need not be parsed.
 """
 
 import _socket
@@ -15,7 +15,7 @@ from socket import IPPROTO_TCP, SHUT_WR, SO_LINGER, SOL_SOCKET, TCP_NODELAY
 from typing import TYPE_CHECKING, Protocol
 
 from amoc_gevent.demo.counts import Counts, Tally
-from amoc_gevent.demo.messages import PageAnswer, Reply, Request, Then
+from amoc_gevent.demo.messages import AfterReply, PageAnswer, Reply, Request
 from amoc_gevent.demo.pages import COUNT
 from amoc_gevent.demo.reader import RequestReader
 from amoc_gevent.demo.tls import TlsFilter
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 READ, WRITE = 1, 2  # EV_READ and EV_WRITE of libev
 RECEIVE_SIZE = 1 << 14
-KNOWN_MAX = 1 << 25  # bytes of all cached requests and replies together
-KNOWN_REPLY_MAX = 1 << 14
+CACHE_MAX = 1 << 25  # bytes of all cached requests and replies together
+CACHED_REPLY_MAX = 1 << 14
 LINGER = 2.0
 
 log = logging.getLogger(__name__)
 
 
-class Answering(Protocol):
-    """The content of a server: answers to requests, and their counts."""
+class RequestHandler(Protocol):
+    """Answers the requests to a server, and counts them."""
 
     counts: Counts
 
@@ -45,35 +45,35 @@ class Answering(Protocol):
 class Service:
     """The state that the connections of one server share.
 
-    `known` caches replies by the bytes of their request, each with the tally that counts it.
+    `cache` holds replies by the bytes of their request, each with the tally that counts it.
     """
 
     loop: "_Loop"
-    pages: Answering
+    pages: RequestHandler
     context: ssl.SSLContext | None = None
-    known: dict[bytes, tuple[Reply, Tally]] = field(default_factory=dict)
-    known_size: int = 0
+    cache: dict[bytes, tuple[Reply, Tally]] = field(default_factory=dict)
+    cache_size: int = 0
     open: set["ServedConnection"] = field(default_factory=set)
 
     def remember(self, request: Request, reply: Reply) -> None:
         """Cache `reply` for requests with the same bytes. Empty the cache first if it is full."""
-        if len(reply.data) > KNOWN_REPLY_MAX:
+        if len(reply.data) > CACHED_REPLY_MAX:
             return
-        self.known_size += len(request.source) + len(reply.data)
-        if self.known_size > KNOWN_MAX:
-            self.known.clear()
-            self.known_size = 0
+        self.cache_size += len(request.raw) + len(reply.data)
+        if self.cache_size > CACHE_MAX:
+            self.cache.clear()
+            self.cache_size = 0
         tally = self.pages.counts.tally(request.method, request.path)
-        self.known[request.source] = (reply, tally)
+        self.cache[request.raw] = (reply, tally)
 
 
 class ServedConnection:
     """Answers one client until either side closes."""
 
     __slots__ = (
+        "_cache",
         "_client",
         "_ending",
-        "_known",
         "_queue",
         "_reader",
         "_reading",
@@ -89,14 +89,14 @@ class ServedConnection:
 
     def __init__(self, service: Service, sock: _socket.socket, client: str) -> None:
         self._service = service
-        self._known = service.known
+        self._cache = service.cache
         self._sock = sock
         self._client = client
         self._tls = None if service.context is None else TlsFilter(service.context)
         self._reader: RequestReader | None = None
         self._queue: deque[Request | Reply] = deque()
         self._unsent: bytes | memoryview = b""
-        self._ending: Then | None = None  # set by the last reply; no more answers
+        self._ending: AfterReply | None = None  # set by the last reply; no more answers
         self._timer: _TimerWatcher | None = None  # runs while a reply or the end is delayed
         self._writer: _IoWatcher | None = None  # runs while something is unsent
         self._resting = True  # nothing of the above is pending and no request is half read
@@ -116,7 +116,7 @@ class ServedConnection:
                 watcher.stop()
                 watcher.close()
         self._watcher = self._writer = self._timer = None
-        self._ending = Then.CLOSE
+        self._ending = AfterReply.CLOSE
         self._resting = False
         self._queue.clear()
         self._sock.close()
@@ -142,11 +142,11 @@ class ServedConnection:
             if plain == b"":
                 return
             data = plain or b""
-        known = self._known.get(data) if self._resting else None
-        if known is None:
+        cached = self._cache.get(data) if self._resting else None
+        if cached is None:
             self._take(data)
             return
-        reply, tally = known
+        reply, tally = cached
         tally.n += 1
         if reply.delay:
             self._wait(reply)
@@ -188,8 +188,8 @@ class ServedConnection:
                 self._wait(reply)
                 break
             out.append(reply.data)
-            if reply.then is not Then.GO_ON:
-                self._ending = reply.then
+            if reply.after is not AfterReply.KEEP_OPEN:
+                self._ending = reply.after
         if out:
             self._write(b"".join(out))
         self._settle()
@@ -199,9 +199,9 @@ class ServedConnection:
         if isinstance(answer, Reply):
             return answer
         data = answer.encode(request.method, request.version, keep_alive=request.keep_alive)
-        then = Then.GO_ON if request.keep_alive else Then.CLOSE
-        reply = Reply(data, then, answer.delay)
-        if answer.lasting and request.source and request.keep_alive:
+        after = AfterReply.KEEP_OPEN if request.keep_alive else AfterReply.CLOSE
+        reply = Reply(data, after, answer.delay)
+        if answer.cacheable and request.raw and request.keep_alive:
             self._service.remember(request, reply)
         return reply
 
@@ -211,8 +211,8 @@ class ServedConnection:
 
     def _due(self, reply: Reply) -> None:
         self._stop_timer()
-        if reply.then is not Then.GO_ON:
-            self._ending = reply.then
+        if reply.after is not AfterReply.KEEP_OPEN:
+            self._ending = reply.after
         self._write(reply.data)
         self._work()
 
@@ -222,15 +222,15 @@ class ServedConnection:
             return
         if self._ending is not None:
             self._queue.clear()
-        if self._ending is Then.CLOSE:
+        if self._ending is AfterReply.CLOSE:
             self._linger()
-        elif self._ending is Then.RESET:
+        elif self._ending is AfterReply.RESET:
             self._sock.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
             self.close()
         else:
             waiting = self._timer is not None or self._ending is not None
-            middle = self._reader is not None and self._reader.middle
-            self._resting = not (waiting or middle or self._queue)
+            in_request = self._reader is not None and self._reader.in_request
+            self._resting = not (waiting or in_request or self._queue)
             self._read_on(not self._queue)
 
     def _linger(self) -> None:
@@ -238,7 +238,7 @@ class ServedConnection:
         self._resting = False
         if self._timer is None:
             if self._tls is not None:
-                self._send(self._tls.goodbye())
+                self._send(self._tls.close_notify())
             self._sock.shutdown(SHUT_WR)
             self._start_timer(LINGER, self.close)
         self._read_on(True)

@@ -1,8 +1,8 @@
-"""Counts of the requests to a demo server by method and path, and the lives of its users."""
+"""Counts of the requests to a demo server by method and path, and the iterations of its users."""
 
 from typing import Any
 
-from amoc_gevent.demo.lives import Lives
+from amoc_gevent.demo.iterations import IterationCheck
 
 PATHS_MAX = 10_000
 OTHER = "(other)"
@@ -20,13 +20,13 @@ class Tally:
 class Counts:
     """Requests received since the start or the last reset.
 
-    Paths beyond the first 10,000 different ones are counted together as ``(other)``. `lives` keeps
-    the requests to ``/check``, which name their user.
+    Paths beyond the first 10,000 different ones are counted together as ``(other)``. `iterations`
+    keeps the requests to ``/check``, which name their user.
     """
 
     def __init__(self) -> None:
         self.connections = 0
-        self.lives = Lives()
+        self.iterations = IterationCheck()
         self._tallies: dict[tuple[str, str], Tally] = {}
 
     def tally(self, method: str, path: str) -> Tally:
@@ -41,7 +41,7 @@ class Counts:
     def reset(self) -> None:
         """Reset all counts to 0."""
         self.connections = 0
-        self.lives.reset()
+        self.iterations.reset()
         for tally in self._tallies.values():
             tally.n = 0
 
@@ -58,5 +58,5 @@ class Counts:
             "paths": paths,
             "methods": methods,
             "connections": self.connections,
-            "lives": self.lives.as_dict(),
+            "lives": self.iterations.as_dict(),
         }

@@ -6,7 +6,8 @@ from typing import Any, Self
 
 from gevent import get_hub
 
-from amoc_gevent.demo.connection import Answering, ServedConnection, Service
+from amoc_gevent.addresses import host_and_port
+from amoc_gevent.demo.connection import RequestHandler, ServedConnection, Service
 from amoc_gevent.demo.counts import Counts
 from amoc_gevent.demo.listener import ServerSocket
 from amoc_gevent.demo.pages import Pages
@@ -27,7 +28,7 @@ class DemoServer:
         self,
         address: tuple[str, int] = ("127.0.0.1", 0),
         context: ssl.SSLContext | None = None,
-        pages: Answering | None = None,
+        pages: RequestHandler | None = None,
     ) -> None:
         self._wanted = address
         self._context = context
@@ -47,7 +48,7 @@ class DemoServer:
         """Its base URL."""
         host, port = self.address
         scheme = "http" if self._context is None else "https"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"{scheme}://{host_and_port(host, port)}"
 
     @property
     def counts(self) -> dict[str, Any]:

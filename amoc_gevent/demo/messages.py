@@ -16,7 +16,7 @@ REASONS = {status.value: status.phrase for status in HTTPStatus}
 class Request:
     """One complete request. Header names are as the client sent them; `path` has no query.
 
-    `source` holds the bytes of a short request that arrived alone, otherwise it is empty.
+    `raw` holds the bytes of a short request that arrived alone, otherwise it is empty.
     """
 
     method: str
@@ -27,7 +27,7 @@ class Request:
     version: str
     keep_alive: bool
     client: str
-    source: bytes = b""
+    raw: bytes = b""
 
     def header(self, name: str) -> str | None:
         """Return the value of the first header `name` (given in lower case), or None."""
@@ -47,7 +47,7 @@ class Request:
 class PageAnswer(NamedTuple):
     """The answer to one request.
 
-    It is sent after `delay` (s). A `lasting` answer never changes for the same request bytes, so
+    It is sent after `delay` (s). A `cacheable` answer is the same for the same request bytes, so
     the server may cache it.
     """
 
@@ -56,7 +56,7 @@ class PageAnswer(NamedTuple):
     content_type: str = TEXT
     headers: tuple[tuple[str, str], ...] = ()
     delay: float = 0.0
-    lasting: bool = False
+    cacheable: bool = False
     chunks: tuple[bytes, ...] | None = None
 
     def encode(
@@ -82,20 +82,20 @@ class PageAnswer(NamedTuple):
         return head if method == "HEAD" or self.status in (204, 304) else head + body
 
 
-class Then(Enum):
-    """The fate of the connection after a reply."""
+class AfterReply(Enum):
+    """What to do with the connection after a reply."""
 
-    GO_ON = auto()
+    KEEP_OPEN = auto()
     CLOSE = auto()
     RESET = auto()
     SILENCE = auto()
 
 
 class Reply(NamedTuple):
-    """Bytes to send after `delay` seconds, and the fate of the connection after them."""
+    """Bytes to send after `delay` seconds, and what to do with the connection `after` them."""
 
     data: bytes
-    then: Then = Then.GO_ON
+    after: AfterReply = AfterReply.KEEP_OPEN
     delay: float = 0.0
 
 

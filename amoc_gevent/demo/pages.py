@@ -11,13 +11,13 @@ from urllib.parse import parse_qs
 
 from amoc_gevent import clock
 from amoc_gevent.demo.counts import Counts
-from amoc_gevent.demo.messages import JSON, PageAnswer, Reply, Request, Then
+from amoc_gevent.demo.messages import JSON, AfterReply, PageAnswer, Reply, Request
 
 DELAY_MAX = 3600.0
 CHUNKS_MAX = 10_000
 REDIRECTS_MAX = 100
 BYTES_MAX = 64 << 20
-LIFE_MAX = 64
+NAME_MAX = 64
 COUNT = "/count"
 
 HELLO = b"Hello from the amoc demo server!\r\n"
@@ -58,7 +58,7 @@ class Pages:
         route = _ROUTES.get(name)
         misplaced = not request.path.startswith("/")
         if route is None or misplaced or (slash and not route.arguments):
-            return error(404, f"no page {request.path}", lasting=True)
+            return error(404, f"no page {request.path}", cacheable=True)
         if route.methods and request.method not in route.methods:
             allowed = ", ".join(route.methods)
             return error(405, f"{request.path} takes {allowed}", headers=(("Allow", allowed),))
@@ -113,12 +113,12 @@ def _whole(text: str, least: int, most: int) -> int:
 
 @_page("", "GET", "HEAD")
 def _hello(_pages: Pages, _request: Request, _argument: str) -> PageAnswer:
-    return PageAnswer(200, HELLO, lasting=True)
+    return PageAnswer(200, HELLO, cacheable=True)
 
 
 @_page("json", "GET", "HEAD")
 def _json(_pages: Pages, _request: Request, _argument: str) -> PageAnswer:
-    return json_answer({"message": "hello", "numbers": [1, 2, 3], "ok": True}, lasting=True)
+    return json_answer({"message": "hello", "numbers": [1, 2, 3], "ok": True}, cacheable=True)
 
 
 @_page("delay", arguments=True)
@@ -129,13 +129,13 @@ def _delay(_pages: Pages, _request: Request, argument: str) -> PageAnswer:
         seconds = math.nan
     if not 0 <= seconds <= DELAY_MAX:
         raise ValueError(f"{argument!r} is not a number of seconds from 0 to {DELAY_MAX:.0f}")
-    return json_answer({"delay": seconds}, delay=seconds, lasting=True)
+    return json_answer({"delay": seconds}, delay=seconds, cacheable=True)
 
 
 @_page("status", arguments=True)
 def _status(_pages: Pages, _request: Request, argument: str) -> PageAnswer:
     status = _whole(argument, 200, 599)
-    return json_answer({"status": status}, status, lasting=True)
+    return json_answer({"status": status}, status, cacheable=True)
 
 
 @_page("echo")
@@ -185,10 +185,10 @@ def _account(pages: Pages, request: Request, _argument: str) -> PageAnswer:
 @_page("products", "GET", "HEAD", arguments=True)
 def _products(_pages: Pages, request: Request, argument: str) -> PageAnswer:
     if not argument:
-        return json_answer(PRODUCTS, lasting=True)
+        return json_answer(PRODUCTS, cacheable=True)
     if argument.isascii() and argument.isdigit() and 1 <= int(argument[:9]) <= len(PRODUCTS):
-        return json_answer(PRODUCTS[int(argument[:9]) - 1], lasting=True)
-    return error(404, f"no page {request.path}: products are 1 to {len(PRODUCTS)}", lasting=True)
+        return json_answer(PRODUCTS[int(argument[:9]) - 1], cacheable=True)
+    return error(404, f"no page {request.path}: products are 1 to {len(PRODUCTS)}", cacheable=True)
 
 
 @_page("cart", "POST")
@@ -203,38 +203,38 @@ def _cart(pages: Pages, request: Request, _argument: str) -> PageAnswer:
 def _chunked(_pages: Pages, _request: Request, argument: str) -> PageAnswer:
     count = _whole(argument, 0, CHUNKS_MAX)
     chunks = tuple(b"chunk %d\n" % i for i in range(1, count + 1))
-    return PageAnswer(200, chunks=chunks, lasting=True)
+    return PageAnswer(200, chunks=chunks, cacheable=True)
 
 
 @_page("gzip", "GET", "HEAD")
 def _gzip(_pages: Pages, _request: Request, _argument: str) -> PageAnswer:
     plain = json.dumps({"gzipped": True, "text": "amoc " * 200}).encode()
     packed = gzip.compress(plain, mtime=0)
-    return PageAnswer(200, packed, JSON, (("Content-Encoding", "gzip"),), lasting=True)
+    return PageAnswer(200, packed, JSON, (("Content-Encoding", "gzip"),), cacheable=True)
 
 
 @_page("redirect", arguments=True)
 def _redirect(_pages: Pages, _request: Request, argument: str) -> PageAnswer:
     hops = _whole(argument, 1, REDIRECTS_MAX)
     target = f"/redirect/{hops - 1}" if hops > 1 else "/"
-    return PageAnswer(302, b"", headers=(("Location", target),), lasting=True)
+    return PageAnswer(302, b"", headers=(("Location", target),), cacheable=True)
 
 
 @_page("bytes", "GET", "HEAD", arguments=True)
 def _bytes(_pages: Pages, _request: Request, argument: str) -> PageAnswer:
     body = b"x" * _whole(argument, 0, BYTES_MAX)
-    return PageAnswer(200, body, "application/octet-stream", lasting=True)
+    return PageAnswer(200, body, "application/octet-stream", cacheable=True)
 
 
 @_page("check", "GET", "HEAD", "POST")
 def _check(pages: Pages, request: Request, _argument: str) -> PageAnswer:
     given = _fields(request.query)
-    life = given.get("life", "")
-    if not 0 < len(life) <= LIFE_MAX:
-        raise ValueError(f"needs life= with 1 to {LIFE_MAX} characters that name the user's life")
+    iteration = given.get("life", "")
+    if not 0 < len(iteration) <= NAME_MAX:
+        raise ValueError(f"needs life= with 1 to {NAME_MAX} characters that name an iteration")
     user, number = (_whole(given.get(name, ""), 1, 10**11) for name in ("user", "number"))
     sent = _seconds(given["sent"]) if "sent" in given else clock.wall()
-    pages.counts.lives.take(user, life, number, sent, clock.monotonic(), request.client)
+    pages.counts.iterations.take(user, iteration, number, sent, clock.monotonic(), request.client)
     return _CHECKED
 
 
@@ -261,7 +261,7 @@ def _seconds(text: str) -> float:
 def _count(pages: Pages, request: Request, argument: str) -> PageAnswer:
     if argument == "seen" and request.method in {"GET", "HEAD"}:
         within = _seconds(_fields(request.query).get("within", ""))
-        return json_answer(pages.counts.lives.seen_since(clock.monotonic() - within))
+        return json_answer(pages.counts.iterations.seen_since(clock.monotonic() - within))
     resets = request.method == "DELETE" or (request.method == "POST" and argument == "reset")
     if argument not in ("", "reset") or (request.method == "POST" and not resets):
         return error(404, f"no page {request.path}: GET /count, DELETE /count, POST /count/reset")
@@ -272,24 +272,24 @@ def _count(pages: Pages, request: Request, argument: str) -> PageAnswer:
 
 @_page("close")
 def _close(_pages: Pages, _request: Request, _argument: str) -> Reply:
-    return Reply(b"", Then.CLOSE)
+    return Reply(b"", AfterReply.CLOSE)
 
 
 @_page("reset")
 def _reset(_pages: Pages, _request: Request, _argument: str) -> Reply:
-    return Reply(b"", Then.RESET)
+    return Reply(b"", AfterReply.RESET)
 
 
 @_page("half")
 def _half(_pages: Pages, _request: Request, _argument: str) -> Reply:
-    return Reply(HALF, Then.CLOSE)
+    return Reply(HALF, AfterReply.CLOSE)
 
 
 @_page("garbage")
 def _garbage(_pages: Pages, _request: Request, _argument: str) -> Reply:
-    return Reply(GARBAGE, Then.CLOSE)
+    return Reply(GARBAGE, AfterReply.CLOSE)
 
 
 @_page("silent")
 def _silent(_pages: Pages, _request: Request, _argument: str) -> Reply:
-    return Reply(b"", Then.SILENCE)
+    return Reply(b"", AfterReply.SILENCE)

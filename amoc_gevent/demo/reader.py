@@ -2,13 +2,13 @@
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from amoc_gevent.demo.messages import Reply, Request, Then
+from amoc_gevent.demo.messages import AfterReply, Reply, Request
 from amoc_gevent.demo.pages import error
 from amoc_gevent.errors import AmocError
 
 HEAD_MAX = 64 << 10
 BODY_MAX = 16 << 20
-SOURCE_MAX = 2048
+RAW_MAX = 2048
 
 CONTINUE = Reply(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -33,11 +33,11 @@ class RequestReader:
         "_in_head",
         "_parser",
         "_url",
-        "middle",
+        "in_request",
     )
 
     def __init__(self, client: str) -> None:
-        self.middle = False
+        self.in_request = False
         self._client = client
         self._parser = HttpRequestParser(self)
         self._found: list[Request | Reply] = []
@@ -47,7 +47,7 @@ class RequestReader:
         """Return the requests that `data` completes, and replies to send in their place."""
         found: list[Request | Reply] = []
         self._found = found
-        alone = not self.middle
+        alone = not self.in_request
         try:
             self._parser.feed_data(data)
             if self._in_head:
@@ -57,15 +57,15 @@ class RequestReader:
         except (HttpParserError, _Refused) as wrong:
             found.append(_refusal(wrong))
             return found
-        if alone and not self.middle and len(found) == 1 and len(data) <= SOURCE_MAX:
+        if alone and not self.in_request and len(found) == 1 and len(data) <= RAW_MAX:
             only = found[0]
             if isinstance(only, Request):
-                only.source = data
+                only.raw = data
         return found
 
     def on_message_begin(self) -> None:
         """Begin a request. The parser calls this method and the ones below."""
-        self.middle = self._in_head = True
+        self.in_request = self._in_head = True
         self._url = b""
         self._headers: list[tuple[str, str]] = []
         self._body: list[bytes] = []
@@ -104,7 +104,7 @@ class RequestReader:
     def on_message_complete(self) -> None:
         """Finish the request."""
         parser = self._parser
-        self.middle = False
+        self.in_request = False
         path, _, query = _origin_form(self._url.decode("latin-1")).partition("?")
         self._found.append(
             Request(
@@ -137,4 +137,4 @@ def _origin_form(target: str) -> str:
 def _refusal(wrong: Exception) -> Reply:
     cause = wrong.__context__ if isinstance(wrong.__context__, _Refused) else wrong
     status, message = cause.args if isinstance(cause, _Refused) else (400, f"malformed: {wrong}")
-    return Reply(error(status, message).encode(keep_alive=False), Then.CLOSE)
+    return Reply(error(status, message).encode(keep_alive=False), AfterReply.CLOSE)

@@ -13,7 +13,7 @@ class TlsFilter:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._greeted = False
+        self._handshake_done = False
 
     def decrypt(self, data: bytes) -> bytes | None:
         """Return the plain bytes in `data`: b"" for none yet, None at the end of the stream.
@@ -23,9 +23,9 @@ class TlsFilter:
         self._incoming.write(data)
         plain = []
         try:
-            if not self._greeted:
+            if not self._handshake_done:
                 self._tls.do_handshake()
-                self._greeted = True
+                self._handshake_done = True
             while part := self._tls.read(READ_SIZE):
                 plain.append(part)
         except ssl.SSLWantReadError:
@@ -44,9 +44,9 @@ class TlsFilter:
         """Return bytes of TLS itself to send to the client: handshake, tickets, alerts."""
         return self._outgoing.read()
 
-    def goodbye(self) -> bytes:
-        """Return the closing alert."""
-        if self._greeted:
+    def close_notify(self) -> bytes:
+        """Return the close_notify alert (RFC 8446, 6.1)."""
+        if self._handshake_done:
             with suppress(ssl.SSLError):  # do not wait for the client's alert
                 self._tls.unwrap()
         return self._outgoing.read()

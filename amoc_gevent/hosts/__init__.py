@@ -1,1 +1,1 @@
-"""The machines of a distributed test: which there are, how they are prepared and deployed to."""
+"""The machines of a distributed test: their inventory, preparation and deployment."""

@@ -50,9 +50,9 @@ class Deployment:
 
     def _install(self, outcome: Outcome) -> None:
         machine = outcome.machine
-        found = self._ssh.ask(machine, {"verb": "look", **tasks.place_of(machine)})
+        found = self._ssh.ask(machine, {"verb": "look", **tasks.common_fields(machine)})
         missing = found["release"] != self._release.sha256 and not self._check
-        task = tasks.installing(machine, self._release, check=self._check)
+        task = tasks.install_task(machine, self._release, check=self._check)
         answer = outcome.take(
             "install", self._ssh.ask(machine, task, self._release.data if missing else b"")
         )
@@ -81,15 +81,19 @@ class Deployment:
     def _trust(self, outcome: Outcome, allow: dict[str, str], master_key: str | None) -> None:
         if self._check and not self._keys:  # no keys exist yet
             return
-        place = tasks.place_of(outcome.machine)
+        place = tasks.common_fields(outcome.machine)
         keys = {"verb": "trust", "check": self._check, "allow": allow, "master_key": master_key}
         outcome.take(
             "trust",
-            self._ssh.ask(outcome.machine, {**keys, **tasks.released(self._release), **place}),
+            self._ssh.ask(
+                outcome.machine, {**keys, **tasks.release_fields(self._release), **place}
+            ),
         )
 
     def _start(self, outcome: Outcome, kind: str) -> None:
-        task = tasks.starting(outcome.machine, self._master, kind, self._release, check=self._check)
+        task = tasks.start_task(
+            outcome.machine, self._master, kind, self._release, check=self._check
+        )
         outcome.take("start", self._ssh.ask(outcome.machine, task))
 
     def _await(self, leading: Outcome, nodes: Sequence[Outcome]) -> None:
@@ -119,5 +123,5 @@ class Deployment:
     def _output_of(self, machine: Host, verb: str) -> str:
         """Return the output of `amoc VERB --json` on a machine."""
         words = {"verb": "command", "words": [verb, "--json"], "python": self._release.python}
-        output: str = self._ssh.ask(machine, {**words, **tasks.place_of(machine)})["said"]
+        output: str = self._ssh.ask(machine, {**words, **tasks.common_fields(machine)})["said"]
         return output

@@ -1,4 +1,4 @@
-"""Makes the tasks for the agents from hosts.ini."""
+"""The tasks for the agents, made from hosts.ini."""
 
 from typing import Any
 
@@ -23,13 +23,13 @@ SYSCTLS = (
     ("net.core.rmem_max", "134217728", "least"),
     ("net.core.wmem_max", "134217728", "least"),
 )
-"""Name, value, and what the system must have: this value ("is"), at least it, or at most it."""
+"""Name, value, and its meaning: the value itself ("is"), the least or the most that is allowed."""
 
 UNITS = PACKAGE.parent / "deploy"
 
 
-def place_of(machine: Host) -> Task:
-    """Return the part of all tasks: paths, the user of the daemons, and their kinds."""
+def common_fields(machine: Host) -> Task:
+    """Return the fields of every task: paths, the user of the daemons, and their kinds."""
     return {
         "user": machine["amoc_user"],
         "home": machine["amoc_home"],
@@ -44,7 +44,7 @@ def kinds_of(machine: Host) -> list[str]:
     return [*(["node"] if machine.is_node else []), *(["master"] if machine.is_master else [])]
 
 
-def preparing(machine: Host, python: str, *, check: bool) -> Task:
+def prepare_task(machine: Host, python: str, *, check: bool) -> Task:
     """Return the task that prepares a machine."""
     keep = machine["amoc_keep_sysctls"].replace(",", " ").split()
     return {
@@ -54,21 +54,21 @@ def preparing(machine: Host, python: str, *, check: bool) -> Task:
         "file_limit": int(machine["amoc_file_limit"]),
         "sysctls": SYSCTLS,
         "keep": keep,
-        **place_of(machine),
+        **common_fields(machine),
     }
 
 
-def installing(machine: Host, release: Release, *, check: bool) -> Task:
+def install_task(machine: Host, release: Release, *, check: bool) -> Task:
     """Return the task that installs the release."""
-    return {"verb": "install", "check": check, **released(release), **place_of(machine)}
+    return {"verb": "install", "check": check, **release_fields(release), **common_fields(machine)}
 
 
-def released(release: Release) -> Task:
-    """Return the part of tasks that describes the release."""
+def release_fields(release: Release) -> Task:
+    """Return the fields that describe the release."""
     return {"release": release.sha256, "commit": release.commit, "python": release.python}
 
 
-def starting(machine: Host, master: Host, kind: str, release: Release, *, check: bool) -> Task:
+def start_task(machine: Host, master: Host, kind: str, release: Release, *, check: bool) -> Task:
     """Return the task that starts the daemon of `kind`."""
     options = _master_options(machine) if kind == "master" else _node_options(machine, master)
     return {
@@ -77,8 +77,8 @@ def starting(machine: Host, master: Host, kind: str, release: Release, *, check:
         "kind": kind,
         "options": options,
         "unit": _unit(machine, kind),
-        **released(release),
-        **place_of(machine),
+        **release_fields(release),
+        **common_fields(machine),
     }
 
 

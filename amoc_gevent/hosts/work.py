@@ -1,4 +1,4 @@
-"""Runs a step on all machines in parallel, and keeps the outcome of each."""
+"""Runs a step on all machines in parallel, with an outcome for each."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed

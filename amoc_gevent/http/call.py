@@ -148,7 +148,7 @@ class Call:
         if not dropped.isdisjoint(template.names) or (headers and headers.override(template.names)):
             url = urls.with_query(self.url, self.query)
             return template.make(self.method, url, headers, dropped), b""
-        target = template.kept.get((self.method, self.url))
+        target = template.cache.get((self.method, self.url))
         if target is None:
             target = template.target(self.method, self.url)
         if self.query:

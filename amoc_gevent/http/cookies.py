@@ -13,7 +13,7 @@ from amoc_gevent.http.errors import INVALID_HEADER, InvalidHeader
 
 NEVER = float("inf")
 MAX_COOKIES = 3000
-MAX_HEADERS_KEPT = 64
+HEADERS_MAX = 64
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f;]").search
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
@@ -94,7 +94,7 @@ class Cookies(MutableMapping[str, str]):
             found = [c for c in self._cookies.values() if c.matches(host, path, secure)]
             found.sort(key=lambda c: -len(c.path))
             made = b"; ".join(_encoded(c) for c in found)
-            if len(self._headers) >= MAX_HEADERS_KEPT:
+            if len(self._headers) >= HEADERS_MAX:
                 self._headers.clear()
             self._headers[key] = made
         return made

@@ -1,4 +1,7 @@
-"""Errors of requests, named as in the requests library (hence N818)."""
+"""Errors of requests, named as in the requests library (hence N818), with HTTP's own kinds.
+
+Kinds of other errors are in `transport/errors.py`, that of a status in `recording.status_error`.
+"""
 
 import json
 

@@ -36,7 +36,7 @@ _KINDS: list[tuple[type[BaseException] | tuple[type[BaseException], ...], str]] 
 ]
 
 
-def kind_of(error: BaseException) -> str:
+def kind_of_requests_error(error: BaseException) -> str:
     """Return the kind of an error, found from the innermost cause that has one."""
     if isinstance(error, requests.ConnectTimeout):
         return CONNECT_TIMEOUT

@@ -18,7 +18,7 @@ from amoc_gevent.http.errors import (
     InvalidURL,
 )
 from amoc_gevent.http.recording import Exchange, PendingRecord
-from amoc_gevent.http.requests_errors import UNSENDABLE, kind_of
+from amoc_gevent.http.requests_errors import UNSENDABLE, kind_of_requests_error
 from amoc_gevent.http.requests_fast_paths import LeanAdapter, LeanCookieJar, prepared
 from amoc_gevent.http.timings import Timings
 from amoc_gevent.http.wire import urls
@@ -84,9 +84,8 @@ class RequestsSession(requests.Session):
         self, base_url: str = "", *, timeout: float | tuple[float, float] = DEFAULT_TIMEOUT
     ) -> None:
         super().__init__()
-        self.trust_env = (
-            False  # the search for proxies and .netrc takes a quarter of a request's CPU time
-        )
+        # the search for proxies and .netrc takes a quarter of a request's CPU time
+        self.trust_env = False
         self.cookies = LeanCookieJar()
         self.base_url = base_url
         self.timeout = timeout
@@ -121,7 +120,7 @@ class RequestsSession(requests.Session):
             if not call.failed:
                 asked = name or f"{method.upper()} {url}"
                 hop = f"{asked} (redirect)" if call.hops else asked
-                recording.unsent(hop, method.upper(), url, kind_of(error))
+                recording.unsent(hop, method.upper(), url, kind_of_requests_error(error))
             raise
         finally:
             _call.reset(token)
@@ -218,7 +217,7 @@ class _RecordingAdapter(LeanAdapter):
                 raise
             timings = Timings(int((clock.monotonic() - began) * 1e6))
             exchange = _exchange(name, request, None, timings) if recording.observed() else None
-            recording.record(name, timings, kind_of(error), exchange)
+            recording.record(name, timings, kind_of_requests_error(error), exchange)
             raise
         total = int((clock.monotonic() - began) * 1e6)
         timings = Timings(total, int((first - began) * 1e6))

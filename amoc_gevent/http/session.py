@@ -168,7 +168,7 @@ class Session(SessionSettings):
             call = self._call(method, url, name, check, {})
             return self._finish(call, self._send(call))
         try:
-            target = template.kept.get((method, url)) or template.target(method, url)
+            target = template.cache.get((method, url)) or template.target(method, url)
         except RequestError as error:
             recording.unsent(name, method, url, error.kind)
             raise

@@ -1,4 +1,4 @@
-"""Carries out commands: each checks the run's state, changes the plan and returns an answer."""
+"""Carries out commands: checks the run's state, changes the plan and returns an answer."""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ class CommandHandler:
         }
 
     def handle(self, command: commands.Command) -> Answer:
-        """Carry out a command and return its answer. Raises AmocError of one line."""
+        """Carry out a command and return its answer. Raises AmocError with a one-line message."""
         handler = self._handlers.get(type(command))
         if handler is None:
             raise UsageError(f"the master has no command {type(command).__name__.lower()}")
@@ -94,11 +94,11 @@ class CommandHandler:
 
     def _changeable_run(self) -> Run:
         run = planning.require_changeable(self._state.run)
-        self._state.home()  # users placed from now on belong to the node's current process
+        self._state.reassign_users()  # so that new users belong to the node's current process
         return run
 
     def _apply(self, changes: Sequence[Change]) -> None:
-        """Apply a command's changes. Raises AmocError, and refuses it, if they cannot be stored."""
+        """Apply a command's changes. Raises AmocError if they cannot be stored."""
         self._state.apply(changes, must_store=True)
         self._state.count_users()
 
@@ -131,7 +131,7 @@ class CommandHandler:
         run = self._changeable_run()
         if run.status == "starting":
             raise AmocError(f"run {run.id} is starting: set {command.name} once it runs")
-        told = len(run.events)
+        events_before = len(run.events)
         number = self._state.version + 1
         self._apply([PlanChange({"proposal": Proposal(number, command.name, command.value)})])
         version, deadline = self._state.version, clock.monotonic() + SET_TIMEOUT_S
@@ -140,13 +140,13 @@ class CommandHandler:
                 if clock.monotonic() > deadline:
                     raise AmocError(
                         f"{command.name}: not every worker answered within {SET_TIMEOUT_S:.0f} s, "
-                        "some may have taken the value; set it again"
+                        "so only some may use the new value; set it again"
                     )
                 gevent.sleep(POLL_S)
         finally:
-            # The workers have it, stored or not.
+            # The workers have the proposal, stored or not.
             self._state.apply([PlanChange({"proposal": None})])
-        for event in run.events[told:]:
+        for event in run.events[events_before:]:
             if event.kind == "set-refused":
                 raise UsageError(event.text)
         settings = {**run.plan.settings, command.name: command.value}

@@ -1,7 +1,7 @@
-"""The SQLite file of the run store: opens it, and opens it again if it was removed or replaced.
+"""The SQLite file of the run store: opens it, and reopens it if it was removed or replaced.
 
-SQLite continues to write to a removed file, and loses that data when the process ends. So each
-write first checks that the path still names the files that were opened.
+SQLite continues to write to a removed file, and loses that data when the process ends. Each
+write therefore first checks that the path still names the files that were opened.
 """
 
 import logging
@@ -27,8 +27,8 @@ _ADVICE = {
     sqlite3.SQLITE_LOCKED: "end the process that locks it",
     sqlite3.SQLITE_READONLY: "make it writable",
     sqlite3.SQLITE_PERM: "make it writable",
-    sqlite3.SQLITE_CORRUPT: "move it away, a new one is written then",
-    sqlite3.SQLITE_NOTADB: "move it away, a new one is written then",
+    sqlite3.SQLITE_CORRUPT: "move it away; a new one is then written",
+    sqlite3.SQLITE_NOTADB: "move it away; a new one is then written",
 }
 
 
@@ -36,45 +36,47 @@ class StoreError(AmocError):
     """The run store cannot be opened or read."""
 
 
-class NotOursError(StoreError):
-    """The directory of the run store is no longer this process's."""
+class LostHomeError(StoreError):
+    """The home of the run store no longer belongs to this process."""
 
 
 def code_of(error: BaseException) -> int:
-    """Return SQLite's primary result code of an error, 0 where it has none."""
+    """Return SQLite's primary result code of an error, 0 if it has none."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def advice(error: BaseException) -> str:
     """Return what an operator can do about an error of the store."""
-    if isinstance(error, NotOursError):
+    if isinstance(error, LostHomeError):
         return "this master ends"
     if isinstance(error, PermissionError):
         return "make it writable"
     if isinstance(error, FileNotFoundError):
-        return "make its directory again"
+        return "recreate its directory"
     if isinstance(error, ValueError | OverflowError):
         return "a text or number cannot be stored"
-    return _ADVICE.get(code_of(error), "see to its disk")
+    return _ADVICE.get(code_of(error), "check its disk")
 
 
 class Database:
-    """The database at `path` with the tables of `schema`. StoreError where it cannot be opened.
+    """The database at `path` with the tables of `schema`. Raises StoreError if it cannot be opened.
 
-    `generation` counts how often it was opened: what is there need not be what was written. It is
-    written only while it is `ours`.
+    `generation` counts how often a file was opened; a new file may lack earlier writes. Once
+    `owns_home` returns False, nothing is written.
     """
 
-    def __init__(self, path: Path, schema: str, ours: Callable[[], bool]) -> None:
+    def __init__(self, path: Path, schema: str, owns_home: Callable[[], bool]) -> None:
         self.path = path
-        self._ours = ours
+        self._owns_home = owns_home
         self._schema = schema
         self.generation = 0
         self._open()
 
     def _open(self) -> None:
         try:
-            with suppress(FileExistsError):  # else SQLite makes it, and others could open it first
+            with suppress(
+                FileExistsError
+            ):  # otherwise SQLite creates it, readable by others at first
                 os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             connection = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
             try:
@@ -96,13 +98,13 @@ class Database:
         """Close the database."""
         self.connection.close()
 
-    def be_patient(self, seconds: float) -> None:
+    def set_busy_timeout(self, seconds: float) -> None:
         """Wait up to `seconds` for another process that locks the database."""
         self.connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Read in the block. Raises StoreError."""
+        """Yield the connection for reading. Raises StoreError if a read in the block fails."""
         try:
             yield self.connection
         except sqlite3.Error as error:
@@ -111,86 +113,86 @@ class Database:
 
     @contextmanager
     def writing(self, generation: int | None = None) -> Iterator[sqlite3.Connection]:
-        """Write in the block: all of it or nothing. Raises sqlite3.Error, OSError, StoreError.
+        """Run the block as one transaction. Raises sqlite3.Error, OSError or StoreError.
 
-        With `generation`, only into the file that was opened then.
+        With `generation`, raise sqlite3.OperationalError if another file has been opened since.
         """
-        self.look()
+        self.reopen_if_replaced()
         if generation not in {None, self.generation}:
             raise sqlite3.OperationalError("the file was replaced")
         with self.connection:
             yield self.connection
 
-    def look(self) -> None:
-        """Open the file that the path names now, where that is another one.
+    def reopen_if_replaced(self) -> None:
+        """Open the file that the path names now, if it is not the one that is open.
 
-        One that was removed is made again, with all that it had. Raises sqlite3.Error, OSError or
-        StoreError where that cannot be done, or where the file is damaged or not ours.
+        A removed file is restored with its full content. Raises sqlite3.Error, OSError or
+        StoreError if that fails, if the file is damaged, or if the home is no longer ours.
         """
-        if not self._ours():
-            raise NotOursError("its home was removed, moved or made anew")
+        if not self._owns_home():
+            raise LostHomeError("its home was removed, moved or recreated")
         now = self._identities()
         if now == self._files:
-            self._look_at_size()
+            self._check_size()
             return
         what = "removed" if None in now else "replaced"
         before = self.connection
         if now[0] in {None, self._files[0]}:
             self._restore()
         else:
-            self._remove_log(ours=True)
+            self._remove_log(only_open=True)
         self._open()
-        before.close()  # not earlier: where the new one cannot be opened, it has all that there is
-        log.warning("the run store %s was %s, and is open again", self.path, what)
+        before.close()  # last: if the new file cannot be opened, only this one has the data
+        log.warning("the run store %s was %s and has been reopened", self.path, what)
 
     def _identities(self) -> tuple[Identity, Identity, Identity]:
-        """Return which files are at the paths of the database, its log and the log's index."""
+        """Return the identities of the database file, its log and the log's index."""
         one, two, three = (_identity(f"{self.path}{suffix}") for suffix in ("", "-wal", "-shm"))
         return one, two, three
 
-    def _look_at_size(self) -> None:
-        """Raise sqlite3.DatabaseError where the file was cut off: SQLite would go on with it."""
+    def _check_size(self) -> None:
+        """Raise sqlite3.DatabaseError if the file was truncated; SQLite would not notice."""
         size = self.path.stat().st_size
         if size < self._size:
             with closing(sqlite3.connect(self.path, timeout=BUSY_S)) as other:
                 found = other.execute("PRAGMA quick_check").fetchone()
-            if found != ("ok",) or not size:  # nothing is a sound database, too
-                error = sqlite3.DatabaseError("the file was cut off")
+            if found != ("ok",) or not size:  # SQLite takes an empty file for a valid database
+                error = sqlite3.DatabaseError("the file was truncated")
                 error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
                 raise error
         self._size = size
 
-    def _remove_log(self, *, ours: bool = False) -> None:
-        """Remove the log of another database: SQLite would write it into the one that is there now.
+    def _remove_log(self, *, only_open: bool = False) -> None:
+        """Remove the log of another database, which SQLite would apply to the present one.
 
-        With `ours`, only what belongs to the file that is open.
+        With `only_open`, remove only the log of the file that is open.
         """
         for suffix, known in zip(("-wal", "-shm"), self._files[1:], strict=True):
             path = f"{self.path}{suffix}"
-            if not ours or _identity(path) == known:
+            if not only_open or _identity(path) == known:
                 Path(path).unlink(missing_ok=True)
 
     def _restore(self) -> None:
-        """Put a whole copy of what is still open where the path says; an empty one if damaged."""
+        """Write a copy of the open database to the path, or an empty file if it is damaged."""
         descriptor, temporary = tempfile.mkstemp(prefix=".runs-", dir=self.path.parent)
         os.close(descriptor)
-        made = Path(temporary)
+        copy = Path(temporary)
         try:
             try:
                 self.connection.execute("VACUUM INTO ?", (temporary,))
-            except sqlite3.ProgrammingError:  # closed when it could not be opened again
-                made.write_bytes(b"")
+            except sqlite3.ProgrammingError:  # closed because it could not be reopened
+                copy.write_bytes(b"")
             except sqlite3.DatabaseError as error:
                 if code_of(error) not in DAMAGED:
                     raise
-                log.error("the run store %s had been damaged: earlier runs are lost", self.path)
-                made.write_bytes(b"")
+                log.error("the run store %s was damaged: earlier runs are lost", self.path)
+                copy.write_bytes(b"")
             self.connection.close()
             self._remove_log()
-            made.replace(self.path)
+            copy.replace(self.path)
         finally:
             with suppress(OSError):
-                made.unlink(missing_ok=True)
+                copy.unlink(missing_ok=True)
 
 
 def _identity(path: str) -> Identity:

@@ -62,7 +62,7 @@ class LocalStore(Store):
         pending: StateChanges = NO_CHANGES,
         *,
         generation: int | None = None,
-        anew: bool = False,
+        rewrite: bool = False,
     ) -> None:
         """Write nothing."""
 

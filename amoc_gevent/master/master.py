@@ -36,7 +36,7 @@ same however many reports have come.
 """
 
 TICK_S = 0.05
-REST_S = 0.005
+REPORTS_PAUSE_S = 0.005
 """How long reports may wait so that several are processed together."""
 
 NO_LEASE = float("inf")
@@ -47,8 +47,8 @@ class Master:
 
     The master listens at the addresses `plans` and `reports`, encrypted if `keys` are given, and at
     the two ipc addresses in `local`, never encrypted. A node that is silent for `lease` seconds
-    loses its users. With `store`, a run outlives this process. `ours` returns whether the home
-    still belongs to this process.
+    loses its users. With `store`, a run outlives this process. `owns_home` returns whether the
+    home still belongs to this process.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Master:
         store: Store | None = None,
         keys: Keys | None = None,
         local: tuple[str, str] = ("", ""),
-        ours: Callable[[], bool] = lambda: True,
+        owns_home: Callable[[], bool] = lambda: True,
     ) -> None:
         self._publisher = Publisher(plans, keys, local[0])
-        self._puller = Puller(reports, keys, REST_S, local[1])
-        self._watch = SocketWatch(self._publisher, self._puller, ours=ours)
+        self._puller = Puller(reports, keys, REPORTS_PAUSE_S, local[1])
+        self._watch = SocketWatch(self._publisher, self._puller, owns_home=owns_home)
         self._store = store
         known = store.nodes(clock.monotonic()) if store is not None else ()
         self._registry = NodeRegistry(lease, known=known, stored=store is not None)
@@ -73,7 +73,7 @@ class Master:
         self._receiver = ReportReceiver(self._puller, self._publisher, self._registry, self._state)
         self._commands = CommandHandler(self._state, self._registry, store)
         self._subscribers: list[Callable[[], None]] = []
-        self._code_told = 0.0
+        self._code_published = 0.0
         self._saved = 0.0
         self._ticking = gevent.spawn(self._tick)
 
@@ -103,9 +103,9 @@ class Master:
         return self._registry.counted
 
     @property
-    def trouble(self) -> str:
+    def store_error(self) -> str:
         """One line with the reason why the run store cannot be written, or an empty string."""
-        return self._saver.trouble
+        return self._saver.store_error
 
     def save(self) -> bool:
         """Store everything pending. Return whether the whole run is stored."""
@@ -119,23 +119,23 @@ class Master:
         self._ticking.kill()
         self._receiver.close()
         if self.run is not None and self.run.active:
-            self._state.home()  # so the next master knows the node processes that joined
+            self._state.reassign_users()  # so the next master knows the node processes that joined
         if not self.save() and (self._store is None or self._store.required):
-            log.error("%s", self.trouble)
+            log.error("%s", self.store_error)
         self._publisher.close()
         self._puller.close()
 
     def handle(self, command: commands.Command) -> Answer:
-        """Carry out one command and return its answer, or raise an AmocError of one line."""
+        """Carry out a command and return its answer. Raises AmocError with a one-line message."""
         return self._commands.handle(command)
 
     def attach(self, output: StateSource | None) -> None:
         """Store the pending data of `output` with each run. None means that nothing is pending."""
         self._saver.attach(output)
 
-    def subscribe(self, look: Callable[[], None]) -> None:
-        """Call `look` at each tick, so that it can detect changes. It must not block."""
-        self._subscribers.append(look)
+    def subscribe(self, on_tick: Callable[[], None]) -> None:
+        """Call `on_tick` at each tick, so that it can detect changes. It must not block."""
+        self._subscribers.append(on_tick)
 
     def note(self, kind: str, text: str) -> None:
         """Record an event of the current run, if there is one."""
@@ -169,38 +169,38 @@ class Master:
             gevent.sleep(TICK_S)
 
     def _do_what_is_due(self) -> None:
-        self._watch.look()
-        self._receiver.look()
+        self._watch.check()
+        self._receiver.check_leases()
         self._state.advance()
         now = clock.monotonic()
         if self._store is None or now - self._saved >= self._save_pause:
             self._saved = now
             try:
-                self._saver.save(patient=True)
+                self._saver.save(back_off=True)
             finally:  # even if the save fails, live nodes keep their leases
                 self._receiver.acknowledge()
-        self._tell(now)
+        self._publish_due(now)
 
     @property
     def _save_pause(self) -> float:
         """Seconds between periodic saves. The acknowledgements after them renew leases."""
-        return max(SAVE_S, min(lifecycle.pause(self.nodes) / 2, self._registry.lease / 8))
+        return max(SAVE_S, min(lifecycle.min_interval(self.nodes) / 2, self._registry.lease / 8))
 
-    def _tell(self, now: float) -> None:
+    def _publish_due(self, now: float) -> None:
         """Publish the plan or a beat when due, and the sources that a node lacks."""
         present = lifecycle.present(self.nodes)
-        if now - self._state.published >= max(PUBLISH_S, 2 * lifecycle.pause(self.nodes)):
+        if now - self._state.published >= max(PUBLISH_S, 2 * lifecycle.min_interval(self.nodes)):
             if any(node.behind(self._state.plan) for node in present):
                 self._state.publish()
             else:
                 self._state.beat()
         wanted = self._state.plan.code
         if wanted and any(node.wants == wanted for node in present):
-            self._tell_code(wanted, now)
+            self._publish_code(wanted, now)
 
-    def _tell_code(self, wanted: str, now: float) -> None:
-        if now - self._code_told < PUBLISH_S:
+    def _publish_code(self, wanted: str, now: float) -> None:
+        if now - self._code_published < PUBLISH_S:
             return
-        self._code_told = now
+        self._code_published = now
         if code := self._saver.code:
-            self._publisher.tell(code_topic(wanted), code)
+            self._publisher.send(code_topic(wanted), code)

@@ -1,6 +1,6 @@
 """The nodes of a master: which have joined, which are alive, and which reports each has sent.
 
-The registry has no sockets: it takes decoded reports, returns news as data, and builds the
+The registry has no sockets: it takes decoded reports, returns events as data, and builds the
 acknowledgements that are due.
 """
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 LEASE_SHARE = 0.8
 """The share of the lease that a node is granted; it ends its users in the rest."""
 
-DEAF_S = 1.0
+STALL_S = 1.0
 NAME_MAX = 100
 AHEAD_MAX_S = 60.0
 """How far a node's estimate of the master's time may be ahead before the clocks are compared."""
@@ -57,8 +57,8 @@ class NodeRegistry:
         self.counted = {"refused reports": 0, "repeated reports": 0, "refused nodes": 0}
         self._looked = clock.monotonic()
 
-    def take(self, report: Report) -> list[NodeEvent]:
-        """Process a report and return the news in it. Raises MessageError if it is invalid."""
+    def process(self, report: Report) -> list[NodeEvent]:
+        """Process a report and return its events. Raises MessageError if it is invalid."""
         self._check(report)
         name = report.source
         node = self.nodes.get(name)
@@ -66,26 +66,26 @@ class NodeRegistry:
         if former is not None:  # its measurements count, but another process has its name and users
             return self._take_figures(former, report)
         now = clock.monotonic()
-        news: list[NodeEvent] = []
+        events: list[NodeEvent] = []
         if node is None or node.incarnation != report.incarnation:
             if node is not None and node.present and node.place != report.place:
                 return [self._refuse(node, report)]
             known, node = node, self._join(report, node)
             node.heard = now
-            news.append(Joined(node, known))
+            events.append(Joined(node, known))
         figures = self._take_figures(node, report)
         if not figures:
-            return news
-        news += figures
+            return events
+        events += figures
         if node.newest == report.sequence:
             node.heard, node.received = now, clock.steady()
             if node.lost:
                 node.lost = False
-                news.append(Returned(node))
+                events.append(Returned(node))
         if report.left and not node.left:
             node.left = True
-            news.append(Left(node))
-        return news
+            events.append(Left(node))
+        return events
 
     def _check(self, report: Report) -> None:
         name = report.source
@@ -94,15 +94,17 @@ class NodeRegistry:
         latest = clock.steady() + AHEAD_MAX_S
         seconds = [second for second, _ in report.seconds]
         if not all(0 <= second < latest for second in seconds):
-            raise MessageError(f"a report of node {name} about seconds that have not come")
+            raise MessageError(
+                f"a report of node {name} about seconds in the future or before 1970"
+            )
         if len({*seconds}) < len(seconds):
-            raise MessageError(f"a report of node {name} that has a second twice")
+            raise MessageError(f"a report of node {name} that repeats a second")
         known = self.nodes.get(name)
         if known is not None and len(known.ahead) > GAPS_MAX:
             known.give_up_gaps()
 
     def _take_figures(self, node: NodeView, report: Report) -> list[NodeEvent]:
-        """Record a report and return its news; count a repeated one and return nothing."""
+        """Record a report and return its event; count a repeated one and return nothing."""
         self._due[node.name, node.incarnation] = node
         if not node.is_new(report):
             self.counted["repeated reports"] += 1
@@ -172,16 +174,16 @@ class NodeRegistry:
             why,
         )
 
-    def look(self) -> list[NodeEvent]:
+    def check_leases(self) -> list[NodeEvent]:
         """Return the nodes that were silent for the lease: lost ones, and ones that left earlier.
 
         Nodes that left are forgotten. Time in which this process itself was stalled does not count.
         """
         now = clock.monotonic()
-        deaf, self._looked = now - self._looked, now
-        if deaf > min(DEAF_S, self.lease / 4):
+        stalled, self._looked = now - self._looked, now
+        if stalled > min(STALL_S, self.lease / 4):
             for node in self.nodes.values():
-                node.heard = min(now, node.heard + deaf)
+                node.heard = min(now, node.heard + stalled)
         silent = [node for node in self.nodes.values() if now - node.heard > self.lease]
         gone = [node for node in silent if node.left]
         for node in gone:

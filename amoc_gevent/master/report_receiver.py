@@ -1,6 +1,6 @@
 """Receives the nodes' reports, applies their effects to the run and acknowledges them.
 
-The registry extracts the news in a report, the lifecycle decides which changes follow, and the run
+The registry turns a report into events, the lifecycle decides which changes follow, and the run
 state applies them.
 """
 
@@ -28,7 +28,7 @@ from amoc_gevent.core.run.node_events import (
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.master.registry import NodeRegistry
-from amoc_gevent.master.run_state import RunState, Teller
+from amoc_gevent.master.run_state import RunState, TopicPublisher
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class ReportReceiver:
     """Receives reports from `puller` until closed, and answers nodes through `publisher`."""
 
     def __init__(
-        self, puller: Puller, publisher: Teller, registry: NodeRegistry, state: RunState
+        self, puller: Puller, publisher: TopicPublisher, registry: NodeRegistry, state: RunState
     ) -> None:
         self._puller = puller
         self._publisher = publisher
@@ -48,17 +48,17 @@ class ReportReceiver:
         self._state = state
         self._refusals = Refusals()
         self._refused_of: Run | None = None
-        self._complaint = ""
+        self._last_error = ""
         self._collecting = gevent.spawn(self._collect)
 
     def close(self) -> None:
         """Stop receiving."""
         self._collecting.kill()
 
-    def look(self) -> None:
+    def check_leases(self) -> None:
         """Process the nodes that have fallen silent."""
-        for news in self._registry.look():
-            self._heed(news)
+        for event in self._registry.check_leases():
+            self._handle(event)
 
     def acknowledge(self) -> None:
         """Acknowledge the nodes that reported, or whose reports were saved, since the last call."""
@@ -69,7 +69,7 @@ class ReportReceiver:
                 log.exception("node %s could not be acknowledged", node.name)
 
     def _answer(self, name: str, ack: Ack) -> None:
-        self._publisher.tell(ack_topic(name), encode(ack))
+        self._publisher.send(ack_topic(name), encode(ack))
 
     def _collect(self) -> None:
         while True:
@@ -79,22 +79,22 @@ class ReportReceiver:
                 self._refuse(error)
                 continue
             try:
-                self._heed_all(self._registry.take(report))
+                self._handle_all(self._registry.process(report))
             except MessageError as error:
                 self._refuse(error)
             except Exception as error:  # the boundary around one report
                 log.exception("a report of node %s", report.source)
                 self._refuse(MessageError(f"a report of node {report.source}: {error!r}"))
 
-    def _heed_all(self, found: Iterable[NodeEvent]) -> None:
-        for news in found:
-            self._heed(news)
+    def _handle_all(self, found: Iterable[NodeEvent]) -> None:
+        for event in found:
+            self._handle(event)
 
-    def _heed(self, news: NodeEvent) -> None:
+    def _handle(self, event: NodeEvent) -> None:
         state = self._state
-        match news:
+        match event:
             case Reported(node, report):
-                state.take(node, report)
+                state.add_report(node, report)
                 if node.behind(state.plan) and self._is_overdue():
                     state.publish()
             case Refused(name, ack):
@@ -102,22 +102,22 @@ class ReportReceiver:
             case Forgotten(node):
                 state.saver.forget(node)
             case _:
-                _log(news)
-                state.heed(news)
+                _log(event)
+                state.react(event)
                 # Otherwise the next report triggers the plan: many nodes may join at once.
-                if isinstance(news, Joined) and self._is_overdue():
+                if isinstance(event, Joined) and self._is_overdue():
                     state.publish()
 
     def _is_overdue(self) -> bool:
         """Return whether the plan may be published again. More nodes make it less frequent."""
         since = clock.monotonic() - self._state.published
-        return since >= max(AGAIN_S, lifecycle.pause(self._registry.nodes))
+        return since >= max(AGAIN_S, lifecycle.min_interval(self._registry.nodes))
 
     def _refuse(self, error: MessageError) -> None:
         """Count and record a report that cannot be used. Its figures are lost."""
         self._registry.counted["refused reports"] += 1
-        if str(error) != self._complaint:  # log a repeated error once
-            self._complaint = str(error)
+        if str(error) != self._last_error:  # log a repeated error once
+            self._last_error = str(error)
             log.error("%s", error)
         run = self._state.run
         if run is not self._refused_of:
@@ -127,9 +127,9 @@ class ReportReceiver:
             self._state.event(refused.kind, refused.text)
 
 
-def _log(news: NodeEvent) -> None:
+def _log(event: NodeEvent) -> None:
     node: NodeView
-    match news:
+    match event:
         case Joined(node, known):
             again = " again" if known is not None else ""
             log.info("%s joined%s", lifecycle.described(node), again)

@@ -53,11 +53,11 @@ class RunSaver:
         self._events_saved = self._rows_saved = self._operations_saved = 0
         self._saved: object = None
         self._declared_saved: object = None
-        self._generation = store.look() if store is not None else 0
+        self._generation = store.current_generation() if store is not None else 0
         self._checkpoint = clock.monotonic()
         self._output: StateSource = DiscardedState()
 
-    def left(self) -> Run | None:
+    def load_active(self) -> Run | None:
         """Load, hold and return the run that was active when the last master ended, if any."""
         if self._store is None:
             return None
@@ -67,11 +67,11 @@ class RunSaver:
         return run
 
     @property
-    def trouble(self) -> str:
+    def store_error(self) -> str:
         """One line with the reason why the store cannot be written, or an empty string."""
         if self._outage is None:
             return ""
-        return self._outage.told(self._run, self._operations_saved if self.unwritten else None)
+        return self._outage.describe(self._run, self._operations_saved if self.unwritten else None)
 
     @property
     def required(self) -> bool:
@@ -92,13 +92,13 @@ class RunSaver:
         """
         if self._store is not None:
             if not self.save() and self._store.required:
-                raise AmocError(f"{self.trouble}; nothing began")
+                raise AmocError(f"{self.store_error}; no run was started")
             try:
                 self._store.begin(run, code)
             except FAILURES as error:
-                trouble = self._fail(error)
+                store_error = self._fail(error)
                 if self._store.required:
-                    raise AmocError(f"{trouble}; nothing began") from error
+                    raise AmocError(f"{store_error}; no run was started") from error
                 self._generation = NOWHERE
         self._hold(run, code)
 
@@ -124,7 +124,7 @@ class RunSaver:
             with suppress(*FAILURES):  # then the next master knows the node, and finds it lost
                 self._store.forget_node(node.name)
 
-    def save(self, *, checkpoint: bool = False, patient: bool = False) -> bool:
+    def save(self, *, checkpoint: bool = False, back_off: bool = False) -> bool:
         """Merge the collected measurements, and store everything new since the last save.
 
         Once a minute, and with `checkpoint`, write the totals. Return whether the save succeeded;
@@ -133,16 +133,16 @@ class RunSaver:
         """
         run, store = self._run, self._store
         if run is not None:
-            run.results.settle(self._note)
+            run.results.merge_collected(self._note)
         if store is None or self._outage is None:
             return True
-        if patient and self._outage and clock.monotonic() - self._outage.last < RETRY_S:
+        if back_off and self._outage and clock.monotonic() - self._outage.last < RETRY_S:
             return False
         all_ = bool(self._outage)  # an empty write would always succeed, and prove nothing
         new = self._registry.unsaved(every=all_)
         numbers = {node.name: (node.incarnation, node.acknowledged) for node in new}
         try:
-            generation = store.look()
+            generation = store.current_generation()
             if run is not None:
                 self._write(run, store, new, generation, whole=checkpoint or self._is_due())
             else:
@@ -155,7 +155,7 @@ class RunSaver:
         if self._outage:
             self._outage.clear()
             with suppress(*FAILURES):
-                store.be_patient(patient=True)
+                store.wait_for_locks(enabled=True)
         return True
 
     def _fail(self, error: Exception) -> str:
@@ -164,8 +164,8 @@ class RunSaver:
         assert self._outage is not None  # noqa: S101  # it has one as well
         self._outage.note(error)
         with suppress(*FAILURES):  # later attempts must not block each time
-            self._store.be_patient(patient=False)
-        return self.trouble
+            self._store.wait_for_locks(enabled=False)
+        return self.store_error
 
     def _is_due(self) -> bool:
         """Whether the totals are due to be written."""
@@ -174,13 +174,13 @@ class RunSaver:
     def _write(
         self, run: Run, store: Store, nodes: list[NodeView], generation: int, *, whole: bool
     ) -> None:
-        anew = generation != self._generation
-        whole, nodes = whole or anew, self._registry.unsaved(every=True) if anew else nodes
-        events = run.events[0 if anew else self._events_saved :]
-        rows = run.results.rows[0 if anew else self._rows_saved :]
+        rewrite = generation != self._generation
+        whole, nodes = whole or rewrite, self._registry.unsaved(every=True) if rewrite else nodes
+        events = run.events[0 if rewrite else self._events_saved :]
+        rows = run.results.rows[0 if rewrite else self._rows_saved :]
         parts = [part_of(Events(tuple(events)))] if events else []
         declared = run.declared
-        if declared is not None and (anew or declared != self._declared_saved):
+        if declared is not None and (rewrite or declared != self._declared_saved):
             parts.append(part_of(declared))
         if whole:
             parts += [part_of(Rows(tuple(rows))), part_of(run.results.state())]
@@ -190,9 +190,9 @@ class RunSaver:
             run,
             parts,
             nodes,
-            self._output.pending(anew=anew),
+            self._output.pending(full=rewrite),
             generation=generation,
-            anew=self.code if anew else None,
+            rewrite=self.code if rewrite else None,
         )
         self._generation = generation
         self._events_saved, self._parts = len(run.events), []
@@ -203,9 +203,11 @@ class RunSaver:
             self._checkpoint = clock.monotonic()
 
     def _write_nodes(self, store: Store, nodes: list[NodeView], generation: int) -> None:
-        anew = generation != self._generation
-        nodes = self._registry.unsaved(every=True) if anew else nodes
-        store.save_nodes(nodes, self._output.pending(anew=anew), generation=generation, anew=anew)
+        rewrite = generation != self._generation
+        nodes = self._registry.unsaved(every=True) if rewrite else nodes
+        store.save_nodes(
+            nodes, self._output.pending(full=rewrite), generation=generation, rewrite=rewrite
+        )
         self._generation = generation
 
     def _note(

@@ -39,10 +39,10 @@ VERSIONS_LOST_MAX = 1_000_000
 """How many versions nodes may be ahead of the store. A larger lead is not a master's plan."""
 
 
-class Teller(Protocol):
+class TopicPublisher(Protocol):
     """Sends messages to the subscribers of a topic: the publisher, or a list in tests."""
 
-    def tell(self, topic: bytes, *frames: bytes) -> None:
+    def send(self, topic: bytes, *frames: bytes) -> None:
         """Send a message."""
 
 
@@ -58,17 +58,17 @@ class RunState:
     `ended` is set when the run has ended.
     """
 
-    def __init__(self, publisher: Teller, registry: NodeRegistry, saver: RunSaver) -> None:
+    def __init__(self, publisher: TopicPublisher, registry: NodeRegistry, saver: RunSaver) -> None:
         self._publisher = publisher
         self._registry = registry
         self.saver = saver
-        self._life = uuid.uuid4().hex
+        self._incarnation = uuid.uuid4().hex
         self.ended = Flag()
         self.published = 0.0
         self.version = 0
         self.run: Run | None = None
         self.transient = TransientState(since=clock.steady())
-        left = self.saver.left()
+        left = self.saver.load_active()
         self.inherited = left is not None
         if left is not None:
             self.run, self.version = left, left.plan.version
@@ -99,7 +99,7 @@ class RunState:
             nodes = self._registry.nodes
             self.apply(lifecycle.advance(self.run, nodes, self.transient, this_moment()))
 
-    def home(self) -> None:
+    def reassign_users(self) -> None:
         """Place the users of lost or restarted nodes again, without delay."""
         if self.run is not None:
             nodes = self._registry.nodes
@@ -111,11 +111,11 @@ class RunState:
             nodes = self._registry.nodes
             self.apply(lifecycle.count(self.run, nodes, self.transient, this_moment()))
 
-    def heed(self, news: NodeEvent) -> None:
-        """Apply the effect of news about a node on the active run."""
+    def react(self, event: NodeEvent) -> None:
+        """Apply the effect of a node's event on the active run."""
         if self.run is not None and self.run.active:
             nodes, now = self._registry.nodes, this_moment()
-            self.apply(lifecycle.react(self.run, nodes, self.transient, now, news))
+            self.apply(lifecycle.react(self.run, nodes, self.transient, now, event))
 
     def apply(self, changes: Sequence[Change], *, must_store: bool = False) -> None:
         """Apply changes to the run in order. Store and publish each change of the plan.
@@ -138,7 +138,7 @@ class RunState:
                 case NewEvent(kind, text):
                     self.event(kind, text)
                 case RaiseVersion(version):
-                    self._surpass(run, version)
+                    self._raise_version(run, version)
                 case EndRun(at):
                     self._end(run, at)
 
@@ -148,11 +148,11 @@ class RunState:
         run.plan = replace(before, version=self.version + 1, **fields)  # type: ignore[arg-type]
         if not self.saver.save() and must_store and self.saver.required:
             run.plan = before
-            raise AmocError(f"{self.saver.trouble}; nothing was changed")
+            raise AmocError(f"{self.saver.store_error}; nothing was changed")
         self.version += 1
         self.publish()
 
-    def _surpass(self, run: Run, version: int) -> None:
+    def _raise_version(self, run: Run, version: int) -> None:
         """Give the plan a newer version than the one nodes have from the last master.
 
         That master could not store its last changes, so they are lost. With an equal version, nodes
@@ -160,7 +160,7 @@ class RunState:
         """
         if not self.version < version <= self.version + VERSIONS_LOST_MAX:
             return
-        text = "the last master could not store its last changes of the plan: they are lost"
+        text = "the last master could not store its last plan changes: they are lost"
         log.warning("%s", text)
         self.event("plan-lost", text)
         self.version = version
@@ -174,7 +174,7 @@ class RunState:
         self.saver.save(checkpoint=True)
         self.ended.set()
 
-    def take(self, node: NodeView, report: Report) -> None:
+    def add_report(self, node: NodeView, report: Report) -> None:
         """Add a report's measurements, events and ended users to the run it belongs to."""
         run = self.run
         if run is None or report.run != run.id:
@@ -206,12 +206,12 @@ class RunState:
     def publish(self) -> None:
         """Send the whole plan to all nodes."""
         self.published = clock.monotonic()
-        self._publisher.tell(PLAN, encode(self._beat()), encode(self.plan))
+        self._publisher.send(PLAN, encode(self._beat()), encode(self.plan))
 
     def beat(self) -> None:
         """Tell all nodes that the plan has not changed."""
         self.published = clock.monotonic()
-        self._publisher.tell(BEAT, encode(self._beat()))
+        self._publisher.send(BEAT, encode(self._beat()))
 
     def _beat(self) -> Beat:
-        return Beat(self._life, clock.steady(), self.version)
+        return Beat(self._incarnation, clock.steady(), self.version)

@@ -46,9 +46,9 @@ CREATE TABLE IF NOT EXISTS local (run TEXT PRIMARY KEY);
 class Store:
     """The database at `path`. Raises StoreError if it cannot be opened or read.
 
-    A failed write raises sqlite3.Error, OSError or StoreError and writes nothing. `look` returns
-    the generation, which counts the files opened; a new file may lack earlier writes. Once `ours`
-    returns False, nothing is written.
+    A failed write raises sqlite3.Error, OSError or StoreError and writes nothing. The generation
+    counts the files opened; a new file may lack earlier writes. Once `owns_home` returns False,
+    nothing is written.
 
     The table `local` names the runs of processes other than a master. Each process locks its runs
     until it ends, and a master never resumes them.
@@ -57,9 +57,9 @@ class Store:
     required = True
     """Whether a run that cannot be stored is refused."""
 
-    def __init__(self, path: Path, ours: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, path: Path, owns_home: Callable[[], bool] = lambda: True) -> None:
         self._locks = RunLocks(path.with_suffix(".lock"))
-        self._database = Database(path, SCHEMA, ours)
+        self._database = Database(path, SCHEMA, owns_home)
 
     @property
     def path(self) -> Path:
@@ -70,14 +70,14 @@ class Store:
     def _db(self) -> sqlite3.Connection:
         return self._database.connection
 
-    def look(self) -> int:
+    def current_generation(self) -> int:
         """Return the generation of the file that the path names now."""
-        self._database.look()
+        self._database.reopen_if_replaced()
         return self._database.generation
 
-    def be_patient(self, *, patient: bool) -> None:
+    def wait_for_locks(self, *, enabled: bool) -> None:
         """Set whether to wait a moment for another process that locks the database."""
-        self._database.be_patient(BUSY_S if patient else 0.0)
+        self._database.set_busy_timeout(BUSY_S if enabled else 0.0)
 
     def __enter__(self) -> Self:
         return self
@@ -120,22 +120,22 @@ class Store:
         pending: StateChanges = NO_CHANGES,
         *,
         generation: int | None = None,
-        anew: bytes | None = None,
+        rewrite: bytes | None = None,
     ) -> None:
         """Write a run's state, its new measurements, and the nodes' received reports.
 
         This is one transaction: figures, the sequence numbers of their reports, and the `pending`
         data of an output. A state among the parts replaces all earlier measurements; a manifest
-        replaces the earlier one. `anew` holds the sources if the whole run is rewritten. With
+        replaces the earlier one. `rewrite` holds the sources if the whole run is rewritten. With
         `generation`, write only into that file.
         """
         parts = tuple(parts)
         with self._database.writing(generation) as db:
             self._save_run(db, run)
-            if anew is not None:
+            if rewrite is not None:
                 db.execute("DELETE FROM parts WHERE run = ?", (run.id,))
                 self._drop_pending(db)
-                self._save_code(db, run, anew)
+                self._save_code(db, run, rewrite)
             elif any(kind == "state" for kind, _ in parts):
                 db.execute(
                     "DELETE FROM parts WHERE run = ? AND kind IN ('measured', 'state')", (run.id,)
@@ -190,14 +190,14 @@ class Store:
         pending: StateChanges = NO_CHANGES,
         *,
         generation: int | None = None,
-        anew: bool = False,
+        rewrite: bool = False,
     ) -> None:
         """Write the nodes' received reports and the `pending` data while no run is active.
 
-        With `anew`, replace all pending data. `generation` is as in `save`.
+        With `rewrite`, replace all pending data. `generation` is as in `save`.
         """
         with self._database.writing(generation) as db:
-            if anew:
+            if rewrite:
                 db.execute("DELETE FROM pending")
             self._save_nodes(db, nodes)
             self._save_pending(db, pending)
@@ -255,8 +255,8 @@ class Store:
         except StoreError:
             raise
         except AmocError as error:
-            log.error("%s; it is not gone on with", error)
-            with suppress(sqlite3.Error), self._database.writing() as db:  # or the next time
+            log.error("%s; it is not resumed", error)
+            with suppress(sqlite3.Error), self._database.writing() as db:  # else at the next start
                 db.execute("UPDATE runs SET active = 0, status = 'failed' WHERE active")
             return None
 

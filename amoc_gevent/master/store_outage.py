@@ -40,7 +40,7 @@ class StoreOutage:
             log.warning("the run store %s can be written again: nothing is missing", self._path)
         self._since, self._cause = 0.0, ""
 
-    def told(self, run: Run | None, stored: int | None) -> str:
+    def describe(self, run: Run | None, stored: int | None) -> str:
         """Return one line about the outage and `run`, the run in memory; empty without an outage.
 
         `stored` is the number of its operations in the store, None if the whole run is stored.
@@ -56,7 +56,7 @@ class StoreOutage:
 
 def _state_of(run: Run | None, stored: int | None) -> str:
     if run is None or (stored is None and not run.active):
-        return "no run can begin"
+        return "no run can start"
     if stored is None:
         return f"run {run.id} goes on"
     how = "goes on in memory" if run.active else "is kept in memory"

@@ -12,11 +12,11 @@ class NodeHome:
     """The home that a node runs from.
 
     Its ipc sockets are in `sockets`. `place` distinguishes this node from all others of its name.
-    Scenario sources from the master are kept in `sources`, by default beside the sockets. `ours`
-    says whether the home still belongs to this process.
+    Scenario sources from the master are kept in `sources`, by default beside the sockets.
+    `owns_home` returns whether the home still belongs to this process.
     """
 
     sockets: SocketDirectory
     place: str = ""
     sources: Path | None = None
-    ours: Callable[[], bool] = lambda: True
+    owns_home: Callable[[], bool] = lambda: True

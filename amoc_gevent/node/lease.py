@@ -3,8 +3,8 @@
 from amoc_gevent import clock
 from amoc_gevent.core.messages import Ack
 
-STOOD_STILL_S = 0.5
-"""A gap between two ticks that is longer than this means that the machine was suspended."""
+SUSPENDED_S = 0.5
+"""A longer gap between two ticks means that the machine was suspended."""
 
 LEASE_GRACE_S = 1.0
 """The most time that a worker has to end its users after the lease, before it is killed."""
@@ -18,8 +18,8 @@ class NodeLease:
     def __init__(self) -> None:
         self.until = NEVER
         self._grace = LEASE_GRACE_S
-        self._looked = clock.monotonic()
-        self._awake = NEVER
+        self._ticked = clock.monotonic()
+        self._resumed_at = NEVER
 
     @property
     def left(self) -> float:
@@ -36,11 +36,11 @@ class NodeLease:
         self.until = max(self.until, ack.sent + ack.lease)
         self._grace = min(LEASE_GRACE_S, ack.lease / 8)
 
-    def look(self, now: float) -> None:
+    def tick(self, now: float) -> None:
         """Note the time. A long gap between two calls means that the machine was suspended."""
-        if now - self._looked > STOOD_STILL_S:
-            self._awake = now
-        self._looked = now
+        if now - self._ticked > SUSPENDED_S:
+            self._resumed_at = now
+        self._ticked = now
 
     @property
     def killed_at(self) -> float:
@@ -48,4 +48,4 @@ class NodeLease:
 
         If the machine was suspended, its workers get the grace period from when it woke up.
         """
-        return max(self.until, self._awake) + self._grace
+        return max(self.until, self._resumed_at) + self._grace

@@ -41,10 +41,10 @@ class PublishedSources(NamedTuple):
 
 
 class MasterConnection:
-    """Receives what the master at `address` tells the node called `name`, and sends it reports.
+    """Connects the node `name` to the master at `address`: receives messages and sends reports.
 
-    `life` names the process of the master that was heard last, at the monotonic time `heard`.
-    `refused` says why the master, or its last message, is of no use; it is empty if all is well.
+    The last message came from the master process `master_incarnation`, at the monotonic time
+    `heard`. `refused` says why the node cannot work with this master; it is empty if all is well.
     """
 
     def __init__(self, name: str, address: MasterAddress) -> None:
@@ -59,7 +59,7 @@ class MasterConnection:
         self.sockets = (self._listener, self._reports)
         self.incarnation = uuid.uuid4().hex
         self.outbox = Outbox(self._reports.push)
-        self.life = ""
+        self.master_incarnation = ""
         self.heard = NEVER
         self.refused = ""
 
@@ -92,8 +92,8 @@ class MasterConnection:
     def _take_beat(self, beat: Beat) -> None:
         now = clock.monotonic()
         self.heard = now
-        if beat.life != self.life:
-            self.life = beat.life
+        if beat.incarnation != self.master_incarnation:
+            self.master_incarnation = beat.incarnation
             self._offset.reset()
         self._offset.add_one_way(beat.time, now)
 
@@ -111,22 +111,22 @@ class MasterConnection:
         return True
 
     def refuse(self, why: str) -> None:
-        """Log once why the master, or its message, is of no use."""
+        """Log once why the node cannot work with this master."""
         if self.refused != why:
             self.refused = why
             log.error("%s", why)
 
     def follow_handshakes(self) -> None:
         """Log why handshakes fail, and when one succeeds again; never returns."""
-        for told, why in self._handshakes.complaints():
+        for reported, why in self._handshakes.problems():
             if why:
                 self.refuse(why)
-            elif self.refused == told:
+            elif self.refused == reported:
                 log.info("connected to the master")
                 self.refused = ""
 
     def clock(self) -> Clock:
-        """Return how this machine's clocks stand to the master's."""
+        """Return the offsets of this machine's clocks to the master's."""
         offset, bound = self._offset.at(clock.monotonic())
         return Clock(offset, offset - clock.wall_minus_monotonic(), bound)
 

@@ -74,7 +74,7 @@ class Node:
         self._orders = Publisher(orders)
         self._worker_reports = Puller(worker_reports)
         self._watch = SocketWatch(
-            *self._master.sockets, self._orders, self._worker_reports, ours=home.ours
+            *self._master.sockets, self._orders, self._worker_reports, owns_home=home.owns_home
         )
         self._source_cache = SourceCache(home.sources or home.sockets.path / "sources")
         launcher = Launcher(orders, worker_reports, on_output)
@@ -98,12 +98,12 @@ class Node:
         self._orders.close()
         self._worker_reports.close()
 
-    def leave(self, patience: float) -> None:
-        """End all users and tell the master. After `patience` seconds, end them by force."""
+    def leave(self, grace: float) -> None:
+        """End all users and tell the master. After `grace` seconds, end them by force."""
         self._leaving = True
         self._supervisor.wind_down(force=False)
         self._publish()
-        deadline = clock.monotonic() + patience
+        deadline = clock.monotonic() + grace
         while self._supervisor.state not in {"stopped", "failed"}:
             if clock.monotonic() > deadline and not self._forced:
                 self._forced = True
@@ -167,17 +167,20 @@ class Node:
         self._drive_workers()
 
     def _report_dropped(self, ack: Ack) -> None:
-        """Tell the master that answers again how many reports were dropped meanwhile.
+        """Report how many reports were dropped, once the master answers again.
 
-        They may have named users that ended and will not start again, so those are reported again.
-        A master that cannot store reports is told once, and again when it can.
+        The dropped reports may have named ended users, so those are reported again. A master that
+        cannot store reports gets this event once, and again when it can.
         """
         outbox = self._master.outbox
-        if ack.sequence < outbox.oldest - 1 and self._drop_reported_to == self._master.life:
+        if (
+            ack.sequence < outbox.oldest - 1
+            and self._drop_reported_to == self._master.master_incarnation
+        ):
             return
         dropped = outbox.take_dropped()
         if dropped:
-            self._drop_reported_to = self._master.life
+            self._drop_reported_to = self._master.master_incarnation
             self._buffer.repeat()
             text = f"node {self.name} dropped {dropped} reports that were not acknowledged"
             self._event("reports-dropped", f"{text}: any that the master did not receive are lost")
@@ -189,7 +192,7 @@ class Node:
             self._report_stopped(plan)
             return
         elif plan.version < self._plan.version:
-            # The master could not store our version. Our reports name it, so it will go beyond it.
+            # The master could not store our version; our reports make it choose a higher one.
             return
         self._plan = plan
         self._buffer.add_moved(plan)
@@ -198,12 +201,12 @@ class Node:
         self._drive_workers()
 
     def _report_stopped(self, plan: Plan) -> None:
-        """Tell a master that `plan`'s run was stopped before, so no user may start again.
+        """Tell a master that `plan`'s run was already stopped, so no user may start again.
 
         The previous master process could not store the stop.
         """
-        if self._stop_reported_to != self._master.life:
-            self._stop_reported_to = self._master.life
+        if self._stop_reported_to != self._master.master_incarnation:
+            self._stop_reported_to = self._master.master_incarnation
             text = f"node {self.name} was already told that run {plan.run} stops"
             self._event("stopped-before", text)
             self._send()
@@ -263,14 +266,14 @@ class Node:
                 self._buffer.add_refusal(error)
 
     def _take(self, report: Report, worker: WorkerProcess) -> None:
-        """Buffer a worker's report of the present run. Report at once if it is news."""
+        """Buffer a worker's report of the present run. Report at once if that is urgent."""
         if report.run not in {"", self._plan.run}:
             return
         self._buffer.add(worker.index, report)
         self._compare(report, worker)
         mine = report.incarnation == str(worker.incarnation)
-        news = mine and self._supervisor.apply(worker, report)
-        if news or self._buffer.seconds.oldest <= self._complete_through():
+        urgent = mine and self._supervisor.apply(worker, report)
+        if urgent or self._buffer.seconds.oldest <= self._complete_through():
             self._send()
 
     def _compare(self, report: Report, worker: WorkerProcess) -> None:
@@ -329,8 +332,8 @@ class Node:
 
     def _do_due(self) -> None:
         now = clock.monotonic()
-        self._lease.look(now)
-        self._watch.look()
+        self._lease.tick(now)
+        self._watch.check()
         if now - self._reported >= self._pause:
             self._reported = now
             self._pause = REPORT_S if self._lease.was_granted else min(REPORT_S, 2 * self._pause)

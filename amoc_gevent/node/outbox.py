@@ -1,7 +1,7 @@
 """Numbers a node's reports and keeps each one until the master acknowledges it.
 
-An acknowledgement says up to which number the master has all reports. Later ones that were sent
-long ago are then sent again. Nothing is sent again while the master does not answer.
+An acknowledgement names the last report up to which the master has all. Later reports that are due
+are then resent. Nothing is resent while the master does not answer.
 """
 
 from collections import deque
@@ -67,7 +67,7 @@ class Outbox:
         return dropped
 
     def acknowledge(self, sequence: int) -> None:
-        """Forget the reports up to `sequence`; send again some of the others that are due."""
+        """Forget the reports up to `sequence`; resend some of the others that are due."""
         while self._kept and self._kept[0].sequence <= sequence:
             self._kept.popleft()
         now, again = clock.monotonic(), 0

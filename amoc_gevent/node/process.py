@@ -103,8 +103,8 @@ class WorkerProcess:
 
     def silent_seconds(self, node: str, through: int) -> list[Health]:
         """Return a health record for each unreported second up to `through`, once each."""
-        told = max(self.last_second, self.accounted)
-        self.accounted = max(told, through)
+        reported = max(self.last_second, self.accounted)
+        self.accounted = max(reported, through)
         heard = max(self.last_second, self.since)
         last = self.health or Health(node, self.index, 0, self.pid, 0.0, 0, 0, 0, 0, 0)
         return [
@@ -116,7 +116,7 @@ class WorkerProcess:
                 clock_step_s=0.0,
                 silent=True,
             )
-            for second in range(max(told, through - SILENT_MAX) + 1, through + 1)
+            for second in range(max(reported, through - SILENT_MAX) + 1, through + 1)
         ]
 
     def dump_stack(self) -> None:

@@ -142,9 +142,9 @@ class WorkerSupervisor:
         return worker.process is ended and worker.state != "stopped"
 
     def apply(self, worker: WorkerProcess, report: Report) -> bool:
-        """Update `worker` from its report; return whether the report is news.
+        """Update `worker` from its report; return whether the master must know at once.
 
-        News is a changed state, or a report outside the regular one for each second.
+        It must if the state changed, or if the report is not the regular one of a second.
         """
         before, worker.state = worker.state, report.state
         if report.state == "stopped":

@@ -1,1 +1,1 @@
-"""What a run shows of itself: live table, lines, closing report and summary file."""
+"""The outputs of runs: live table, lines, closing report, summary file, log and Graphite."""

@@ -1,7 +1,7 @@
 """The `Output` base class: an output gets the figures and events of runs.
 
 To add an output, write one module with its `Output` and its `OutputKind`, and add the latter to
-`output/registry.py`.
+`output/kinds.py`. The command line follows. `hosts.ini` has its variables in `hosts/inventory.py`.
 """
 
 from dataclasses import dataclass

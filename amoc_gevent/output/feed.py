@@ -30,9 +30,9 @@ CLOSE_S = 1.0
 
 
 class RunFeed:
-    """Feeds the `current` run, one after the other, to its outputs.
+    """Feeds the `current` run to its outputs, and each later run in turn.
 
-    The owner of the runs calls `look` often. A run that exists at construction was begun by an
+    The owner of the runs calls `poll` often. A run that exists at construction was begun by an
     earlier master: outputs resume it. `note(kind, text)` records an event of the run.
     """
 
@@ -47,7 +47,7 @@ class RunFeed:
         self._beat = _beat()
         self._closed = False
 
-    def go_on(self, stored: Mapping[str, bytes]) -> None:
+    def restore(self, stored: Mapping[str, bytes]) -> None:
         """Take over what an earlier master's outputs stored; call it before the first `add`."""
         self._left = dict(stored)
 
@@ -56,7 +56,7 @@ class RunFeed:
     ) -> None:
         """Feed `output` from the current run on.
 
-        A durable output continues from `stored`, or from its part of what `go_on` got.
+        A durable output continues from `stored`, or from its part of what `restore` got.
         """
         run, prefix = self._current(), f"{name}/"
         resumed = run if run is not None and run is self._first else None
@@ -76,7 +76,7 @@ class RunFeed:
             self._subscriptions.remove(found)
             found.end()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Wake the outputs if something is new or a second is over. It never waits."""
         run = self._current()
         while self._failures:
@@ -103,13 +103,13 @@ class RunFeed:
         finally:
             self.remove(waking)
 
-    def pending(self, *, anew: bool = False) -> StateChanges:
-        """Return what the durable outputs have to store: the changes, or with `anew` everything."""
+    def pending(self, *, full: bool = False) -> StateChanges:
+        """Return what the durable outputs have to store: the changes, or with `full` everything."""
         put: dict[str, bytes] = {}
-        drop = [] if anew else [*self._left]
+        drop = [] if full else [*self._left]
         for one in self._subscriptions:
             one.feed_durable(self._current())
-            changed = one.pending(anew=anew)
+            changed = one.pending(full=full)
             put |= {f"{one.name}/{key}": data for key, data in changed.put.items()}
             drop += [f"{one.name}/{key}" for key in changed.drop]
         return StateChanges(put, drop)
@@ -180,13 +180,13 @@ class Subscription:
         if self._restored:
             self.feed(run)
 
-    def pending(self, *, anew: bool) -> StateChanges:
+    def pending(self, *, full: bool) -> StateChanges:
         """Return what the output has to store; nothing while it is disconnected."""
         self._asked = False
         found = NO_CHANGES
         if self._restored and not self._broken and isinstance(self.output, DurableOutput):
             with self._boundary():
-                found = self.output.pending(anew=anew)
+                found = self.output.pending(full=full)
                 self._asked = True
         return found
 

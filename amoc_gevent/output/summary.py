@@ -51,10 +51,10 @@ SCHEMA = 1
 """Incremented when a field changes its meaning or is removed, not for new fields."""
 
 UNEVEN_MAX = 10_000
-"""Uneven pairs that are listed at most."""
+"""Limit of listed uneven pairs."""
 
 UNWRITABLE = "backslashreplace"
-"""Writes half a surrogate pair, which UTF-8 cannot encode, as JSON does."""
+"""Writes a lone surrogate, which UTF-8 cannot encode, as an escape, as JSON does."""
 
 
 def summary_of(run: Run) -> RunSummary:

@@ -1,4 +1,4 @@
-"""How the generator itself fared, in plain words."""
+"""Sentences about the load generator itself: whether it kept up, and what it lost."""
 
 from collections.abc import Container
 
@@ -13,7 +13,7 @@ OVERLOAD_MARKS = {
     "lag": f"lag above {LAG_LIMIT_US / 1000:.0f} ms",
     "cpu": f"CPU above {CPU_LIMIT:.0%}",
 }
-"""What the marks that tell of an overload mean."""
+"""The meaning of the marks for overload."""
 
 WHAT_OVERLOAD_MEANS = (
     "the load of those seconds was less, or burstier, than asked; latencies of"
@@ -23,7 +23,7 @@ WHAT_OVERLOAD_MEANS = (
 
 
 def verdict(run: Run) -> list[str]:
-    """Return what a reader of the run's figures must know first, one sentence each.
+    """Return the sentences to read before the figures of the run.
 
     If nothing succeeded, the first one says so. The others are about the generator.
     """
@@ -40,14 +40,14 @@ def verdict(run: Run) -> list[str]:
 
 
 def marks_in_words(marks: Container[str]) -> list[str]:
-    """Return what the marks of some seconds say, for a line that is read in passing."""
+    """Return the marks of some seconds in a few words, for a line of the live output."""
     why = ", ".join(text for mark, text in OVERLOAD_MARKS.items() if mark in marks)
     words = [f"the generator is overloaded ({why})"] if why else []
     return [*words, "the wall clock was stepped"] if "clock" in marks else words
 
 
 def _futility(run: Run) -> str:
-    why = "" if run.active else run.futile
+    why = "" if run.active else run.no_success
     return f"The run failed: {why}." if why else ""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from amoc_gevent import clock
+from amoc_gevent.addresses import host_and_port
 from amoc_gevent.transport.errors import (
     CONNECT_TIMEOUT,
     NAME_NOT_FOUND,
@@ -40,12 +41,12 @@ class Peer:
     source: SourceAddress = None
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The deadlines for connecting (monotonic seconds): that of this step, and the total one."""
+    """The deadlines of a connection attempt (monotonic seconds): its own, and the call's total."""
 
     peer: Peer
     connect: float
@@ -57,7 +58,7 @@ class Limit:
         return min(self.connect, self.total)
 
     def passed(self) -> TransportTimeout:
-        """Return the error for the deadline that comes first."""
+        """Return the error for the deadline that has passed."""
         kind = TOTAL_TIMEOUT if self.total <= self.connect else CONNECT_TIMEOUT
         return TransportTimeout(kind, str(self.peer))
 

@@ -33,7 +33,7 @@ class TlsTransport(Transport):
                 tls.feed(super().receive())
                 lag += self.lag
         except ssl.SSLEOFError:
-            raise TransportError(CLOSED, f"{self.peer} in the TLS hand-shake") from None
+            raise TransportError(CLOSED, f"{self.peer} in the TLS handshake") from None
         except ssl.SSLError as error:
             self._try_to_send(tls.outgoing())  # the alert that says why
             raise from_os_error(error, self.peer) from None
@@ -75,13 +75,13 @@ class TlsTransport(Transport):
         """Return the content of the records that have arrived, like `Transport.poll`."""
         tls = self._tls
         data = super().poll()
-        if data or self.over:
+        if data or self.at_eof:
             tls.feed(data)
         found = b""
         try:
             while (data := tls.decrypt(READ_SIZE)) is not None:  # type: ignore[assignment]
                 if not data:
-                    self.over = True
+                    self.at_eof = True
                     break
                 found = found + data if found else data
         except ssl.SSLError as error:
@@ -108,9 +108,9 @@ class TlsTransport(Transport):
         return self._tls.channel_binding()
 
     def close(self) -> None:
-        """Send the closing alert, which session resumption needs, and close the stream at once."""
+        """Send close_notify, which session resumption needs, and close the stream at once."""
         if not self.closed:
-            self._try_to_send(self._tls.goodbye())
+            self._try_to_send(self._tls.close_notify())
             super().close()
 
     def _try_to_send(self, data: bytes) -> None:

@@ -40,8 +40,8 @@ class Transport:
       `tls_us` is None for plain TCP
     - `read_timeout`: limit of each wait for a read or write (seconds)
     - `total_deadline`: limit of all waits (monotonic seconds)
-    - `over`: whether `poll` has seen the end of the peer's stream
-    - `kept`: pushed bytes that the kernel has not taken yet
+    - `at_eof`: whether `poll` has seen the end of the peer's stream
+    - `unsent`: pushed bytes that the kernel has not taken yet
     """
 
     __slots__ = (
@@ -50,17 +50,17 @@ class Transport:
         "_send",
         "_socket",
         "arrived",
+        "at_eof",
         "closed",
         "connect_us",
-        "kept",
         "lag",
-        "over",
         "peer",
         "read_timeout",
         "sent",
         "stamped",
         "tls_us",
         "total_deadline",
+        "unsent",
         "waiter",
     )
 
@@ -70,13 +70,13 @@ class Transport:
         self._send = sock.send
         self.waiter = waiter
         self.peer = peer
-        self.closed = self.over = False
+        self.closed = self.at_eof = False
         self.connect_us = 0
         self.tls_us: int | None = None
         self.sent = self.arrived = self.lag = 0.0
         self.stamped = False
         self.read_timeout = self.total_deadline = NEVER
-        self.kept = b""
+        self.unsent = b""
 
     def send(self, data: bytes) -> None:
         """Hand all of `data` to the kernel, waiting while its buffer is full.
@@ -96,12 +96,12 @@ class Transport:
     def push(self, data: bytes) -> None:
         """Hand `data` to the kernel without waiting, from a greenlet or the hub.
 
-        Bytes that do not fit into the kernel's buffer are `kept` and sent as soon as they fit.
+        Bytes that do not fit into the kernel's buffer are `unsent` and sent as soon as they fit.
         Raises TransportError if the stream is broken.
         """
         self.sent = clock.monotonic()
-        if self.kept:
-            self.kept += data
+        if self.unsent:
+            self.unsent += data
             return
         try:
             sent = self._send(data)
@@ -110,21 +110,21 @@ class Transport:
         except OSError as error:
             raise self._broken(error) from None
         if sent != len(data):
-            self.kept = data[sent:]
+            self.unsent = data[sent:]
             self.waiter.when_writable(self._socket.fileno(), ref(self))
 
     def flush(self) -> bool:
-        """Send kept bytes. Return True when none are left, or when the stream is broken.
+        """Send unsent bytes. Return True when none are left, or when the stream is broken.
 
         The reading side reports a broken stream.
         """
         try:
-            self.kept = self.kept[self._send(self.kept) :]
+            self.unsent = self.unsent[self._send(self.unsent) :]
         except BlockingIOError:
             pass
         except OSError:
-            self.kept = b""
-        return not self.kept
+            self.unsent = b""
+        return not self.unsent
 
     def receive(self) -> bytes:
         """Wait for bytes and return them, b"" at the end of the stream.
@@ -161,7 +161,7 @@ class Transport:
     def poll(self) -> bytes:
         """Return the bytes that can be read without waiting, b"" if there are none.
 
-        Sets `over` once the peer has ended the stream. Raises TransportError if it is broken.
+        Sets `at_eof` once the peer has ended the stream. Raises TransportError if it is broken.
         """
         try:
             data, ancillary, _, _ = self._recvmsg(READ_SIZE, _ANCILLARY_SIZE)
@@ -171,11 +171,11 @@ class Transport:
             raise self._broken(error) from None
         self._mark(ancillary)
         if not data:
-            self.over = True
+            self.at_eof = True
         return data
 
     def release(self) -> tuple["_socket.socket", Waiter]:
-        """Hand the socket and the waiter over to another stream on the same connection."""
+        """Return the socket and the waiter, for another stream on the same connection."""
         self.closed = True
         return self._socket, self.waiter
 

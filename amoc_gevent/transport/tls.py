@@ -81,7 +81,7 @@ def _unusable(argument: str, paths: str, error: ssl.SSLError) -> UnusableFile:
 
 
 class Tls:
-    """The TLS state of one stream, without I/O: bytes of the peer go in, bytes for it come out."""
+    """The TLS state of one stream, without I/O. It turns bytes from and to the peer into data."""
 
     __slots__ = ("_incoming", "_object", "_outgoing")
 
@@ -153,8 +153,8 @@ class Tls:
         """Return the channel binding tls-unique (RFC 5929), or None with TLS 1.3."""
         return None if self.version == "TLSv1.3" else self._object.get_channel_binding()
 
-    def goodbye(self) -> bytes:
-        """Return the closing alert. OpenSSL does not resume a session that ended without one."""
+    def close_notify(self) -> bytes:
+        """Return the close_notify alert. OpenSSL resumes only sessions that ended with one."""
         with suppress(ssl.SSLError):  # do not wait for the peer's alert
             self._object.unwrap()
         return self._outgoing.read()

@@ -16,7 +16,7 @@ from amoc_gevent import clock
 
 NEVER = float("inf")
 TICK = 0.01
-"""Most seconds by which a timeout is late."""
+"""Seconds between two checks. A timeout takes effect at most this much too late."""
 
 _READ, _WRITE = 1, 2
 
@@ -63,9 +63,9 @@ class Waiter(Timed):
     """Blocks the greenlet that uses a stream until the stream is readable or writable.
 
     `unread` is true when bytes or the end of the stream arrived while no greenlet waited. The
-    watcher is then stopped until the next wait, so an idle stream that its peer closed costs one
-    wake-up and can be told from a live one. The waiter has no reference to its stream, so that an
-    unused stream is garbage-collected.
+    watcher is then stopped until the next wait. So an idle stream costs one wake-up when its peer
+    closes, and `unread` shows it. The waiter has no reference to its stream, so that an unused
+    stream is garbage-collected.
     """
 
     __slots__ = (
@@ -170,9 +170,9 @@ class Waiter(Timed):
 class Deadlines:
     """One timer for all waits of a worker, stored by the tick in which they are due.
 
-    A wait is stored once, under the earliest deadline it had, which is due at `check_at` (monotonic
-    seconds). Each operation moves the deadline. If it is later by then, the wait is stored again.
-    So the timeout of an operation costs an assignment and a comparison, not a timer.
+    A wait is stored once, under the earliest deadline it had, and checked at `check_at` (monotonic
+    seconds). If an operation has moved the deadline by then, the wait is stored again. So the
+    timeout of an operation costs an assignment and a comparison, not a timer.
     """
 
     def __init__(self, loop: Any) -> None:
@@ -228,7 +228,7 @@ class Deadlines:
                     self.add(waiter)
         self._schedule()
         for waiter in late:
-            if waiter.deadline <= now:  # a waiter woken before may have changed this deadline
+            if waiter.deadline <= now:  # the last waiter to wake may have changed this deadline
                 waiter.expire()
 
 

@@ -24,7 +24,7 @@ from amoc_gevent.worker.cursor import Cursor, PlanClock
 from amoc_gevent.worker.killer import SLICE_S, UserKiller
 
 LATE_S = 0.5
-"""Users whose slots are older than this on assignment are spaced anew, not started at once."""
+"""Users assigned later than this after their slots are spaced out, not started at once."""
 
 STILL_THERE_S = 0.1
 """The wait for a user that was moved away and back and has not ended yet."""
@@ -93,7 +93,7 @@ class UserScheduler:
             if not self._stopping:
                 self._arm(clock.monotonic())
 
-    def keep_time(self, offset: float, pauses: tuple[tuple[float, float], ...] = ()) -> None:
+    def set_clock(self, offset: float, pauses: tuple[tuple[float, float], ...] = ()) -> None:
         """Set the offset (master's time minus monotonic clock, in s) and the pauses of the plan."""
         plan_clock = self._plan_clock
         changed = plan_clock.pauses != pauses
@@ -247,16 +247,16 @@ class UserScheduler:
             cursor.at += 1
             cursor.resumed += 1
             self._recorder.snapshot.started += 1
-            self._begin(user_id, 0)
+            self._start_iteration(user_id, 0)
         return False
 
     def _start_resting(self, now: float, until: float) -> None:
         resting, rested = self._resting, now - self._options.repeat_interval
         while resting and resting[0][0] <= rested and clock.monotonic() < until:
             _, user_id, iterations = resting.popleft()
-            self._begin(user_id, iterations)
+            self._start_iteration(user_id, iterations)
 
-    def _begin(self, user_id: int, iterations: int) -> None:
+    def _start_iteration(self, user_id: int, iterations: int) -> None:
         user = UserGreenlet(self._iterate, self._hub)
         user.user_id = user_id
         self._running[user_id] = user

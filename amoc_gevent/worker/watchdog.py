@@ -28,7 +28,7 @@ WARN_S = 0.1
 BEAT_S = 0.02
 LIMIT_S = 2.0
 BUSY = 0.25
-"""The least CPU share (of a core) of a busy process; a suspended process uses none."""
+"""Minimum CPU share (of a core) of a busy process; a suspended process uses none."""
 
 STACK_LINES = 6
 

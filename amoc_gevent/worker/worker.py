@@ -47,8 +47,8 @@ from amoc_gevent.worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-QUIET_S = 1.0
-"""The least time between two warnings of blocking users; others in between are only counted."""
+WARNING_INTERVAL_S = 1.0
+"""Minimum time between two warnings of blocking users; others in between are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Worker:
         self._manifest: Manifest | None = None
         self._sequence = 0
         self._peak = (-1, 0)  # (second, users) last reported
-        self._beginning: Any = None
+        self._loading: Any = None
         self._blocked_until = 0.0
         self._blocked_since = 0
         self._done: AsyncResult[None] = AsyncResult()
@@ -134,15 +134,15 @@ class Worker:
                 continue
             first, self._order = self._order is None, order
             if first and order.plan.going_on:
-                self._beginning = self._spawn(self._begin, order)
+                self._loading = self._spawn(self._load, order)
             if self._live is not None:
                 self._follow(order, self._live)
             elif not order.plan.going_on:
-                if self._beginning is not None:
-                    self._beginning.kill(block=False)
+                if self._loading is not None:
+                    self._loading.kill(block=False)
                 self._finish()
 
-    def _begin(self, order: Order) -> None:
+    def _load(self, order: Order) -> None:
         """Load the scenario and run its `init`. Any exception fails the run."""
         try:
             scenario = load(Path(order.scenario))
@@ -198,8 +198,8 @@ class Worker:
         """Make the users match the plan. This is idempotent."""
         plan, users = order.plan, live.users
         live.lease.renew(order.until)
-        clock.correct(order.clock.wall)
-        users.keep_time(order.clock.offset, plan.pauses)
+        clock.set_cluster_offset(order.clock.wall)
+        users.set_clock(order.clock.offset, plan.pauses)
         if plan.version == live.version or live.lease.over:
             return
         users.options = plan.options
@@ -221,8 +221,8 @@ class Worker:
             users.exclude(IdSet(move.ended))
         live.moves = plan.moves
         own = own_shares(plan, order.node, order.workers, self._identity.worker)
-        going, new = differences(live.shares, own)
-        for ids in going:
+        dropped, new = differences(live.shares, own)
+        for ids in dropped:
             users.depart(ids)
         for share in new:
             users.assign(share)
@@ -338,13 +338,13 @@ class Worker:
             self._done.set_exception(AmocError(f"{text}; they were moved, so this worker ends"))
 
     def _on_blocked(self, user_id: int, seconds: float, stack: str) -> None:
-        """Report a user that does not yield, at most one in QUIET_S seconds."""
+        """Report a user that does not yield, at most once every WARNING_INTERVAL_S seconds."""
         now = clock.monotonic()
         if now < self._blocked_until:
             self._blocked_since += 1
             return
         others = f" (and {self._blocked_since} more since the last)" if self._blocked_since else ""
-        self._blocked_until, self._blocked_since = now + QUIET_S, 0
+        self._blocked_until, self._blocked_since = now + WARNING_INTERVAL_S, 0
         text = f"user {user_id} blocked its worker for more than {seconds * 1000:.0f} ms{others}"
         self._event("blocked", f"{text} at\n{stack}")
         log.warning("%s at\n%s", text, stack.rstrip())

@@ -99,8 +99,8 @@ class Client(StreamSession):
         """Wait for tracked messages in transit. Call it at the end of a session.
 
         Return when no tracked message has arrived for `seconds`, or after ten times `seconds`.
-        Messages that this user sent before and that nobody has received by the end of the run
-        then count as lost, not as on the way.
+        If a message that this user sent before has not arrived by the end of the run, it counts as
+        lost, not as on the way.
         """
         tracker = self._tracker
         if tracker is None:
@@ -142,7 +142,7 @@ class Client(StreamSession):
     def exchange(
         self, item: Any, match: Matching, *, name: str, timeout: float | None = None
     ) -> Stanza:
-        """Send a stanza and return the next one that matches. Handlers do not get that one.
+        """Send a stanza and return the next one that matches. Handlers do not get the answer.
 
         Use it for requests whose answer is not an iq, such as the presence that joins a room. The
         operation `name` lasts from sending to arrival. Raises XmppError if the matching stanza has
@@ -189,8 +189,8 @@ class Client(StreamSession):
     def collecting(self, match: Matching) -> Iterator[list[Stanza]]:
         """Collect matching stanzas in a list while the block runs.
 
-        Handlers and the inbox do not get them. Use it for requests that are answered by several
-        stanzas, such as a page of an archive.
+        Handlers and the inbox do not get them. Use it for requests with several stanzas as their
+        answer, such as a page of an archive.
         """
         test = compiled(match)
         found: list[Stanza] = []

@@ -22,7 +22,7 @@ class XmppError(OperationError):
 
 
 class ConnectionFailed(XmppError):  # noqa: N818  # named for the event
-    """Name look-up, TCP or TLS failed. `condition` is the kind of the failure."""
+    """The name lookup, TCP or TLS failed. `condition` is the kind of the failure."""
 
     def __init__(self, error: TransportError) -> None:
         super().__init__(error.kind, "wait")

@@ -2,8 +2,9 @@
 
 Use it for presence, PubSub events and the like. Messages to a user or a room have `send_tracked`.
 
->>> source, ear = xmpp.fanout.Source(), xmpp.fanout.Ear("presence delivery", "presences lost")
->>> client.on("presence", ear.hear)
+>>> source = xmpp.fanout.Source()
+>>> receiver = xmpp.fanout.Receiver("presence delivery", "presences lost")
+>>> client.on("presence", receiver.record)
 >>> client.send_presence(extra=source.next())
 """
 
@@ -11,12 +12,10 @@ import secrets
 from xml.etree.ElementTree import Element
 
 from amoc_gevent import clock
-from amoc_gevent.xmpp.recording import arrived, count
+from amoc_gevent.xmpp.recording import GAP_MAX, arrived, count
 from amoc_gevent.xmpp.stanzas.stanza import Stanza
 
 NAMESPACE = "urn:amoc:fanout:0"
-GAP_MAX = 1_000_000
-"""Longest gap in a source's sequence numbers. A number beyond it is not from this run."""
 
 _TAG = f"{{{NAMESPACE}}}told"
 
@@ -37,8 +36,8 @@ class Source:
         return f"<told xmlns='{NAMESPACE}' by='{self._key}' n='{self.number}' at='{at}'/>"
 
 
-class Ear:
-    """What one user receives from all sources.
+class Receiver:
+    """Records what one user receives from all sources.
 
     The first stanza of each source only sets the start, because it may be old: a server sends the
     current state to each newcomer. Each later one is recorded as `operation`, from sending to the
@@ -52,7 +51,7 @@ class Ear:
         self._lost = lost
         self._highest: dict[str, int] = {}
 
-    def hear(self, stanza: Stanza) -> bool:
+    def record(self, stanza: Stanza) -> bool:
         """Record the numbered elements in a stanza, at any depth. Return whether one was new."""
         found = [self._told(told, stanza.received_at) for told in stanza.iter(_TAG)]
         return any(found)

@@ -9,8 +9,6 @@
 from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
-import gevent
-
 from amoc_gevent import clock
 from amoc_gevent.errors import UsageError
 from amoc_gevent.xmpp.client import Client
@@ -24,11 +22,9 @@ from amoc_gevent.xmpp.names import (
     PRESENCE_TAG,
 )
 from amoc_gevent.xmpp.recording import Step
+from amoc_gevent.xmpp.retrying import pause_or_raise
 from amoc_gevent.xmpp.stanzas import forms
 from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
-
-LOCKED_PAUSE = 0.05
-"""Seconds between attempts to enter a room that its owner has not unlocked yet."""
 
 _STATUS_TAG = f"{{{MUC_USER}}}x/{{{MUC_USER}}}status"
 _SELF, _CREATED = "110", "201"
@@ -149,12 +145,9 @@ class Room:
                         answer = client.exchange_in(step, request, self._is_join_answer, left)
                         break
                     except XmppError as error:
-                        late = clock.monotonic() + LOCKED_PAUSE > deadline
-                        if error.condition != _LOCKED or late:
+                        if error.condition != _LOCKED:
                             raise
-                        gevent.sleep(LOCKED_PAUSE)
-                        if clock.monotonic() >= deadline:  # the pause took longer: a busy machine
-                            raise
+                        pause_or_raise(error, deadline)
         except BaseException:
             self._mark_left()
             raise

@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, tostring
 
-import gevent
-
 from amoc_gevent import clock
 from amoc_gevent.xmpp.client import Client
 from amoc_gevent.xmpp.errors import Disconnected, XmppError, XmppTimeout
@@ -27,11 +25,9 @@ from amoc_gevent.xmpp.names import (
     PUBSUB_OWNER,
 )
 from amoc_gevent.xmpp.recording import Step
+from amoc_gevent.xmpp.retrying import pause_or_raise
 from amoc_gevent.xmpp.stanzas import forms
 from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
-
-PAUSE = 0.05
-"""Seconds between attempts to create a node."""
 
 _EVENT_TAG = f"{{{PUBSUB_EVENT}}}event"
 _EVENT_ITEM_TAG = f"{{{PUBSUB_EVENT}}}item"
@@ -89,11 +85,9 @@ def ensure(
             except XmppError as error:
                 if error.condition == "conflict":
                     return False
-                if error.type != "wait" or clock.monotonic() + PAUSE > deadline:
+                if error.type != "wait":
                     raise
-                gevent.sleep(PAUSE)
-                if clock.monotonic() >= deadline:  # the pause took longer: a busy machine
-                    raise
+                pause_or_raise(error, deadline)
             else:
                 return True
 

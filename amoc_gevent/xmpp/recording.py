@@ -8,6 +8,8 @@ from amoc_gevent.transport.errors import kind_of
 
 SENT = "xmpp stanzas sent"
 RECEIVED = "xmpp stanzas received"
+GAP_MAX = 1_000_000
+"""Longest gap in the sequence numbers of one sender. A number beyond it is not from this run."""
 
 
 def count(name: str, times: int = 1) -> None:

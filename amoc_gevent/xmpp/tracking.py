@@ -13,15 +13,13 @@ from xml.etree.ElementTree import Element
 from amoc_gevent import clock, metrics
 from amoc_gevent.core.measure.deliveries import Flow, key_of
 from amoc_gevent.xmpp.names import CARBONS, DELAY, MAM
-from amoc_gevent.xmpp.recording import arrived, count
+from amoc_gevent.xmpp.recording import GAP_MAX, arrived, count
 from amoc_gevent.xmpp.stanzas.stanza import Stanza, escaped
 
 NAMESPACE = "urn:amoc:tracking:0"
 DELIVERY = "xmpp message delivery"
 COPIES = "xmpp tracked copies"
 
-GAP_MAX = 1_000_000
-"""Longest gap in a pair's sequence numbers. A number beyond it is not from this run."""
 
 _TAG = f"{{{NAMESPACE}}}tracked"
 _DELAY_TAG = f"{{{DELAY}}}delay"

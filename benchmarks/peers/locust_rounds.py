@@ -5,6 +5,7 @@ are not verified. This saves Locust little, because only handshakes verify them.
 """
 
 import os
+from typing import Any
 
 from locust import FastHttpUser, HttpUser, constant, task
 
@@ -14,6 +15,14 @@ GETS = int(os.environ["GETS"])
 TURNS = int(os.environ["TURNS"])
 
 
+def do_round(client: Any) -> None:
+    """Do one round on the connection that the user keeps."""
+    for _ in range(GETS):
+        client.get("/")
+        if TURNS:
+            work(TURNS)
+
+
 class Fast(FastHttpUser):
     """On geventhttpclient."""
 
@@ -21,11 +30,8 @@ class Fast(FastHttpUser):
 
     @task
     def round(self) -> None:
-        """Do one round on the connection that the user keeps."""
-        for _ in range(GETS):
-            self.client.get("/")
-            if TURNS:
-                work(TURNS)
+        """Do one round."""
+        do_round(self.client)
 
 
 class Plain(HttpUser):
@@ -35,8 +41,5 @@ class Plain(HttpUser):
 
     @task
     def round(self) -> None:
-        """Do one round on the connection that the user keeps."""
-        for _ in range(GETS):
-            self.client.get("/")
-            if TURNS:
-                work(TURNS)
+        """Do one round."""
+        do_round(self.client)

@@ -17,7 +17,7 @@ RAMP = 50  # simultaneous logins
 BODY = "a message of some thirty bytes"
 
 
-class Player(ClientXMPP):
+class PairUser(ClientXMPP):
     """One user, which answers each message."""
 
     def __init__(self, number: int, context: ssl.SSLContext, pause: float) -> None:
@@ -43,23 +43,23 @@ class Player(ClientXMPP):
         self.send_message(self.partner, BODY, mtype="chat")
 
 
-async def log_in(player: Player, port: int, turn: asyncio.Semaphore) -> None:
-    """Log a player in, RAMP players at a time."""
+async def log_in(client: PairUser, port: int, turn: asyncio.Semaphore) -> None:
+    """Log a user in, RAMP users at a time."""
     async with turn:
-        player.connect("127.0.0.1", port)
-        await player.wait_until("session_start", 60)
+        client.connect("127.0.0.1", port)
+        await client.wait_until("session_start", 60)
 
 
 async def play(port: int, users: int, pause: float) -> None:
     """Log all users in, print the cost, and send the first message of each pair."""
     context = ssl.create_default_context()
     before, turn = used(), asyncio.Semaphore(RAMP)
-    players = [Player(number, context, pause) for number in range(1, users + 1)]
-    await asyncio.gather(*(log_in(player, port, turn) for player in players))
+    clients = [PairUser(number, context, pause) for number in range(1, users + 1)]
+    await asyncio.gather(*(log_in(client, port, turn) for client in clients))
     after = used()
     print("logged in", after[0] - before[0], after[1] - before[1], flush=True)
-    for player in players[::2]:
-        player.answer(None)
+    for client in clients[::2]:
+        client.answer(None)
     await asyncio.get_running_loop().create_future()
 
 

@@ -32,7 +32,7 @@ def test_a_directory_whose_process_has_died_goes_and_one_in_use_stays(place: Pat
     in_use.close()
 
 
-def test_what_is_no_socket_directory_is_left_alone(place: Path) -> None:
+def test_other_directories_are_not_removed(place: Path) -> None:
     (place / "amoc-console-x").mkdir()
     (place / f"{PREFIX}file").touch()
     (place / f"{PREFIX}link").symlink_to(place / "amoc-console-x")

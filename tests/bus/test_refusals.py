@@ -1,7 +1,7 @@
 """A report that cannot be read is an event of the run."""
 
 from amoc_gevent.bus.directory import SocketDirectory
-from amoc_gevent.bus.refusals import REFUSALS_TOLD, TEXT_MAX, Refusals
+from amoc_gevent.bus.refusals import REFUSALS_REPORTED, TEXT_MAX, Refusals
 from amoc_gevent.bus.sockets import Puller, Pusher
 from amoc_gevent.core.messages import decode_report
 from amoc_gevent.node.home import NodeHome
@@ -9,12 +9,14 @@ from amoc_gevent.node.master_connection import MasterAddress
 from amoc_gevent.node.node import Node
 
 
-def test_only_so_many_are_told_and_none_at_length() -> None:
+def test_refusals_are_limited_in_number_and_length() -> None:
     refusals = Refusals()
-    events = [refusals.event("a node", ValueError("x" * 1000)) for _ in range(REFUSALS_TOLD + 5)]
+    events = [
+        refusals.event("a node", ValueError("x" * 1000)) for _ in range(REFUSALS_REPORTED + 5)
+    ]
     told = [event for event in events if event is not None]
-    assert events[REFUSALS_TOLD:] == [None] * 5
-    assert len(told) == REFUSALS_TOLD
+    assert events[REFUSALS_REPORTED:] == [None] * 5
+    assert len(told) == REFUSALS_REPORTED
     assert {(event.kind, len(event.text)) for event in told} == {("report-refused", TEXT_MAX)}
 
 

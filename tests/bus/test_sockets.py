@@ -28,7 +28,7 @@ SOCKETS = {
 
 @pytest.mark.parametrize("kind", SOCKETS)
 @pytest.mark.parametrize("fault", ["entered by others", "a link", "no directory", "not there"])
-def test_no_socket_is_in_a_directory_that_others_could_reach(
+def test_a_socket_directory_that_others_can_enter_is_refused(
     tmp_path: Path, kind: str, fault: str
 ) -> None:
     directory = tmp_path / "sockets"
@@ -40,7 +40,7 @@ def test_no_socket_is_in_a_directory_that_others_could_reach(
         directory.symlink_to(tmp_path / "own")
     elif fault == "no directory":
         directory.touch()
-    with pytest.raises(AmocError, match=r"/sockets.*: .*(of mode 0710; chmod 700 /.*|irectory)$"):
+    with pytest.raises(AmocError, match=r"/sockets.*: .*(with mode 0710; chmod 700 /.*|irectory)$"):
         SOCKETS[kind](f"ipc://{directory}/plans")
 
 
@@ -50,7 +50,7 @@ def test_a_socket_stays_in_its_directory_whatever_becomes_of_the_path(tmp_path: 
     deep.mkdir(mode=0o700)
     address = f"ipc://{deep}/reports"
     pusher = Pusher(address)
-    other = tmp_path / "other"
+    other = tmp_path / "mismatch"
     deep.rename(other)
     deep.mkdir(mode=0o700)
     false, true = Puller(address), Puller(f"ipc://{other}/reports")
@@ -77,13 +77,13 @@ def replace_the_directory(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [remove_the_directory, remove_the_files, replace_the_directory])
-def test_sockets_whose_files_are_gone_are_open_again_at_both_ends(
+def test_sockets_whose_files_were_removed_are_reopened_at_both_ends(
     fault: Callable[[Path], None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(addresses, "LOOK_S", 0.0)
+    monkeypatch.setattr(addresses, "CHECK_S", 0.0)
     sockets = tmp_path / "sockets"
     sockets.mkdir(mode=0o700)
     reports, plans = f"ipc://{sockets}/reports", f"ipc://{sockets}/plans"
@@ -94,17 +94,17 @@ def test_sockets_whose_files_are_gone_are_open_again_at_both_ends(
 
     def comes() -> bool:
         for watch in (here, there):
-            watch.look()
+            watch.check()
         for one in (pusher, *late):
             one.push(b"report")
         return all(puller._socket.poll(100) and puller.pull() for _ in (pusher, *late))
 
     with caplog.at_level(logging.WARNING):
         until(comes)
-        here.look()
+        here.check()
     assert sockets.stat().st_mode & 0o777 == 0o700
     assert sorted(path.name for path in sockets.iterdir()) == ["plans", "reports"]
-    told = [f"sockets in {sockets} were removed or replaced, and are open again"]
+    told = [f"sockets in {sockets} were removed or replaced and have been reopened"]
     sides = 1 if fault is remove_the_files else 2
     assert [record.getMessage() for record in caplog.records] == told * sides
     for one in (pusher, *late, puller, publisher):
@@ -120,29 +120,29 @@ def test_a_closed_socket_leaves_the_file_of_the_next_one(tmp_path: Path) -> None
     second.close()
 
 
-def test_a_directory_that_is_not_ours_alone_is_told_once_and_used_when_it_is(
+def test_a_directory_that_is_not_private_is_logged_once_and_used_once_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(addresses, "LOOK_S", 0.0)
+    monkeypatch.setattr(addresses, "CHECK_S", 0.0)
     sockets = tmp_path / "sockets"
     sockets.mkdir(mode=0o700)
     puller = Puller(f"ipc://{sockets}/reports")
     watch = SocketWatch(puller)
     replace_the_directory(sockets)
     sockets.chmod(0o755)
-    watch.look()
-    watch.look()
+    watch.check()
+    watch.check()
     assert [one.getMessage().rpartition("; ")[2] for one in caplog.records] == [
         f"chmod 700 {sockets}"
     ]
     assert list(sockets.iterdir()) == []
     sockets.chmod(0o700)
-    watch.look()
+    watch.check()
     assert (sockets / "reports").is_socket()
     puller.close()
 
 
-def test_what_a_killed_process_has_left_is_no_hindrance(place: Path) -> None:
+def test_a_socket_file_of_a_killed_process_is_replaced(place: Path) -> None:
     sockets = SocketDirectory()
     address = sockets.endpoint("reports")
     with socket(AF_UNIX) as stale:
@@ -157,7 +157,7 @@ def test_what_a_killed_process_has_left_is_no_hindrance(place: Path) -> None:
     sockets.close()
 
 
-def test_what_was_pushed_before_anybody_listened_arrives_in_order(place: Path) -> None:
+def test_reports_pushed_before_the_bind_arrive_in_order(place: Path) -> None:
     sockets = SocketDirectory()
     pusher = Pusher(sockets.endpoint("reports"))
     for number in range(5):
@@ -170,7 +170,7 @@ def test_what_was_pushed_before_anybody_listened_arrives_in_order(place: Path) -
     sockets.close()
 
 
-def test_others_have_their_turn_while_more_reports_come_than_can_be_taken_in(place: Path) -> None:
+def test_other_greenlets_run_during_a_flood_of_reports(place: Path) -> None:
     sockets = SocketDirectory()
     puller = Puller(sockets.endpoint("reports"))
     pusher = Pusher(sockets.endpoint("reports"))
@@ -197,7 +197,7 @@ def test_others_have_their_turn_while_more_reports_come_than_can_be_taken_in(pla
     sockets.close()
 
 
-def test_who_listens_late_gets_the_newest_plan_only(place: Path) -> None:
+def test_a_late_subscriber_gets_only_the_newest_plan(place: Path) -> None:
     sockets = SocketDirectory()
     publisher = bus.Publisher(sockets.endpoint("plans"))
     subscriber = Subscriber(sockets.endpoint("plans"))

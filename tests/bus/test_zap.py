@@ -64,20 +64,20 @@ def test_a_machine_that_is_allowed_speaks_and_hears(guarded: Guarded) -> None:
     listening = gevent.spawn(lambda: heard.append(listener.receive()))
     pusher.push(b"report")
     until(lambda: guarded.reports == [b"report"])
-    until(lambda: guarded.publisher.tell(b"plan/", b"data") or heard)
+    until(lambda: guarded.publisher.send(b"plan/", b"data") or heard)
     assert heard == [(b"plan/", [b"data"])]
     listening.kill()
     pusher.close()
     listener.close()
 
 
-def test_whoever_is_in_the_home_needs_no_keys_there(guarded: Guarded) -> None:
+def test_the_node_of_the_home_needs_no_keys(guarded: Guarded) -> None:
     pusher, listener = Pusher(guarded.here[1]), Listener(guarded.here[0], (b"plan/",))
     heard: list[tuple[bytes, list[bytes]]] = []
     listening = gevent.spawn(lambda: heard.append(listener.receive()))
     pusher.push(b"report")
     until(lambda: guarded.reports == [b"report"])
-    until(lambda: guarded.publisher.tell(b"plan/", b"data") or heard)
+    until(lambda: guarded.publisher.send(b"plan/", b"data") or heard)
     assert heard == [(b"plan/", [b"data"])]
     listening.kill()
     pusher.close()

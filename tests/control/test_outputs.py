@@ -25,7 +25,7 @@ class Ticking(Output):
     def tick(self, now: float) -> None:
         self.ticks += 1
 
-    def pending(self, *, anew: bool = False) -> StateChanges:
+    def pending(self, *, full: bool = False) -> StateChanges:
         return StateChanges({"ticks": b"7"}, ())
 
     def stored(self) -> None:

@@ -138,7 +138,7 @@ def test_each_answer_carries_the_warning_of_the_daemon(tmp_path: Path) -> None:
     found, wrong = tmp_path / "control", ["no disk"]
 
     def refuse(command: Command) -> Heard:
-        raise AmocError("no disk; nothing began" if isinstance(command, Add) else "not now")
+        raise AmocError("no disk; no run was started" if isinstance(command, Add) else "not now")
 
     three: dict[str, Any] = {"three": lambda _: iter([End(), End()]), "one": lambda _: End()}
     with closing(ControlServer(found, refuse, three, lambda: wrong[0])):

@@ -41,7 +41,7 @@ def seen(report: Report) -> Results:
     results = Results()
     for second, snapshot in report.seconds:
         results.collect(second, snapshot, report.health, report.users)
-    results.settle(lambda *_: None)
+    results.merge_collected(lambda *_: None)
     results.close_all()
     return results
 

@@ -82,7 +82,7 @@ def test_a_node_trusts_one_master(place: Home) -> None:
     ["", "short", ONE + "x", ONE[:-1] + "'", "#" * 40, ONE[:-1] + "é", "x" * 100_000],
     ids=["none", "short", "longer", "a quote", "comments", "an accent", "very long"],
 )
-def test_what_is_no_key_is_refused_in_a_line(place: Home, key: str) -> None:
+def test_an_invalid_key_is_refused_in_one_line(place: Home, key: str) -> None:
     for refuse in (lambda: keys.allow(place, "one", key), lambda: keys.trust_master(place, key)):
         with pytest.raises(UsageError, match="is 40 characters of Z85") as caught:
             refuse()
@@ -91,8 +91,8 @@ def test_what_is_no_key_is_refused_in_a_line(place: Home, key: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "../up", "a/b", "a b", "-x", "x" * 65, "é"])
-def test_what_is_no_name_is_refused(place: Home, name: str) -> None:
-    with pytest.raises(UsageError, match="is no name for a machine"):
+def test_an_invalid_name_is_refused(place: Home, name: str) -> None:
+    with pytest.raises(UsageError, match="is not a machine name"):
         keys.allow(place, name, ONE)
 
 
@@ -102,7 +102,7 @@ def test_one_key_is_not_two_machines(place: Home) -> None:
         keys.allow(place, "two", ONE)
 
 
-def test_revoking_a_stranger_names_who_is_allowed(place: Home) -> None:
+def test_revoking_an_unknown_machine_lists_the_allowed_ones(place: Home) -> None:
     with pytest.raises(UsageError, match="no machine one is allowed; there is none"):
         keys.revoke(place, "one")
     keys.make(place)
@@ -121,7 +121,7 @@ def test_a_file_that_holds_no_key_is_named(place: Home) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
 def test_loopback_needs_keys_and_is_best_left_out(place: Home, host: str) -> None:
-    with pytest.raises(UsageError, match=r"leave out --bind.*`amoc keys make`, or say --insecure"):
+    with pytest.raises(UsageError, match=r"leave out --bind.*`amoc keys make`, or use --insecure"):
         keys.check_master(place, host, insecure=False)
     with pytest.raises(UsageError, match=r"leave out --master .*`amoc keys make` here.*--insecure"):
         keys.check_node(place, host, insecure=False)
@@ -137,7 +137,7 @@ def test_loopback_needs_keys_and_is_best_left_out(place: Home, host: str) -> Non
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "fe80::1%lo"])
 def test_beyond_loopback_a_master_needs_a_pair(place: Home, host: str) -> None:
-    with pytest.raises(UsageError, match=r"make them with `amoc keys make`, or say --insecure"):
+    with pytest.raises(UsageError, match=r"make keys with `amoc keys make`, or use --insecure"):
         keys.check_master(place, host, insecure=False)
     keys.check_master(place, host, insecure=True)
     keys.make(place)
@@ -157,7 +157,7 @@ def test_beyond_loopback_a_node_needs_a_pair_and_a_master_to_trust(place: Home) 
 
 def test_a_name_that_nobody_knows_is_a_wrong_use(place: Home) -> None:
     for check in (keys.check_master, keys.check_node):
-        with pytest.raises(UsageError, match=r"no.such.host.invalid is no address"):
+        with pytest.raises(UsageError, match=r"no.such.host.invalid is not an address"):
             check(place, "no.such.host.invalid", insecure=False)
 
 

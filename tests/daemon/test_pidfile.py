@@ -42,7 +42,7 @@ def test_a_second_claim_names_the_first(path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", ["1\n", "", "not a number", "99999999999999999999999"])
-def test_what_a_dead_one_left_counts_for_nothing(path: Path, left: str) -> None:
+def test_a_stale_pid_file_is_ignored(path: Path, left: str) -> None:
     path.write_text(left)
     assert holder(path) is None
     claim = PidFile(path, "master")
@@ -81,7 +81,7 @@ def test_a_directory_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         PidFile(tmp_path / "none/master.pid", "master")
 
 
-def test_who_lost_its_file_leaves_that_of_the_next_one(path: Path) -> None:
+def test_a_process_that_lost_its_file_does_not_remove_its_successors(path: Path) -> None:
     first = PidFile(path, "master")
     path.unlink()
     second = PidFile(path, "master")

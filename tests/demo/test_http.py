@@ -480,7 +480,7 @@ def test_a_reset_sets_counts_to_0(server: DemoServer, method: str, path: str) ->
     assert server.counts["paths"] == {"/": 1}
 
 
-def test_check_finds_overlapping_lives_and_recent_users(server: DemoServer) -> None:
+def test_check_finds_overlapping_iterations_and_recent_users(server: DemoServer) -> None:
     for query in (
         "user=7&life=a&number=1&sent=1000.5",
         "user=7&life=b&number=1&sent=1002.5",
@@ -491,7 +491,7 @@ def test_check_finds_overlapping_lives_and_recent_users(server: DemoServer) -> N
     told = json.loads(ask(server, "/count")[1])
     assert (told["total"], told["paths"]) == (4, {"/check": 4})
     [finding] = told["lives"].pop("findings")
-    assert finding.startswith("user 7: life a sent at 1003.500, during life b from")
+    assert finding.startswith("user 7: iteration a sent at 1003.500, during iteration b from")
     assert told["lives"] == {
         "requests": 4,
         "users": 2,
@@ -544,12 +544,12 @@ def test_a_request_counts_once_its_body_is_read(server: DemoServer) -> None:
 def test_the_cache_is_bounded_and_counts_stay_right(
     server: DemoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("amoc_gevent.demo.connection.KNOWN_MAX", 1000)
+    monkeypatch.setattr("amoc_gevent.demo.connection.CACHE_MAX", 1000)
     for i in range(50):
         ask(server, f"/bytes/{i % 25}")
     assert server._service is not None
-    kept = server._service.known
-    assert 0 < sum(len(data) + len(reply.data) for data, (reply, _) in kept.items()) <= 1000
+    cache = server._service.cache
+    assert 0 < sum(len(data) + len(reply.data) for data, (reply, _) in cache.items()) <= 1000
     assert server.counts["paths"] == {f"/bytes/{i}": 2 for i in range(25)}
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc_gevent.demo.messages import Reply, Request, Then
+from amoc_gevent.demo.messages import AfterReply, Reply, Request
 from amoc_gevent.demo.reader import BODY_MAX, CONTINUE, RequestReader
 
 
@@ -73,19 +73,19 @@ def test_an_upgrade_request_is_answered_as_a_plain_request_and_closed() -> None:
     assert (request.path, request.keep_alive) == ("/", False)
 
 
-def test_only_a_request_that_arrived_alone_and_whole_keeps_its_source() -> None:
+def test_only_a_request_that_arrived_alone_and_whole_keeps_its_bytes() -> None:
     whole = b"GET / HTTP/1.1\r\nHost: d\r\n\r\n"
-    assert only(whole).source == whole
-    assert only(whole[:5], whole[5:]).source == b""
-    assert [item.source for item in read(whole + whole) if isinstance(item, Request)] == [b"", b""]
-    assert [item.source for item in read(whole + whole[:9]) if isinstance(item, Request)] == [b""]
+    assert only(whole).raw == whole
+    assert only(whole[:5], whole[5:]).raw == b""
+    assert [item.raw for item in read(whole + whole) if isinstance(item, Request)] == [b"", b""]
+    assert [item.raw for item in read(whole + whole[:9]) if isinstance(item, Request)] == [b""]
 
 
 def test_continue_is_sent_in_its_place_and_only_in_http_1_1() -> None:
     head = b"POST / HTTP/1.%d\r\nHost: d\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\n"
     reader = RequestReader("")
     assert reader.feed(head % 1) == [CONTINUE]
-    assert reader.middle
+    assert reader.in_request
     assert [type(item) for item in reader.feed(b"x")] == [Request]
     assert RequestReader("").feed(head % 0) == []
 
@@ -105,6 +105,6 @@ def test_a_refusal_closes_with_the_reason_in_json(data: bytes, status: int) -> N
     [refusal] = read(data)
     assert isinstance(refusal, Reply)
     head, _, body = refusal.data.partition(b"\r\n\r\n")
-    assert refusal.then is Then.CLOSE
+    assert refusal.after is AfterReply.CLOSE
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert json.loads(body)["error"]

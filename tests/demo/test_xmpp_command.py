@@ -103,7 +103,11 @@ def test_two_slixmpp_clients_talk_and_the_requested_fault_is_counted(
     ("options", "code", "said"),
     [
         (["--fault", "dorp=3"], 1, "amoc: no fault 'dorp'; there are delay, drop, cut"),
-        (["--tls", __file__, __file__], 2, "amoc: --tls: no certificate chain and its key"),
+        (
+            ["--tls", __file__, __file__],
+            2,
+            "amoc: --tls: the files must hold a certificate chain and its key",
+        ),
     ],
 )
 def test_wrong_usage_is_an_error_of_one_line(

@@ -31,7 +31,7 @@ def test_master_and_nodes_are_started_with_what_hosts_ini_says(inventory: Invent
     boss, plain, odd = inventory.machines
 
     def options(machine: object, kind: str) -> str:
-        task = tasks.starting(machine, boss, kind, BUILT, check=False)  # type: ignore[arg-type]
+        task = tasks.start_task(machine, boss, kind, BUILT, check=False)  # type: ignore[arg-type]
         return " ".join(task["options"])
 
     ports = "--port 6000 --reports-port 5711"
@@ -44,10 +44,10 @@ def test_master_and_nodes_are_started_with_what_hosts_ini_says(inventory: Invent
 
 def test_a_unit_has_the_places_and_the_user_of_its_machine(inventory: Inventory) -> None:
     boss, plain, odd = inventory.machines
-    usual = tasks.starting(plain, boss, "node", BUILT, check=False)["unit"]
+    usual = tasks.start_task(plain, boss, "node", BUILT, check=False)["unit"]
     assert usual == (tasks.UNITS / "amoc-node.service").read_text()
 
-    lines = tasks.starting(odd, boss, "node", BUILT, check=False)["unit"].splitlines()
+    lines = tasks.start_task(odd, boss, "node", BUILT, check=False)["unit"].splitlines()
     assert "ExecStart=/srv/amoc/bin/amoc node --foreground $AMOC_NODE" in lines
     assert "Environment=AMOC_HOME=/srv/home" in lines
     assert "WorkingDirectory=/srv/home" in lines

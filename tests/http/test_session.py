@@ -298,7 +298,7 @@ def test_sessions_with_the_same_settings_share_a_template(server):
 def test_the_cache_of_requests_is_bounded(server, session):
     for n in range(1100):
         session.get(f"/{n}", name="each its own")
-    assert len(session._template.kept) <= 512
+    assert len(session._template.cache) <= 512
 
 
 @pytest.mark.parametrize(

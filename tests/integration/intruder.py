@@ -35,7 +35,9 @@ def main(how: str, *arguments: str) -> None:
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
-    addresses.reached = lambda endpoint: endpoint  # an intruder has no scruples about directories
+    addresses.zmq_address = lambda endpoint: (
+        endpoint
+    )  # an intruder has no scruples about directories
     try:
         {"listen": _listen, "pose": _pose, "answer": _answer}[how](*arguments)
     except (OSError, AmocError) as error:

@@ -79,9 +79,9 @@ def attached(amoc: Amoc, text: bytes, redirected: str = "") -> tuple[int, list[s
 
 
 CANNOT = "this amoc cannot read the load generator's answer"
-NONSENSE = {
+UNREADABLE = {
     b"": "the load generator has ended",
-    b'{"ok": true, "res': "the load generator ended in the middle of its answer",
+    b'{"ok": true, "res': "the load generator ended before its answer was complete",
     b"\xff\xfe\n": CANNOT,
     b"HTTP/1.1 400 Bad Request\n": CANNOT,
     b"[]\n": CANNOT,
@@ -97,14 +97,14 @@ NONSENSE = {
 }
 
 
-@pytest.mark.parametrize("answer", NONSENSE)
+@pytest.mark.parametrize("answer", UNREADABLE)
 def test_an_answer_that_is_none_is_a_line_and_the_prompt_goes_on(
     amoc: Amoc, answering: Answering, answer: bytes
 ) -> None:
     master = answering(status=answer)
     code, lines = attached(amoc, b"status\npause\n")
     assert (code, len(lines)) == (1, 2), lines
-    assert lines[0].startswith(NONSENSE[answer])
+    assert lines[0].startswith(UNREADABLE[answer])
     assert lines[1] == "run 5f0c is paused: no new users start"
     assert master.heard == ["daemon", "status", "pause"]
 

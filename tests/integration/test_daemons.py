@@ -116,7 +116,7 @@ def test_master_and_node_find_each_other_when_their_sockets_were_removed(
     else:
         for path in sockets.iterdir():
             path.unlink()
-    line = f"sockets in {sockets} were removed or replaced, and are open again"
+    line = f"sockets in {sockets} were removed or replaced and have been reopened"
     wait_for(lambda: line in daemons.log(), 20, "the master's sockets")
     daemons.good("shutdown", "node")
     assert daemons.node().endswith(": joined the master of this home\n")

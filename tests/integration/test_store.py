@@ -132,7 +132,7 @@ def test_a_run_is_whole_over_a_refused_do_and_the_masters_end(
             code, said = daemons.amoc.run(*again)
             assert code == 1
             assert said.count("cannot be written since") == len(said.splitlines()) == 1
-            assert said.endswith("; nothing began\n")
+            assert said.endswith("; no run was started\n")
         assert summed(daemons, run) == ALL == demo.counts()["total"]
         assert "cannot be written since" in daemons.amoc.run("summary")[1]
         assert daemons.amoc.run("shutdown", "master")[1].endswith("or say --force to lose it\n")

@@ -102,7 +102,7 @@ def test_a_session_that_listens_is_asked_to_end_by_ctrl_c_and_its_xml_is_shown(
         process.popen.send_signal(signal.SIGINT)
         assert process.wait() == 0, process.said()
         said = process.said()
-        assert "asked to end; Ctrl-C again: at once" in said
+        assert "asked the user to end; a second Ctrl-C ends it at once" in said
         assert "<stream:features>" in said
         assert "xmpp auth: " in said
         assert said.splitlines()[-1] == "user 7: 5 operations, 0 with errors"

@@ -73,7 +73,7 @@ def test_one_whose_process_is_gone_is_lost(local: Stage, path: Path) -> None:
     assert (found.status, found.active) == ("lost", False)
 
 
-def test_what_waits_for_a_master_is_left_alone(tmp_path: Path, path: Path) -> None:
+def test_a_local_store_leaves_pending_data_of_the_master(tmp_path: Path, path: Path) -> None:
     with Store(path) as store, store._db as db:
         db.execute("INSERT INTO pending VALUES ('key', 'bytes')")
         db.execute("INSERT INTO nodes VALUES ('one', x'00')")

@@ -63,7 +63,7 @@ class PlayedNode:
         self.plans: list[Plan] = []
         self.sequence = 0
         self.obeys = False
-        self.life, self.place = "life", "here"
+        self.incarnation, self.place = "life", "here"
         self.users = UserCounts()
         self.acks: list[Ack] = []
         self._plans = Listener(sockets.endpoint("plans"), (PLAN, ack_topic(name)))
@@ -88,7 +88,7 @@ class PlayedNode:
         said = {"run": self.plan.run, "plan_version": self.plan.version, "workers": 2, **more}
         said.setdefault("sent", clock.monotonic())
         said.setdefault("place", self.place)
-        return Report(self.name, self.life, self.sequence, state=state, **said)
+        return Report(self.name, self.incarnation, self.sequence, state=state, **said)
 
     def send(self, report: Report) -> None:
         self._reports.push(encode(report))
@@ -513,7 +513,7 @@ def test_a_report_of_another_run_is_acknowledged_and_not_counted(stage: Stage) -
     assert run.failure is None
 
 
-def test_users_of_whom_no_worker_told_yet_are_waiting(stage: Stage) -> None:
+def test_users_that_no_worker_has_reported_are_waiting(stage: Stage) -> None:
     stage.running("a", "b")
     assert status_users(stage) == {"waiting": 10, "running": 0, "resting": 0, "done": 0}
     stage.nodes[0].say(users=UserCounts(1, 2, 1, 1), ended=((1, 1),))
@@ -652,7 +652,7 @@ def test_a_run_can_be_stopped_while_it_starts(stage: Stage) -> None:
     assert (run.status, run.started_at) == ("finished", 0.0)
 
 
-def test_what_happened_to_a_run_is_told_in_its_events(stage: Stage) -> None:
+def test_the_events_of_a_run_record_its_changes(stage: Stage) -> None:
     run = stage.running(comment="why")
     stage.master.handle(Add(2))
     stage.master.handle(Remove(3, force=True))
@@ -734,7 +734,7 @@ def test_of_a_run_of_many_nodes_the_last_counts_are_the_last(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = stage.running("a", "b")
-    monkeypatch.setattr(lifecycle, "pause", lambda _nodes: 1000.0)
+    monkeypatch.setattr(lifecycle, "min_interval", lambda _nodes: 1000.0)
     stage.master.handle(Stop())
     for node in stage.nodes:
         until(lambda node=node: node.plan.status == "stopping")
@@ -781,10 +781,10 @@ def test_users_of_a_lost_node_are_counted_as_waiting(leased: Stage) -> None:
     talk.kill()
 
 
-def test_a_node_that_comes_back_as_a_new_process_starts_its_users_anew(leased: Stage) -> None:
+def test_a_restarted_node_restarts_its_users(leased: Stage) -> None:
     run = leased.running("a", "b")
     talk = talking(leased, "a")
-    leased.nodes[1].life = "next"
+    leased.nodes[1].incarnation = "next"
     leased.nodes[1].sequence = 0
     leased.nodes[1].say("stopped", ended=((2, 2),))
     until(lambda: run.plan.moves)
@@ -801,7 +801,7 @@ def test_a_second_node_of_a_name_is_refused_while_the_first_is_heard(leased: Sta
     leased.running("a")
     talk = talking(leased, "a")
     other = PlayedNode("a", leased.sockets)
-    other.life, other.place = "other", "elsewhere"
+    other.incarnation, other.place = "other", "elsewhere"
     until(lambda: other.say("stopped") or (other.acks and other.acks[-1].refused))
     assert other.acks[-1].incarnation == "other"
     assert "is here already" in other.acks[-1].refused
@@ -893,7 +893,7 @@ def test_users_are_removed_from_the_nodes_that_are_named(stage: Stage) -> None:
     assert [[*removal.ids] for removal in run.plan.removals] == [[7, 9]]
 
 
-def test_rebalancing_waits_for_whoever_has_the_users(stage: Stage) -> None:
+def test_rebalancing_waits_until_the_sources_release_the_users(stage: Stage) -> None:
     run = stage.running("a", last=10)
     stage.join("b")
     first, second_ = stage.nodes
@@ -994,7 +994,7 @@ def test_what_was_not_stored_is_not_acknowledged(tmp_path: Path) -> None:
     before = node.sequence
     node.say(seconds=second(1000, 5))
     until(lambda: run.results.total.iterations == 5)
-    until(lambda: node.acks[-1].sent > 0 and stage.master.trouble)
+    until(lambda: node.acks[-1].sent > 0 and stage.master.store_error)
     assert node.acks[-1].sequence == before
     locked.execute("ROLLBACK")
     locked.close()
@@ -1012,13 +1012,13 @@ def test_nodes_are_not_lost_because_the_master_stood_still(
     registry = leased.master._registry
     now = clock.monotonic()
     monkeypatch.setattr(registry_module.clock, "monotonic", lambda: now + 10.0)
-    registry.look()
+    registry.check_leases()
     assert not node.lost
     for step in range(12):
         monkeypatch.setattr(
             registry_module.clock, "monotonic", lambda at=step: now + 10 + at * 0.05
         )
-        registry.look()
+        registry.check_leases()
     assert node.lost
 
 

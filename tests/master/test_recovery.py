@@ -109,10 +109,10 @@ def test_sources_outlive_their_file_and_the_master(stored: Stage, tmp_path: Path
     stored.replace_master(Store(tmp_path / "runs.db"))
     stored.scenario.unlink()
     late = stored.join("late")
-    told: list[bytes] = []
-    stored.master._publisher.tell = lambda topic, *frames: told.append(topic)  # type: ignore[method-assign]
+    sent: list[bytes] = []
+    stored.master._publisher.send = lambda topic, *frames: sent.append(topic)  # type: ignore[method-assign]
     late.say("stopped", wants=stored.run.plan.code)
-    until(lambda: any(topic.startswith(b"code/") for topic in told), "the sources to be told")
+    until(lambda: any(topic.startswith(b"code/") for topic in sent), "the sources to be sent")
     assert alive(stored)
 
 
@@ -331,12 +331,12 @@ def test_users_that_nobody_could_take_go_to_the_next_node_that_joins(leased: Sta
     talk.kill()
 
 
-def test_a_process_that_joined_in_a_masters_last_moment_starts_its_users_anew(
+def test_a_process_that_joined_just_before_the_masters_end_restarts_its_users(
     stored: Stage, tmp_path: Path
 ) -> None:
     run = stored.running("a", "b")
     late = stored.nodes[1]
-    late.life, late.sequence = "next", 0
+    late.incarnation, late.sequence = "next", 0
     stored.master._ticking.kill()
     late.say("stopped")
     until(lambda: stored.master.nodes["b"].incarnation == "next")
@@ -351,7 +351,7 @@ def test_who_ended_at_a_node_that_left_alone_has_ended_when_it_returns(leased: S
     node_.say(ended=((1, 5),))
     node_.say("stopped", left=True)
     until(lambda: leased.master.nodes["a"].left)
-    node_.life, node_.sequence = "next", 0
+    node_.incarnation, node_.sequence = "next", 0
     node_.say("stopped")
     until(lambda: leased.master.nodes["a"].incarnation == "next")
     until(lambda: run.plan.moves)
@@ -364,7 +364,7 @@ def test_a_process_whose_name_another_has_taken_may_have_no_users(stored: Stage)
     run = stored.running("a")
     node_ = stored.nodes[0]
     late = node_.report(seconds=second(1000, 1))
-    node_.life, node_.sequence = "next", 0
+    node_.incarnation, node_.sequence = "next", 0
     first = node_.report(seconds=second(1001, 10))
     node_.send(first)
     until(lambda: run.results.total.iterations == 10)
@@ -431,9 +431,7 @@ def test_a_command_that_cannot_be_stored_is_refused_and_changes_nothing(
         stored.join("a")
     with (
         locked(tmp_path),
-        pytest.raises(
-            AmocError, match=r"the run store .*runs\.db cannot be written since .*; nothing "
-        ),
+        pytest.raises(AmocError, match=r"the run store .*runs\.db cannot be written since .*; no"),
     ):
         stored.master.handle(Add(5)) if what == "add" else stored.do()
     if what == "add":
@@ -473,16 +471,14 @@ class Tally:
     def _add(self, _second: int, snapshot: Snapshot, *_: object) -> None:
         self.rounds += snapshot.iterations
 
-    def pending(self, *, anew: bool = False) -> StateChanges:
+    def pending(self, *, full: bool = False) -> StateChanges:
         return StateChanges({"rounds": b"%d" % self.rounds}, ["rounds before"])
 
     def stored(self) -> None:
         pass
 
 
-def test_what_an_output_leaves_is_stored_with_the_figures_that_it_was_made_of(
-    stored: Stage, tmp_path: Path
-) -> None:
+def test_pending_data_is_stored_with_its_figures(stored: Stage, tmp_path: Path) -> None:
     run = stored.running("a")
     stored.master.attach(Tally(run))
     node_ = stored.nodes[0]
@@ -594,7 +590,7 @@ def test_a_stranger_is_named_once_however_many_there_were(stored: Stage) -> None
     registry = stored.master._registry
     registry._refused.update({str(number): "x" for number in range(1000)})
     other = PlayedNode("a", stored.sockets)
-    other.life, other.place = "other", "elsewhere"
+    other.incarnation, other.place = "other", "elsewhere"
     for _ in range(5):
         other.say("stopped")
     until(lambda: len([ack for ack in other.acks if ack.refused]) >= 3 or other.say("stopped"))

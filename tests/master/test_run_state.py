@@ -38,9 +38,9 @@ from amoc_gevent.master.store import Store
 
 
 class Told(list[tuple[bytes, tuple[bytes, ...]]]):
-    """A publisher that keeps what it is told."""
+    """A publisher that records the messages sent."""
 
-    def tell(self, topic: bytes, *frames: bytes) -> None:
+    def send(self, topic: bytes, *frames: bytes) -> None:
         self.append((topic, frames))
 
     def plans(self) -> list[Plan]:
@@ -70,12 +70,12 @@ class Parts:
         """Return the first report of node a about the run, which has joined by it."""
         run = self.state.plan.run
         report = Report("a", "life", 1, run, "ready", **{"plan_version": 1, "workers": 1, **more})
-        self.registry.take(report)
+        self.registry.process(report)
         return report
 
     def take(self, **more: Any) -> None:
         report = self.report(**more)
-        self.state.take(self.registry.nodes["a"], report)
+        self.state.add_report(self.registry.nodes["a"], report)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_changes_hold_in_their_order(parts: Parts) -> None:
 def test_without_a_run_there_is_nothing_to_change(parts: Parts) -> None:
     parts.state.apply([PlanChange({"force": True}), NewEvent("x", "y"), EndRun(1.0)])
     parts.state.advance()
-    parts.state.home()
+    parts.state.reassign_users()
     assert parts.state.plan == Plan()
     assert not parts.told
 
@@ -145,26 +145,26 @@ def test_the_end_of_a_run_sets_its_last_status(parts: Parts) -> None:
     assert not parts.state.ended.is_set()
 
 
-def test_what_is_due_is_brought_about(parts: Parts) -> None:
+def test_advance_applies_the_changes_that_are_due(parts: Parts) -> None:
     run = parts.begin("starting")
     parts.take()
     parts.state.advance()
     assert run.status == "running"
     assert run.started_at
     parts.registry.nodes["a"].lost = True
-    parts.state.heed(Lost(parts.registry.nodes["a"]))
+    parts.state.react(Lost(parts.registry.nodes["a"]))
     assert [event.kind for event in run.events] == ["node-lost"]
     assert parts.state.transient.unplaced_since < ALL_PLACED
-    parts.state.home()
+    parts.state.reassign_users()
     assert parts.state.transient.unplaced_since == ALL_PLACED
     assert run.plan.moves == (), "there is no other node"
 
 
-def test_news_of_nodes_are_no_events_of_a_run_that_has_ended(parts: Parts) -> None:
+def test_node_events_do_not_change_an_ended_run(parts: Parts) -> None:
     run = parts.begin("stopping")
     parts.take()
     parts.state.apply([EndRun(1.0)])
-    parts.state.heed(Lost(parts.registry.nodes["a"]))
+    parts.state.react(Lost(parts.registry.nodes["a"]))
     assert run.events == []
 
 
@@ -172,7 +172,7 @@ def test_news_of_nodes_are_no_events_of_a_run_that_has_ended(parts: Parts) -> No
     ("version", "then"),
     [(1, 1), (2, 3), (9, 10), (1 + VERSIONS_LOST_MAX, 2 + VERSIONS_LOST_MAX)],
 )
-def test_a_newer_plan_of_the_last_master_is_surpassed(
+def test_the_plan_gets_a_higher_version_than_the_last_masters(
     parts: Parts, version: int, then: int
 ) -> None:
     run = parts.begin()
@@ -181,7 +181,7 @@ def test_a_newer_plan_of_the_last_master_is_surpassed(
     assert [event.kind for event in run.events] == (["plan-lost"] if then > 1 else [])
 
 
-def test_no_plan_of_a_master_is_surpassed_that_cannot_be_one(parts: Parts) -> None:
+def test_an_implausible_plan_version_is_ignored(parts: Parts) -> None:
     run = parts.begin()
     parts.state.apply([RaiseVersion(2 + VERSIONS_LOST_MAX)])
     assert run.plan.version == 1
@@ -190,7 +190,7 @@ def test_no_plan_of_a_master_is_surpassed_that_cannot_be_one(parts: Parts) -> No
 # Reports
 
 
-def test_a_report_is_taken_into_the_run(parts: Parts) -> None:
+def test_a_report_is_added_to_its_run(parts: Parts) -> None:
     run = parts.begin()
     event, failure = Event(1.0, "stuck", "users 3"), Failure("no")
     seconds = ((1000, Snapshot(iterations=3)),)
@@ -202,15 +202,15 @@ def test_a_report_is_taken_into_the_run(parts: Parts) -> None:
     parts.state.count_users()
     assert run.users == UserCounts(running=8, done=2)
     assert not parts.state.transient.uncounted
-    run.results.settle(lambda *_: None)
+    run.results.merge_collected(lambda *_: None)
     assert run.results.total.iterations == 3
 
 
-def test_a_report_of_another_run_is_not_taken(parts: Parts) -> None:
+def test_a_report_of_another_run_is_ignored(parts: Parts) -> None:
     run = parts.begin()
     report = Report("a", "life", 1, "other", "ready", ended=((1, 2),), failure=Failure("no"))
-    parts.registry.take(report)
-    parts.state.take(parts.registry.nodes["a"], report)
+    parts.registry.process(report)
+    parts.state.add_report(parts.registry.nodes["a"], report)
     assert not len(run.ended_ids)
     assert run.failure is None
 
@@ -225,7 +225,7 @@ def test_a_beat_has_the_version_and_no_plan(parts: Parts) -> None:
     (beat, (alone,)), (plan, (with_it, _)) = parts.told
     assert (beat, plan) == (BEAT, PLAN)
     assert decode_beat(alone).version == decode_beat(with_it).version == 1
-    assert decode_beat(alone).life == decode_beat(with_it).life
+    assert decode_beat(alone).incarnation == decode_beat(with_it).incarnation
 
 
 # The store
@@ -235,19 +235,19 @@ def test_a_change_is_stored_before_it_is_published(file: Path) -> None:
     parts = Parts(file)
     run = parts.begin()
     stored = []
-    tell = parts.told.tell
+    send = parts.told.send
 
     def look(topic: bytes, *frames: bytes) -> None:
         with Store(file) as store:
             stored.append(store.load(run.id).plan.version)
-        tell(topic, *frames)
+        send(topic, *frames)
 
-    parts.told.tell = look  # type: ignore[method-assign]
+    parts.told.send = look  # type: ignore[method-assign]
     parts.state.apply([PlanChange({"options": Options(user_rate=5.0)})])
     assert stored == [2]
 
 
-def test_what_must_be_stored_and_cannot_be_is_not_changed(file: Path) -> None:
+def test_a_change_that_must_be_stored_and_cannot_be_is_rejected(file: Path) -> None:
     parts = Parts(file)
     run = parts.begin()
     before = run.plan
@@ -260,23 +260,23 @@ def test_what_must_be_stored_and_cannot_be_is_not_changed(file: Path) -> None:
     assert run.plan.version == 2
 
 
-def test_what_need_not_be_stored_is_changed_in_memory(file: Path) -> None:
+def test_a_change_that_need_not_be_stored_applies_in_memory(file: Path) -> None:
     parts = Parts(file)
     run = parts.begin()
     with locked(file):
         parts.state.apply([PlanChange({"force": True})])
         assert parts.saver.unwritten
     assert run.plan.version == 2
-    assert "cannot be written" in parts.saver.trouble
+    assert "cannot be written" in parts.saver.store_error
     assert parts.saver.save()
-    assert (parts.saver.trouble, parts.saver.unwritten) == ("", False)
+    assert (parts.saver.store_error, parts.saver.unwritten) == ("", False)
 
 
 def test_a_run_that_cannot_be_stored_does_not_begin(file: Path) -> None:
     parts = Parts(file)
     first = parts.begin("stopping")
     parts.state.apply([EndRun(1.0)])
-    with locked(file), pytest.raises(AmocError, match="nothing began"):
+    with locked(file), pytest.raises(AmocError, match="no run was started"):
         parts.begin()
     assert parts.state.run is first
     assert parts.state.ended.is_set()

@@ -144,7 +144,7 @@ def end(stage: Stage) -> None:
 
 def assert_stored(stage: Stage, run: Run, count: int) -> None:
     """Fail unless the store comes to have all of the run; whoever reads it finds the same."""
-    until(lambda: not stage.master.trouble, "the store to be well")
+    until(lambda: not stage.master.store_error, "the store to be well")
     with Store(store_of(stage).path) as again:
         found = again.load(run.id)
         assert again.code(run.id)
@@ -168,7 +168,9 @@ def test_a_refused_do_costs_the_run_before_it_nothing(
             say(stage, second, 138)
         end(stage)
         for _ in range(3):
-            with pytest.raises(AmocError, match=r"the run store .* cannot be written.*nothing beg"):
+            with pytest.raises(
+                AmocError, match=r"the run store .* cannot be written.*no run was started"
+            ):
                 stage.do()
         assert stage.master.run is run
         assert stage.master.find_run(run.id).results.operations == 800
@@ -193,7 +195,7 @@ def test_a_do_that_can_be_written_only_in_part_is_not_written_at_all(
         )
     store._db.commit()
     before = store.list()
-    with refused(store, words), pytest.raises(AmocError, match="nothing began"):
+    with refused(store, words), pytest.raises(AmocError, match="no run was started"):
         stage.do()
     with Store(store.path) as again:
         assert again.list() == before
@@ -206,10 +208,10 @@ def test_a_do_that_can_be_written_only_in_part_is_not_written_at_all(
 
 def test_a_text_that_cannot_be_stored_begins_nothing_and_is_in_nobodys_way(stage: Stage) -> None:
     stage.join("a")
-    with pytest.raises(AmocError, match="nothing began"):
+    with pytest.raises(AmocError, match="no run was started"):
         stage.do(comment="\ud800")
     assert as_json(stage.master.handle(Status()))["status"] == "idle"
-    until(lambda: not stage.master.trouble)
+    until(lambda: not stage.master.store_error)
     assert stage.do().comment == ""
 
 
@@ -300,13 +302,13 @@ def test_a_new_file_is_its_owners_alone_from_its_beginning(
 
 
 class Once:
-    """An output that leaves one thing: once, and again where all is written anew."""
+    """An output that leaves one thing: once, and again when everything is rewritten."""
 
     def __init__(self) -> None:
         self._put = {"whole": b"interval"}
 
-    def pending(self, *, anew: bool = False) -> StateChanges:
-        return StateChanges({"whole": b"interval"} if anew else self._put, ())
+    def pending(self, *, full: bool = False) -> StateChanges:
+        return StateChanges({"whole": b"interval"} if full else self._put, ())
 
     def stored(self) -> None:
         self._put = {}
@@ -314,7 +316,7 @@ class Once:
 
 @pytest.mark.parametrize("runs", [True, False])
 @pytest.mark.parametrize("harm", [remove, remove_log, replace_by_nothing, replace_by_earlier])
-def test_what_an_output_leaves_is_written_again_too(
+def test_pending_data_of_an_output_is_rewritten_too(
     stage: Stage, harm: Callable[[Path], None], runs: bool
 ) -> None:
     if runs:
@@ -330,7 +332,7 @@ def test_what_an_output_leaves_is_written_again_too(
         assert [node.name for node in again.nodes(0.0)] == ["a"]
 
 
-def test_what_is_no_database_is_told_of_until_it_is_moved_away(stage: Stage) -> None:
+def test_a_file_that_is_no_database_is_reported_until_it_is_moved_away(stage: Stage) -> None:
     first = stage.running("a")
     say(stage, 1000, 100)
     end(stage)
@@ -340,13 +342,13 @@ def test_what_is_no_database_is_told_of_until_it_is_moved_away(stage: Stage) -> 
     other = path.with_name("other")
     other.write_bytes(b"rubbish" * 1000)
     other.replace(path)
-    until(lambda: stage.master.trouble, "the rubbish to be told of")
+    until(lambda: stage.master.store_error, "the rubbish to be told of")
     for _ in range(3):
         assert not stage.master._saver.save()
-    line = stage.master.trouble
+    line = stage.master.store_error
     assert line.count("the run store") == 1
     assert ": file is not a database; " in line
-    assert line.endswith("; move it away, a new one is written then")
+    assert line.endswith("; move it away; a new one is then written")
     path.unlink()
     assert_stored(stage, run, 0)
     assert stage.master.find_run(first.id).results.operations == 100
@@ -368,7 +370,7 @@ def overwrite(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [cut, cut_in_half, overwrite])
-def test_a_damaged_file_is_told_of_until_it_is_moved_away(
+def test_a_damaged_file_is_reported_until_it_is_moved_away(
     stage: Stage, harm: Callable[[Path], None]
 ) -> None:
     run = stage.running("a")
@@ -380,9 +382,9 @@ def test_a_damaged_file_is_told_of_until_it_is_moved_away(
     store_of(stage)._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     harm(path)
     say(stage, 1020, 600)
-    until(lambda: "move it away" in stage.master.trouble, "the damage to be told of")
+    until(lambda: "move it away" in stage.master.store_error, "the damage to be told of")
     end(stage)
-    with pytest.raises(AmocError, match="nothing began"):
+    with pytest.raises(AmocError, match="no run was started"):
         stage.do()
     path.rename(path.with_name("runs.db.damaged"))
     assert_stored(stage, run, 800)
@@ -396,12 +398,12 @@ def test_a_directory_that_comes_back_has_all(stage: Stage, tmp_path: Path) -> No
     home, away = tmp_path / "home", tmp_path / "away"
     home.rename(away)
     say(stage, 1001, 500)
-    until(lambda: stage.master.trouble)
+    until(lambda: stage.master.store_error)
     end(stage)
     away.rename(home)
     assert_stored(stage, run, 800)
     shutil.rmtree(home)
-    until(lambda: stage.master.trouble)
+    until(lambda: stage.master.store_error)
     home.mkdir()
     assert_stored(stage, run, 800)
 
@@ -432,7 +434,7 @@ def test_a_run_is_stopped_and_changed_no_more_while_it_cannot_be_stored(stage: S
         assert run.plan.version == version
         stage.nodes[0].obeys = True
         assert as_json(stage.master.handle(Stop()))["status"] == "stopping"
-        assert "its last changes would be lost with this master" in stage.master.trouble
+        assert "its last changes would be lost with this master" in stage.master.store_error
         assert stage.master.ended.wait(20)
         assert not stage.master.save()
     assert_stored(stage, run, 0)
@@ -443,11 +445,11 @@ def test_the_line_says_what_is_wrong_how_much_and_what_to_do(stage: Stage) -> No
     run = stage.running("a")
     say(stage, 1000, 248)
     until(stage.master._saver.save)
-    assert stage.master.trouble == ""
+    assert stage.master.store_error == ""
     with full(store_of(stage)):
         say(stage, 1001, 552)
-        until(lambda: stage.master.trouble)
-        line = stage.master.trouble
+        until(lambda: stage.master.store_error)
+        line = stage.master.store_error
     assert line.startswith(f"the run store {store_of(stage).path} cannot be written since 20")
     assert line.endswith(
         f" UTC: database or disk is full; run {run.id} goes on in memory, 552 of its 800 "
@@ -463,7 +465,7 @@ def test_its_failure_is_a_line_of_the_log_and_its_recovery_another(
         for second in range(1000, 1004):
             say(stage, second, 1)
             until(lambda: not stage.master._saver.save())
-    until(lambda: not stage.master.trouble)
+    until(lambda: not stage.master.store_error)
     said = [line.getMessage() for line in caplog.records if "run store" in line.getMessage()]
     assert [line.partition(str(store_of(stage).path))[2] for line in said] == [
         " cannot be written: database or disk is full; free some space on its disk",
@@ -498,7 +500,9 @@ def test_rows_are_kept_however_often_masters_take_turns(stage: Stage) -> None:
     assert [row.second for row in rows] == [*range(1000, 1030)]
 
 
-def test_a_plan_that_was_not_stored_is_surpassed_and_not_taken_for_the_next(stage: Stage) -> None:
+def test_an_unstored_plan_gets_a_higher_version_and_is_not_confused_with_the_next(
+    stage: Stage,
+) -> None:
     run = stage.running("a")
     node = stage.nodes[0]
     stored = run.plan.version
@@ -536,7 +540,7 @@ def test_a_store_in_a_home_that_is_not_ours_is_not_written(tmp_path: Path) -> No
             stage.join("one")
             (tmp_path / "runs.db").rename(tmp_path / "before.db")
             mine[0] = False
-            with pytest.raises(AmocError, match=r"moved or made anew; .*; this master ends"):
+            with pytest.raises(AmocError, match=r"moved or recreated; .*; this master ends"):
                 stage.do(1, 2)
             assert not (tmp_path / "runs.db").exists()
         finally:

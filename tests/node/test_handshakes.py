@@ -11,7 +11,7 @@ from amoc_gevent import clock
 from amoc_gevent.node import handshakes
 from amoc_gevent.node.handshakes import HandshakeWatch, mismatch
 
-NO_KEYS = mismatch("other", keyed=True)
+NO_KEYS = mismatch("mismatch", keyed=True)
 NOT_ALLOWED = mismatch("refused", keyed=True)
 
 
@@ -30,35 +30,35 @@ class Played:
         self._now.s = at
         return how
 
-    def connect_again(self) -> None:
+    def reconnect(self) -> None:
         self.tries += 1
 
 
 @pytest.mark.parametrize(
-    ("ends", "told"),
+    ("ends", "expected"),
     [
         ([(0, "refused"), (1, "refused")], []),  # the master may be starting
         ([(0, "refused"), (2, "refused"), (3, "done")], [("", NOT_ALLOWED), (NOT_ALLOWED, "")]),
-        ([(0, "other")], [("", NO_KEYS)]),
+        ([(0, "mismatch")], [("", NO_KEYS)]),
         (  # a cut-off connection, soon after a mismatch, is the same mismatch
-            [(0, "other"), (2, "refused"), (4, "other"), (6, "refused")],
+            [(0, "mismatch"), (2, "refused"), (4, "mismatch"), (6, "refused")],
             [("", NO_KEYS), (NO_KEYS, NO_KEYS), (NO_KEYS, NO_KEYS), (NO_KEYS, NO_KEYS)],
         ),
         (
-            [(0, "other"), (9, "refused")],
+            [(0, "mismatch"), (9, "refused")],
             [("", NO_KEYS), (NO_KEYS, NOT_ALLOWED)],
         ),  # the master has keys now
-        ([(0, "other"), (1, "done"), (2, "refused")], [("", NO_KEYS), (NO_KEYS, "")]),
+        ([(0, "mismatch"), (1, "done"), (2, "refused")], [("", NO_KEYS), (NO_KEYS, "")]),
     ],
 )
-def test_complaints(
-    monkeypatch: pytest.MonkeyPatch, ends: list[tuple[float, str]], told: list[tuple[str, str]]
+def test_problems_of_handshakes(
+    monkeypatch: pytest.MonkeyPatch, ends: list[tuple[float, str]], expected: list[tuple[str, str]]
 ) -> None:
     now = SimpleNamespace(s=0.0)
     monkeypatch.setattr(clock, "monotonic", lambda: now.s)
     monkeypatch.setattr(handshakes.gevent, "sleep", lambda _seconds: None)
     sockets: Any = Played(ends, now)
-    complaints = HandshakeWatch(sockets, sockets, keyed=True).complaints()
-    assert [*islice(complaints, len(told))] == told
-    with pytest.raises(EOFError):  # no further complaint
-        next(complaints)
+    problems = HandshakeWatch(sockets, sockets, keyed=True).problems()
+    assert [*islice(problems, len(expected))] == expected
+    with pytest.raises(EOFError):  # no further problem
+        next(problems)

@@ -39,7 +39,7 @@ class PlayedMaster:
 
     def __init__(self, sockets: SocketDirectory) -> None:
         self.reports: list[Report] = []
-        self.life = "first"
+        self.incarnation = "first"
         self.plan = Plan()
         self._publisher = Publisher(sockets.endpoint("plans"))
         self._puller = Puller(sockets.endpoint("reports"))
@@ -55,14 +55,14 @@ class PlayedMaster:
 
     def publish(self, plan: Plan) -> None:
         self.plan = plan
-        beat = Beat(self.life, clock.monotonic() + AHEAD, plan.version)
-        self._publisher.tell(PLAN, encode(beat), encode(plan))
+        beat = Beat(self.incarnation, clock.monotonic() + AHEAD, plan.version)
+        self._publisher.send(PLAN, encode(beat), encode(plan))
 
     def garble(self, topic: bytes, *frames: bytes) -> None:
-        self._publisher.tell(topic, *frames)
+        self._publisher.send(topic, *frames)
 
     def give(self, sha: str, data: bytes) -> None:
-        self._publisher.tell(code_topic(sha), data)
+        self._publisher.send(code_topic(sha), data)
 
     def acknowledge(self, last: int, lease: float = 60.0, incarnation: str = "") -> None:
         newest = self.newest
@@ -70,7 +70,7 @@ class PlayedMaster:
         life = incarnation or newest.incarnation
         plan = self.plan
         ack = Ack(life, last, newest.sent, now, now, lease, plan.run, plan.version)
-        self._publisher.tell(ack_topic("here"), encode(ack))
+        self._publisher.send(ack_topic("here"), encode(ack))
 
     def lead(self, plan: Plan, acknowledged: int = 0, lease: float = 60.0) -> None:
         """Publish the plan and grant a lease, as a master does each second."""
@@ -79,7 +79,7 @@ class PlayedMaster:
 
     def refuse(self, why: str) -> None:
         ack = Ack(self.newest.incarnation, 0, 0.0, 0.0, 0.0, 0.0, refused=why)
-        self._publisher.tell(ack_topic("here"), encode(ack))
+        self._publisher.send(ack_topic("here"), encode(ack))
 
     def times(self, sequence: int) -> int:
         """Return how often a report was received."""
@@ -197,7 +197,7 @@ def test_a_master_with_an_older_plan_is_told_of_the_newer_version(
         lambda: master.publish(replace(plan, version=7)),
         lambda: master.newest.plan_version == 7,
     )
-    master.life = "second"
+    master.incarnation = "second"
     last = master.newest.sequence
     until_told(
         lambda: master.publish(replace(plan, version=5)),
@@ -240,7 +240,10 @@ def test_a_master_of_another_version_is_logged_once(
         publisher._socket.send_multipart((PLAN, b"amoc 8.8", b""))
 
     until_told(speak, lambda: stage.node.status().refused)
-    assert "amoc 8.8 is not amoc 9.9: install the same everywhere" in stage.node.status().refused
+    assert (
+        "amoc 8.8 is not amoc 9.9: install the same version everywhere"
+        in stage.node.status().refused
+    )
     assert sum("amoc 8.8" in record.message for record in caplog.records) == 1
 
 
@@ -266,7 +269,7 @@ def test_the_offset_of_the_masters_clock_and_its_bound_come_from_an_exchange(
 
 def test_a_restarted_master_has_another_clock(master: PlayedMaster) -> None:
     until_told(lambda: master.acknowledge(0), lambda: master.newest.clock.bound < 1.0)
-    master.life = "second"
+    master.incarnation = "second"
     until_told(lambda: master.publish(Plan()), lambda: master.newest.clock.bound == float("inf"))
 
 

@@ -74,7 +74,7 @@ class Stage:
         return self.supervisor.workers
 
     def report(self, worker: WorkerProcess, state: State = "ready", **more: Any) -> bool:
-        """Have a worker report; return whether the report is news."""
+        """Have a worker report; return whether the master must know at once."""
         report = Report(str(worker.index), str(worker.incarnation), 1, "r", state, **more)
         return self.supervisor.apply(worker, report)
 
@@ -323,7 +323,7 @@ def test_a_running_worker_is_not_started_twice(stage: Stage) -> None:
 # Reports
 
 
-def test_a_changed_state_or_an_extra_report_is_news(stage: Stage) -> None:
+def test_a_changed_state_or_an_extra_report_is_urgent(stage: Stage) -> None:
     stage.supervisor.start_missing()
     worker = stage.workers[0]
     second = ((7, None),)

@@ -80,13 +80,13 @@ class Kept(Told):
     def __init__(self) -> None:
         super().__init__()
         self.rounds = 0
-        self.anew = False
+        self.full = False
 
     def second(self, row: Measured) -> None:
         self.rounds += row.snapshot.iterations
 
-    def pending(self, *, anew: bool = False) -> StateChanges:
-        self.anew = anew
+    def pending(self, *, full: bool = False) -> StateChanges:
+        self.full = full
         return StateChanges({"rounds": b"%d" % self.rounds}, ["old"])
 
     def stored(self) -> None:
@@ -131,9 +131,9 @@ class Owner:
 
     def look(self) -> None:
         """Be at the end of a tick, and let the outputs be told."""
-        self.feed.look()
+        self.feed.poll()
         gevent.idle()
-        self.feed.look()
+        self.feed.poll()
 
 
 @pytest.fixture(autouse=True)
@@ -339,7 +339,7 @@ def test_a_view_is_renewed_at_once_each_second_and_at_the_end(
 
 def test_each_durable_output_goes_on_with_what_it_left(owner: Owner) -> None:
     kept, told = Kept(), Told()
-    owner.feed.go_on({"kept/rounds": b"5", "gone/rounds": b"6"})
+    owner.feed.restore({"kept/rounds": b"5", "gone/rounds": b"6"})
     owner.feed.add(kept, "kept")
     owner.feed.add(told, "told")
     owner.begin()
@@ -357,12 +357,12 @@ def test_where_nothing_is_stored_outputs_leave_all_and_there_is_nothing_of_other
     owner: Owner,
 ) -> None:
     kept = Kept()
-    owner.feed.go_on({"gone/rounds": b"6"})
+    owner.feed.restore({"gone/rounds": b"6"})
     owner.feed.add(kept, "kept")
-    assert owner.feed.pending(anew=True) == ({"kept/rounds": b"0"}, ["kept/old"])
-    assert kept.anew
+    assert owner.feed.pending(full=True) == ({"kept/rounds": b"0"}, ["kept/old"])
+    assert kept.full
     assert owner.feed.pending().drop == ["gone/rounds", "kept/old"]
-    assert not kept.anew
+    assert not kept.full
 
 
 def test_what_is_pending_is_up_to_this_moment_even_before_a_tick(owner: Owner) -> None:

@@ -77,7 +77,7 @@ def test_slots_are_in_the_masters_time() -> None:
     crowd = Crowd(nothing)
     offset = 1_700_000_000.0
     start = clock.monotonic() + offset + 0.05
-    crowd.users.keep_time(offset)
+    crowd.users.set_clock(offset)
     crowd.users.assign(Share(Batch(1, 1, start, 1.0, ("here",)), range(1, 2), 0))
     until(lambda: crowd.started_at)
     assert crowd.started_at[1] >= start - offset
@@ -511,12 +511,12 @@ def test_no_user_starts_in_a_pause_and_the_rest_are_delayed_by_it() -> None:
     batch = crowd.add(10, rate=100)
     until(lambda: len(crowd.started_at) >= 3)
     begin = clock.monotonic()
-    crowd.users.keep_time(0.0, ((begin, float("inf")),))
+    crowd.users.set_clock(0.0, ((begin, float("inf")),))
     there, rounds = set(crowd.started_at), crowd.rounds.total()
     until(lambda: crowd.rounds.total() > rounds + 20, "those that had started to go on")
     assert set(crowd.started_at) == there
     end = clock.monotonic()
-    crowd.users.keep_time(0.0, ((begin, end),))
+    crowd.users.set_clock(0.0, ((begin, end),))
     until(lambda: len(crowd.started_at) == 10)
     late = [one for one in range(1, 11) if one not in there]
     assert all(crowd.started_at[one] >= batch.slot(one) + end - begin for one in late)

@@ -3,14 +3,14 @@
 from xml.etree.ElementTree import fromstring
 
 from amoc_gevent import clock, metrics
-from amoc_gevent.xmpp.fanout import Ear, Source
+from amoc_gevent.xmpp.fanout import Receiver, Source
 from amoc_gevent.xmpp.stanzas.stanza import Stanza
 
 
-def heard(ear: Ear, told: str) -> bool:
+def heard(receiver: Receiver, told: str) -> bool:
     """Return whether a presence with this child holds a new number."""
     text = f"<presence xmlns='jabber:client'><show>away</show>{told}</presence>"
-    return ear.hear(Stanza.of(fromstring(text), clock.monotonic()))
+    return receiver.record(Stanza.of(fromstring(text), clock.monotonic()))
 
 
 def figures() -> tuple[int, int]:
@@ -21,46 +21,46 @@ def figures() -> tuple[int, int]:
 
 
 def test_all_but_the_first_of_each_source_are_timed_and_gaps_are_lost() -> None:
-    ear, sources = Ear("delivery", "lost"), [Source(), Source()]
+    receiver, sources = Receiver("delivery", "lost"), [Source(), Source()]
     told = [[source.next() for _ in range(8)] for source in sources]
-    assert [heard(ear, told[0][n]) for n in (2, 3, 4, 7)] == [False, True, True, True]
-    assert [heard(ear, told[1][n]) for n in (0, 1)] == [False, True]
+    assert [heard(receiver, told[0][n]) for n in (2, 3, 4, 7)] == [False, True, True, True]
+    assert [heard(receiver, told[1][n]) for n in (0, 1)] == [False, True]
     assert figures() == (4, 2)
 
 
 def test_repeated_and_overtaken_stanzas_count_once() -> None:
-    ear, source = Ear("delivery", "lost"), Source()
+    receiver, source = Receiver("delivery", "lost"), Source()
     told = [source.next() for _ in range(4)]
-    assert [heard(ear, told[n]) for n in (0, 1, 1, 0, 3, 2)] == [
+    assert [heard(receiver, told[n]) for n in (0, 1, 1, 0, 3, 2)] == [
         *(False, True, False, False, True, False)
     ]
     assert figures() == (2, 1)
 
 
 def test_each_of_several_elements_in_one_stanza_counts() -> None:
-    ear, source = Ear("delivery", "lost"), Source()
-    assert heard(ear, source.next() + "<x>" + source.next() + "</x>" + source.next())
+    receiver, source = Receiver("delivery", "lost"), Source()
+    assert heard(receiver, source.next() + "<x>" + source.next() + "</x>" + source.next())
     assert figures() == (2, 0)
 
 
 def test_foreign_elements_are_not_counted() -> None:
-    ear = Ear("delivery", "lost")
+    receiver = Receiver("delivery", "lost")
     for wrong in ("", "<told xmlns='urn:amoc:fanout:0' n='x' at='1'/>", "<told n='1' at='1'/>"):
-        assert not heard(ear, wrong)
+        assert not heard(receiver, wrong)
     far = "<told xmlns='urn:amoc:fanout:0' by='a' n='{}' at='1'/>"
-    assert not heard(ear, far.format(1))
-    heard(ear, far.format(10**12))
+    assert not heard(receiver, far.format(1))
+    heard(receiver, far.format(10**12))
     assert figures() == (1, 0)
 
 
 def test_stanzas_from_another_machine_are_timed_by_the_masters_clock() -> None:
     metrics.recorder.take()
-    ear, source = Ear("delivery", "lost"), Source()
-    assert not heard(ear, source.next())
+    receiver, source = Receiver("delivery", "lost"), Source()
+    assert not heard(receiver, source.next())
     text = source.next()
-    clock.correct(3.0)
+    clock.set_cluster_offset(3.0)
     try:
-        assert heard(ear, text)
+        assert heard(receiver, text)
     finally:
-        clock.correct(0.0)
+        clock.set_cluster_offset(0.0)
     assert metrics.recorder.take().operations["delivery"].latency.min > 2_900_000

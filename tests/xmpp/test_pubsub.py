@@ -6,7 +6,7 @@ import gevent
 import pytest
 
 from amoc_gevent import metrics, xmpp
-from amoc_gevent.xmpp import pubsub
+from amoc_gevent.xmpp import pubsub, retrying
 from tests.transport.scripted import Scripted
 from tests.xmpp import scripted_server
 from tests.xmpp.clients import fresh, online
@@ -157,7 +157,7 @@ def test_ensure_raises_a_persistent_error_after_a_pause_that_took_too_long(
     pause = gevent.sleep
     with Scripted(says((*LOGIN, *[NODE_BUSY] * 20))) as server:
         one = scripted_server.client(server.port).connect(presence=False)
-        monkeypatch.setattr(pubsub.gevent, "sleep", lambda _: pause(0.5))
+        monkeypatch.setattr(retrying.gevent, "sleep", lambda _: pause(0.5))
         with pytest.raises(xmpp.XmppError, match="internal-server-error"):
             pubsub.ensure(one, "pubsub.localhost", "node", timeout=0.4)
         one.kill()

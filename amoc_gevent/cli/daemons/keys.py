@@ -1,31 +1,30 @@
-"""`amoc keys`: manages the machines that may join the master, and the master that a node trusts."""
+"""`amoc keys`: manages a home's keys: its own pair, the allowed nodes' and the trusted master's."""
 
 import json
 import sys
 
 import click
 
+from amoc_gevent.cli.options import JSON
 from amoc_gevent.daemon import keys as stored
 from amoc_gevent.daemon.home import Home
-
-JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
 
 @click.group(invoke_without_command=True)
 @JSON
 @click.pass_context
 def keys(context: click.Context, as_json: bool) -> None:
-    """List this home's public key and those of the machines that may join its master.
+    """List this home's public key, its trusted master, and the machines that may join.
 
-    Keys contain characters that a shell interprets: put them in single quotes, or give - and pipe
-    them in.
+    Keys contain characters that a shell interprets. Put them in single quotes, or pipe them in and
+    write - for the key.
 
     \b
     On the master:   amoc keys make
     On each node:    amoc keys make
                      amoc keys trust-master 'KEY OF THE MASTER'
     On the master:   amoc keys allow NAME 'KEY OF THE NODE'
-    """  # noqa: D301  # click's mark is the character, not the two of a raw text
+    """  # noqa: D301  # click looks for the character \b, which a raw string lacks
     if context.invoked_subcommand is not None:
         return
     home = Home.current()
@@ -50,9 +49,9 @@ def keys(context: click.Context, as_json: bool) -> None:
 
 @keys.command("make")
 def make_() -> None:
-    """Make this home's pair of keys, and show the public one.
+    """Create this home's key pair, and show the public key.
 
-    If the home has a pair already, it stays: its public key is shown.
+    An existing pair is kept, and its public key is shown.
     """
     home = Home.current()
     own = stored.own_keypair(home)
@@ -67,7 +66,7 @@ def make_() -> None:
 @click.argument("name")
 @click.argument("public_key")
 def allow(name: str, public_key: str) -> None:
-    """Let the machine NAME with PUBLIC_KEY join the master of this home."""
+    """Allow the machine NAME with PUBLIC_KEY to join the master of this home."""
     stored.allow(Home.current(), name, _given(public_key))
     click.echo(f"{name} may join the master of {Home.current().path}")
 
@@ -75,7 +74,7 @@ def allow(name: str, public_key: str) -> None:
 @keys.command()
 @click.argument("name")
 def revoke(name: str) -> None:
-    """Let the machine NAME no longer join the master of this home."""
+    """Remove the key of machine NAME. It can no longer join this home's master."""
     stored.revoke(Home.current(), name)
     click.echo(f"{name} may no longer join")
 
@@ -83,7 +82,7 @@ def revoke(name: str) -> None:
 @keys.command("trust-master")
 @click.argument("public_key")
 def trust_master(public_key: str) -> None:
-    """Let the node of this home join only the master with PUBLIC_KEY."""
+    """Trust the master with PUBLIC_KEY. The node of this home joins no other."""
     stored.trust_master(Home.current(), _given(public_key))
     click.echo(f"the node of {Home.current().path} joins only that master")
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from amoc_gevent.addresses import host_and_port
+from amoc_gevent.cli.options import FOREGROUND, LOG_FILE
 from amoc_gevent.cli.outputs import output_options
 from amoc_gevent.cli.params import DURATION, PORTS, needs
 from amoc_gevent.control.background import start
@@ -18,7 +20,7 @@ from amoc_gevent.errors import AmocError, UsageError
 
 if TYPE_CHECKING:
     from amoc_gevent.master.master import Master
-    from amoc_gevent.output.kinds import Chosen
+    from amoc_gevent.output.option_types import Chosen
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ STOP_PATIENCE_S = 10.0
 
 
 @click.command()
-@click.option("--bind", metavar="ADDRESS", help="Listen there to nodes on other machines.")
+@click.option("--bind", metavar="ADDRESS", help="Listen here for nodes on other machines.")
 @click.option("--port", type=PORT, help="Port for the plan [5710].")
 @click.option("--reports-port", type=PORT, help="Port for the reports [5711].")
 @click.option(
@@ -38,11 +40,9 @@ STOP_PATIENCE_S = 10.0
     default=LEASE_S,
     help="Time until other nodes take over the users of a silent node [15s].",
 )
-@click.option("--insecure", is_flag=True, help="Accept all nodes there, without keys.")
-@click.option("--foreground", is_flag=True, help="Do not detach; log to standard error.")
-@click.option(
-    "--log-file", type=click.Path(path_type=Path), help="File to which --foreground logs instead."
-)
+@click.option("--insecure", is_flag=True, help="With --bind: accept all nodes, without keys.")
+@FOREGROUND
+@LOG_FILE
 @output_options
 def master(
     bind: str | None,
@@ -56,11 +56,11 @@ def master(
 ) -> None:
     """Start the master of this home (AMOC_HOME) in the background.
 
-    The node of this home joins it: `amoc node`. Nodes on other machines, `amoc node --master HOST`,
-    need --bind, and keys on both sides. Steer it with `amoc do` and the
-    other commands, or from the prompt of `amoc attach`. It logs to AMOC_HOME/log/master.log; SIGHUP
-    reopens the file. Port 0 picks a free port. The next master continues a run that is active when
-    this one ends.
+    The node of this home joins it with `amoc node`. Nodes on other machines join with `amoc node
+    --master HOST`; this needs --bind, and keys on both sides. Control the master with `amoc do` and
+    the other commands, or from the prompt of `amoc attach`. It logs to AMOC_HOME/log/master.log;
+    SIGHUP reopens the file. Port 0 picks a free port. If a run is active when the master ends, the
+    next master continues it.
     """
     home = Home.current()
     if lease < LEASE_MIN_S:
@@ -133,7 +133,7 @@ def _serve(
 
     with (
         Daemon(home, "master", log_file) as daemon,
-        compose(home, asked, daemon.holds) as composed,
+        compose(home, asked, daemon.owns_home) as composed,
         closing(run_feed(composed, {"log": RunLog(), **outputs}, log.warning)) as feed,
     ):
         raise_descriptor_limit()
@@ -150,7 +150,7 @@ def _serve(
             ),
         }
         server = ControlServer(
-            home.socket("master"), service.handle, services, lambda: composed.trouble
+            home.socket("master"), service.handle, services, lambda: composed.store_error
         )
         goes_on = f", continuing run {run}" if run is not None else ""
         daemon.ready(f"{_where(where)}{goes_on}")
@@ -159,12 +159,12 @@ def _serve(
 
 
 @contextmanager
-def compose(home: Home, asked: MasterOptions, ours: Callable[[], bool]) -> Iterator["Master"]:
-    """Provide a master of `home` for the block. It changes the home only while it is `ours`.
+def compose(home: Home, asked: MasterOptions, owns_home: Callable[[], bool]) -> Iterator["Master"]:
+    """Provide a master of `home` for the block. It changes the home only while `owns_home()`.
 
     Raises AmocError if it cannot listen.
     """
-    from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
+    from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # only the daemon needs it
     from amoc_gevent.bus.zap import ZapAuthenticator  # noqa: PLC0415
     from amoc_gevent.master.master import Master  # noqa: PLC0415
     from amoc_gevent.master.store import Store  # noqa: PLC0415
@@ -173,14 +173,13 @@ def compose(home: Home, asked: MasterOptions, ours: Callable[[], bool]) -> Itera
     plans, reports = here
     pair = None
     if asked.bind is not None:
-        host = f"[{asked.bind}]" if ":" in asked.bind else asked.bind
-        plans, reports = (f"tcp://{host}:{port}" for port in asked.ports)
+        plans, reports = (f"tcp://{host_and_port(asked.bind, port)}" for port in asked.ports)
         pair = None if asked.insecure else keys.own_keypair(home)
     with ExitStack() as stack:
         if pair is not None:
             authenticator = ZapAuthenticator(lambda: keys.allowed(home))
             stack.callback(authenticator.close)
-        store = stack.enter_context(Store(home.runs, ours))
+        store = stack.enter_context(Store(home.runs, owns_home))
         found = Master(
             plans,
             reports,
@@ -188,7 +187,7 @@ def compose(home: Home, asked: MasterOptions, ours: Callable[[], bool]) -> Itera
             store=store,
             keys=Keys(*pair) if pair is not None else None,
             local=here if asked.bind is not None else ("", ""),
-            ours=ours,
+            owns_home=owns_home,
         )
         stack.callback(found.close)
         yield found
@@ -211,4 +210,4 @@ def _may_end(composed: "Master", *, force: bool) -> None:
         composed.handle(Stop(force=True))
         composed.ended.wait(STOP_PATIENCE_S)
     if not composed.save() and not force:
-        raise AmocError(f"{composed.trouble}, or say --force to lose it")
+        raise AmocError(f"{composed.store_error}, or say --force to lose it")

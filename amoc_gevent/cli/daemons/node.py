@@ -1,7 +1,6 @@
 """`amoc node`: the daemon that runs a machine's workers for a master."""
 
 import logging
-import os
 import re
 import socket
 import threading
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from amoc_gevent import clock
+from amoc_gevent.addresses import host_and_port
+from amoc_gevent.cli.options import FOREGROUND, LOG_FILE, WORKERS, core_count
 from amoc_gevent.cli.params import PORTS, TEXT, needs
 from amoc_gevent.control.background import start
 from amoc_gevent.control.client import Control
@@ -65,16 +66,16 @@ class Where(NamedTuple):
 
 
 @click.command()
-@click.option("--master", "host", type=TEXT, help="Host of the master [this home's master].")
-@click.option("--port", type=PORT, help="Port of the plan there [5710].")
-@click.option("--reports-port", type=PORT, help="Port of the reports there [5711].")
-@click.option("--name", type=TEXT, help="Name of this node [the host name].")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [one per core].")
-@click.option("--insecure", is_flag=True, help="Join a master at HOST without keys.")
-@click.option("--foreground", is_flag=True, help="Do not detach; log to standard error.")
 @click.option(
-    "--log-file", type=click.Path(path_type=Path), help="File to which --foreground logs instead."
+    "--master", "host", type=TEXT, metavar="HOST", help="Host of the master [this home's master]."
 )
+@click.option("--port", type=PORT, help="The master's port for the plan [5710].")
+@click.option("--reports-port", type=PORT, help="The master's port for the reports [5711].")
+@click.option("--name", type=TEXT, help="Name of this node [the host name].")
+@WORKERS
+@click.option("--insecure", is_flag=True, help="With --master: join without keys.")
+@FOREGROUND
+@LOG_FILE
 def node(
     host: str | None,
     port: int | None,
@@ -87,9 +88,9 @@ def node(
 ) -> None:
     """Start the node of this home (AMOC_HOME) in the background.
 
-    It joins the master of this home or, with --master, one on another machine; then both need keys.
-    It joins as soon as the master answers, and again after each outage. It needs no open port. It
-    logs to AMOC_HOME/log/node.log; SIGHUP reopens the file.
+    It joins the master of this home. With --master, it joins a master on another machine, and both
+    need keys. It joins as soon as the master answers, and again after each outage. It needs no open
+    port. It logs to AMOC_HOME/log/node.log; SIGHUP reopens the file.
     """
     home = Home.current()
     if host is None:
@@ -97,7 +98,7 @@ def node(
     else:
         keys.check_node(home, host, insecure=insecure)
     name = _checked_name(name or re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()))
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or core_count()
     where = Where(host, port or PORTS[0], reports_port or PORTS[1], insecure)
     if foreground:
         _serve(home, name, workers, where, log_file=log_file)
@@ -128,7 +129,7 @@ def _joined(control: Control) -> bool:
 
 def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path | None) -> None:
     """Run the node until a signal or a request ends it. Its workers end with it."""
-    from amoc_gevent.control.server import ControlServer  # noqa: PLC0415  # the daemon's alone:
+    from amoc_gevent.control.server import ControlServer  # noqa: PLC0415  # only the daemon needs them:
     from amoc_gevent.daemon.daemon import Daemon  # noqa: PLC0415  # they load gevent
     from amoc_gevent.worker.health import raise_descriptor_limit  # noqa: PLC0415
 
@@ -136,7 +137,7 @@ def _serve(home: Home, name: str, workers: int, where: Where, *, log_file: Path 
         raise_descriptor_limit()
         if where.insecure:
             log.warning("%s", where.warning())
-        with compose(home, name, workers, where, daemon.holds) as composed:
+        with compose(home, name, workers, where, daemon.owns_home) as composed:
 
             def no_command(_command: "Command") -> object:
                 raise AmocError(f"this is node {name}: send commands to {where.name}")
@@ -158,14 +159,14 @@ def _has_joined(status: Answer) -> bool:
 
 @contextmanager
 def compose(
-    home: Home, name: str, workers: int, where: Where, ours: Callable[[], bool]
+    home: Home, name: str, workers: int, where: Where, owns_home: Callable[[], bool]
 ) -> Iterator["Node"]:
     """Provide a node of `home` for the block; it joins the master at `where`.
 
-    It changes the home only while it is `ours`.
+    It changes the home only while `owns_home()`.
     """
-    from amoc_gevent.bus.directory import SocketDirectory  # noqa: PLC0415  # the daemon's alone
-    from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # the daemon's alone
+    from amoc_gevent.bus.directory import SocketDirectory  # noqa: PLC0415  # only the daemon needs it
+    from amoc_gevent.bus.sockets import Keys  # noqa: PLC0415  # only the daemon needs it
     from amoc_gevent.node.home import NodeHome  # noqa: PLC0415
     from amoc_gevent.node.master_connection import MasterAddress  # noqa: PLC0415
     from amoc_gevent.node.node import Node  # noqa: PLC0415
@@ -173,8 +174,8 @@ def compose(
     plans, reports = home.bus
     pair = None
     if where.host is not None:
-        host = f"[{where.host}]" if ":" in where.host else where.host
-        plans, reports = (f"tcp://{host}:{port}" for port in (where.port, where.reports_port))
+        ports = (where.port, where.reports_port)
+        plans, reports = (f"tcp://{host_and_port(where.host, port)}" for port in ports)
         pair = None if where.insecure else keys.own_keypair(home)
     server = keys.master_key(home) or b""
     held = Keys(*pair, server) if pair is not None else None
@@ -187,7 +188,7 @@ def compose(
                 SocketDirectory(home.sockets),
                 f"{socket.gethostname()}:{home.path}",
                 home.path / "sources",
-                ours,
+                owns_home,
             ),
             lambda line: worker_log.info("worker: %s", line),
         )

@@ -12,7 +12,7 @@ from amoc_gevent.errors import AmocError
 
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS), required=False)
-@click.option("--force", is_flag=True, help="Stop a run at once, and kill hung daemons.")
+@click.option("--force", is_flag=True, help="Stop an active run at once, and kill hung daemons.")
 @click.option("--json", "as_json", is_flag=True, help="Write the answer as JSON.")
 def shutdown(kind: Kind | None, force: bool, as_json: bool) -> None:
     """Stop the master and the node of this home, or only the one named.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import click
 
-from amoc_gevent.cli.steering.verbs import flags_of, verbs
+from amoc_gevent.cli.steering.verb_parser import flags_of, verbs
 from amoc_gevent.core.run.options import OPTIONS
 
 VALUES: dict[str, tuple[str, ...]] = {

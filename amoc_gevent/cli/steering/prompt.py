@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amoc_gevent.cli.main import NO_ROOM
-from amoc_gevent.cli.steering.asking import carry_out
+from amoc_gevent.cli.main import NO_ROOM, discard, print_error
 from amoc_gevent.cli.steering.completion import Words, candidates
-from amoc_gevent.cli.steering.verbs import asked_by
+from amoc_gevent.cli.steering.execution import carry_out
+from amoc_gevent.cli.steering.verb_parser import parse_line
 from amoc_gevent.control.client import Control
 from amoc_gevent.core.answers import Description, NodeList, RunList
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.errors import AmocError
 from amoc_gevent.loading.catalogue import find, guessed_settings, listing
-from amoc_gevent.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import CompleteEvent, Completion
@@ -81,7 +80,7 @@ def _carry_out(line: str, control: Control) -> bool:
 
 def _done(line: str, control: Control) -> bool:
     try:
-        asked = asked_by(line)
+        asked = parse_line(line)
         if isinstance(asked, str):
             click.echo(asked)
             good = True
@@ -92,9 +91,7 @@ def _done(line: str, control: Control) -> bool:
         click.echo("stopped waiting; the command goes on", err=True)
         return True
     except AmocError as error:
-        click.echo(printable(str(error)), err=True)
-        if detail := getattr(error, "detail", ""):
-            click.echo(printable_lines(detail), err=True)
+        print_error(error)
         return False
     return good
 
@@ -105,7 +102,7 @@ def _go_on_unread(error: OSError) -> None:
         raise error
     if not isinstance(error, BrokenPipeError):
         click.echo(f"the output cannot be written: {error.strerror}", err=True)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard(sys.stdout)
 
 
 def _report_defect(error: BaseException) -> None:
@@ -213,7 +210,7 @@ def _asked_names(control: Control) -> Callable[[str], list[str]]:
 
     def names(verb: str) -> list[str]:
         try:
-            found = control.answer({"command": verb}, patience=COMPLETION_S)
+            found = control.answer({"command": verb}, timeout=COMPLETION_S)
             if isinstance(found, NodeList):
                 return [one.name for one in found.nodes]
             return [one.run for one in found.runs] if isinstance(found, RunList) else []
@@ -233,7 +230,7 @@ def _settings(control: Control) -> Callable[[str], list[str]]:
         try:
             if scenario:
                 return [*guessed_settings(find(scenario))]
-            found = control.answer({"command": "describe"}, patience=COMPLETION_S)
+            found = control.answer({"command": "describe"}, timeout=COMPLETION_S)
         except AmocError:
             return []
         assert isinstance(found, Description)  # noqa: S101  # the answer to `describe`

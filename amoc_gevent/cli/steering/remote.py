@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from amoc_gevent.cli.steering.asking import carry_out
-from amoc_gevent.cli.steering.verbs import Asked, verbs
+from amoc_gevent.cli.steering.execution import carry_out
+from amoc_gevent.cli.steering.verb_parser import Invocation, verbs
 from amoc_gevent.control.client import Control
 from amoc_gevent.daemon.home import Home
 from amoc_gevent.daemon.pidfile import holder
@@ -41,7 +41,7 @@ def _shell(verb: str) -> click.Command:
     inner = verbs.commands[verb]
 
     def callback(**given: Any) -> int:
-        asked: Asked = click.get_current_context().invoke(inner, **given)
+        asked: Invocation = click.get_current_context().invoke(inner, **given)
         try:
             return carry_out(asked, _daemon_of(Home.current(), verb))
         except KeyboardInterrupt:

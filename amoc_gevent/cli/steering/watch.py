@@ -25,9 +25,9 @@ from amoc_gevent.core.answers import WatchedLines, WatchedStatus
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED
 from amoc_gevent.printable import printable, printable_lines
 
-OTHER_SCREEN = "\x1b[?1049h\x1b[?25l"
-SCREEN_BACK = "\x1b[?25h\x1b[?1049l"
-HOME, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+ENTER_SCREEN = "\x1b[?1049h\x1b[?25l"
+LEAVE_SCREEN = "\x1b[?25h\x1b[?1049l"
+HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 HINT = "q leaves, the run goes on"
 SIZE = (100, 24)
@@ -137,8 +137,8 @@ def _draw(lines: Sequence[str], hint: str, columns: int, rows: int) -> None:
     if has_colour():
         hint = f"{DIM}{hint}{PLAIN}"
     safe = [printable_lines(line, styled=True) for line in lines[: rows - 2]]
-    shown = [line + REST_OF_LINE for line in [*safe, "", hint]]
-    sys.stdout.write(HOME + "\r\n".join(shown) + REST_OF_SCREEN)
+    shown = [line + CLEAR_LINE for line in [*safe, "", hint]]
+    sys.stdout.write(HOME + "\r\n".join(shown) + CLEAR_BELOW)
     sys.stdout.flush()
 
 
@@ -149,11 +149,11 @@ def _screen() -> Iterator[None]:
     try:
         if before is not None:
             tty.setcbreak(0)
-        sys.stdout.write(OTHER_SCREEN)
+        sys.stdout.write(ENTER_SCREEN)
         sys.stdout.flush()
         yield
     finally:
-        sys.stdout.write(SCREEN_BACK)
+        sys.stdout.write(LEAVE_SCREEN)
         sys.stdout.flush()
         if before is not None:
             termios.tcsetattr(0, termios.TCSADRAIN, before)

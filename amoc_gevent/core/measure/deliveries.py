@@ -8,10 +8,10 @@ from dataclasses import dataclass
 class Flow:
     """Message counts of one pair. Merging adds the counts of sender and receiver.
 
-    The sender numbers its messages from 1 and has `sent` so many. It has stopped waiting for those
-    up to `settled`. The receiver got `delivered` different messages; their `highest` number is
-    known. `duplicated` came again, `reordered` came after a later one, `delayed` had been stored
-    for the receiver, `bounced` came back to the sender.
+    The sender numbers its messages from 1. `sent` is the number of its messages; it no longer waits
+    for those up to number `settled`. `delivered` counts the different messages received, `highest`
+    is their highest number. `duplicated` messages came again, `reordered` ones came after a later
+    message, `delayed` ones had been stored for the receiver, `bounced` ones came back.
     """
 
     sent: int = 0

@@ -168,7 +168,7 @@ class Results:
     def collect(
         self, second: int, snapshot: Snapshot, health: Iterable[Health], users: UserCounts
     ) -> None:
-        """Collect a node's part of `second`. It counts once `settle` has added it."""
+        """Collect a node's part of `second`. It counts once `merge_collected` has added it."""
         found = self._collected.get(second)
         if found is None:
             found = self._collected[second] = _OpenSecond(snapshot)
@@ -177,7 +177,9 @@ class Results:
         found.health.extend(health)
         found.users = users
 
-    def settle(self, before: Callable[[int, Snapshot, list[Health], UserCounts], None]) -> None:
+    def merge_collected(
+        self, before: Callable[[int, Snapshot, list[Health], UserCounts], None]
+    ) -> None:
         """Add the collected parts, each second once for all nodes.
 
         Call `before` first with the same arguments as `add`, so that they can be stored.

@@ -1,10 +1,14 @@
 """The commands to the master: one dataclass for each verb.
 
-The command line, the prompt and signals all send these. Each verb is defined only here; its name is
-the class name in lower case. Click commands and the
-decoder of JSON requests are generated from the fields. The first paragraph of the docstring is the
-help text. In a field's metadata, `help`, `metavar` and `choices` are for click, `argument` makes a
-field positional, and `hidden` keeps it off the command line.
+The command line, the prompt and signals all send these. A verb's name, options and help are defined
+only here: its name is the class name in lower case, and click commands and the decoder of JSON
+requests are generated from the fields. The first paragraph of the docstring is the help text. In a
+field's metadata, `help`, `metavar` and `choices` are for click, `argument` makes a field
+positional, and `hidden` keeps it off the command line.
+
+A new verb also needs a handler in `master/command_handler.py`, its answer in `core/answers.py` and
+`core/answer_types.py`, the answer's text in `cli/steering/formatting.py`, and, to be a command of
+the shell, its name in `cli/steering/remote.py` and `cli/main.py`.
 """
 
 from collections.abc import Mapping
@@ -35,11 +39,14 @@ class Do:
     duration: float | None = field(
         default=None, metadata={"help": "Stop gently after this time.", "metavar": "TIME"}
     )
-    comment: str = field(default="", metadata={"help": "Comment for the summary."})
+    comment: str = field(default="", metadata={"help": "Comment in the summary."})
     nodes: tuple[str, ...] = field(default=(), metadata=_NODES)
     strategy: str = field(
         default="",
-        metadata={"help": "How to spread users over nodes [round-robin].", "choices": STRATEGIES},
+        metadata={
+            "help": "How to spread users over the nodes [round-robin].",
+            "choices": STRATEGIES,
+        },
     )
 
 
@@ -62,7 +69,7 @@ class Remove:
     """
 
     count: int
-    force: bool = field(default=False, metadata={"help": "Interrupt them at once."})
+    force: bool = field(default=False, metadata={"help": "Interrupt these users at once."})
     nodes: tuple[str, ...] = field(default=(), metadata=_NODES)
 
 
@@ -89,7 +96,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Rebalance:
-    """Spread users evenly over the present nodes.
+    """Spread users evenly over the connected nodes.
 
     As few users as possible move.
     """

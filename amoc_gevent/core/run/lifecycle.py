@@ -34,10 +34,10 @@ ABANDON_S = 10.0
 """Seconds that a forced stop waits for workers that make no progress."""
 
 SILENT_S = 2.0
-"""A node that is silent for so many seconds has missed reports, which are due every second."""
+"""A node that is silent for longer than this (s) has missed reports, which are due every second."""
 
 TOGETHER_S = 1.5
-"""Nodes that died at the same time are all lost within so many seconds."""
+"""Seconds within which all nodes that died at the same time are found to be silent."""
 
 PACE_S = 0.001
 """Seconds per node between two messages to all nodes, or between two counts of users."""
@@ -70,7 +70,7 @@ class _Draft:
         self.changes.append(NewEvent(kind, text))
 
     def slot(self) -> float:
-        """Return the earliest slot that all workers can know of in time."""
+        """Return the earliest start slot that can reach all workers in time."""
         return undelayed(self.now.steady + LEAD_S, self.plan.pauses)
 
 
@@ -181,7 +181,7 @@ def present(nodes: Nodes) -> list[NodeView]:
     return [node for node in nodes.values() if node.present]
 
 
-def pause(nodes: Nodes) -> float:
+def min_interval(nodes: Nodes) -> float:
     """Return the minimum seconds between two messages to all nodes, or two counts of users."""
     return len(nodes) * PACE_S
 
@@ -200,7 +200,7 @@ def _update_users(draft: _Draft) -> None:
     Nodes that died together miss their next reports within the same second. So their users wait
     while other nodes are silent too, and move together. A new process gets its users at once.
     """
-    now, transient, shortest = draft.now.monotonic, draft.transient, pause(draft.nodes)
+    now, transient, shortest = draft.now.monotonic, draft.transient, min_interval(draft.nodes)
     waited = now - transient.unplaced_since
     if transient.joined or waited >= TOGETHER_S or (waited >= shortest and not _silent(draft)):
         _reassign(draft)

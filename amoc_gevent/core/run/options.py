@@ -51,11 +51,11 @@ class RunOption:
 
 
 ITERATIONS_MAX = 1_000_000_000
-"""The most iterations a user can be given: more than it can do in a year."""
+"""The maximum number of iterations of a user, more than it can do in a year."""
 
 
 def _count(text: str) -> int:
-    """Return a number of iterations. Only its length is looked at before it is a number."""
+    """Return a number of iterations. Check the length first: parsing long numbers is slow."""
     if not (text.isascii() and text.isdecimal()):
         raise ValueError(f"{text[:20]!r} is not a number of iterations (0: without end)")
     digits = text.lstrip("0") or "0"

@@ -2,6 +2,8 @@
 
 Every process computes the same placement, even if it joined late, restarted or missed some plans.
 Placement is sticky: a batch goes to the nodes present when it was made; only a move changes that.
+
+The strategies are named in `plan.STRATEGIES`. `turn_order` and `_ids_at` carry them out.
 """
 
 from collections import Counter
@@ -67,28 +69,28 @@ class Placement:
     def move(self, move: Move) -> None:
         """Take users from some nodes and give them to the destinations.
 
-        Users that a source node is itself still waiting for stay unreleased at their destination.
+        Users that have not been released to a source node yet stay unreleased at their destination.
         """
         got: list[tuple[str, Share]] = []
         before = 0
         for source in move.sources:
             destinations = move.destinations or (source,)
             known = [
-                (place, heir) for place, heir in enumerate(destinations) if heir in self.shares
+                (place, taker) for place, taker in enumerate(destinations) if taker in self.shares
             ]
             for share in self._taken(source, move.first):
                 held = max(move.start, share.resume) == UNRELEASED
-                for place, heir in known:
+                for place, taker in known:
                     begin = (place - before) % len(destinations)
                     ids = share.ids[begin :: len(destinations)]
                     if ids:
                         resume = UNRELEASED if held else move.start + (before + begin) / move.rate
                         pace = len(destinations) / move.rate
-                        turn = self._turn(heir, len(ids))
-                        got.append((heir, Share(share.batch, ids, turn, resume, pace)))
+                        turn = self._turn(taker, len(ids))
+                        got.append((taker, Share(share.batch, ids, turn, resume, pace)))
                 before += len(share.ids)
-        for heir, share in got:
-            self.shares[heir].append(share)
+        for taker, share in got:
+            self.shares[taker].append(share)
 
     def _taken(self, source: str, first: int) -> list[Share]:
         """Take the users with ids from `first` on away from `source`, and return their shares."""
@@ -127,33 +129,33 @@ def own_shares(plan: Plan, node: str, workers: int, worker: int) -> list[Share]:
 def differences(had: list[Share], have: list[Share]) -> tuple[list[range], list[Share]]:
     """Return the ids that a worker must drop, and the shares that it must add.
 
-    A share that only lost its last ids goes on. The time grows with the number of shares, not with
-    its square: a run of thousands of commands has thousands of shares.
+    A share that only lost its last ids is kept. The cost is linear in the number of shares, because
+    a run with thousands of commands has thousands of shares.
     """
     before, after = {*had}, {*have}
     shrunk: dict[object, list[Share]] = {}
     for share in had:
         if share not in after:
-            shrunk.setdefault(_beginning(share), []).append(share)
+            shrunk.setdefault(_start_key(share), []).append(share)
     new: list[Share] = []
-    going: list[range] = []
+    dropped: list[range] = []
     continued: set[Share] = set()
     for share in have:
         if share in before:
             continue
-        candidates = shrunk.get(_beginning(share), [])
+        candidates = shrunk.get(_start_key(share), [])
         longer = next((one for one in candidates if _begins_with(one, share)), None)
         if longer is None:
             new.append(share)
         else:
             candidates.remove(longer)
             continued.add(longer)
-            going.append(longer.ids[len(share.ids) :])
+            dropped.append(longer.ids[len(share.ids) :])
     left = (share.ids for share in had if share not in after and share not in continued)
-    return [*going, *left], new
+    return [*dropped, *left], new
 
 
-def _beginning(share: Share) -> object:
+def _start_key(share: Share) -> object:
     return share.batch, share.resume, share.pace, share.ids.start
 
 
@@ -173,7 +175,7 @@ def shares_of(plan: Plan, nodes: Iterable[str]) -> dict[str, list[Share]]:
     return {node: placement.shares[node] for node in wanted}
 
 
-def pattern(strategy: Strategy, workers: Mapping[str, int]) -> tuple[str, ...]:
+def turn_order(strategy: Strategy, workers: Mapping[str, int]) -> tuple[str, ...]:
     """Return the order in which nodes take users: each once, or once per worker by capacity.
 
     By capacity the turns of each node are spread evenly over the order.
@@ -296,18 +298,18 @@ def rebalancing(plan: Plan, nodes: tuple[str, ...], ended: IdSet) -> tuple[Move,
             continue
         highest = [*islice(_present_down([shares[source]], gone), excess)]
         taken = 0
-        for heir in [node for node in room if room[node]]:
-            count = min(excess - taken, room[heir])
+        for taker in [node for node in room if room[node]]:
+            count = min(excess - taken, room[taker])
             if count:
                 taken += count
-                room[heir] -= count
-                moves.append(_rebalancing_move(plan, source, heir, highest[taken - 1], ended))
+                room[taker] -= count
+                moves.append(_rebalancing_move(plan, source, taker, highest[taken - 1], ended))
     return tuple(moves)
 
 
-def _rebalancing_move(plan: Plan, source: str, heir: str, first: int, ended: IdSet) -> Move:
+def _rebalancing_move(plan: Plan, source: str, taker: str, first: int, ended: IdSet) -> Move:
     rate, batches = plan.options.user_rate, len(plan.batches)
-    return Move((source,), (heir,), first, UNRELEASED, rate, batches, tuple(ended))
+    return Move((source,), (taker,), first, UNRELEASED, rate, batches, tuple(ended))
 
 
 def _present_in(ids: range, gone: IdSet) -> int:

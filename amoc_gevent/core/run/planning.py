@@ -1,13 +1,13 @@
 """Turns commands into changes of a run: each function checks a command and returns its changes.
 
-All functions are pure. They raise an AmocError of one line if the command cannot be executed.
+All functions are pure. If a command cannot be executed, they raise AmocError with one line.
 """
 
 from amoc_gevent.core.run.changes import Change, NewEvent, PlanChange
 from amoc_gevent.core.run.commands import Add, Do, Remove
 from amoc_gevent.core.run.lifecycle import LEAD_S, Nodes, moving, present
 from amoc_gevent.core.run.nodes import NodeView
-from amoc_gevent.core.run.placement import next_slot, pattern, rebalancing, removals_of, rotated
+from amoc_gevent.core.run.placement import next_slot, rebalancing, removals_of, rotated, turn_order
 from amoc_gevent.core.run.plan import (
     STRATEGIES,
     UNRELEASED,
@@ -73,7 +73,7 @@ def new_run(command: Do, nodes: list[NodeView], plan: Plan) -> tuple[Run, NewEve
     """
     strategy, rate = _strategy(command.strategy), command.options.user_rate
     batch = Batch(
-        command.first, command.last, UNRELEASED, rate, _pattern(strategy, nodes), strategy
+        command.first, command.last, UNRELEASED, rate, _turn_order(strategy, nodes), strategy
     )
     plan = Plan(
         version=plan.version,
@@ -111,7 +111,7 @@ def add(run: Run, nodes: Nodes, command: Add, now: float) -> tuple[Batch, list[C
     if run.status == "running":
         start = next_slot(plan, run.ended_ids, undelayed(now + LEAD_S, plan.pauses))
     strategy = plan.batches[0].strategy
-    places = _pattern(strategy, takers)
+    places = _turn_order(strategy, takers)
     if strategy == "round-robin" and not command.nodes:
         places = rotated(places, plan.batches)
     batch = Batch(first, last, start, plan.options.user_rate, places, strategy)
@@ -160,8 +160,8 @@ def rebalance(run: Run, nodes: Nodes) -> tuple[int, list[Change]]:
     return len(moves), [PlanChange({"moves": (*run.plan.moves, *moves)}), event]
 
 
-def _pattern(strategy: Strategy, nodes: list[NodeView]) -> tuple[str, ...]:
-    return pattern(strategy, {node.name: max(1, node.workers) for node in nodes})
+def _turn_order(strategy: Strategy, nodes: list[NodeView]) -> tuple[str, ...]:
+    return turn_order(strategy, {node.name: max(1, node.workers) for node in nodes})
 
 
 def _strategy(text: str) -> Strategy:

@@ -116,8 +116,8 @@ class Run:
         return users.done == self.assigned and self.removed < self.assigned
 
     @property
-    def futile(self) -> str:
-        """Why the run was for nothing: what it did, none of which succeeded. Else empty.
+    def no_success(self) -> str:
+        """One line if nothing in the run succeeded, else empty.
 
         A scenario without operations is judged by its iterations.
         """

@@ -100,8 +100,8 @@ def _items(session: IqClient, stanza: RawStanza, _payload: Element) -> None:
 
 
 def _version(session: IqClient, stanza: RawStanza, _payload: Element) -> None:
-    of = f"<name>amoc demo</name><version>{amoc_gevent.__version__}</version>"
-    _reply(session, stanza, f"<query xmlns='{VERSION}'>{of}</query>")
+    fields = f"<name>amoc demo</name><version>{amoc_gevent.__version__}</version>"
+    _reply(session, stanza, f"<query xmlns='{VERSION}'>{fields}</query>")
 
 
 def _form(session: IqClient, stanza: RawStanza, _payload: Element) -> None:

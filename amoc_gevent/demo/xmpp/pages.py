@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from amoc_gevent.demo.counts import Counts
-from amoc_gevent.demo.messages import JSON, PageAnswer, Reply, Request
+from amoc_gevent.demo.messages import PageAnswer, Reply, Request
+from amoc_gevent.demo.pages import error, json_answer
 from amoc_gevent.demo.xmpp.faults import Faults
 from amoc_gevent.demo.xmpp.router import Router
 from amoc_gevent.errors import AmocError
@@ -35,22 +36,22 @@ class XmppPages:
         """Return the answer to `request`."""
         page = self._pages.get((request.method, request.path))
         if page is None:
-            return _json({"error": "there are /count, /pairs and /faults"}, 404)
+            return error(404, "there are /count, /pairs and /faults")
         return page(request)
 
     def _count(self, _request: Request) -> PageAnswer:
         online = sum("/" in jid for jid in self._router.bound)
-        return _json({**self._router.counts.as_dict(), "online": online})
+        return json_answer({**self._router.counts.as_dict(), "online": online})
 
     def _forget(self, _request: Request) -> PageAnswer:
         self._router.counts.reset()
         return PageAnswer(204)
 
     def _by_pair(self, _request: Request) -> PageAnswer:
-        return _json(self._router.counts.by_pair())
+        return json_answer(self._router.counts.by_pair())
 
     def _faults(self, _request: Request) -> PageAnswer:
-        return _json(self._router.delivery.faults.as_dict())
+        return json_answer(self._router.delivery.faults.as_dict())
 
     def _no_faults(self, _request: Request) -> PageAnswer:
         self._router.delivery.change(Faults())
@@ -60,9 +61,9 @@ class XmppPages:
         delivery = self._router.delivery
         try:
             delivery.change(delivery.faults.changed(_object(request.body)))
-        except (AmocError, ValueError) as error:
-            return _json({"error": str(error)}, 400)
-        return _json(delivery.faults.as_dict())
+        except (AmocError, ValueError) as refusal:
+            return error(400, str(refusal))
+        return json_answer(delivery.faults.as_dict())
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -70,7 +71,3 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise AmocError("faults must be a JSON object")
     return given
-
-
-def _json(value: Any, status: int = 200) -> PageAnswer:
-    return PageAnswer(status, json.dumps(value).encode() + b"\n", JSON)

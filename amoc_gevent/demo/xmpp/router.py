@@ -170,10 +170,10 @@ class Router:
 
     def _choose(self, bare: str) -> None:
         """Bind the bare JID to the session that gets its messages."""
-        takers = [each for each in self._available.get(bare, ()) if each.priority >= 0]
+        possible = [each for each in self._available.get(bare, ()) if each.priority >= 0]
         self.bound.pop(bare, None)
-        if takers:
-            self.bound[bare] = max(reversed(takers), key=lambda session: session.priority)
+        if possible:
+            self.bound[bare] = max(reversed(possible), key=lambda session: session.priority)
 
 
 def _prepared(jid: str) -> str:

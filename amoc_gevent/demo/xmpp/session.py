@@ -20,7 +20,7 @@ class ClientSession:
 
     `user` is the authenticated user, `jid` the full JID once a resource is bound, `presence` the
     last broadcast presence; all are empty before. With `context` the client may use STARTTLS or
-    direct TLS, which the first byte tells apart.
+    direct TLS. The first byte shows which it uses.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""One client's socket: bytes in, bytes out, with optional TLS, never blocking, without XMPP."""
+"""One client's socket, with optional TLS. It never blocks, and it knows nothing of XMPP."""
 
 import _socket
 import logging
@@ -87,7 +87,7 @@ class Wire:
         if self.closing or self._watcher is None:
             return
         if self._tls is not None:
-            self._out(self._tls.goodbye())
+            self._out(self._tls.close_notify())
         self.closing = True
         if self._watcher is not None:
             self._timer = self._loop.timer(LINGER)

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
-from urllib.parse import urlencode
+
+from amoc_gevent.http.wire.urls import form_encode, values_of
 
 BLOCK = 65536
 
@@ -72,19 +73,8 @@ def _from_data(data: Any) -> Body:  # any type that `data` can have
     if isinstance(data, str):
         return Body(data.encode())
     if isinstance(data, Mapping | list | tuple):
-        return Body(_form(data).encode(), FORM)
+        return Body(form_encode(data).encode(), FORM)
     return _streamed(data)
-
-
-def _form(data: Mapping[str, Any] | Iterable[Any]) -> str:
-    pairs: Iterable[Any] = data.items() if isinstance(data, Mapping) else data
-    return urlencode([(k, v) for k, values in pairs for v in _each(values)])
-
-
-def _each(values: Any) -> Iterable[Any]:  # one value or several
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-        values = [values]
-    return [v for v in values if v is not None]
 
 
 def _streamed(source: Any) -> Body:  # a file or an iterator
@@ -116,7 +106,7 @@ def _multipart(data: Data, files: Files) -> Body:
     fields: list[Any] = []
     pairs: Iterable[Any] = data.items() if isinstance(data, Mapping) else data or ()
     for key, values in pairs:
-        fields += [(key, v if isinstance(v, bytes) else str(v)) for v in _each(values)]
+        fields += [(key, v if isinstance(v, bytes) else str(v)) for v in values_of(values)]
     for key, value in files.items() if isinstance(files, Mapping) else files or ():
         given = value if isinstance(value, tuple | list) else (_name_of(value) or key, value)
         name, content, kind, headers = (*given, None, None)[:4]

@@ -6,7 +6,7 @@ from amoc_gevent.http.errors import INCOMPLETE, INVALID, TOO_LARGE, InvalidRespo
 from amoc_gevent.http.response import Response
 from amoc_gevent.http.wire import coding, leniency
 from amoc_gevent.http.wire.bodies import Body
-from amoc_gevent.http.wire.heads import Head, head_of, kept
+from amoc_gevent.http.wire.heads import Head, cached_head, head_of
 from amoc_gevent.http.wire.target import RequestTarget
 from amoc_gevent.transport import Transport, TransportError
 from amoc_gevent.transport.errors import CLOSED, RESET
@@ -42,16 +42,16 @@ class HttpConnection:
     """A connection for one exchange at a time.
 
     `reusable`: whether another exchange can follow the last one.
-    `heard`: whether the peer has sent at least one byte of the current response.
+    `response_begun`: whether the peer has sent at least one byte of the current response.
     `used`: whether the connection has had a response before.
     """
 
-    __slots__ = ("_parser", "_reply", "heard", "reusable", "stream", "used")
+    __slots__ = ("_parser", "_reply", "response_begun", "reusable", "stream", "used")
 
     def __init__(self, stream: Transport) -> None:
         self.stream = stream
         self._renew()
-        self.heard = self.reusable = self.used = False
+        self.response_begun = self.reusable = self.used = False
 
     def exchange(
         self, target: RequestTarget, wire: bytes, body: Body | None, limit: int
@@ -61,7 +61,7 @@ class HttpConnection:
         Raises TransportError when the stream breaks, InvalidResponse for a bad response.
         """
         stream = self.stream
-        self.heard = self.reusable = False
+        self.response_begun = self.reusable = False
         broken = None
         try:
             stream.send(wire)
@@ -75,9 +75,9 @@ class HttpConnection:
         first = stream.arrived
         if not data:
             raise broken or TransportError(CLOSED, stream.peer)
-        self.heard = True
+        self.response_begun = True
         end = data.find(_END)
-        head = kept(data[:end]) if end > 0 else None
+        head = cached_head(data[:end]) if end > 0 else None
         head_only = target.method == "HEAD"
         if head is not None and head.length == len(data) - end - len(_END) and not head_only:
             content, whole = data[end + len(_END) :], True
@@ -117,7 +117,7 @@ class HttpConnection:
         parts, reply.parts = reply.parts, []
         content = parts[0] if len(parts) == 1 else b"".join(parts)
         whole = reply.complete and not reply.surplus
-        if whole and not head_only and seen is not None and not seen.asked:
+        if whole and not head_only and seen is not None and not seen.learned:
             seen.learn(len(content))
         return head, content, whole
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
 from amoc_gevent.http.errors import INVALID_HEADER, InvalidHeader
 
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+"""Match a token, such as a header name or a method (RFC 9110, 5.6.2)."""
 _FORBIDDEN = re.compile(r"[\r\n\0]").search
 
 
@@ -93,7 +94,7 @@ def encode(fields: Iterable[tuple[str, str]]) -> bytes:
     lines = []
     for name, value in fields:
         text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-        if not _NAME(name):
+        if not is_token(name):
             raise InvalidHeader(INVALID_HEADER, f"{name!r} is not a valid header name")
         if _FORBIDDEN(text):
             raise InvalidHeader(INVALID_HEADER, f"the value of {name} has a line break: {text!r}")

@@ -1,7 +1,7 @@
-"""The framing facts of response heads, cached by the bytes of the head.
+"""The framing of responses, read from their heads and cached by the bytes of the head.
 
-Within a second, a server's responses to one request mostly have identical heads. A look-up by the
-bytes takes a tenth of the time to parse a head. A response that arrives whole with a known head
+Within a second, a server's responses to one request mostly have identical heads. Looking up the
+bytes takes a tenth of the time that parsing takes. A response that arrives whole with a cached head
 needs no parser at all.
 """
 
@@ -9,8 +9,8 @@ import re
 
 from amoc_gevent.http.wire.headers import values
 
-HEADS_KEPT = 256
-KEPT_SIZE = 4096
+HEADS_MAX = 256
+CACHED_SIZE_MAX = 4096
 """Largest head in bytes that is cached."""
 
 _UNUSUAL = re.compile(
@@ -22,20 +22,20 @@ _CHUNKED = re.compile(rb"\n(?i:transfer-encoding:[^\n]*chunked)").search
 
 
 class Head:
-    """The facts of one head (RFC 9112, 6.3 and 9.3).
+    """What one head says about its response (RFC 9112, 6.3 and 9.3).
 
     `raw`: its bytes up to the empty line. `closes`: whether the peer closes the connection after
     the response. `codings`: the value of Content-Encoding, "" for none. `length`: bytes of the
-    body by Content-Length, -1 if unknown. `asked`: whether `learn` has been called.
+    body by Content-Length, -1 if unknown. `learned`: whether `learn` has been called.
     """
 
-    __slots__ = ("asked", "closes", "codings", "length", "raw", "sets_cookies", "status")
+    __slots__ = ("closes", "codings", "learned", "length", "raw", "sets_cookies", "status")
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self.status = int(raw[9:12])
         self.length = -1
-        self.asked = self.closes = self.sets_cookies = False
+        self.learned = self.closes = self.sets_cookies = False
         self.codings = ""
         if _UNUSUAL(raw) or raw[:8] != b"HTTP/1.1":
             lowered = raw.lower()
@@ -51,27 +51,27 @@ class Head:
 
     def learn(self, length: int) -> None:
         """Store the body length that the parser found in a response, which was not to HEAD."""
-        self.asked = True
+        self.learned = True
         if _LENGTH(self.raw) and not _TRANSFER(self.raw):
             self.length = length
 
 
 def head_of(raw: bytes) -> Head:
-    """Return the facts of a head, cached if it is small. Raises ValueError without a status."""
-    found = kept(raw)
+    """Return the parsed head, cached if it is small. Raises ValueError if it has no status."""
+    found = cached_head(raw)
     if found is None:
         found = Head(raw)
-        if len(raw) <= KEPT_SIZE:
-            if len(_kept) >= HEADS_KEPT:
-                _kept.clear()
-            _kept[raw] = found
+        if len(raw) <= CACHED_SIZE_MAX:
+            if len(_cache) >= HEADS_MAX:
+                _cache.clear()
+            _cache[raw] = found
     return found
 
 
-_kept: dict[bytes, Head] = {}
+_cache: dict[bytes, Head] = {}
 
-kept = _kept.get
-"""Return the facts of a cached head, else None."""
+cached_head = _cache.get
+"""Return the parsed head from the cache, None if it is not there."""
 
 
 def _closes(lowered: bytes) -> bool:

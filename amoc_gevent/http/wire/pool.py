@@ -101,7 +101,7 @@ class Pool:
 def _was_stale(error: BaseException, connection: HttpConnection) -> bool:
     return (
         connection.used
-        and not connection.heard
+        and not connection.response_begun
         and isinstance(error, TransportError)
         and not isinstance(error, TransportTimeout)
     )

@@ -1,7 +1,7 @@
 """Request targets: the destination of a request and the cached bytes of its head.
 
 A `Template` has the settings that all requests of a session share. Sessions with the same settings
-share one template and its cached targets, so a request without arguments is a dict look-up.
+share one template and its cached targets, so a request without arguments is one dict lookup.
 """
 
 import re
@@ -12,14 +12,14 @@ from weakref import WeakValueDictionary
 from amoc_gevent.http.auth import HTTPBasicAuth
 from amoc_gevent.http.errors import INVALID_HEADER, InvalidHeader
 from amoc_gevent.http.wire import urls
-from amoc_gevent.http.wire.headers import Headers, encode
+from amoc_gevent.http.wire.headers import Headers, encode, is_token
 from amoc_gevent.transport import Certificate, Peer, SourceAddress, Verify, context
 
 PROTOCOLS = ("http/1.1",)
-TARGETS_KEPT = 512
+TARGETS_MAX = 512
 
 _PLAIN = re.compile(r"/[\w\-~!$&'()*+,;=:@/.?]*", re.ASCII).fullmatch
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 _COMPUTED = frozenset({"content-length", "cookie", "transfer-encoding"})
@@ -93,12 +93,12 @@ class Common:
 class Template:
     """Makes and caches the targets for sessions with the same settings.
 
-    `kept`: the cached targets by method and URL. `given`: the names of the session's fields in
+    `cache`: the cached targets by method and URL. `given`: the names of the session's fields in
     lower case. `names`: those, and the ones that a target computes; fields of a request replace
     them. `plain`: whether a request without arguments can add what it computes to all of them.
     """
 
-    __slots__ = ("__weakref__", "_base", "_common", "given", "kept", "names", "plain")
+    __slots__ = ("__weakref__", "_base", "_common", "cache", "given", "names", "plain")
 
     def __init__(self, common: Common) -> None:
         self._common = common
@@ -106,7 +106,7 @@ class Template:
         self.given = frozenset(name.lower() for name, _ in common.fields)
         self.names = self.given | {"host", "authorization"}
         self.plain = self.given.isdisjoint(_COMPUTED)
-        self.kept: dict[tuple[str, str], RequestTarget] = {}
+        self.cache: dict[tuple[str, str], RequestTarget] = {}
 
     @classmethod
     def of(cls, common: Common) -> "Template":
@@ -125,9 +125,9 @@ class Template:
             made = self._below_base(method, url)
         else:
             made = self.make(method, url)
-        if len(self.kept) >= TARGETS_KEPT:
-            self.kept.clear()  # many different URLs; the reused ones are soon cached again
-        self.kept[method, url] = made
+        if len(self.cache) >= TARGETS_MAX:
+            self.cache.clear()  # many different URLs; the reused ones are soon cached again
+        self.cache[method, url] = made
         return made
 
     def make(
@@ -144,7 +144,7 @@ class Template:
 
         Raises InvalidURL and InvalidHeader.
         """
-        if not _TOKEN(method):
+        if not is_token(method):
             raise InvalidHeader(INVALID_HEADER, f"{method!r} is not a valid method")
         parts = urls.split(urls.join(self._common.base_url, url))
         fields = Headers(self._common.fields)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
+from amoc_gevent.addresses import url_host
 from amoc_gevent.http.errors import INVALID_URL, InvalidURL
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -34,7 +35,7 @@ class Url:
     @property
     def authority(self) -> str:
         """The value of the Host header: the host, and the port unless it is the default."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = url_host(self.host)
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     def __str__(self) -> str:
@@ -82,8 +83,20 @@ def encode(params: Params) -> str:
         return ""
     if isinstance(params, str | bytes):
         return requote(params.decode() if isinstance(params, bytes) else params)
-    pairs = params.items() if isinstance(params, Mapping) else params
-    return urlencode([p for k, v in pairs for p in _expand(k, v)])
+    return form_encode(params)
+
+
+def form_encode(fields: Mapping[str, Any] | Iterable[Any]) -> str:
+    """Encode fields, a mapping or pairs, as application/x-www-form-urlencoded."""
+    pairs: Iterable[Any] = fields.items() if isinstance(fields, Mapping) else fields
+    return urlencode([(name, one) for name, value in pairs for one in values_of(value)])
+
+
+def values_of(value: Any) -> list[Any]:
+    """Return the values of a field that has one value or several. None is left out."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        value = [value]
+    return [one for one in value if one is not None]
 
 
 def with_query(url: str, query: str) -> str:
@@ -93,14 +106,6 @@ def with_query(url: str, query: str) -> str:
     url, mark, fragment = url.partition("#")
     joint = "&" if "?" in url else "?"
     return f"{url}{joint}{query}{mark}{fragment}"
-
-
-def _expand(key: str, value: Any) -> list[tuple[str, Any]]:
-    if value is None:
-        return []
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        return [(key, value)]
-    return [(key, v) for v in value if v is not None]
 
 
 def split(url: str) -> Url:

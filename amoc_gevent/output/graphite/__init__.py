@@ -1,1 +1,1 @@
-"""A run's figures in Graphite: points at each interval, annotations as things happen."""
+"""The Graphite output: a point of each metric for each interval, an annotation for each event."""

@@ -124,15 +124,15 @@ class Interval:
     def merge(self, later: "Interval") -> None:
         """Add a part of the same interval that was reported later."""
         for name, operation in later.operations.items():
-            _of(self.operations, name, IntervalOperation).merge(operation)
+            _get_or_create(self.operations, name, IntervalOperation).merge(operation)
         for name, value in later.counters.items():
             self.counters[name] = self.counters.get(name, 0) + value
         for name, histogram in later.histograms.items():
-            _of(self.histograms, name, Histogram).merge(histogram)
+            _get_or_create(self.histograms, name, Histogram).merge(histogram)
         for second, levels in later.levels.items():
-            _of(self.levels, second, Levels).merge(levels)
+            _get_or_create(self.levels, second, Levels).merge(levels)
         for name, node in later.nodes.items():
-            _of(self.nodes, name, NodeFigures).merge(node)
+            _get_or_create(self.nodes, name, NodeFigures).merge(node)
         self.note_users(later.users, later.users_second)
         self.started += later.started
         self.iterations += later.iterations
@@ -157,7 +157,7 @@ class Intervals:
         """Forget the names of earlier runs."""
         self._names.clear()
 
-    def know(self, kind: str, names: Iterable[str]) -> None:
+    def register_names(self, kind: str, names: Iterable[str]) -> None:
         """Register the names of a resumed run, in the order in which they were first seen."""
         for name in names:
             self._name(kind, name)
@@ -203,7 +203,7 @@ class Intervals:
             self._count(part, snapshot)
             part.note_users(users, second)
             for one in health:
-                _of(part.nodes, self._name("nodes", one.node), NodeFigures).note(one)
+                _get_or_create(part.nodes, self._name("nodes", one.node), NodeFigures).note(one)
             self._note_levels(part, second, snapshot, health)
         for later in self._open.values():
             if interval.start <= later.start < interval.start + ONE_S:
@@ -274,9 +274,11 @@ class Intervals:
     def _count(self, interval: Interval, snapshot: Snapshot) -> None:
         for name, one in snapshot.operations.items():
             path = self._name("operations", name)
-            _of(interval.operations, path, IntervalOperation).merge(one)
+            _get_or_create(interval.operations, path, IntervalOperation).merge(one)
         for name, (_, histogram) in snapshot.histograms.items():
-            _of(interval.histograms, self._name("histograms", name), Histogram).merge(histogram)
+            _get_or_create(interval.histograms, self._name("histograms", name), Histogram).merge(
+                histogram
+            )
         for name, value in snapshot.counters.items():
             path = self._name("counters", name)
             interval.counters[path] = interval.counters.get(path, 0) + value
@@ -290,7 +292,7 @@ class Intervals:
         """Add the gauges of a second. Each node's part comes once, alone or merged with others."""
         if not snapshot.gauges:
             return
-        found = _of(interval.levels, second, Levels)
+        found = _get_or_create(interval.levels, second, Levels)
         found.nodes.update(one.node for one in health)
         for name, gauge in snapshot.gauges.items():
             path = self._name("gauges", name)
@@ -307,7 +309,7 @@ class Intervals:
         return found
 
 
-def _of(found: dict[K, T], key: K, make: Callable[[], T]) -> T:
+def _get_or_create(found: dict[K, T], key: K, make: Callable[[], T]) -> T:
     if key not in found:
         found[key] = make()
     return found[key]

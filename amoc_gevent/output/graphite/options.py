@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from amoc_gevent.addresses import url_host
 from amoc_gevent.errors import UsageError
 from amoc_gevent.output.graphite.names import is_prefix
 from amoc_gevent.output.graphite.target import EventsAddress, Target
-from amoc_gevent.output.kinds import Option, OutputKind
+from amoc_gevent.output.option_types import Option, OutputKind
 
 if TYPE_CHECKING:
     from amoc_gevent.output.base import Output
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 PORT = 2003
 
 OPTIONS = (
-    Option("--graphite", metavar="HOST:PORT", help="Send metrics to carbon there."),
+    Option("--graphite", metavar="HOST:PORT", help="Send metrics to carbon at this address."),
     Option(
         "--graphite-prefix",
         metavar="NAME",
@@ -26,12 +27,12 @@ OPTIONS = (
         "--graphite-interval",
         unit="time",
         default=10.0,
-        help="Time between two points; carbon's finest retention must be the same [10s].",
+        help="Time between two points; must match carbon's finest retention [10s].",
     ),
     Option(
         "--graphite-events",
         metavar="URL",
-        help="URL for annotations, or none [http://HOST/events/].",
+        help="URL for annotations, or `none` [http://HOST/events/].",
     ),
 )
 
@@ -53,7 +54,7 @@ class ChosenGraphite:
 
     def open(self, say: Callable[[str], None]) -> "Output":
         """Return the output; `say` prints a line for people."""
-        from amoc_gevent.output.graphite.follower import Graphite  # noqa: PLC0415  # loads gevent
+        from amoc_gevent.output.graphite.output import Graphite  # noqa: PLC0415  # loads gevent
 
         return Graphite(self.target, say)
 
@@ -77,8 +78,9 @@ def choose(given: Mapping[str, Any]) -> ChosenGraphite | None:
         )
     if interval < 1 or interval != int(interval):
         raise UsageError("--graphite-interval must be a whole number of seconds, 1 or more")
-    shown = f"[{host}]" if ":" in host else host
-    where = EventsAddress.of(events or f"http://{shown}/events/") if events != "none" else None
+    where = (
+        EventsAddress.of(events or f"http://{url_host(host)}/events/") if events != "none" else None
+    )
     return ChosenGraphite(Target((host, port), prefix, int(interval), where))
 
 

@@ -110,29 +110,29 @@ class ChangeTracker:
         self._number = max((part.number for part in self._parts), default=0)
         self._small = {key: stored[key] for key in (MARK, ANNOTATIONS) if key in stored}
         self._returned = StateChanges({}, ())
-        self._anew = False
+        self._full = False
         intervals.stores = True
 
-    def pending(self, *, anew: bool = False) -> StateChanges:
-        """Return the entries to store and the keys to drop; with `anew`, every entry."""
+    def pending(self, *, full: bool = False) -> StateChanges:
+        """Return the entries to store and the keys to drop; with `full`, every entry."""
         seconds, number, begin = self._intervals.seconds, self._number + 1, self._begin()
-        stored, small = (set[_Part](), dict[str, bytes]()) if anew else (self._parts, self._small)
+        stored, small = (set[_Part](), dict[str, bytes]()) if full else (self._parts, self._small)
         put = {
             _Part(part.start, seconds, number).key: codec.encode(part)
-            for part in (self._intervals.all() if anew else self._intervals.unstored())
+            for part in (self._intervals.all() if full else self._intervals.unstored())
             if part.start >= begin
         }
         put |= {key: data for key, data in self._now().items() if small.get(key) != data}
         drop = [part.key for part in stored if part.start < begin]
         if self._events is None and ANNOTATIONS in small:
             drop.append(ANNOTATIONS)
-        self._returned, self._anew = StateChanges(put, drop), anew
+        self._returned, self._full = StateChanges(put, drop), full
         return self._returned
 
     def stored(self) -> None:
         """Note that the pending changes are stored."""
         put, drop = self._returned
-        if self._anew:
+        if self._full:
             self._parts, self._small = set(), {}
         for key in drop:
             self._small.pop(key, None)

@@ -28,7 +28,7 @@ class Point(NamedTuple):
 
 
 def points_of(interval: Interval, among: Intervals) -> list[Point]:
-    """Return the points of one interval `among` the others; docs/graphite.md describes them."""
+    """Return the points of `interval`, one of `among`; docs/graphite.md describes them."""
     parts = {
         "users": _users(interval),
         "operations": _operations(interval, among),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import unquote, urlsplit
 
+from amoc_gevent.addresses import host_and_port
 from amoc_gevent.errors import UsageError
 
 
@@ -65,8 +66,11 @@ class Target:
 
     def arguments(self) -> list[str]:
         """Return the equivalent command-line options."""
-        host, port = self.address
-        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        found = ["--graphite", where, "--graphite-interval", f"{self.interval}s"]
+        found = [
+            "--graphite",
+            host_and_port(*self.address),
+            "--graphite-interval",
+            f"{self.interval}s",
+        ]
         found += ["--graphite-prefix", self.prefix] if self.prefix else []
         return [*found, "--graphite-events", self.events.given if self.events else "none"]

@@ -1,1 +1,1 @@
-"""What a person reads in a terminal: the live table, lines, the closing report."""
+"""The outputs for a terminal: the live table, lines and the closing report."""

@@ -13,7 +13,7 @@ from amoc_gevent.core.run.run import Run
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 """The percentiles of the summary, by name."""
 
-EVERYDAY_EVENTS = {"start", "stop"}
+ROUTINE_EVENTS = {"start", "stop"}
 """Kinds of events that every run has. Only the summary lists them."""
 
 
@@ -65,8 +65,8 @@ def user_errors(run: Run) -> list[UserError]:
 
 
 def events_of(run: Run) -> list[Event]:
-    """Return the events except `EVERYDAY_EVENTS`, ordered by time."""
-    found = (event for event in run.events if event.kind not in EVERYDAY_EVENTS)
+    """Return the events except `ROUTINE_EVENTS`, ordered by time."""
+    found = (event for event in run.events if event.kind not in ROUTINE_EVENTS)
     return sorted(found, key=lambda event: event.time)
 
 

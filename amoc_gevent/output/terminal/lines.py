@@ -3,12 +3,17 @@
 from typing import TextIO
 
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.units import counted, format_count, format_duration, format_us
+from amoc_gevent.core.units import (
+    counted,
+    format_count,
+    format_duration,
+    format_us,
+    format_users,
+)
 from amoc_gevent.output.terminal.figures import merged_latency
 from amoc_gevent.output.verdict import marks_in_words
 
 INTERVAL_S = 10.0
-STATES = ("running", "resting", "waiting", "done")
 
 
 class Lines:
@@ -49,7 +54,7 @@ def progress(run: Run, elapsed: float) -> str:
     """Return the progress in one line; rate and p95 cover the last ten seconds."""
     total, recent = run.results.total, run.results.recent(run.started_at)
     errors = sum(operation.errors for operation in total.operations.values())
-    users = ", ".join(f"{format_count(getattr(run.users, state))} {state}" for state in STATES)
+    users = ", ".join(format_users(run.users))
     rate = recent.count / recent.seconds if recent.seconds else 0.0
     parts = [
         f"{format_duration(float(int(elapsed))):>7}",

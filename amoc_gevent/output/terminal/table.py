@@ -13,7 +13,13 @@ from amoc_gevent.core.measure.results import CPU_LIMIT, LAG_LIMIT_US, Recent, la
 from amoc_gevent.core.measure.snapshot import Operation
 from amoc_gevent.core.messages import Health
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.units import counted, format_count, format_duration, format_us
+from amoc_gevent.core.units import (
+    counted,
+    format_count,
+    format_duration,
+    format_us,
+    format_users,
+)
 from amoc_gevent.output.terminal.figures import errors_by_kind, events_of, user_errors
 from amoc_gevent.output.terminal.grid import Cell, crop_end, flowed
 from amoc_gevent.output.terminal.operations import OperationLine, operations_table, sum_line
@@ -95,9 +101,7 @@ def _head(run: Run, now: float, width: int) -> Iterator[Text]:
             line.append(_bar(min(1.0, elapsed / run.duration)))
     line.truncate(width, overflow="ellipsis")
     yield line
-    states = ("running", "resting", "waiting", "done")
-    cells = [(f"{format_count(getattr(run.users, state))} {state}", "") for state in states]
-    yield from flowed("users", cells, width, 1)
+    yield from flowed("users", [(text, "") for text in format_users(run.users)], width, 1)
 
 
 def _bar(share: float) -> Text:

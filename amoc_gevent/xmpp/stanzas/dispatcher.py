@@ -14,8 +14,8 @@ Handler = Callable[[Stanza], object]
 class StanzaDispatcher:
     """Dispatches a client's stanzas, on the hub.
 
-    `watchers` see every stanza and consume none. `interceptors` come first: they take the answers
-    to requests that are answered by more than an iq result. Handlers may block: they run in a
+    `watchers` see every stanza and consume none. Then come the `interceptors`: they take the
+    answers to requests whose answer is not just an iq result. Handlers may block: they run in a
     greenlet of the user, one stanza after the other.
     """
 

@@ -1,4 +1,4 @@
-"""Matches for stanzas: a name, the tag of a child, or a function of the scenario."""
+"""Turns a scenario's match for stanzas into a predicate."""
 
 from collections.abc import Callable
 from functools import cache

@@ -7,7 +7,6 @@ from amoc_gevent.errors import UsageError
 from amoc_gevent.xmpp.errors import XmppError
 from amoc_gevent.xmpp.names import BODY_TAG, CLIENT, ERROR_TAG, STANZAS
 
-_TEXT_TAG = f"{{{STANZAS}}}text"
 _LOCAL = f"{{{CLIENT}}}"
 
 
@@ -66,13 +65,23 @@ def error_of(stanza: Element) -> XmppError:
     error = stanza.find(ERROR_TAG)
     if error is None:
         return XmppError("undefined-condition", text="the error stanza has no error element")
-    condition = text = ""
+    condition, text = condition_of(error, STANZAS)
+    return XmppError(condition, error.get("type", "cancel"), text)
+
+
+def condition_of(
+    error: Element, namespace: str, default: str = "undefined-condition"
+) -> tuple[str, str]:
+    """Return the defined condition in an error element, and the text that describes it."""
+    condition, text = default, ""
     for child in error:
-        if child.tag == _TEXT_TAG:
-            text = child.text or ""
-        elif child.tag.startswith(f"{{{STANZAS}}}"):
-            condition = child.tag.partition("}")[2]
-    return XmppError(condition or "undefined-condition", error.get("type", "cancel"), text)
+        found, _, name = child.tag.rpartition("}")
+        if found == f"{{{namespace}":
+            if name == "text":
+                text = child.text or ""
+            else:
+                condition = name
+    return condition, text
 
 
 def serialised(item: Any) -> bytes:

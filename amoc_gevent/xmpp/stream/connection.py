@@ -26,10 +26,10 @@ from amoc_gevent.xmpp.errors import (
     XmppTimeout,
 )
 from amoc_gevent.xmpp.names import STREAMS
-from amoc_gevent.xmpp.stanzas.stanza import escaped
+from amoc_gevent.xmpp.stanzas.stanza import condition_of, escaped
 from amoc_gevent.xmpp.stream.reader import Reader
 
-KEPT_MAX = 1 << 16
+UNSENT_MAX = 1 << 16
 """Unsent bytes above which a sender has to wait."""
 
 _DRAIN_CHECK_SECONDS = 0.005
@@ -52,7 +52,7 @@ class StreamConnection:
     weak, so an abandoned client is collected together with its socket.
     """
 
-    __slots__ = ("_owner", "_reader", "_stanza_max", "domain", "over", "transport")
+    __slots__ = ("_owner", "_reader", "_stanza_max", "domain", "end_reason", "transport")
 
     def __init__(self, peer: Peer, domain: str, timeout: float, stanza_max: int) -> None:
         try:
@@ -62,7 +62,7 @@ class StreamConnection:
         except TransportError as error:
             raise ConnectionFailed(error) from None
         self.domain = domain
-        self.over = ""
+        self.end_reason = ""
         self._stanza_max = stanza_max
         self._reader = Reader(stanza_max)
 
@@ -91,7 +91,7 @@ class StreamConnection:
         try:
             self.transport = upgrade(self.transport, context, self.domain, timeout)
         except TransportTimeout:
-            raise XmppTimeout("TLS hand-shake", timeout) from None
+            raise XmppTimeout("TLS handshake", timeout) from None
         except TransportError as error:
             raise ConnectionFailed(error) from None
         self.transport.follow(_readable, self._owner)
@@ -99,7 +99,7 @@ class StreamConnection:
     def poll(self) -> list[Element]:
         """Return the elements that have arrived, without waiting.
 
-        `over` is set to the reason once no more will come. Raises Disconnected if the connection
+        `end_reason` is set once no more will come. Raises Disconnected if the connection
         is broken, StreamError for invalid XML.
         """
         transport = self.transport
@@ -107,8 +107,8 @@ class StreamConnection:
             data = transport.poll()
         except TransportError as error:
             raise Disconnected(error.kind) from None
-        if transport.over:
-            self.over = CLOSED
+        if transport.at_eof:
+            self.end_reason = CLOSED
         if not data:
             return []
         if _observer is not None:
@@ -116,7 +116,7 @@ class StreamConnection:
         reader = self._reader
         found = reader.feed(data)
         if reader.ended:
-            self.over = "stream closed"
+            self.end_reason = "stream closed"
         return found
 
     def push(self, data: bytes) -> None:
@@ -129,9 +129,9 @@ class StreamConnection:
             raise Disconnected(error.kind) from None
 
     def drain(self, timeout: float) -> None:
-        """Wait while more than KEPT_MAX bytes are unsent. Raises XmppTimeout after `timeout`."""
+        """Wait while more than UNSENT_MAX bytes are unsent. Raises XmppTimeout after `timeout`."""
         deadline = clock.monotonic() + timeout
-        while len(self.transport.kept) > KEPT_MAX and not self.transport.closed:
+        while len(self.transport.unsent) > UNSENT_MAX and not self.transport.closed:
             if clock.monotonic() > deadline:
                 raise XmppTimeout("room to send", timeout)
             gevent.sleep(_DRAIN_CHECK_SECONDS)
@@ -150,12 +150,4 @@ def _readable(owner: Callable[[], Any]) -> None:
 
 def stream_error(element: Element) -> XmppError:
     """Return the exception for a received stream error."""
-    condition, text = "undefined-condition", ""
-    for child in element:
-        namespace, _, name = child.tag.rpartition("}")
-        if namespace == f"{{{STREAMS}":
-            if name == "text":
-                text = child.text or ""
-            else:
-                condition = name
-    return StreamError(condition, text)
+    return StreamError(*condition_of(element, STREAMS))

@@ -16,7 +16,7 @@ from amoc_gevent.xmpp.errors import (
 from amoc_gevent.xmpp.names import BIND, FEATURES_TAG, SASL, SESSION, TLS
 from amoc_gevent.xmpp.recording import Step
 from amoc_gevent.xmpp.server import Server
-from amoc_gevent.xmpp.stanzas.stanza import escaped
+from amoc_gevent.xmpp.stanzas.stanza import condition_of, escaped
 from amoc_gevent.xmpp.stanzas.waits import Wait
 from amoc_gevent.xmpp.stream import management as sm
 from amoc_gevent.xmpp.stream.connection import StreamConnection
@@ -204,14 +204,7 @@ def _authentication_error(answer: Element) -> XmppError:
         return StreamError(
             "unsupported-stanza-type", f"expected SASL <success/> or <failure/>, got {answer.tag}"
         )
-    condition, text = "not-authorized", ""
-    for child in answer:
-        name = child.tag.rpartition("}")[2]
-        if name == "text":
-            text = child.text or ""
-        else:
-            condition = name
-    return AuthenticationError(condition, text)
+    return AuthenticationError(*condition_of(answer, SASL, "not-authorized"))
 
 
 def _refused(answer: Element) -> XmppError:

@@ -16,7 +16,7 @@ STANZA_MAX = 1 << 20
 """Largest stanza in bytes. Servers limit theirs to 256 KB."""
 
 _SHARED_PARSERS_MAX = 16
-"""Most kinds of root elements whose streams share parsers. A server has one kind."""
+"""Limit of kinds of root elements with a shared parser. All streams of a server have one kind."""
 
 _DECLARATION = re.compile(rb"\s*(?:<\?[^>]*>\s*)*<!")
 """Declarations before the stream header, which RFC 6120 11.1 forbids: DTDs and entities."""
@@ -35,16 +35,16 @@ class _Parser:
 
     It does what XMLPullParser does, without the wrappers: the queue is a list, and once the root is
     known, the parser reports only the ends of elements. `between` is true if the last input ended
-    between two stanzas, `over` if the root has ended.
+    between two stanzas, `at_end` if the root has ended.
     """
 
-    __slots__ = ("_feed", "_parser", "between", "ends", "over", "root")
+    __slots__ = ("_feed", "_parser", "at_end", "between", "ends", "root")
 
     def __init__(self) -> None:
         parser: Any = XMLParser(target=TreeBuilder())  # noqa: S314  # expat bounds what entities do
         self.ends: list[tuple[str, Any]] = []
         self.root: Element | None = None
-        self.between = self.over = False
+        self.between = self.at_end = False
         parser._setevents(self.ends, ("start-ns", "start", "end"))
         self._parser = parser
         self._feed = parser.feed
@@ -66,7 +66,7 @@ class _Parser:
         last = ends[-1][1]
         found = root[:]
         if last is root:
-            self.over = True
+            self.at_end = True
         elif found and found[-1] is not last:
             found.pop()
         else:
@@ -77,7 +77,7 @@ class _Parser:
         return found
 
     def begin(self) -> Namespaces:
-        """Take the root from the queue, if it came; return the namespaces it declares."""
+        """Take the root from the queue, if it is there; return the namespaces it declares."""
         declared = []
         for event, what in self.ends:
             if event == "start":
@@ -159,7 +159,7 @@ class Reader:
             shared = self._shared
             self._parser = parser = _Parser() if shared is None else shared.take()
         found = self._begin(parser, whole) if self.header is None else parser.parse(whole)
-        if parser.over:
+        if parser.at_end:
             self.ended = True
         elif not found:
             self._count(len(data))

@@ -25,7 +25,7 @@ SUPPORTED = frozenset(
 )
 _ONE_STEP = frozenset({"PLAIN", "EXTERNAL", "ANONYMOUS"})
 _CHALLENGES_MAX = 4
-"""Most challenges that a mechanism needs. It limits a server that sends them forever."""
+"""Limit of challenges. No mechanism needs more, and a server could send them forever."""
 
 _FAILURES = (sasl.SASLCancelled, sasl.SASLFailed, KeyError, ValueError, IndexError)
 
@@ -42,7 +42,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """The stream to log in on: its TLS version ("" without TLS) and channel binding data."""
+    """The TLS of the stream to log in on: its version ("" without TLS) and channel binding data."""
 
     tls: str = ""
     binding: bytes | None = None

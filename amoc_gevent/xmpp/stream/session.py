@@ -182,8 +182,8 @@ class StreamSession:
                 self._end(error)
             if not isinstance(error, Exception):
                 raise
-        if connection.over and connection is self._connection:
-            self._end(Disconnected(connection.over))
+        if connection.end_reason and connection is self._connection:
+            self._end(Disconnected(connection.end_reason))
 
     def _take(self, element: Element) -> None:
         """Dispatch a received element."""
@@ -291,7 +291,7 @@ class StreamSession:
         count(SENT)
         if outgoing is not None:
             outgoing.sent()
-        if transport.kept:
+        if transport.unsent:
             connection.drain(self.server.timeout)
         return sent
 

@@ -53,7 +53,7 @@ def test_no_secret_is_ever_shown(home: Path) -> None:
 def test_what_is_wrong_is_a_line_and_its_code(home: Path) -> None:
     for args, code, said in (
         (("allow", "one", "abc"), 2, "the public key is 40 characters of Z85"),
-        (("allow", "a/b", KEY), 2, "'a/b' is no name for a machine"),
+        (("allow", "a/b", KEY), 2, "'a/b' is not a machine name"),
         (("revoke", "one"), 2, "no machine one is allowed"),
         (("allow", "one"), 2, "missing argument 'PUBLIC_KEY'"),
     ):

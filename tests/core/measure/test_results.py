@@ -109,7 +109,9 @@ def test_a_long_silence_is_not_filled_with_rows() -> None:
         ({"cpu": 1.0, "timer_lag_us": 60_000, "clock_step_s": 1.0}, ("clock", "cpu", "lag")),
     ],
 )
-def test_marks_say_what_was_wrong(changes: dict[str, float], marks: tuple[str, ...]) -> None:
+def test_marks_name_the_problems_of_a_second(
+    changes: dict[str, float], marks: tuple[str, ...]
+) -> None:
     assert marks_of([health(**changes)]) == marks
 
 

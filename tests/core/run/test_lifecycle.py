@@ -204,7 +204,7 @@ def test_a_run_that_has_ended_changes_no_more(status: Any) -> None:
         ("stopping", True, False, []),
     ],
 )
-def test_a_stop_by_force_follows_a_gentle_one_and_is_never_taken_back(
+def test_a_gentle_stop_may_become_forced_but_not_the_reverse(
     status: Any, before: bool, force: bool, told: list[str]
 ) -> None:
     run = a_run(status, plan={"force": before}, stopping_at=999.0)
@@ -360,7 +360,7 @@ NEW, KNOWN = a_node("b"), a_node("b")
 
 
 @pytest.mark.parametrize(
-    ("news", "told", "transient"),
+    ("event", "told", "transient"),
     [
         (
             Joined(NEW),
@@ -386,9 +386,9 @@ NEW, KNOWN = a_node("b"), a_node("b")
     ],
 )
 def test_a_node_event_is_reported_and_its_users_wait_to_be_reassigned(
-    news: NodeEvent, told: tuple[str, str], transient: dict[str, Any]
+    event: NodeEvent, told: tuple[str, str], transient: dict[str, Any]
 ) -> None:
-    changes = lifecycle.react(a_run(), nodes(a_node("a")), TransientState(), NOW, news)
+    changes = lifecycle.react(a_run(), nodes(a_node("a")), TransientState(), NOW, event)
     assert events(changes) == [told]
     assert of_course(changes) == {**transient, "unplaced_since": NOW.monotonic}
     assert not of_plan(changes)

@@ -15,12 +15,12 @@ from amoc_gevent.core.run.placement import (
     moves_to,
     next_slot,
     own_shares,
-    pattern,
     rebalancing,
     release_moves,
     removals_of,
     rotated,
     shares_of,
+    turn_order,
 )
 from amoc_gevent.core.run.plan import (
     UNRELEASED,
@@ -244,7 +244,7 @@ def test_a_batch_in_blocks_gives_each_node_one_stretch() -> None:
 
 
 def test_by_capacity_a_node_takes_users_as_it_has_workers() -> None:
-    nodes = pattern("capacity", {"a": 1, "b": 3})
+    nodes = turn_order("capacity", {"a": 1, "b": 3})
     assert sorted(nodes) == ["a", "b", "b", "b"]
     of = plan(Batch(1, 40, 0.0, 1.0, nodes, "capacity"))
     assert [len(owned(of, node, 1, 0)) for node in "ab"] == [10, 30]

@@ -120,4 +120,4 @@ def test_a_run_in_which_nothing_succeeded_says_what_did_not(
         found.count, found.interrupted = count, interrupted
         if errors:
             found.fail("refused", errors)
-    assert run.futile == why
+    assert run.no_success == why

@@ -161,7 +161,7 @@ BODIES += [b"5\r\nhello\r\n0\r\n\r\n", b"hello\r\n"]
 
 def learn(head: bytes, body: bytes, target: RequestTarget = GET) -> None:
     """Clear the cache of heads and read the response twice, which stores its length."""
-    heads._kept.clear()
+    heads._cache.clear()
     for _ in range(2):
         exchange([head + b"\r\n\r\n" + body], target)
 
@@ -169,7 +169,7 @@ def learn(head: bytes, body: bytes, target: RequestTarget = GET) -> None:
 def learnt(head: bytes, body: bytes, target: RequestTarget = GET) -> int:
     """Return the cached body length of a head after two such responses."""
     learn(head, body, target)
-    return heads._kept[head].length
+    return heads._cache[head].length
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -180,7 +180,7 @@ def learnt(head: bytes, body: bytes, target: RequestTarget = GET) -> int:
 )
 def test_a_cached_head_changes_no_response(head, bodies, targets, cuts):
     pieces = pieces_of(head + b"\r\n\r\n" + bodies[1], cuts)
-    heads._kept.clear()
+    heads._cache.clear()
     unknown = exchange(pieces, targets[1])
     learn(head, bodies[0], targets[0])
     assert exchange(pieces, targets[1]) == unknown
@@ -188,13 +188,13 @@ def test_a_cached_head_changes_no_response(head, bodies, targets, cuts):
 
 def test_the_parser_runs_only_for_the_first_two_whole_responses_of_a_head(monkeypatch):
     parsed = []
-    heads._kept.clear()
+    heads._cache.clear()
     parse = HttpConnection._parse
     monkeypatch.setattr(HttpConnection, "_parse", lambda *args: parsed.append(1) or parse(*args))
     for body in (b"first", b"again", b"third", b"and 4"):
         assert exchange([SIZED + b"\r\n\r\n" + body])[1] == body
     assert len(parsed) == 2
-    assert heads._kept[SIZED].length == 5
+    assert heads._cache[SIZED].length == 5
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from amoc_gevent.core.records import Measured
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.output.feed import RunFeed
 from amoc_gevent.output.graphite import follower
-from amoc_gevent.output.graphite.follower import RESENT_S, Graphite
+from amoc_gevent.output.graphite.output import RESENT_S, Graphite
 from amoc_gevent.output.graphite.points import Point
 from amoc_gevent.output.graphite.target import EventsAddress, Target
 from tests.output.runs import health, measured, run_of
@@ -102,7 +102,7 @@ class Masters:
         current = [run]
         self.graphite = Graphite(Target(("carbon", 2003), interval=self.interval), print)
         self.feed = RunFeed(lambda: current[0], no_note)
-        self.feed.go_on(self.stored)
+        self.feed.restore(self.stored)
         self.feed.add(self.graphite, "graphite")
         current[0] = self.run
         self._current = current
@@ -119,10 +119,10 @@ class Masters:
         snapshot.histograms["sizes"] = ("bytes", measured(latencies).operation("a").latency)
         run.results.add(second, snapshot, [], NOBODY)
 
-    def save(self, *, anew: bool = False) -> None:
+    def save(self, *, full: bool = False) -> None:
         """Write the run store, or another one in its place."""
-        put, drop = self.feed.pending(anew=anew)
-        self.stored = {} if anew else self.stored
+        put, drop = self.feed.pending(full=full)
+        self.stored = {} if full else self.stored
         self.stored |= put
         for key in drop:
             del self.stored[key]
@@ -202,8 +202,8 @@ def test_an_interval_is_whole_though_the_run_store_was_replaced_in_the_midst_of_
     masters.report(START + 1, {"a": [10]})
     masters.save()
     masters.report(START + 12, {"a": [20]})
-    masters.feed.pending(anew=True)  # which cannot be stored
-    masters.save(anew=True)
+    masters.feed.pending(full=True)  # which cannot be stored
+    masters.save(full=True)
     masters.report(START + 13, {"a": [30]})
     masters.save()
     masters.die()

@@ -4,7 +4,7 @@ import click
 import pytest
 
 from amoc_gevent.cli.run import run
-from amoc_gevent.cli.steering.verbs import Asked, asked_by, flags_of, verbs
+from amoc_gevent.cli.steering.verb_parser import Invocation, flags_of, parse_line, verbs
 from amoc_gevent.control.requests import command_of
 from amoc_gevent.core.run.commands import (
     VERBS,
@@ -65,9 +65,9 @@ SPREAD = Do("shop", 1, 10, nodes=("b", "a"), strategy="blocks")
     ],
 )
 def test_a_line_becomes_the_command_that_it_says(line: str, command: object) -> None:
-    asked = asked_by(line)
+    asked = parse_line(line)
 
-    assert isinstance(asked, Asked)
+    assert isinstance(asked, Invocation)
     assert command_of(asked.request) == command
 
 
@@ -88,14 +88,14 @@ def test_a_line_becomes_the_command_that_it_says(line: str, command: object) -> 
 )
 def test_a_wrong_line_is_a_usage_error_of_one_line(line: str, text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        asked_by(line)
+        parse_line(line)
 
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_help_names_every_verb_and_says_more_of_each() -> None:
-    overview, detail = asked_by("help"), asked_by("help remove")
+    overview, detail = parse_line("help"), parse_line("help remove")
 
     assert isinstance(overview, str)
     assert isinstance(detail, str)
@@ -105,7 +105,7 @@ def test_help_names_every_verb_and_says_more_of_each() -> None:
 
 @pytest.mark.parametrize("word", ["exit", "quit", "help"])
 def test_help_knows_the_words_of_the_prompt_too(word: str) -> None:
-    said = asked_by(f"help {word}")
+    said = parse_line(f"help {word}")
 
     assert isinstance(said, str)
     assert said.startswith(word)
@@ -135,9 +135,9 @@ def test_the_answer_of_every_verb_can_be_had_as_json(verb: str) -> None:
     ],
 )
 def test_a_line_says_how_its_answer_is_taken(line: str, as_json: bool, wait: bool) -> None:
-    asked = asked_by(line)
+    asked = parse_line(line)
 
-    assert isinstance(asked, Asked)
+    assert isinstance(asked, Invocation)
     assert (asked.as_json, asked.wait) == (as_json, wait)
 
 

@@ -11,8 +11,8 @@ from amoc_gevent.cli import outputs
 from amoc_gevent.cli.outputs import output_options
 from amoc_gevent.errors import UsageError
 from amoc_gevent.output.base import Output
-from amoc_gevent.output.kinds import Chosen, Option, OutputKind
-from amoc_gevent.output.registry import OUTPUTS
+from amoc_gevent.output.kinds import OUTPUTS
+from amoc_gevent.output.option_types import Chosen, Option, OutputKind
 
 
 @dataclass(frozen=True)

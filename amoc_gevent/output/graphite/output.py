@@ -59,8 +59,8 @@ class Graphite(Output):
         self._resumed = run
         for event in run.events:
             self._annotation(event)
-        self._intervals.know("operations", run.results.total.operations)
-        self._intervals.know("counters", run.results.total.counters)
+        self._intervals.register_names("operations", run.results.total.operations)
+        self._intervals.register_names("counters", run.results.total.counters)
 
     def second(self, row: Measured) -> None:
         """Add a second to its interval."""
@@ -110,9 +110,9 @@ class Graphite(Output):
         if self._events is not None:
             self._events.put(left.annotations)
 
-    def pending(self, *, anew: bool = False) -> StateChanges:
-        """Return what to store for the next master: the changes, or with `anew` everything."""
-        return self._changes.pending(anew=anew) if self._changes is not None else NO_CHANGES
+    def pending(self, *, full: bool = False) -> StateChanges:
+        """Return what to store for the next master: the changes, or with `full` everything."""
+        return self._changes.pending(full=full) if self._changes is not None else NO_CHANGES
 
     def stored(self) -> None:
         """Note that the pending changes are stored."""

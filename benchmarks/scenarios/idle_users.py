@@ -1,4 +1,4 @@
-"""The benchmark `users` for amoc: users that sleep in their first round, or rest at once.
+"""The benchmark `users` for amoc: users that sleep in their first iteration, or rest at once.
 
 The first and the last user take a note.
 """
@@ -13,7 +13,7 @@ notes = settings.declare("notes", "notes.json", "file for the notes")
 sleep = settings.declare("sleep", True, "sleep in the round instead of resting")
 
 
-class Crowd:
+class StartedUsers:
     """The number of this worker's users that have run their first line, and the notes."""
 
     def __init__(self) -> None:
@@ -22,17 +22,17 @@ class Crowd:
         self.notes.take("before")
 
 
-def init() -> Crowd:
+def init() -> StartedUsers:
     """Take a note before the first user."""
-    return Crowd()
+    return StartedUsers()
 
 
-def start(user_id: int, crowd: Crowd) -> None:
+def start(user_id: int, started_users: StartedUsers) -> None:
     """Count this user, then sleep or rest."""
-    crowd.started += 1
-    if crowd.started == 1:
-        crowd.notes.take("first")
-    if crowd.started == users.value:
-        crowd.notes.take("last")
+    started_users.started += 1
+    if started_users.started == 1:
+        started_users.notes.take("first")
+    if started_users.started == users.value:
+        started_users.notes.take("last")
     if sleep.value:
         user.sleep(HOUR)

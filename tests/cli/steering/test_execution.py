@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from amoc_gevent.cli.steering.asking import carry_out
-from amoc_gevent.cli.steering.verbs import Asked, asked_by
+from amoc_gevent.cli.steering.execution import carry_out
+from amoc_gevent.cli.steering.verb_parser import Invocation, parse_line
 from amoc_gevent.control.client import Control
 from amoc_gevent.control.stored import StoredRuns
 from amoc_gevent.core.json_codec import as_json
@@ -32,16 +32,16 @@ class Scripted(Control):
         self._answer = answer
         self._statuses = list(statuses)
 
-    def ask(self, request: dict[str, Any], patience: float = 0.0) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], timeout: float = 0.0) -> dict[str, Any]:
         self.asked.append(request)
         if request["command"] != "status":
             return self._answer
         return self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
 
 
-def asked(line: str) -> Asked:
-    found = asked_by(line)
-    assert isinstance(found, Asked)
+def asked(line: str) -> Invocation:
+    found = parse_line(line)
+    assert isinstance(found, Invocation)
     return found
 
 

@@ -25,11 +25,15 @@ from amoc_gevent.core.answers import (
 )
 from amoc_gevent.core.columns import columns
 from amoc_gevent.core.manifest import DeclaredSetting
-from amoc_gevent.core.units import counted, format_count, format_duration, format_us
+from amoc_gevent.core.units import (
+    USER_STATES,
+    counted,
+    format_count,
+    format_duration,
+    format_us,
+    format_users,
+)
 from amoc_gevent.printable import printable_fields, printable_lines
-
-STATES = ("running", "resting", "waiting", "done")
-
 
 START = "do SCENARIO FIRST LAST"
 
@@ -37,7 +41,7 @@ LINES = ("docstring", "description")
 """The fields of answers that may have several lines."""
 
 
-def shown(answer: Answer, start: str = START) -> str:
+def format_answer(answer: Answer, start: str = START) -> str:
     """Return an answer as lines of text; `start` is the command that starts a run.
 
     The texts in the answer are escaped, as they can come from other machines.
@@ -46,7 +50,7 @@ def shown(answer: Answer, start: str = START) -> str:
         return f"there was no run yet: start one with `{start}`"
     if isinstance(answer, TextReport):
         return printable_lines(answer.report.strip("\n"), styled=True)
-    return _SHOWN[type(answer)](printable_fields(answer, lines=LINES))
+    return _FORMATS[type(answer)](printable_fields(answer, lines=LINES))
 
 
 def _started(answer: Started) -> str:
@@ -133,7 +137,7 @@ def _setting_row(one: DeclaredSetting) -> tuple[str, str, str, str, str]:
 
 
 def _users(counts: UsersByState) -> str:
-    return ", ".join(f"{format_count(getattr(counts, state))} {state}" for state in STATES)
+    return ", ".join(format_users(counts))
 
 
 def _operations(operations: Mapping[str, OperationFigures]) -> list[str]:
@@ -152,7 +156,7 @@ def _nodes(answer: NodeList) -> str:
             "no node has joined: start one here with `amoc node`, on another machine with "
             "`amoc node --master HOST`"
         )
-    head = ("node", "state", "heard", "workers", *STATES, "CPU", "lag", "clock", "host")
+    head = ("node", "state", "heard", "workers", *USER_STATES, "CPU", "lag", "clock", "host")
     rows: list[Sequence[str]] = [head]
     rows.extend(_node_row(one) for one in answer.nodes)
     return "\n".join(columns(rows, left=2, last_left=True))
@@ -164,7 +168,7 @@ def _node_row(one: NodeLine) -> Sequence[str]:
         _state(one.state),
         _or_dash(one.heard_s, lambda s: f"{s:.1f} s ago"),
         _or_dash(one.workers, str),
-        *(format_count(getattr(one.users, state)) for state in STATES),
+        *(format_count(getattr(one.users, state)) for state in USER_STATES),
         _or_dash(one.cpu, lambda share: f"{share:.0%}"),
         _or_dash(one.lag_us, format_us),
         _clock(one.clock_offset_us, one.clock_bound_us),
@@ -223,7 +227,7 @@ def _took(started: str | None, ended: str | None) -> str:
     return format_duration(float(round(span.total_seconds())))
 
 
-_SHOWN: dict[type, Callable[[Any], str]] = {
+_FORMATS: dict[type, Callable[[Any], str]] = {
     Started: _started,
     Added: _added,
     Removed: _removed,

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import click
 
-from amoc_gevent.cli.steering.shown import shown
+from amoc_gevent.cli.steering.formatting import format_answer
 from amoc_gevent.cli.steering.terminal import has_colour, print_warning, with_warning
-from amoc_gevent.cli.steering.verbs import Asked, Request
-from amoc_gevent.control.client import Control, understood
+from amoc_gevent.cli.steering.verb_parser import Invocation, Request
+from amoc_gevent.control.client import Control, valid_answer
 from amoc_gevent.core.answers import (
     Answer,
     RunStatus,
@@ -27,7 +27,7 @@ POLL_MAX_S = 0.25
 REPORT_WIDTH = 100
 
 
-def carry_out(asked: Asked, control: Control) -> int:
+def carry_out(asked: Invocation, control: Control) -> int:
     """Send a request, print the answer and return an exit code. Raises the answered AmocError.
 
     Ctrl-C ends the waiting, not the command; the KeyboardInterrupt is raised.
@@ -36,11 +36,11 @@ def carry_out(asked: Asked, control: Control) -> int:
     if verb == "watch":
         from amoc_gevent.cli.steering.watch import watch  # noqa: PLC0415  # terminals: one verb needs them
 
-        with understood():
+        with valid_answer():
             return watch(control, _show_summary, as_json=asked.as_json)
     request = _PREPARED.get(verb, _as_it_is)(asked)
     try:
-        with understood():
+        with valid_answer():
             _answered(asked, control, control.answer(request))
     finally:
         print_warning(control)
@@ -49,13 +49,13 @@ def carry_out(asked: Asked, control: Control) -> int:
 
 def _show_summary(run: str, control: Control) -> None:
     """Ask for the summary of `run` and print it."""
-    carry_out(Asked({"command": "summary", "run": run}), control)
+    carry_out(Invocation({"command": "summary", "run": run}), control)
 
 
-def _answered(asked: Asked, control: Control, answer: Answer) -> None:
+def _answered(asked: Invocation, control: Control, answer: Answer) -> None:
     """Print the answer, and wait for its effect if that was asked for."""
     if not asked.as_json:
-        click.echo(shown(answer, control.start_command))
+        click.echo(format_answer(answer, control.start_command))
     if asked.wait and isinstance(answer, Started):
         wait_until_started(control, answer.run)
     elif asked.wait and isinstance(answer, Stopping):
@@ -67,11 +67,11 @@ def _answered(asked: Asked, control: Control, answer: Answer) -> None:
         click.echo(json.dumps(with_warning(alone, control), indent=2, ensure_ascii=False))
 
 
-def _as_it_is(asked: Asked) -> Request:
+def _as_it_is(asked: Invocation) -> Request:
     return asked.request
 
 
-def _with_its_path(asked: Asked) -> Request:
+def _with_its_path(asked: Invocation) -> Request:
     """Replace the scenario by its path if it exists here: the daemon may run in another directory.
 
     Otherwise leave the name to the daemon.
@@ -86,7 +86,7 @@ def _with_its_path(asked: Asked) -> Request:
     return {**asked.request, "scenario": str(resolved(path))}
 
 
-def _as_text(asked: Asked) -> Request:
+def _as_text(asked: Invocation) -> Request:
     if asked.as_json:
         return asked.request
     columns = shutil.get_terminal_size((REPORT_WIDTH, 24)).columns
@@ -94,7 +94,7 @@ def _as_text(asked: Asked) -> Request:
     return {**asked.request, "form": "text", "width": columns, "colour": colour}
 
 
-_PREPARED: dict[str, Callable[[Asked], Request]] = {"do": _with_its_path, "summary": _as_text}
+_PREPARED: dict[str, Callable[[Invocation], Request]] = {"do": _with_its_path, "summary": _as_text}
 
 
 def _statuses(control: Control, run: str) -> Iterator[RunStatus]:

@@ -1,7 +1,7 @@
 """The recording methods that the benchmark `recording` compares, timed in one process.
 
-``python -m benchmarks.ways ROUNDS COUNT`` prints for each method and round the CPU and wall seconds
-of COUNT operations.
+``python -m benchmarks.recording_methods ROUNDS COUNT`` prints for each method and round the CPU and
+wall seconds of COUNT operations.
 """
 
 import json
@@ -49,7 +49,7 @@ def locust(values: Values) -> None:
         stats.log_request("GET", NAME, total_us / 1000, 35)
 
 
-WAYS: dict[str, Callable[[Values], None]] = {
+METHODS: dict[str, Callable[[Values], None]] = {
     "amoc": ours,
     "amoc, with the lag": with_lag,
     "hdrhistogram": hdrhistogram,
@@ -61,9 +61,9 @@ def main() -> None:
     """Time all methods in turn, in each round."""
     rounds, count = map(int, sys.argv[1:3])
     values = values_of(count)
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in METHODS}
     for _ in range(rounds):
-        for name, record in WAYS.items():
+        for name, record in METHODS.items():
             cpu, wall = clock.cpu_ns(), clock.monotonic_ns()
             record(values)
             cpu, wall = clock.cpu_ns() - cpu, clock.monotonic_ns() - wall

@@ -1,4 +1,4 @@
-"""The verbs for the shell, the attach prompt and the console, made from the command dataclasses.
+"""Parses verbs for the shell, the prompt and the console. `core/run/commands.py` defines them.
 
 Each becomes a request to the control socket, with the way to show its answer.
 """
@@ -20,7 +20,7 @@ from amoc_gevent.errors import UsageError
 Request = dict[str, Any]
 
 
-class Asked(NamedTuple):
+class Invocation(NamedTuple):
     """A request, whether to show the answer as JSON, and whether to wait for the effect."""
 
     request: Request
@@ -45,7 +45,7 @@ class _Names(click.ParamType[list[str]]):
 
 @click.group(name="", add_help_option=False)
 def verbs() -> None:
-    """Steer the run."""
+    """Control the run."""
 
 
 WAITS = {
@@ -58,8 +58,8 @@ WAITS = {
 def _add_verb(verb: str, about: str, params: list[click.Parameter]) -> None:
     """Add a verb to the group, with --json and --no-wait."""
 
-    def callback(*, as_json: bool, no_wait: bool = True, **given: Any) -> Asked:
-        return Asked(_request(verb, given), as_json, not no_wait)
+    def callback(*, as_json: bool, no_wait: bool = True, **given: Any) -> Invocation:
+        return Invocation(_request(verb, given), as_json, not no_wait)
 
     if verb in WAITS:
         params = [*params, click.Option(["--no-wait"], is_flag=True, help=WAITS[verb])]
@@ -123,7 +123,7 @@ ABOUT = {
 """The help of the words that only a prompt has."""
 
 
-def asked_by(line: str) -> Asked | str:
+def parse_line(line: str) -> Invocation | str:
     """Parse a line into a request or a help text.
 
     Raises UsageError for anything else.
@@ -147,7 +147,7 @@ def asked_by(line: str) -> Asked | str:
         return command.get_help(click.Context(command, info_name=words[0]))
     try:
         with command.make_context(words[0], words[1:]) as context:
-            asked: Asked = command.invoke(context)
+            asked: Invocation = command.invoke(context)
     except click.ClickException as error:
         usage = command.get_usage(click.Context(command, info_name=words[0]))
         message = error.format_message().rstrip(".")

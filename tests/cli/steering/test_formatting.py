@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from amoc_gevent.cli.steering import shown as texts
+from amoc_gevent.cli.steering import formatting as texts
 from amoc_gevent.core.answer_types import answer_type
 from amoc_gevent.core.json_codec import from_json
 
@@ -50,7 +50,7 @@ RUN = {
 
 def shown(verb: str, result: dict[str, Any]) -> str:
     """Return the text of the JSON object that answers `verb`."""
-    return texts.shown(from_json(answer_type(verb, result), result))
+    return texts.format_answer(from_json(answer_type(verb, result), result))
 
 
 def test_one_is_one() -> None:

@@ -1,16 +1,16 @@
-"""The findings of the demo server from requests that carry user, life and number."""
+"""The findings of the demo server from requests that carry user, iteration and number."""
 
 from typing import NamedTuple
 
 import pytest
 
-from amoc_gevent.demo.lives import FINDINGS_MAX, LIVES_MAX, MISSING_MAX, Lives
+from amoc_gevent.demo.iterations import FINDINGS_MAX, ITERATIONS_MAX, MISSING_MAX, IterationCheck
 
 
 class Arrived(NamedTuple):
     """A request, in order of arrival. `at` is when it was sent."""
 
-    life: str
+    iteration: str
     number: int
     at: float
 
@@ -18,8 +18,8 @@ class Arrived(NamedTuple):
 NOTHING = {"doubled": 0, "missing": 0, "overlapping": 0, "late": 0}
 
 CASES: dict[str, tuple[list[Arrived], dict[str, int]]] = {
-    "one life": ([Arrived("a", 1, 1), Arrived("a", 2, 2), Arrived("a", 3, 3)], {}),
-    "one life after the other": (
+    "one iteration": ([Arrived("a", 1, 1), Arrived("a", 2, 2), Arrived("a", 3, 3)], {}),
+    "one iteration after the other": (
         [
             Arrived("a", 1, 1),
             Arrived("a", 2, 2),
@@ -29,11 +29,11 @@ CASES: dict[str, tuple[list[Arrived], dict[str, int]]] = {
         ],
         {},
     ),
-    "a life that continues after the next began": (
+    "an iteration that continues after the next began": (
         [Arrived("a", 1, 1), Arrived("b", 1, 2), Arrived("a", 2, 3)],
         {"overlapping": 1},
     ),
-    "two lives in turn": (
+    "two iterations in turn": (
         [
             Arrived("a", 1, 1),
             Arrived("b", 1, 2),
@@ -43,11 +43,11 @@ CASES: dict[str, tuple[list[Arrived], dict[str, int]]] = {
         ],
         {"overlapping": 2},
     ),
-    "a life that begins before the last request of the previous one": (
+    "an iteration that begins before the last request of the previous one": (
         [Arrived("a", 1, 1), Arrived("a", 2, 5), Arrived("b", 1, 4)],
         {"overlapping": 1},
     ),
-    "a life within another": (
+    "an iteration within another": (
         [
             Arrived("a", 1, 1),
             Arrived("b", 1, 2),
@@ -57,11 +57,11 @@ CASES: dict[str, tuple[list[Arrived], dict[str, int]]] = {
         ],
         {"overlapping": 1},
     ),
-    "the network delays a request past the beginning of the next life": (
+    "the network delays a request past the beginning of the next iteration": (
         [Arrived("a", 1, 1), Arrived("b", 1, 3), Arrived("a", 2, 2), Arrived("b", 2, 4)],
         {"late": 1},
     ),
-    "a whole life arrives late": (
+    "a whole iteration arrives late": (
         [Arrived("b", 1, 3), Arrived("a", 1, 1), Arrived("a", 2, 2), Arrived("b", 2, 4)],
         {"late": 2},
     ),
@@ -69,7 +69,7 @@ CASES: dict[str, tuple[list[Arrived], dict[str, int]]] = {
         [Arrived("a", 1, 1), Arrived("a", 2, 2), Arrived("a", 2, 2), Arrived("a", 3, 3)],
         {"doubled": 1},
     ),
-    "a request of an older life is sent again": (
+    "a request of an older iteration is sent again": (
         [Arrived("a", 1, 1), Arrived("b", 1, 2), Arrived("a", 1, 1)],
         {"doubled": 1, "late": 1},
     ),
@@ -89,63 +89,63 @@ CASES: dict[str, tuple[list[Arrived], dict[str, int]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_counts_of_a_case(case: str) -> None:
     requests, expected = CASES[case]
-    lives = Lives()
+    iterations = IterationCheck()
     for came in requests:
-        lives.take(7, came.life, came.number, came.at, 0.0)
+        iterations.take(7, came.iteration, came.number, came.at, 0.0)
 
-    told = lives.as_dict()
+    told = iterations.as_dict()
 
     assert {name: told[name] for name in NOTHING} == NOTHING | expected
     assert told["requests"] == len(requests)
-    assert told["lives"] == len({came.life for came in requests})
+    assert told["lives"] == len({came.iteration for came in requests})
     assert len(told["findings"]) == told["doubled"] + told["overlapping"]
-    assert all(text.startswith("user 7: life ") for text in told["findings"])
+    assert all(text.startswith("user 7: iteration ") for text in told["findings"])
 
 
 def test_users_are_independent_of_each_other() -> None:
-    lives = Lives()
+    iterations = IterationCheck()
     for at, user in enumerate([1, 2, 1, 2]):
-        lives.take(user, f"of {user}", 1 + at // 2, float(at), 0.0)
+        iterations.take(user, f"of {user}", 1 + at // 2, float(at), 0.0)
 
-    told = lives.as_dict()
+    told = iterations.as_dict()
 
     assert (told["users"], told["lives"]) == (2, 2)
     assert {name: told[name] for name in NOTHING} == NOTHING
 
 
 def test_recently_seen_users_and_their_clients() -> None:
-    lives = Lives()
+    iterations = IterationCheck()
     for user, now in ((3, 10.0), (1, 11.0), (2, 12.0), (3, 13.0), (1, 13.5)):
-        lives.take(user, f"at {now}", 1, now, now, f"client at {now}")
+        iterations.take(user, f"at {now}", 1, now, now, f"client at {now}")
 
-    assert lives.seen_since(12.5) == {1: "client at 13.5", 3: "client at 13.0"}
-    assert lives.seen_since(12.0).keys() == {1, 2, 3}
-    assert lives.seen_since(13.6) == {}
+    assert iterations.seen_since(12.5) == {1: "client at 13.5", 3: "client at 13.0"}
+    assert iterations.seen_since(12.0).keys() == {1, 2, 3}
+    assert iterations.seen_since(13.6) == {}
 
 
 def test_a_late_request_does_not_change_the_client_of_a_user() -> None:
-    lives = Lives()
-    lives.take(1, "a", 1, 1.0, 1.0, "there")
-    lives.take(1, "b", 1, 3.0, 3.0, "here")
-    lives.take(1, "a", 2, 2.0, 4.0, "there")
+    iterations = IterationCheck()
+    iterations.take(1, "a", 1, 1.0, 1.0, "there")
+    iterations.take(1, "b", 1, 3.0, 3.0, "here")
+    iterations.take(1, "a", 2, 2.0, 4.0, "there")
 
-    assert lives.as_dict()["late"] == 1
-    assert lives.seen_since(0.0) == {1: "here"}
-    assert lives.seen_since(3.5) == {}
+    assert iterations.as_dict()["late"] == 1
+    assert iterations.seen_since(0.0) == {1: "here"}
+    assert iterations.seen_since(3.5) == {}
 
 
 def test_memory_is_bounded() -> None:
-    lives = Lives()
-    for life in range(10 * LIVES_MAX):
-        lives.take(1, str(life), 1, float(life), 0.0)
-    lives.take(2, "a", 10 * MISSING_MAX, 1.0, 0.0)
+    iterations = IterationCheck()
+    for iteration in range(10 * ITERATIONS_MAX):
+        iterations.take(1, str(iteration), 1, float(iteration), 0.0)
+    iterations.take(2, "a", 10 * MISSING_MAX, 1.0, 0.0)
     for number in range(1, 10 * MISSING_MAX):
-        lives.take(2, "a", number, 1.0, 0.0)
-    assert {name: lives.as_dict()[name] for name in NOTHING} == NOTHING
+        iterations.take(2, "a", number, 1.0, 0.0)
+    assert {name: iterations.as_dict()[name] for name in NOTHING} == NOTHING
 
     for _ in range(10 * FINDINGS_MAX):
-        lives.take(2, "a", 1, 1.0, 0.0)
+        iterations.take(2, "a", 1, 1.0, 0.0)
 
-    assert len(lives._users[1].lives) == LIVES_MAX
-    told = lives.as_dict()
+    assert len(iterations._users[1].iterations) == ITERATIONS_MAX
+    told = iterations.as_dict()
     assert (told["doubled"], len(told["findings"])) == (10 * FINDINGS_MAX, FINDINGS_MAX)
