@@ -17,6 +17,7 @@ from amoc_gevent.core.measure.deliveries import counters
 from amoc_gevent.core.measure.histogram import Histogram
 from amoc_gevent.core.measure.snapshot import Gauge, Snapshot
 from amoc_gevent.errors import UsageError
+from amoc_gevent.user import UserLeaving, check_load
 
 
 class Recorder:
@@ -174,10 +175,11 @@ class ValueHistogram:
 def is_forced_stop(kind: type[BaseException]) -> bool:
     """Return whether an exception of this type is a forced stop: the greenlet was killed.
 
-    The operation that it ends counts as interrupted, not as an error. The watchdog raises a
-    subclass of GreenletExit in a user that blocks its worker; that one is an error.
+    The operation that it ends counts as interrupted, not as an error. So does one within which
+    another was refused because the run's duration is over. The watchdog raises a subclass of
+    GreenletExit in a user that blocks its worker; that one is an error.
     """
-    return kind is GreenletExit
+    return kind is GreenletExit or kind is UserLeaving
 
 
 _observer: Callable[[str, int, str | None], None] | None = None
@@ -217,6 +219,7 @@ class operation:  # noqa: N801  # used as a verb: `with metrics.operation("searc
         self._error = str(reason)
 
     def __enter__(self) -> Self:
+        check_load()
         self._started = clock.monotonic_ns()
         return self
 

@@ -1,8 +1,11 @@
 """The current user: its id, pauses and helper greenlets.
 
-A scenario uses `user.id`, `user.sleep`, `user.leaving` and `user.spawn`. The engine runs each
-iteration of a user in a `UserGreenlet`. All greenlets that it spawns, with `user.spawn` or with
-gevent itself, belong to the same user. A user that spawns nothing has no cost from this.
+A scenario uses `user.id`, `user.sleep`, `user.leaving` and `user.spawn`. An operation that a user
+begins after the duration of the run raises `UserLeaving`.
+
+The engine runs each iteration of a user in a `UserGreenlet`. All greenlets that it spawns, with
+`user.spawn` or with gevent itself, belong to the same user. A user that spawns nothing has no cost
+from this.
 """
 
 from collections.abc import Callable
@@ -20,11 +23,30 @@ T = TypeVar("T")
 
 _KEY = "amoc_user"
 
-_ALREADY_SET = Event()
+
+class _EndRequest(Event):
+    """Set when the user is asked to end. `asked`: whether its scenario ever looked."""
+
+    asked = False
+
+
+_ALREADY_SET = _EndRequest()
 _ALREADY_SET.set()
 
 id: int  # noqa: A001  # read as user.id; __getattr__ below finds the calling user
 """The id of the running user (int). Raises AmocError outside a user's greenlets."""
+
+
+class UserLeaving(gevent.GreenletExit):
+    """The duration of the run is over, and a user began an operation.
+
+    It ends the iteration without an error. `except Exception` does not catch it. It is not raised
+    in iterations that ask `leaving`: they decide themselves how to end.
+    """
+
+
+class _Woken(gevent.GreenletExit):
+    """Ends a `sleep` because the duration of the run is over."""
 
 
 class _HelperGroup:
@@ -36,7 +58,7 @@ class _HelperGroup:
 
     __slots__ = ("end_requested", "helpers", "user_id")
 
-    def __init__(self, user_id: int, end_requested: Event) -> None:
+    def __init__(self, user_id: int, end_requested: _EndRequest) -> None:
         self.user_id = user_id
         self.end_requested = end_requested
         self.helpers: dict[Helper, None] = {}  # in start order
@@ -49,6 +71,7 @@ class Helper(gevent.Greenlet):  # type: ignore[type-arg]  # it takes no subscrip
     user's own at the end of the iteration, so gevent does not print it.
     """
 
+    asleep = False
     _failure: BaseException | None = None
 
     def __init__(self, group: _HelperGroup, function: Callable[[], object]) -> None:
@@ -74,6 +97,9 @@ class Helper(gevent.Greenlet):  # type: ignore[type-arg]  # it takes no subscrip
     def _work(self, function: Callable[[], object]) -> object:
         try:
             result = function()
+        except UserLeaving as leaving:
+            self._failure = leaving
+            return None
         except gevent.GreenletExit as killed:
             result = killed
         except KeyboardInterrupt:
@@ -88,14 +114,16 @@ class Helper(gevent.Greenlet):  # type: ignore[type-arg]  # it takes no subscrip
 class UserGreenlet(greenlet):
     """One iteration of one user. Its creator sets `user_id` before it runs.
 
-    It costs no more than a greenlet: it has no dictionary unless it spawns helpers.
+    `asleep`: whether it is in `user.sleep`. It costs no more than a greenlet: it has no dictionary
+    unless it spawns helpers.
     """
 
-    __slots__ = ("_end_requested", "_locals", "user_id")
+    __slots__ = ("_end_requested", "_locals", "asleep", "user_id")
 
     user_id: int
+    asleep: bool
     _locals: dict[str, Any]
-    _end_requested: Event
+    _end_requested: _EndRequest
 
     @property
     def spawn_tree_locals(self) -> dict[str, Any]:
@@ -107,18 +135,26 @@ class UserGreenlet(greenlet):
             return self._locals
 
     @property
-    def end_requested(self) -> Event:
+    def end_requested(self) -> _EndRequest:
         """The event that is set when the user is asked to end, created on first use."""
         try:
             return self._end_requested
         except AttributeError:
-            self._end_requested = Event()
+            self._end_requested = _EndRequest()
             return self._end_requested
 
     @property
     def polls_leaving(self) -> bool:
-        """Whether the iteration has ever checked if it should end."""
-        return hasattr(self, "_end_requested")
+        """Whether the iteration has ever asked if it should end."""
+        return hasattr(self, "_end_requested") and self._end_requested.asked
+
+    def own_end_request(self) -> _EndRequest:
+        """Return the event that is set when the user is asked to end, shared with no other user."""
+        event = self.end_requested
+        if event is _ALREADY_SET:
+            event = self._end_requested = _EndRequest()
+            event.set()
+        return event
 
     def ask_to_end(self) -> None:
         """Ask the user to end its iteration soon."""
@@ -126,6 +162,14 @@ class UserGreenlet(greenlet):
             self._end_requested.set()
         except AttributeError:
             self._end_requested = _ALREADY_SET
+
+    def wake(self) -> None:
+        """End the `user.sleep` that the iteration is in, if any; call this from the hub."""
+        for helper in tuple(self._locals[_KEY].helpers) if hasattr(self, "_locals") else ():
+            if helper.asleep:
+                helper.throw(_Woken)
+        if getattr(self, "asleep", False):
+            self.throw(_Woken)
 
     def kill_now(self) -> None:
         """Kill the iteration and its helpers before returning; call this from the hub."""
@@ -162,24 +206,64 @@ def __getattr__(name: str) -> Any:
 
 
 def sleep(seconds: float) -> None:
-    """Pause the user for `seconds` (think time). Raises UsageError if it is negative."""
+    """Pause the user for `seconds` (think time), at most until the duration of the run is over.
+
+    Raises UsageError if `seconds` is negative.
+    """
     if seconds < 0:
         raise UsageError(f"user.sleep({seconds}): a pause cannot be negative")
-    gevent.sleep(seconds)
+    check_load()
+    current = getcurrent()
+    if not isinstance(current, UserGreenlet | Helper):
+        gevent.sleep(seconds)
+        return
+    current.asleep = True
+    try:
+        gevent.sleep(seconds)
+    except _Woken:
+        check_load()
+    finally:
+        current.asleep = False
+
+
+def check_load() -> None:
+    """Raise UserLeaving if the duration is over and the calling user never asked `leaving`.
+
+    Clients call this before each operation. Greenlets that are no user's may go on.
+    """
+    if _load_over and _never_asks(getcurrent()):
+        raise UserLeaving("the duration of the run is over")
+
+
+def set_load_over(over: bool) -> None:
+    """Set for this process whether the run's duration is over."""
+    global _load_over  # noqa: PLW0603  # one run in a worker; a look-up per operation must be cheap
+    _load_over = over
+
+
+_load_over = False
+
+
+def _never_asks(current: object) -> bool:
+    """Return whether the greenlet is a user's whose iteration never asked `leaving`."""
+    if isinstance(current, UserGreenlet):
+        return not current.polls_leaving
+    group = (getattr(current, "spawn_tree_locals", None) or {}).get(_KEY)
+    return group is not None and not group.end_requested.asked
 
 
 def leaving(within: float = 0.0) -> bool:
-    """Return whether the user was asked to end, by a gentle removal or stop.
+    """Return whether the user was asked to end: by a gentle removal or stop, or by the duration.
 
     Wait up to `within` seconds for that. A session that lasts as long as the run can then end
     cleanly: `while not user.leaving(within=1.0): ...`.
     """
     current = getcurrent()
-    end_requested = (
-        current.end_requested
-        if isinstance(current, UserGreenlet)
-        else _current_group("leaving").end_requested
-    )
+    if isinstance(current, UserGreenlet):
+        end_requested = current.own_end_request()
+    else:
+        end_requested = _current_group("leaving").end_requested
+    end_requested.asked = True
     return end_requested.wait(within) if within > 0 else end_requested.is_set()
 
 

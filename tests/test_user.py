@@ -1,7 +1,7 @@
 """Users: their ids, their greenlets and their helpers."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
@@ -10,7 +10,7 @@ from gevent.event import AsyncResult, Event
 
 from amoc_gevent import user
 from amoc_gevent.errors import AmocError, UsageError
-from amoc_gevent.user import UserGreenlet
+from amoc_gevent.user import UserGreenlet, UserLeaving
 from tests.rounds import as_user
 
 
@@ -34,6 +34,44 @@ def test_users_that_run_at_once_each_know_their_own_id() -> None:
         while len(seen) < 5:
             gevent.sleep(0.001)
     assert seen == {user_id: user_id for user_id in range(5)}
+
+
+@pytest.fixture
+def load_over() -> Iterator[None]:
+    """The duration of the run is over."""
+    user.set_load_over(True)
+    yield
+    user.set_load_over(False)
+
+
+@pytest.mark.usefixtures("load_over")
+@pytest.mark.parametrize("begin", [user.check_load, lambda: user.sleep(3600.0)])
+def test_after_the_duration_a_user_begins_nothing(begin: Callable[[], None]) -> None:
+    def run() -> str:
+        try:
+            user.spawn(begin).get()
+        except UserLeaving:
+            try:
+                gevent.spawn(begin).get()
+                begin()
+            except UserLeaving as leaving:
+                return str(leaving)
+        return "it began"
+
+    assert as_user(1, run) == ("the duration of the run is over", None)
+    user.check_load()  # nobody's greenlet may go on
+
+
+@pytest.mark.usefixtures("load_over")
+def test_an_iteration_that_asks_leaving_decides_itself_how_to_end() -> None:
+    def run() -> bool:
+        user.leaving()
+        user.check_load()
+        user.spawn(user.check_load).get()
+        user.sleep(0.001)
+        return True
+
+    assert as_user(1, run) == (True, None)
 
 
 def test_outside_of_a_user_there_is_no_id() -> None:

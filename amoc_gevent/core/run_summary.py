@@ -49,7 +49,11 @@ class HistogramFigures(Distribution, _Count, _Unit):
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
-    """The run as requested, and its times; fields as in `Run`."""
+    """The run as requested, and its times; fields as in `Run`.
+
+    `load_s`: seconds in which load was made, which rates are over. It is `duration_s` unless users
+    still had operations to finish at the end of the duration.
+    """
 
     id: str
     scenario: str
@@ -64,6 +68,7 @@ class RunFigures:
     started_at: str | None
     ended_at: str | None
     duration_s: float
+    load_s: float
     asked_duration_s: float | None
     workers: int
     settings: Mapping[str, str]

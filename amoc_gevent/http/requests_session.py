@@ -22,6 +22,7 @@ from amoc_gevent.http.requests_errors import UNSENDABLE, kind_of_requests_error
 from amoc_gevent.http.requests_fast_paths import LeanAdapter, LeanCookieJar, prepared
 from amoc_gevent.http.timings import Timings
 from amoc_gevent.http.wire import urls
+from amoc_gevent.user import check_load
 
 DEFAULT_TIMEOUT = (10.0, 60.0)
 
@@ -200,6 +201,7 @@ class _RecordingAdapter(LeanAdapter):
     def send(  # type: ignore[override]  # passes the base's arguments on
         self, request: requests.PreparedRequest, stream: bool = False, **options: Any
     ) -> requests.Response:
+        check_load()
         call = _call.get()
         name = call.name or _name_of(request)
         if call.name is not None and call.hops:

@@ -40,6 +40,7 @@ from amoc_gevent.core.run_summary import (
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.output.terminal.figures import (
     PERCENTILES,
+    load_time_of,
     overload_of,
     rows_of,
     seconds_of,
@@ -59,13 +60,13 @@ UNWRITABLE = "backslashreplace"
 
 def summary_of(run: Run) -> RunSummary:
     """Return the summary of the run."""
-    total, duration = run.results.total, seconds_of(run)
+    total, load_time = run.results.total, load_time_of(run)
     return RunSummary(
         schema=SCHEMA,
-        run=_run(run, duration),
+        run=_run(run, seconds_of(run), load_time),
         users=UserFigures(total.started, run.results.peak, total.failed, total.iterations),
         operations={
-            name: _operation(operation, duration)
+            name: _operation(operation, load_time)
             for name, operation in sorted(total.operations.items())
         },
         counters=dict(sorted(total.counters.items())),
@@ -206,7 +207,7 @@ def _umask() -> int:
     return mask
 
 
-def _run(run: Run, duration: float) -> RunFigures:
+def _run(run: Run, duration: float, load_time: float) -> RunFigures:
     return RunFigures(
         id=run.id,
         scenario=run.scenario,
@@ -221,6 +222,7 @@ def _run(run: Run, duration: float) -> RunFigures:
         started_at=iso(run.started_at) if run.started_at else None,
         ended_at=iso(run.ended_at) if run.ended_at else None,
         duration_s=round(duration, 3),
+        load_s=round(load_time, 3),
         asked_duration_s=run.duration,
         workers=run.workers,
         settings=dict(run.plan.settings),
@@ -228,12 +230,12 @@ def _run(run: Run, duration: float) -> RunFigures:
     )
 
 
-def _operation(operation: Operation, duration: float) -> OperationSummary:
+def _operation(operation: Operation, load_time: float) -> OperationSummary:
     return OperationSummary(
         count=operation.count,
         errors=operation.errors,
         interrupted=operation.interrupted,
-        rate=round(operation.count / duration, 3) if duration else 0.0,
+        rate=round(operation.count / load_time, 3) if load_time else 0.0,
         latency_us=distribution(operation.latency),
         phases_us={name: _counted(phase) for name, phase in sorted(operation.phases.items())},
         error_groups=dict(sorted(operation.error_groups.items(), key=lambda g: (-g[1], g[0]))),

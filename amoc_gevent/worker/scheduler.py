@@ -19,7 +19,7 @@ from amoc_gevent.core.messages import UserCounts
 from amoc_gevent.core.run.placement import Share
 from amoc_gevent.core.run.plan import Options, Removal
 from amoc_gevent.metrics import Recorder
-from amoc_gevent.user import UserGreenlet
+from amoc_gevent.user import UserGreenlet, UserLeaving, set_load_over
 from amoc_gevent.worker.cursor import Cursor, PlanClock
 from amoc_gevent.worker.killer import SLICE_S, UserKiller
 
@@ -28,6 +28,9 @@ LATE_S = 0.5
 
 STILL_THERE_S = 0.1
 """The wait for a user that was moved away and back and has not ended yet."""
+
+CUT_SHORT = "iterations cut short by the duration"
+"""The counter of iterations that ended where they would have begun another operation."""
 
 NEVER = float("inf")
 
@@ -80,6 +83,7 @@ class UserScheduler:
         self._departing: set[int] = set()
         self._late_until = 0.0
         self._stopping = self._forced = self._fenced = False
+        set_load_over(False)
 
     @property
     def options(self) -> Options:
@@ -156,8 +160,13 @@ class UserScheduler:
         if removal.force:
             self._killer.kill(running)
 
-    def stop(self, *, force: bool) -> None:
-        """End waiting and resting users now; running users after their iteration, or kill them."""
+    def stop(self, *, force: bool, load_over: bool = False) -> None:
+        """End waiting and resting users now; running users after their iteration, or kill them.
+
+        With `load_over`, they do not begin another operation.
+        """
+        if load_over:
+            self._end_load()
         if not self._stopping:
             self._stopping = True
             self._cursors.clear()
@@ -170,6 +179,12 @@ class UserScheduler:
         if force and not self._forced:
             self._forced = True
             self._killer.kill(list(self._running))
+
+    def _end_load(self) -> None:
+        """Refuse further operations, and wake the users that sleep between two."""
+        set_load_over(True)
+        for user in tuple(self._running.values()):
+            self._hub.loop.run_callback(user.wake)
 
     def fence(self) -> None:
         """Kill all users at once; call this from the hub. No user gets a turn in between.
@@ -279,6 +294,11 @@ class UserScheduler:
             if ended:
                 self._end_if_last()
                 return
+        if isinstance(raised, UserLeaving):
+            counters = self._recorder.snapshot.counters
+            counters[CUT_SHORT] = counters.get(CUT_SHORT, 0) + 1
+            self._end_if_last()
+            return
         snapshot, options, iterations = self._recorder.snapshot, self._options, iterations + 1
         snapshot.iterations += 1
         if raised is not None:

@@ -210,7 +210,7 @@ class Worker:
             live.removals = len(plan.removals)
             self._follow_placement(order, live)
         elif not plan.going_on:
-            users.stop(force=plan.force or plan.status != "stopping")
+            users.stop(force=plan.force or plan.status != "stopping", load_over=plan.load_over)
         live.version = plan.version
         self._report()  # at once, as the author of a command waits for its effect
 

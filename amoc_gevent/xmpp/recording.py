@@ -5,6 +5,7 @@ from typing import Self
 
 from amoc_gevent import clock, metrics
 from amoc_gevent.transport.errors import kind_of
+from amoc_gevent.user import check_load
 
 SENT = "xmpp stanzas sent"
 RECEIVED = "xmpp stanzas received"
@@ -47,6 +48,7 @@ class Step:
         self._us = max(0, self._us) + us
 
     def __enter__(self) -> Self:
+        check_load()
         self._began = clock.monotonic()
         return self
 

@@ -8,6 +8,7 @@ from amoc_gevent.core.messages import UserCounts
 from amoc_gevent.core.run.placement import Share
 from amoc_gevent.core.run.plan import Batch, Options, Removal
 from amoc_gevent.metrics import Recorder
+from amoc_gevent.user import set_load_over
 from amoc_gevent.worker.killer import UserKiller
 from amoc_gevent.worker.scheduler import UserScheduler
 from tests.servers import wait_for
@@ -28,6 +29,7 @@ def disperse() -> None:
     """Stop the users of all crowds of a test, so that none goes on in the next test."""
     while _crowds:
         _crowds.pop().users.stop(force=True)
+    set_load_over(False)
 
 
 class Crowd:

@@ -10,7 +10,7 @@ import pytest
 from gevent import GreenletExit
 from gevent.event import Event
 
-from amoc_gevent import clock, user
+from amoc_gevent import clock, metrics, user
 from amoc_gevent.core.intervals import IdSet
 from amoc_gevent.core.messages import UserCounts
 from amoc_gevent.core.run.placement import Share
@@ -96,6 +96,90 @@ def test_a_user_starts_again_after_its_rest() -> None:
     crowd.add(1)
     until(lambda: len(begun) >= 3)
     assert all(again - over >= 0.05 for again, over in zip(begun[1:3], ended[:2], strict=True))
+
+
+@pytest.mark.parametrize("in_helper", [False, True])
+def test_when_the_duration_is_over_no_user_begins_another_operation(in_helper: bool) -> None:
+    metrics.recorder.reset()
+    ended: list[int] = []
+
+    def walk(user_id: int) -> None:
+        try:
+            while True:
+                with metrics.operation("step"):
+                    gevent.sleep(0.001)
+                user.sleep(0.001 if user_id % 2 else 3600.0)
+        finally:
+            ended.append(user_id)
+
+    def start(user_id: int) -> None:
+        if in_helper:
+            user.spawn(walk, user_id).get()
+        walk(user_id)
+
+    crowd = Crowd(start, repeat_interval=0.001)
+    crowd.add(6)
+    until(lambda: metrics.recorder.snapshot.operation("step").count > 60)
+    crowd.users.stop(force=False, load_over=True)
+    until(lambda: crowd.stopped)
+    assert sorted(ended) == [1, 2, 3, 4, 5, 6]
+    snapshot = crowd.recorder.snapshot
+    assert snapshot.counters == {"iterations cut short by the duration": 6}
+    assert (snapshot.iterations, snapshot.failed, crowd.errors) == (0, 0, [])
+    assert metrics.recorder.snapshot.operation("step").interrupted == 0
+
+
+def test_at_the_end_of_the_duration_a_sleeping_user_that_asks_leaving_asks_again() -> None:
+    farewells: list[int] = []
+
+    def start(user_id: int) -> None:
+        while not user.leaving():
+            user.sleep(3600.0)
+        with metrics.operation("farewell"):
+            farewells.append(user_id)
+
+    crowd = Crowd(start)
+    crowd.add(2)
+    until(lambda: len(crowd.started_at) == 2)
+    crowd.users.stop(force=False, load_over=True)
+    until(lambda: crowd.stopped)
+    assert sorted(farewells) == [1, 2]
+    assert (crowd.recorder.snapshot.iterations, crowd.recorder.snapshot.counters) == (2, {})
+
+
+def test_after_the_duration_what_is_under_way_is_finished() -> None:
+    began, finished = Event(), Event()
+
+    def start(_: int) -> None:
+        with metrics.operation("long"):
+            began.set()
+            finished.wait()
+
+    crowd = Crowd(start)
+    crowd.add(1)
+    began.wait()
+    crowd.users.stop(force=False, load_over=True)
+    gevent.sleep(0)
+    assert not crowd.stopped
+    finished.set()
+    until(lambda: crowd.stopped)
+    assert crowd.recorder.snapshot.iterations == 1
+    assert crowd.recorder.snapshot.counters == {}
+
+
+def test_an_error_after_the_duration_is_still_an_error() -> None:
+    def start(_: int) -> None:
+        try:
+            user.sleep(3600.0)
+        finally:
+            raise ValueError("on the way out")
+
+    crowd = Crowd(start)
+    crowd.add(1)
+    until(lambda: crowd.started_at)
+    crowd.users.stop(force=False, load_over=True)
+    until(lambda: crowd.stopped)
+    assert [type(error) for _, error in crowd.errors] == [ValueError]
 
 
 def test_a_user_is_done_after_repeat_num_iterations() -> None:

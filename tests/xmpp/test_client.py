@@ -1,5 +1,6 @@
 """The client's methods, against Prosody, ejabberd and scripted servers."""
 
+from functools import partial
 from xml.etree.ElementTree import Element, SubElement
 
 import gevent
@@ -7,11 +8,12 @@ import pytest
 from gevent.event import Event
 from slixmpp import Message
 
-from amoc_gevent import clock, metrics, xmpp
+from amoc_gevent import clock, metrics, user, xmpp
 from amoc_gevent.errors import UsageError
+from amoc_gevent.user import UserLeaving
 from tests.rounds import as_user
 from tests.servers import wait_for
-from tests.transport.scripted import Scripted, stays_silent
+from tests.transport.scripted import Connection, Scripted, stays_silent
 from tests.xmpp.clients import newcomers, online
 from tests.xmpp.scripted_server import LOGIN, client, says
 from tests.xmpp_servers import XmppServer
@@ -27,6 +29,45 @@ def messages(count: int) -> str:
 def bodies(one: xmpp.Client, count: int) -> list[str | None]:
     """Return the bodies of the next messages."""
     return [one.wait_for("message", 5).body for _ in range(count)]
+
+
+def test_after_the_duration_a_user_sends_no_stanza_and_closes_its_stream() -> None:
+    said: list[bytes] = []
+
+    def listens(sock: Connection) -> None:
+        while data := sock.recv(65536):
+            said.append(data)
+            if b"</stream:stream>" in data:
+                sock.sendall(b"</stream:stream>")
+
+    def run() -> int:
+        refused = 0
+        try:
+            with client(server.port) as one:
+                user.set_load_over(True)
+                for begin in (
+                    one.send_presence,
+                    partial(one.send_message, "user_2@localhost", "hello"),
+                    partial(one.iq, "<ping xmlns='urn:xmpp:ping'/>"),
+                    client(server.port).connect,
+                ):
+                    try:
+                        begin()
+                    except UserLeaving:
+                        refused += 1
+                user.sleep(3600.0)
+        except UserLeaving:
+            return refused
+        return 0
+
+    try:
+        with Scripted(says(LOGIN, listens, after=" ")) as server:
+            assert as_user(1, run) == (4, None)
+            wait_for(lambda: b"</stream:stream>" in b"".join(said), what="the end of the stream")
+            assert server.connections == 1
+    finally:
+        user.set_load_over(False)
+    assert b"".join(said) in {b"<presence/></stream:stream>", b"</stream:stream>"}
 
 
 def test_every_kind_of_stanza_can_be_sent(xmpp_server: XmppServer) -> None:

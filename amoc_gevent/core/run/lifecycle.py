@@ -89,7 +89,7 @@ def advance(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> l
             _release_moves(draft)
         over = run.duration is not None and now.steady >= run.started_at + run.duration
         if over or run.all_ended_by(draft.users):
-            _stop(draft)
+            _stop(draft, load_over=over)
     else:
         _end_stop(draft)
     return draft.changes
@@ -292,8 +292,10 @@ def _start(draft: _Draft) -> None:
         draft.change_plan(status="running", batches=draft.plan.released(draft.slot()).batches)
 
 
-def _stop(draft: _Draft, *, force: bool = False, failed: bool = False) -> None:
-    """Stop the run; with `failed` its final status is failed."""
+def _stop(
+    draft: _Draft, *, force: bool = False, failed: bool = False, load_over: bool = False
+) -> None:
+    """Stop the run; with `failed` its final status is failed, with `load_over` no load follows."""
     run = draft.run
     if failed:
         draft.change_run(final_status="failed")
@@ -302,7 +304,8 @@ def _stop(draft: _Draft, *, force: bool = False, failed: bool = False) -> None:
         draft.event("stop", "by force" if force else "gently")
     elif force and not run.plan.force:
         draft.event("stop", "by force")
-    draft.change_plan(status="stopping", force=force or run.plan.force)
+    over = {"load_over": True} if load_over else {}
+    draft.change_plan(status="stopping", force=force or run.plan.force, **over)
 
 
 def _end_stop(draft: _Draft) -> None:

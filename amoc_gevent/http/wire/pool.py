@@ -12,6 +12,7 @@ from amoc_gevent.http.wire.connection import HttpConnection
 from amoc_gevent.http.wire.target import RequestTarget, Route
 from amoc_gevent.transport import TransportError, TransportTimeout, connect
 from amoc_gevent.transport.errors import kind_of
+from amoc_gevent.user import check_load
 
 MAX_RESPONSE_SIZE = 64 << 20
 
@@ -44,6 +45,7 @@ class Pool:
         A failure is recorded as operation `name`, then raised as a RequestError. An exception from
         outside, such as a forced stop or a timeout of the scenario, is recorded and re-raised.
         """
+        check_load()
         began = clock.monotonic()
         lost = 0.0
         connection = self._idle.pop(target.route, None)

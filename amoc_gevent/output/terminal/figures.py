@@ -40,6 +40,12 @@ def seconds_of(run: Run) -> float:
     return run.elapsed(rows[-1].second + 1 if rows else run.started_at)
 
 
+def load_time_of(run: Run) -> float:
+    """Return the seconds in which the run made load. Rates are over this time."""
+    rows = rows_of(run)
+    return run.load_time(rows[-1].second + 1 if rows else run.started_at)
+
+
 def overload_of(run: Run) -> Overload:
     """Count the seconds in which the generator was overloaded."""
     rows = rows_of(run)

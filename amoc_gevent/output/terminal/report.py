@@ -15,6 +15,7 @@ from amoc_gevent.output.terminal.figures import (
     PERCENTILES,
     errors_by_kind,
     events_of,
+    load_time_of,
     overload_of,
     seconds_of,
     user_errors,
@@ -115,10 +116,10 @@ def _head(run: Run, width: int) -> Iterator[Text]:
 
 
 def _operations(run: Run, width: int) -> Iterator[Text]:
-    duration = seconds_of(run)
+    seconds = load_time_of(run)
     operations = run.results.total.operations
     lines = [
-        OperationLine(name, one.count, one.errors, one.count / duration if duration else 0.0, one)
+        OperationLine(name, one.count, one.errors, one.count / seconds if seconds else 0.0, one)
         for name, one in sorted(operations.items())
     ]
     if len(lines) > 1:

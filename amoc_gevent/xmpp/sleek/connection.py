@@ -115,6 +115,7 @@ class SleekConnection(EventHandling):
         self, address: tuple[Any, ...] | None, reattempt: bool, use_tls: bool, use_ssl: bool
     ) -> bool:
         """Connect and wait for the result; return whether the stream is connected."""
+        user.check_load()
         if use_tls or use_ssl:
             self.get_ssl_context()  # raises to the caller if a file is unusable
         self.enable_direct_tls = use_ssl

@@ -10,6 +10,7 @@ from typing import Any
 import slixmpp
 from slixmpp.xmlstream import StanzaBase
 
+from amoc_gevent.user import check_load
 from amoc_gevent.xmpp.sleek import recording
 from amoc_gevent.xmpp.sleek.callers import called_by_slixmpp
 
@@ -27,6 +28,7 @@ class ReplyableStanza(StanzaBase):
 
     def send(self, now: bool = False) -> Any:  # noqa: ARG002  # for SleekXMPP: no effect
         """Send it."""
+        check_load()
         return super().send()
 
     def become(self, answer: StanzaBase) -> Any:
@@ -70,6 +72,7 @@ class Iq(ReplyableStanza, slixmpp.Iq):
         error, and IqTimeout after `timeout` seconds (None: the stream's `response_timeout`) or
         when the session ends. slixmpp itself gets a future.
         """
+        check_load()
         return (
             self.__send(*args, **options) if called_by_slixmpp() else self.__ask(*args, **options)
         )

@@ -114,10 +114,11 @@ def test_a_run_stops_after_its_duration_or_when_all_users_have_ended(
     if not stops:
         assert changes == []
         return
+    over = {"load_over": True} if "duration" in more else {}
     assert changes == [
         RunChange({"stopping_at": 1000.0}),
         NewEvent("stop", "gently"),
-        PlanChange({"status": "stopping", "force": False}),
+        PlanChange({"status": "stopping", "force": False, **over}),
     ]
 
 

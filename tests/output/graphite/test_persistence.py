@@ -16,7 +16,7 @@ from amoc_gevent.core.messages import Event, UserCounts
 from amoc_gevent.core.records import Measured
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.output.feed import RunFeed
-from amoc_gevent.output.graphite import follower
+from amoc_gevent.output.graphite import output
 from amoc_gevent.output.graphite.output import RESENT_S, Graphite
 from amoc_gevent.output.graphite.points import Point
 from amoc_gevent.output.graphite.target import EventsAddress, Target
@@ -90,7 +90,7 @@ class Masters:
         self._saved = 0
         self.graphite: Graphite
         self.feed: RunFeed
-        monkeypatch.setattr(follower, "Carbon", lambda *_: self.carbon.begin_master())
+        monkeypatch.setattr(output, "Carbon", lambda *_: self.carbon.begin_master())
         monkeypatch.setattr(clock, "steady", lambda: self.now)
         self._begin(None)
 
@@ -445,7 +445,7 @@ def test_at_the_end_carbon_is_waited_for_though_graphite_web_is_away(
         graphite.started(run)
         graphite.event(Event(START, "start", "shop with users 1 to 10"))
         graphite.second(Measured(START, measured({"a": [1]}), (), NOBODY))
-        monkeypatch.setattr(follower, "FINISH_S", 1.0)
+        monkeypatch.setattr(output, "FINISH_S", 1.0)
         graphite.close()
 
     assert [line.partition(" at ")[0] for line in said] == ["graphite-web", "graphite-web"]
