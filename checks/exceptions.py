@@ -12,5 +12,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "error root",
         "amoc_gevent.worker.watchdog:UserBlocked",
     ): "a scenario's `except Exception` must not catch it",
+    (
+        "error root",
+        "amoc_gevent.user:UserLeaving",
+    ): "no `except Exception` of a scenario shall catch it",
+    ("error root", "amoc_gevent.user:_Woken"): "no `except Exception` of a scenario shall catch it",
     ("error root", "amoc_gevent.cli.steering.prompt:EndedBySignal"): "a signal ends the process",
 }

@@ -1,7 +1,6 @@
 """A user's session with a server: login, dispatch of received stanzas, resumption and end."""
 
 import secrets
-from types import TracebackType
 from typing import Self
 from xml.etree.ElementTree import Element
 
@@ -159,12 +158,7 @@ class StreamSession:
     def __enter__(self) -> Self:
         return self if self.connected else self.connect()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and issubclass(kind, GreenletExit) and kind is not UserLeaving:
             self.kill()
         else:
