@@ -39,6 +39,29 @@ RATE = _Quantity("rate", units.parse_rate)
 """Rate per second (float), written 20/s, 1200/min or 5/h."""
 
 
+def users_option() -> click.Option:
+    """Return the option that stands for the users 1 to a number."""
+    return click.Option(
+        ["-u", "--users"],
+        type=click.IntRange(min=1),
+        help="Short for FIRST 1 and LAST this number.",
+    )
+
+
+def ids_of(first: int | None, last: int | None, users: int | None) -> tuple[int, int]:
+    """Return the first and the last id, given as two arguments or as a number of users.
+
+    Raises UsageError for neither, for both, and for ids the wrong way round.
+    """
+    if users is not None and first is None and last is None:
+        return 1, users
+    if users is not None or first is None or last is None:
+        raise UsageError("give the users as FIRST LAST, such as 1 100, or as -u 100")
+    if last < first:
+        raise UsageError(f"users {first} to {last}: FIRST must not be above LAST")
+    return first, last
+
+
 def option_params() -> list[click.Option]:
     """Return all options of a run, for values that the master checks.
 

@@ -12,7 +12,7 @@ import gevent
 
 from amoc_gevent.cli.options import SET, WORKERS, core_count
 from amoc_gevent.cli.outputs import output_options
-from amoc_gevent.cli.params import DURATION, RATE, TEXT, pairs, run_options
+from amoc_gevent.cli.params import DURATION, RATE, TEXT, ids_of, pairs, run_options, users_option
 from amoc_gevent.cli.run_screen import RunScreen
 from amoc_gevent.control.local import LocalCluster, opened_store
 from amoc_gevent.core.output_state import DurableOutput
@@ -56,9 +56,9 @@ Exit codes:
   130  Ctrl-C before the run began"""
 )
 @click.argument("scenario")
-@click.argument("first", type=click.IntRange(min=1))
-@click.argument("last", type=click.IntRange(min=1))
-@click.option("--duration", type=DURATION, help="Stop the run gently after this time.")
+@click.argument("first", type=click.IntRange(min=1), required=False)
+@click.argument("last", type=click.IntRange(min=1), required=False)
+@click.option("--duration", type=DURATION, help="End the load after this time.")
 @click.option("--user-rate", type=RATE, help=RUN_OPTIONS["user_rate"].help)
 @click.option("--interarrival", type=DURATION, help="Time between two starts, instead of a rate.")
 @run_options("repeat_interval", "repeat_num", "on_user_error", "stop_timeout")
@@ -75,8 +75,9 @@ Exit codes:
 @output_options
 def run(
     scenario: str,
-    first: int,
-    last: int,
+    first: int | None,
+    last: int | None,
+    users: int | None,
     duration: float | None,
     user_rate: float | None,
     interarrival: float | None,
@@ -93,8 +94,7 @@ def run(
     SCENARIO is the name of a module in scenarios/, or a path. Each user calls the scenario's
     start() in its own greenlet, rests, and calls it again, until the run stops.
     """
-    if last < first:
-        raise UsageError(f"users {first} to {last}: FIRST must not be above LAST")
+    first, last = ids_of(first, last, users)
     if summary is not None:
         check_writable(summary)
     rate = _rate(user_rate, interarrival)
@@ -118,6 +118,9 @@ def run(
         return EXIT_INTERRUPTED
     code = _conclude(done, screen, summary)
     return EXIT_FAILED if screen.lost else code
+
+
+run.params.insert(3, users_option())
 
 
 def _run_to_its_end(

@@ -67,8 +67,12 @@ class Scenario:
         return declared.with_operations(operations)
 
     def init(self) -> Any:
-        """Run the scenario's `init` and return the state. Raises ScenarioError if `init` fails."""
-        return self._call("init", self.module.init)
+        """Run the scenario's `init`, if any, and return the state.
+
+        Raises ScenarioError if it fails.
+        """
+        callback = getattr(self.module, "init", None)
+        return None if callback is None else self._call("init", callback)
 
     def terminate(self, state: Any) -> None:
         """Run the scenario's `terminate`, if any. Raises ScenarioError if it fails."""
@@ -193,10 +197,11 @@ def _failure(error: BaseException, path: Path, prefix: str = "") -> ScenarioErro
 
 
 def _check(module: ModuleType, name: str, path: Path) -> None:
-    """Raise ScenarioError if callback `name` is missing or takes the wrong arguments."""
+    """Raise ScenarioError if a callback is missing, misspelt or takes the wrong arguments."""
     callback = getattr(module, name, None)
     if callback is None:
-        if name == "terminate":
+        if name != "start":
+            _check_spelling(module, name, path)
             return
         meant = did_you_mean(name, [n for n in vars(module) if n not in _CALLBACKS])
         hint = f" ({meant})" if meant else ""
@@ -210,6 +215,14 @@ def _check(module: ModuleType, name: str, path: Path) -> None:
         )
     if not any(_accepts(callback, count) for count in _COUNTS[name]):
         raise ScenarioError(f"{_line_of(callback, path)}: {name} must be {_FORMS[name]}")
+
+
+def _check_spelling(module: ModuleType, name: str, path: Path) -> None:
+    """Raise ScenarioError for a function whose name has the letters of `name` in another order."""
+    for other, found in vars(module).items():
+        if inspect.isfunction(found) and sorted(other.lower()) == sorted(name):
+            where = _line_of(found, path)
+            raise ScenarioError(f"{where}: {other} is never called, did you mean {name}?")
 
 
 _FORMS = {

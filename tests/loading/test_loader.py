@@ -286,6 +286,13 @@ def test_a_scenario_named_like_another_module_shadows_nothing(here: Workspace, n
 # What is wrong with a scenario
 
 
+def test_a_scenario_needs_no_init(here: Workspace) -> None:
+    scenario = here.load(START)
+    assert scenario.callbacks() == ["start(user_id)"]
+    assert scenario.init() is None
+    scenario.terminate(None)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -295,7 +302,14 @@ def test_a_scenario_named_like_another_module_shadows_nothing(here: Workspace, n
         ("raise ValueError", "scenarios/probe.py:1: ValueError"),
         ("raise ValueError('a\\nb')", "scenarios/probe.py:1: ValueError: a"),
         ("def init(): ...", "scenarios/probe.py:1: a scenario must define start(user_id) or"),
-        (START, "scenarios/probe.py:1: a scenario must define init()"),
+        (
+            "def inti(): ...\n" + START,
+            "scenarios/probe.py:1: inti is never called, did you mean init?",
+        ),
+        (
+            START + "def Terminate(): ...",
+            "scenarios/probe.py:2: Terminate is never called, did you mean terminate?",
+        ),
         ("def init(): ...\nstart = 5", "scenarios/probe.py:1: start must be a function"),
         ("def init(a): ...\n" + START, "scenarios/probe.py:1: init must be init()"),
         ("def init(): ...\ndef start(): ...", "scenarios/probe.py:2: start must be start(user_id)"),

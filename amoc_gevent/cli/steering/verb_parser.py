@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, get_type_hints
 
 import click
 
-from amoc_gevent.cli.params import TEXT, option_params, pairs
-from amoc_gevent.core.run.commands import VERBS
+from amoc_gevent.cli.params import TEXT, ids_of, option_params, pairs, users_option
+from amoc_gevent.core.run.commands import VERBS, Do
 from amoc_gevent.core.run.options import OPTIONS
 from amoc_gevent.core.run.plan import Options
 from amoc_gevent.errors import UsageError
@@ -70,6 +70,8 @@ def _add_verb(verb: str, about: str, params: list[click.Parameter]) -> None:
 def _request(verb: str, given: dict[str, Any]) -> Request:
     """Return the request of a verb with its arguments; settings and options are objects."""
     options = {name: given.pop(name) for name in OPTIONS if name in given}
+    if "users" in given:
+        given["first"], given["last"] = ids_of(given["first"], given["last"], given.pop("users"))
     if "settings" in given:
         given["settings"] = pairs(given["settings"])
         given["options"] = {name: text for name, text in options.items() if text is not None}
@@ -85,6 +87,10 @@ def _params_of(kind: Any) -> list[click.Parameter]:
             found += option_params()
         elif not one.metadata.get("hidden"):
             found.append(_param(one, hints[one.name]))
+    if kind is Do:
+        for first_or_last in found[1:3]:
+            first_or_last.required = False  # as -u can be given instead
+        found.insert(3, users_option())
     return found
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from amoc_gevent.core.measure.rows import Row, operation_rows
 from amoc_gevent.core.measure.snapshot import Gauge, Operation, Snapshot
@@ -248,6 +249,22 @@ class Results:
     def newest(self) -> int:
         """The latest reported second, 0 if there is none."""
         return max((*self._open, *(row.second for row in self.rows[-1:])), default=0)
+
+    def second_of_last(self, iterations: int) -> int | None:
+        """Return the second in which the last `iterations` iterations began to end.
+
+        None if fewer have ended.
+        """
+        newest_first = sorted(self._open, reverse=True)
+        counts = chain(
+            ((second, self._open[second].snapshot.iterations) for second in newest_first),
+            ((row.second, row.iterations) for row in reversed(self.rows)),
+        )
+        for second, ended in counts:
+            iterations -= ended
+            if iterations <= 0:
+                return second
+        return None
 
     def recent(
         self,

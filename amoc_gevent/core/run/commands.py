@@ -37,7 +37,7 @@ class Do:
     )
     options: Options = field(default_factory=Options)
     duration: float | None = field(
-        default=None, metadata={"help": "Stop gently after this time.", "metavar": "TIME"}
+        default=None, metadata={"help": "End the load after this time.", "metavar": "TIME"}
     )
     comment: str = field(default="", metadata={"help": "Comment in the summary."})
     nodes: tuple[str, ...] = field(default=(), metadata=_NODES)

@@ -9,6 +9,7 @@ from amoc_gevent.core.measure.rows import Row
 from amoc_gevent.core.measure.snapshot import Operation, UserError
 from amoc_gevent.core.messages import Event
 from amoc_gevent.core.run.run import Run
+from amoc_gevent.core.units import format_duration
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 """The percentiles of the summary, by name."""
@@ -44,6 +45,21 @@ def load_time_of(run: Run) -> float:
     """Return the seconds in which the run made load. Rates are over this time."""
     rows = rows_of(run)
     return run.load_time(rows[-1].second + 1 if rows else run.started_at)
+
+
+def resting_note(run: Run, now: float) -> str:
+    """Return a sentence if all users rest for another second or more, else ""."""
+    users, interval = run.users, run.plan.options.repeat_interval
+    if run.status != "running" or not users.resting or users.running or users.waiting:
+        return ""
+    second = run.results.second_of_last(users.resting)
+    left = 0 if second is None else int(second + interval - now)
+    if left < 1:
+        return ""
+    return (
+        f"all users rest: the next one starts in {format_duration(float(left))} "
+        f"(--repeat-interval {format_duration(interval)})"
+    )
 
 
 def overload_of(run: Run) -> Overload:

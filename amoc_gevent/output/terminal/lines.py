@@ -10,7 +10,7 @@ from amoc_gevent.core.units import (
     format_us,
     format_users,
 )
-from amoc_gevent.output.terminal.figures import merged_latency
+from amoc_gevent.output.terminal.figures import merged_latency, resting_note
 from amoc_gevent.output.verdict import marks_in_words
 
 INTERVAL_S = 10.0
@@ -32,7 +32,7 @@ class Lines:
         elapsed = run.elapsed(now)
         if run.active and elapsed >= self._due:
             self._due = (elapsed // INTERVAL_S + 1) * INTERVAL_S
-            self._write(progress(run, elapsed))
+            self._write(progress(run, elapsed, resting_note(run, now)))
 
     def _announce(self, run: Run) -> None:
         if run.status == "starting":
@@ -50,7 +50,7 @@ class Lines:
         self._stream.flush()
 
 
-def progress(run: Run, elapsed: float) -> str:
+def progress(run: Run, elapsed: float, note: str = "") -> str:
     """Return the progress in one line; rate and p95 cover the last ten seconds."""
     total, recent = run.results.total, run.results.recent(run.started_at)
     errors = sum(operation.errors for operation in total.operations.values())
@@ -68,4 +68,6 @@ def progress(run: Run, elapsed: float) -> str:
     if total.failed:
         parts.append(counted(total.failed, "failed iteration"))
     parts.extend(marks_in_words(run.results.recent_marks(run.started_at)))
+    if note:
+        parts.append(note)
     return " | ".join(parts)

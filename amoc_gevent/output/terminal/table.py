@@ -20,7 +20,12 @@ from amoc_gevent.core.units import (
     format_us,
     format_users,
 )
-from amoc_gevent.output.terminal.figures import errors_by_kind, events_of, user_errors
+from amoc_gevent.output.terminal.figures import (
+    errors_by_kind,
+    events_of,
+    resting_note,
+    user_errors,
+)
 from amoc_gevent.output.terminal.grid import Cell, crop_end, flowed
 from amoc_gevent.output.terminal.operations import OperationLine, operations_table, sum_line
 from amoc_gevent.output.verdict import marks_in_words
@@ -102,6 +107,8 @@ def _head(run: Run, now: float, width: int) -> Iterator[Text]:
     line.truncate(width, overflow="ellipsis")
     yield line
     yield from flowed("users", [(text, "") for text in format_users(run.users)], width, 1)
+    if note := resting_note(run, now):
+        yield from (Text(line, "yellow") for line in textwrap.wrap(note, width))
 
 
 def _bar(share: float) -> Text:

@@ -50,6 +50,8 @@ SPREAD = Do("shop", 1, 10, nodes=("b", "a"), strategy="blocks")
         ("stop --force", Stop(force=True)),
         ("status", Status()),
         ("do shop 1 10", Do("shop", 1, 10)),
+        ("do shop -u 10", Do("shop", 1, 10)),
+        ("do shop --users 1", Do("shop", 1, 1)),
         (
             "do shop 1 10 --set url=http://a/?b=c --duration 1m --user-rate 60/min --comment 'a b'",
             Do(
@@ -78,7 +80,12 @@ def test_a_line_becomes_the_command_that_it_says(line: str, command: object) -> 
         ("add", "Missing argument 'COUNT'"),
         ("add ten", "'ten' is not a valid integer"),
         ("remove 1 --gently", "No such option"),
-        ("do shop 1", "Missing argument 'LAST'"),
+        ("do shop", "give the users as FIRST LAST, such as 1 100, or as -u 100"),
+        ("do shop 1", "give the users as FIRST LAST, such as 1 100, or as -u 100"),
+        ("do shop 1 2 -u 3", "give the users as FIRST LAST, such as 1 100, or as -u 100"),
+        ("do shop 1 -u 3", "give the users as FIRST LAST, such as 1 100, or as -u 100"),
+        ("do shop 3 2", "users 3 to 2: FIRST must not be above LAST"),
+        ("do shop -u 0", "0 is not in the range x>=1"),
         ("do shop 1 2 --set url", "NAME=VALUE"),
         ("add 'ten", "No closing quotation"),
         ("add 1 --nodes one,,two", "write names of nodes as one,two,three"),

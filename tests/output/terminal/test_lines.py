@@ -3,6 +3,10 @@
 from dataclasses import replace
 from io import StringIO
 
+import pytest
+
+from amoc_gevent.core.measure.snapshot import Snapshot
+from amoc_gevent.core.messages import UserCounts
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.output.terminal.lines import Lines, progress
 from tests.output.runs import START, add, full_run, measured, run_of
@@ -62,6 +66,32 @@ def test_a_line_says_users_rate_errors_and_p95() -> None:
         "    10s | users: 2 running, 3 resting, 1 waiting, 4 done | 100 operations/s | 10 errors"
         " | p95 1.00 ms | 3 failed iterations"
     )
+
+
+@pytest.mark.parametrize(
+    ("users", "after", "note"),
+    [
+        (UserCounts(resting=4, done=6), 15, "the next one starts in 51s (--repeat-interval 1m)"),
+        (UserCounts(resting=10), 15, "the next one starts in 45s (--repeat-interval 1m)"),
+        (UserCounts(resting=10), 59.5, ""),
+        (UserCounts(resting=9, running=1), 15, ""),
+        (UserCounts(resting=9, waiting=1), 15, ""),
+        (UserCounts(done=10), 15, ""),
+        (UserCounts(resting=11), 15, ""),  # as more rest than iterations are known to have ended
+    ],
+)
+def test_when_all_users_rest_the_line_says_until_when(
+    users: UserCounts, after: float, note: str
+) -> None:
+    run = run_of()
+    run.users = users
+    for second, iterations in ((0, 3), (5, 3), (6, 4)):
+        snapshot = Snapshot()
+        snapshot.iterations = iterations
+        add(run, second, snapshot)
+    (line,) = written(run, after)[1:]
+    assert ("all users rest" in line) is bool(note)
+    assert line.endswith(note)
 
 
 def test_an_overload_is_said_in_the_line() -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from amoc_gevent.core.measure.results import Results
 from amoc_gevent.core.measure.snapshot import Snapshot
-from amoc_gevent.core.messages import Event
+from amoc_gevent.core.messages import Event, UserCounts
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.output.terminal.table import LiveTable, table_lines
 from tests.output.runs import START, add, full_run, health, measured, run_of
@@ -62,6 +62,15 @@ def test_while_workers_start_it_says_so() -> None:
     run = run_of("starting", duration=60.0)
     run.started_at = 0.0
     assert drawn(run).splitlines()[0] == "shop  starting 2 workers ..."
+
+
+def test_while_all_users_rest_it_says_until_when() -> None:
+    run, snapshot = run_of(), Snapshot()
+    assert "all users rest" not in drawn(run)
+    run.users, snapshot.iterations = UserCounts(resting=10), 10
+    add(run, 2, snapshot)
+    assert "all users rest: the next one starts in 50s (--repeat-interval 1m)" in drawn(run)
+    assert "all users rest" in drawn(run, width=40)
 
 
 def test_users_are_shown_by_state() -> None:
