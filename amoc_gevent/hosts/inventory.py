@@ -41,9 +41,19 @@ DEFAULTS = {
 }
 """All variables with their defaults."""
 
-NUMBERS = {"ansible_port", "amoc_port", "amoc_reports_port", "amoc_workers", "amoc_file_limit"}
+NUMBERS = {
+    "ansible_port": 65535,
+    "amoc_port": 65535,
+    "amoc_reports_port": 65535,
+    "amoc_workers": 4096,
+    "amoc_file_limit": 1 << 30,
+}
+"""The variables that are whole numbers, with the highest value of each."""
 
-_RANGE = re.compile(r"(.*)\[(\d+):(\d+)\](.*)")
+OPTIONS = "ansible_ssh_common_args"
+"""The only variable whose value may begin with "-": a program could take another for an option."""
+
+_RANGE = re.compile(r"(.*)\[([0-9]{1,9}):([0-9]{1,9})\](.*)")
 _SECTION = re.compile(r"\[([\w-]+)(?::(\w+))?\]")
 _COMMENT = re.compile(r"""\s[#;][^'"]*$""")
 RANGE_MAX = 1000
@@ -160,7 +170,9 @@ def _machines(text: str, where: str) -> Iterator[Host]:
     own = dict(_variable(word, where) for word in words)
     for name in _names(first, where):
         if not NAME.fullmatch(name):
-            raise UsageError(f"{where}: {name!r} is no host name: letters, digits, '.', '_', '-'")
+            raise UsageError(
+                f"{where}: {name[:64]!r} is no host name: letters, digits, '.', '_', '-'"
+            )
         yield Host(name, own=own.copy())
 
 
@@ -180,9 +192,17 @@ def _variable(text: str, where: str) -> tuple[str, str]:
         raise UsageError(f"{where}: there is no variable {name}{_meant(name, list(DEFAULTS))}")
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
-    if name in NUMBERS and not (value.isdecimal() and int(value) > 0):
-        raise UsageError(f"{where}: {name} must be a whole number above zero, not {value!r}")
+    if name in NUMBERS and not _is_number(value, NUMBERS[name]):
+        allowed = f"a whole number above zero, {NUMBERS[name]:,} at most"
+        raise UsageError(f"{where}: {name} must be {allowed}, not {value[:40]!r}")
+    if value.startswith("-") and name != OPTIONS:
+        raise UsageError(f"{where}: {name} must not begin with '-': {value[:40]!r}")
     return name, value
+
+
+def _is_number(text: str, most: int) -> bool:
+    digits = text.isascii() and text.isdecimal() and len(text) <= len(str(most))
+    return digits and 0 < int(text) <= most
 
 
 def _meant(name: str, known: list[str]) -> str:

@@ -58,7 +58,7 @@ class Ssh:
                 if flag == "-i":  # ~USER of an unknown user stays as it is
                     value = os.path.expanduser(value)  # noqa: PTH111  # Path's would raise
                 found += [flag, value]
-        return [*found, *options, machine.address]
+        return [*found, *options, "--", machine.address]
 
     def ask(self, machine: Host, task: dict[str, Any], data: bytes = b"") -> dict[str, Any]:
         """Run a task on `machine`; return the agent's answer and its clock's `offset` (s).
