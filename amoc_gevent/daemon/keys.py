@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from amoc_gevent.daemon.home import Home
@@ -33,13 +34,18 @@ def own_keypair(home: Home) -> tuple[bytes, bytes] | None:
     return _read(public), _read(secret)
 
 
-def allowed(home: Home) -> dict[str, str]:
+def allowed(home: Home, on_invalid: Callable[[str], object] = str) -> dict[str, str]:
     """Return the names of the machines that may join this home's master, by public key (Z85).
 
-    The home's own key is among them. Raises AmocError for a file without a valid key.
+    The home's own key is among them. A file without a valid key allows nobody: `on_invalid` gets a
+    line about it.
     """
-    files = sorted((home.keys / "allowed").glob("*.public"))
-    found = {_read(path).decode(): path.stem for path in files}
+    found = {}
+    for path in sorted((home.keys / "allowed").glob("*.public")):
+        try:
+            found[_read(path).decode()] = path.stem
+        except AmocError as error:
+            on_invalid(f"{error}; nobody joins with it")
     own = home.keys / "own.public"
     return {_read(own).decode(): THIS_MACHINE, **found} if own.exists() else found
 

@@ -1,5 +1,6 @@
 """The keys of a home: made once, allowed by name, revoked, and never half written or world-read."""
 
+import re
 import stat
 from pathlib import Path
 
@@ -111,12 +112,24 @@ def test_revoking_an_unknown_machine_lists_the_allowed_ones(place: Home) -> None
         keys.revoke(place, "one")
 
 
-def test_a_file_that_holds_no_key_is_named(place: Home) -> None:
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"short", ONE.encode() * 2])
+def test_a_file_that_holds_no_key_is_named_and_keeps_nobody_else_out(
+    place: Home, content: bytes
+) -> None:
     keys.allow(place, "one", ONE)
-    file = place.keys / "allowed/one.public"
-    file.write_bytes(b"\xff\xfe")
-    with pytest.raises(AmocError, match=r"one\.public: a key is 40 characters"):
-        keys.allowed(place)
+    keys.allow(place, "two", TWO)
+    (place.keys / "allowed/one.public").write_bytes(content)
+    told: list[str] = []
+    assert keys.allowed(place, told.append) == {TWO: "two"}
+    (line,) = told
+    assert re.search(r"one\.public: a key is 40 characters.*; nobody joins with it", line)
+
+
+def test_a_key_that_cannot_be_read_is_named(place: Home) -> None:
+    (place.make().keys / "allowed/one.public").mkdir(parents=True)
+    told: list[str] = []
+    assert keys.allowed(place, told.append) == {}
+    assert "one.public cannot be read: Is a directory" in told[0]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])

@@ -29,16 +29,15 @@ def keys(context: click.Context, as_json: bool) -> None:
         return
     home = Home.current()
     own, master = stored.own_keypair(home), stored.master_key(home)
-    allowed = {
-        name: key for key, name in stored.allowed(home).items() if name != stored.THIS_MACHINE
-    }
+    found = stored.allowed(home, lambda line: click.echo(f"amoc: warning: {line}", err=True))
+    allowed = {name: key for key, name in found.items() if name != stored.THIS_MACHINE}
     if as_json:
-        found = {
+        shown = {
             "own": own[0].decode() if own else None,
             "master": master.decode() if master else None,
             "allowed": allowed,
         }
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(shown, indent=2))
         return
     click.echo(f"own     {own[0].decode() if own else 'none: `amoc keys make` makes a pair'}")
     click.echo(f"master  {master.decode() if master else 'none is trusted yet'}")

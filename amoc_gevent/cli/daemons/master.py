@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -177,7 +178,8 @@ def compose(home: Home, asked: MasterOptions, owns_home: Callable[[], bool]) -> 
         pair = None if asked.insecure else keys.own_keypair(home)
     with ExitStack() as stack:
         if pair is not None:
-            authenticator = ZapAuthenticator(lambda: keys.allowed(home))
+            warn = cache(log.warning)  # once for each line
+            authenticator = ZapAuthenticator(lambda: keys.allowed(home, warn))
             stack.callback(authenticator.close)
         store = stack.enter_context(Store(home.runs, owns_home))
         found = Master(
