@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -39,11 +39,10 @@ def pack(scenario: Path) -> tuple[str, bytes]:
     Raises UsageError if they are too large or cannot be read.
     """
     scenario = resolved(scenario)
-    packaged = scenario.name == "__init__.py"
-    root = scenario.parent.parent if packaged else scenario.parent
+    root = _root_of(scenario)
     paths: set[Path] = set()
     try:
-        _gather(scenario.parent if packaged else scenario, root, paths)
+        _gather(scenario.parent if scenario.name == "__init__.py" else scenario, root, paths)
         if (root / FILE).is_file():
             paths.add(root / FILE)
         _check_size(paths)
@@ -57,6 +56,11 @@ def pack(scenario: Path) -> tuple[str, bytes]:
         ) from error
     data = codec.encode(Sources(str(scenario.relative_to(root)), files))
     return hashlib.sha256(data).hexdigest(), data
+
+
+def _root_of(scenario: Path) -> Path:
+    """Return the directory that the names of a scenario's files are relative to."""
+    return scenario.parent.parent if scenario.name == "__init__.py" else scenario.parent
 
 
 class _TooLargeError(AmocError):
@@ -113,28 +117,72 @@ def _imported(path: Path) -> set[str]:
     return found
 
 
+Stamps = dict[Path, tuple[int, int, int]]
+
+
+def _stamps(paths: Iterable[Path]) -> Stamps:
+    """Return inode, size and time of change of each file; 0 of a file that is missing."""
+    found = {}
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            found[path] = 0, 0, 0
+        else:
+            found[path] = status.st_ino, status.st_size, status.st_ctime_ns
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Original:
+    """A scenario where the master found it: its module, its packed files, and their stamps."""
+
+    path: Path
+    data: bytes
+    stamps: Stamps
+
+
 class SourceCache:
     """The sources cached by a node under `directory`, each in a folder named by its SHA-256."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._known: dict[str, Path] = {}
+        self._copies: dict[str, Path] = {}
+        self._originals: dict[str, _Original] = {}
 
     def find(self, scenario: str, sha: str) -> Path | None:
-        """Return the path of the scenario's module: the original if unchanged, else a copy."""
+        """Return the path of the scenario's module: the original while unchanged, else a copy.
+
+        An original that is edited during a run is copied as it was, so that a worker that is
+        started again runs the same sources.
+        """
         if not sha:
             return Path(scenario)
-        found = self._known.get(sha)
-        if found is None:
-            found = self._original(Path(scenario), sha) or self._copy(sha)
-            if found is not None:
-                self._known[sha] = found
+        if copy := self._copies.get(sha):
+            return copy
+        original = self._originals.get(sha) or self._read_original(Path(scenario), sha)
+        if original is not None and original.stamps != _stamps(original.stamps):
+            try:
+                self.put(sha, original.data)
+            except OSError as error:
+                log.error("%s was edited, and cannot be copied as it was: %s", scenario, error)
+            else:
+                return self._copies[sha]
+        if original is not None:
+            return original.path
+        if found := self._copy(sha):
+            self._copies[sha] = found
         return found
 
-    def _original(self, scenario: Path, sha: str) -> Path | None:
+    def _read_original(self, scenario: Path, sha: str) -> "_Original | None":
         with suppress(AmocError, OSError):
-            if scenario.is_file() and pack(scenario)[0] == sha:
-                return scenario
+            if scenario.is_file():
+                root = _root_of(resolved(scenario))
+                found, data = pack(scenario)
+                if found == sha:
+                    paths = (root / name for name in codec.decode(Sources, data).files)
+                    self._originals[sha] = original = _Original(scenario, data, _stamps(paths))
+                    return original
         return None
 
     def _copy(self, sha: str) -> Path | None:
@@ -186,7 +234,7 @@ class SourceCache:
                     log.warning("%s did not match its SHA-256: replaced", self._directory / sha)
                     shutil.rmtree(self._directory / sha, ignore_errors=True)
                     made.rename(self._directory / sha)
-            self._known[sha] = self._directory / sha / _safe(sources.main)
+            self._copies[sha] = self._directory / sha / _safe(sources.main)
         finally:
             shutil.rmtree(made, ignore_errors=True)
 

@@ -79,6 +79,20 @@ def test_the_users_of_a_killed_worker_are_back_within_3_s_and_the_others_notice_
     assert "what it had not reported is lost" in lost
 
 
+def test_a_restarted_worker_runs_the_sources_of_the_run_though_they_were_edited(
+    tmp_path: Path,
+) -> None:
+    with steered(tmp_path, STEADY, last=10, options=FAST) as run:
+        wait_for(lambda: set(run.journal.ids()) == set(range(1, 11)), what="all users")
+        path = Path(run.run.plan.scenario)
+        path.write_text(path.read_text().replace('note("round")', 'note("edited")'))
+        odd = next(line.pid for line in run.journal.lines() if line.user_id == 3)
+        os.kill(odd, signal.SIGKILL)
+        wait_for(lambda: run.events("worker-back"), what="the worker to be back")
+        wait_for(lambda: len({line.pid for line in run.journal.lines()}) > 2, what="its users")
+        assert run.journal.lines("edited") == []
+
+
 def test_users_of_a_dead_worker_wait_in_the_count_until_they_are_back(tmp_path: Path) -> None:
     with steered(tmp_path, LONG, last=4) as run:
         run.until_counts(running=4)

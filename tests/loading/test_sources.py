@@ -86,6 +86,31 @@ def test_the_original_is_used_only_if_it_is_unchanged(scenarios: Path, tmp_path:
     assert SourceCache(tmp_path / "cache").find(str(scenarios / "shop.py"), sha) is None
 
 
+@pytest.mark.parametrize("edited", ["shop.py", "prices.py", "rates/table.csv"])
+@pytest.mark.parametrize("edit", ["write", "replace", "remove"])
+def test_an_original_that_is_edited_later_is_copied_as_it_was(
+    scenarios: Path, tmp_path: Path, edited: str, edit: str
+) -> None:
+    sha, _ = pack(scenarios / "shop.py")
+    cache = SourceCache(tmp_path / "cache")
+    path = scenarios / edited
+    size = path.stat().st_size
+    for _ in range(3):
+        assert cache.find(str(scenarios / "shop.py"), sha) == scenarios / "shop.py"
+    if edit == "write":
+        path.write_bytes(b"#" * size)
+    elif edit == "replace":
+        (tmp_path / "new").write_bytes(b"#" * size)
+        (tmp_path / "new").replace(path)
+    else:
+        path.unlink()
+    found = cache.find(str(scenarios / "shop.py"), sha)
+    assert found is not None
+    assert found.is_relative_to(tmp_path / "cache")
+    assert load(found).start(21) == 42
+    assert cache.find(str(scenarios / "shop.py"), sha) == found
+
+
 def change_a_file(copy: Path) -> None:
     (copy / "prices.py").write_text("raise SystemExit")
 
