@@ -382,8 +382,8 @@ def test_shutdown_by_force_kills_a_daemon_that_hangs(daemons: Daemons) -> None:
     daemons.master()
     pid = daemons.kill(signal.SIGSTOP)
     with pytest.raises(AmocError, match=rf"pid {pid}\) does not answer; --force kills it"):
-        end(daemons.home, "master", force=False, patience=0.2)
-    assert end(daemons.home, "master", force=True, patience=0.2) == pid
+        end(daemons.home, "master", force=False, timeout=0.2)
+    assert end(daemons.home, "master", force=True, timeout=0.2) == pid
     assert daemons.pid() is None
 
 
