@@ -65,8 +65,12 @@ class TlsTransport(Transport):
         try:
             data = tls.decrypt(READ_SIZE) if tls.buffered else None
             while data is None:
+                if tls.owes:
+                    super().send(tls.outgoing())
                 tls.feed(super().receive())
                 data = tls.decrypt(READ_SIZE)
+            if tls.owes:
+                self._try_to_send(tls.outgoing())
         except ssl.SSLError as error:
             raise from_os_error(error, self.peer) from None
         return data
@@ -86,6 +90,8 @@ class TlsTransport(Transport):
                 found = found + data if found else data
         except ssl.SSLError as error:
             raise from_os_error(error, self.peer) from None
+        if tls.owes:
+            super().push(tls.outgoing())
         return found
 
     @property

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import certifi
 
+from amoc_gevent.errors import AmocError
 from amoc_gevent.transport.errors import UnusableFile
 
 Verify = bool | str
-Certificate = str | tuple[str, str] | None
+Certificate = str | tuple[str, str] | tuple[str, str, str] | None
 
 _contexts: dict[object, ssl.SSLContext] = {}
 
@@ -24,7 +25,8 @@ def context(
 
     `verify` is True (trust the authorities of the system and of certifi, as requests does), False,
     or the path of a file or directory of authorities. `cert` is the path of a client certificate
-    with its key, or the paths of both. `protocols` are offered with ALPN (RFC 7301).
+    with its key, the paths of both, or these and the password of the key. `protocols` are offered
+    with ALPN (RFC 7301).
     Raises UnusableFile if a file cannot be used.
     """
     key = (verify, cert, protocols)
@@ -55,14 +57,36 @@ def _make(verify: Verify, cert: Certificate) -> ssl.SSLContext:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
     if cert is not None:
-        paths = (cert,) if isinstance(cert, str) else cert
-        for path in paths:
-            _check_readable("cert", path)
-        try:
-            made.load_cert_chain(*paths)
-        except ssl.SSLError as error:
-            raise _unusable("cert", ", ".join(paths), error) from None
+        _load_client_certificate(made, (cert,) if isinstance(cert, str) else cert)
+        made.post_handshake_auth = True
     return made
+
+
+def _load_client_certificate(context: ssl.SSLContext, cert: tuple[str, ...]) -> None:
+    paths, password = cert[:2], cert[2:]
+    for path in paths:
+        _check_readable("cert", path)
+
+    def asked() -> str:  # without this function, OpenSSL would ask on the terminal
+        if not password:
+            raise _EncryptedKeyError
+        return password[0]
+
+    named = ", ".join(paths)
+    try:
+        context.load_cert_chain(paths[0], paths[1] if len(paths) > 1 else None, asked)
+    except _EncryptedKeyError:
+        raise UnusableFile(
+            "TLS: unusable certificate file",
+            f"cert={named}: the key is encrypted, give cert=(certificate, key, password)",
+        ) from None
+    except ssl.SSLError as error:
+        more = ", or the password is wrong" if password else ""
+        raise _unusable("cert", named, error, more) from None
+
+
+class _EncryptedKeyError(AmocError):
+    """A key needs a password, and none is given."""
 
 
 def _check_readable(argument: str, path: str) -> None:
@@ -75,8 +99,8 @@ def _check_readable(argument: str, path: str) -> None:
         ) from None
 
 
-def _unusable(argument: str, paths: str, error: ssl.SSLError) -> UnusableFile:
-    reason = (error.reason or "no certificate with its key").replace("_", " ").lower()
+def _unusable(argument: str, paths: str, error: ssl.SSLError, more: str = "") -> UnusableFile:
+    reason = (error.reason or f"no certificate with its key{more}").replace("_", " ").lower()
     return UnusableFile("TLS: unusable certificate file", f"{argument}={paths}: {reason}")
 
 
@@ -128,6 +152,11 @@ class Tls:
             return None
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return b""
+
+    @property
+    def owes(self) -> bool:
+        """Whether there are bytes to send: answers to what the peer asked after the handshake."""
+        return self._outgoing.pending > 0
 
     @property
     def buffered(self) -> bool:

@@ -1,12 +1,16 @@
 """TLS streams: trust, session resumption, and the kernel timestamps."""
 
+import re
 import socket
 import ssl
+import subprocess
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import gevent
 import pytest
+from cryptography.hazmat.primitives import serialization
+from gevent import get_hub
 
 from amoc_gevent import clock
 from amoc_gevent.demo.http import DemoServer
@@ -77,6 +81,28 @@ class Tells:
         self._listener.close()
 
 
+@contextmanager
+def in_a_thread(serve):
+    """Call `serve` with the first connection, in a thread; yield the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=lambda: serve(listener.accept()[0]), daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+        get_hub().threadpool.apply(thread.join, (10,))
+    finally:
+        listener.close()
+
+
+def until_line(process, pattern):
+    """Read lines of a process until one matches; return what the group of the pattern matched."""
+    with gevent.Timeout(10):
+        for line in iter(lambda: get_hub().threadpool.apply(process.stdout.readline), b""):
+            if found := re.search(pattern, line):
+                return found[1]
+    raise AssertionError(f"no line matches {pattern}")
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_stream_resumes_the_session_of_the_previous_one(ca, version):
     server = Tells(ca.server_context(minimum_version=version, maximum_version=version))
@@ -108,6 +134,90 @@ def test_a_missing_client_certificate_has_its_own_error_kind(ca):
             ask(stream)
         stream.close()
     assert raised.value.kind == "TLS: tlsv13 alert certificate required"
+
+
+@pytest.mark.parametrize("data", [GET, b"GET /late"])
+def test_a_server_can_ask_for_a_certificate_after_the_handshake(ca, data):
+    asked = ca.server_context(want_client_certificate=True, post_handshake_auth=True)
+    found = []
+
+    def serve(sock):
+        with asked.wrap_socket(sock, server_side=True) as stream:
+            stream.recv(4096)
+            stream.verify_client_post_handshake()
+            stream.sendall(b"")  # sends the request for a certificate
+            stream.sendall(b"first")
+            stream.recv(4096)
+            found.append(stream.getpeercert())
+            stream.sendall(b"second")
+
+    certificate, key = map(str, ca.certificate("client.example"))
+    with in_a_thread(serve) as port:
+        stream = connect(Peer("localhost", port, context(str(ca.file), (certificate, key))), 5)
+        stream.read_timeout = 5
+        stream.send(data)
+        assert stream.receive() == b"first"
+        stream.send(data)
+        assert stream.receive() == b"second"
+        stream.close()
+    assert found[0]["subjectAltName"] == (("DNS", "client.example"),)
+
+
+@pytest.mark.processes
+def test_a_server_can_renegotiate(ca, tmp_path):
+    certificate, key = ca.certificate("localhost")
+    process = subprocess.Popen(
+        ["openssl", "s_server", "-accept", "0", "-tls1_2", "-cert", certificate, "-key", key],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        port = int(until_line(process, rb"ACCEPT \S*:(\d+)"))
+        stream = connect(Peer("localhost", port, context(str(ca.file))), 5)
+        stream.read_timeout = 5
+        stream.send(b"hello\n")
+        until_line(process, rb"(hello)")
+        process.stdin.write(b"r\n")
+        process.stdin.flush()
+        waiting = gevent.spawn(stream.receive)
+        until_line(process, rb"(CIPHER is|Read BLOCK|SSL_do_handshake)")
+        process.stdin.write(b"after it\n")
+        process.stdin.flush()
+        assert waiting.get(timeout=5) == b"after it\n"
+        stream.close()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("password", "told"),
+    [
+        (None, "the key is encrypted, give cert=(certificate, key, password)"),
+        ("wrong", "or the password is wrong"),
+        ("secret", None),
+    ],
+)
+def test_an_encrypted_key_needs_its_password_and_asks_nobody(ca, tmp_path, password, told):
+    certificate, key = ca.certificate("client.example")
+    secret = serialization.load_pem_private_key(key.read_bytes(), None)
+    encrypted = tmp_path / "encrypted.key"
+    encrypted.write_bytes(
+        secret.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    cert = (str(certificate), str(encrypted), *((password,) if password else ()))
+    if told is None:
+        assert context(str(ca.file), cert).post_handshake_auth
+        return
+    with pytest.raises(UsageError) as raised:
+        context(str(ca.file), cert)
+    assert str(raised.value).startswith("TLS: unusable certificate file: cert=")
+    assert told in str(raised.value)
 
 
 def test_equal_settings_share_one_context(ca):

@@ -10,7 +10,7 @@ from amoc_gevent.http.timeouts import Limits
 from amoc_gevent.http.wire.bodies import Body
 from amoc_gevent.http.wire.connection import HttpConnection
 from amoc_gevent.http.wire.target import RequestTarget, Route
-from amoc_gevent.transport import TransportError, TransportTimeout, connect
+from amoc_gevent.transport import Transport, TransportError, TransportTimeout, connect
 from amoc_gevent.transport.errors import kind_of
 from amoc_gevent.user import check_load
 
@@ -25,11 +25,13 @@ class Pool:
     it is idempotent (RFC 9110, 9.2.2). The counter "http_stale_retries" counts these retries.
     """
 
-    __slots__ = ("_idle", "_sessions", "limit")
+    __slots__ = ("_closed", "_idle", "_sessions", "limit")
 
     def __init__(self) -> None:
         self._idle: dict[Route, HttpConnection] = {}
         self._sessions: dict[Route, ssl.SSLSession] = {}
+        # To take a session costs more than the rest of a close, and few pools are used after one.
+        self._closed: dict[Route, Transport] = {}
         self.limit = MAX_RESPONSE_SIZE
 
     def exchange(
@@ -87,17 +89,22 @@ class Pool:
         """Close all connections."""
         while self._idle:
             route, connection = self._idle.popitem()
-            self._drop(connection, route)
+            self._closed[route] = connection.stream
+            connection.close()
 
     def _connect(self, route: Route, limits: Limits) -> HttpConnection:
+        if stream := self._closed.pop(route, None):
+            self._keep_session(route, stream)
         session = self._sessions.get(route)
         return HttpConnection(connect(route.peer, limits.connect, limits.deadline, session))
 
     def _drop(self, connection: HttpConnection, route: Route) -> None:
-        session = connection.stream.session
-        if session is not None:
-            self._sessions[route] = session
+        self._keep_session(route, connection.stream)
         connection.close()
+
+    def _keep_session(self, route: Route, stream: Transport) -> None:
+        if (session := stream.session) is not None:
+            self._sessions[route] = session
 
 
 def _was_stale(error: BaseException, connection: HttpConnection) -> bool:
