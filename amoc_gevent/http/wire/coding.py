@@ -35,7 +35,10 @@ def decode(body: bytes, codings: str, limit: int) -> bytes:
         except (zlib.error, brotli.error) as error:
             raise InvalidResponse(INVALID, f"the body is not {coding}: {error}") from None
         if len(body) > limit:
-            raise InvalidResponse(TOO_LARGE, f"more than {limit} bytes after {coding}")
+            raise InvalidResponse(
+                TOO_LARGE,
+                f"more than {limit} bytes after {coding}, the limit session.max_response_size",
+            )
     return body
 
 

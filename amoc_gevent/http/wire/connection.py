@@ -15,6 +15,7 @@ MAX_HEAD = 1 << 20
 MAX_INTERIM = 100
 
 _END = b"\r\n\r\n"
+_LIMIT = ", the limit session.max_response_size"
 
 
 class _Reply:
@@ -204,7 +205,9 @@ class HttpConnection:
         """Read the body to its end or, without framing, to the end of the stream."""
         while not self._reply.complete:
             if size > limit:
-                raise InvalidResponse(TOO_LARGE, f"{self.stream.peer} sent more than {limit} bytes")
+                raise InvalidResponse(
+                    TOO_LARGE, f"{self.stream.peer} sent more than {limit} bytes{_LIMIT}"
+                )
             data = self.stream.receive()
             if not data:
                 if head.framed:
@@ -215,7 +218,9 @@ class HttpConnection:
 
     def _decode(self, content: bytes, head: Head, limit: int) -> bytes:
         if len(content) > limit:
-            raise InvalidResponse(TOO_LARGE, f"{self.stream.peer} sent more than {limit} bytes")
+            raise InvalidResponse(
+                TOO_LARGE, f"{self.stream.peer} sent more than {limit} bytes{_LIMIT}"
+            )
         return coding.decode(content, head.codings, limit) if content else content
 
     def _add_connecting(self, response: Response) -> None:
