@@ -37,7 +37,7 @@ id: int  # noqa: A001  # read as user.id; __getattr__ below finds the calling us
 """The id of the running user (int). Raises AmocError outside a user's greenlets."""
 
 
-class UserLeaving(gevent.GreenletExit):
+class UserLeaving(BaseException):
     """The duration of the run is over, and a user began an operation.
 
     It ends the iteration without an error. `except Exception` does not catch it. It is not raised
@@ -45,7 +45,7 @@ class UserLeaving(gevent.GreenletExit):
     """
 
 
-class _Woken(gevent.GreenletExit):
+class _Woken(BaseException):
     """Ends a `sleep` because the duration of the run is over."""
 
 
@@ -53,15 +53,17 @@ class _HelperGroup:
     """Data that the greenlets of one user share: its id, and the helpers of its iteration.
 
     `end_requested` is set when the user is asked to end. A helper is removed from `helpers` when it
-    is done, unless it raised and its `get` was not called.
+    is done, unless it raised and its `get` was not called. `sleeping`: those in `sleep`, and the
+    greenlets that gevent itself spawned there.
     """
 
-    __slots__ = ("end_requested", "helpers", "user_id")
+    __slots__ = ("end_requested", "helpers", "sleeping", "user_id")
 
     def __init__(self, user_id: int, end_requested: _EndRequest) -> None:
         self.user_id = user_id
         self.end_requested = end_requested
         self.helpers: dict[Helper, None] = {}  # in start order
+        self.sleeping: set[greenlet] = set()
 
 
 class Helper(gevent.Greenlet):  # type: ignore[type-arg]  # it takes no subscript at run time
@@ -71,7 +73,6 @@ class Helper(gevent.Greenlet):  # type: ignore[type-arg]  # it takes no subscrip
     user's own at the end of the iteration, so gevent does not print it.
     """
 
-    asleep = False
     _failure: BaseException | None = None
 
     def __init__(self, group: _HelperGroup, function: Callable[[], object]) -> None:
@@ -131,7 +132,7 @@ class UserGreenlet(greenlet):
         try:
             return self._locals
         except AttributeError:
-            self._locals = {_KEY: _HelperGroup(self.user_id, self.end_requested)}
+            self._locals = {_KEY: _HelperGroup(self.user_id, self.own_end_request())}
             return self._locals
 
     @property
@@ -164,10 +165,9 @@ class UserGreenlet(greenlet):
             self._end_requested = _ALREADY_SET
 
     def wake(self) -> None:
-        """End the `user.sleep` that the iteration is in, if any; call this from the hub."""
-        for helper in tuple(self._locals[_KEY].helpers) if hasattr(self, "_locals") else ():
-            if helper.asleep:
-                helper.throw(_Woken)
+        """End each `user.sleep` that the iteration is in; call this from the hub."""
+        for one in tuple(self._locals[_KEY].sleeping) if hasattr(self, "_locals") else ():
+            one.throw(_Woken)
         if getattr(self, "asleep", False):
             self.throw(_Woken)
 
@@ -191,8 +191,8 @@ class UserGreenlet(greenlet):
         for helper in helpers:
             if not helper.ready():
                 helper.kill(block=False)
-            elif failed is None:
-                failed = helper.exception
+            elif failed is None or isinstance(failed, UserLeaving):
+                failed = helper.exception or failed
         return failed
 
 
@@ -214,16 +214,23 @@ def sleep(seconds: float) -> None:
         raise UsageError(f"user.sleep({seconds}): a pause cannot be negative")
     check_load()
     current = getcurrent()
-    if not isinstance(current, UserGreenlet | Helper):
-        gevent.sleep(seconds)
+    if isinstance(current, UserGreenlet):
+        current.asleep = True
+        try:
+            gevent.sleep(seconds)
+        except _Woken:
+            check_load()
+        finally:
+            current.asleep = False
         return
-    current.asleep = True
+    sleeping = group.sleeping if (group := _group_of(current)) else set()
+    sleeping.add(current)
     try:
         gevent.sleep(seconds)
     except _Woken:
         check_load()
     finally:
-        current.asleep = False
+        sleeping.discard(current)
 
 
 def check_load() -> None:
@@ -232,6 +239,7 @@ def check_load() -> None:
     Clients call this before each operation. Greenlets that are no user's may go on.
     """
     if _load_over and _never_asks(getcurrent()):
+        gevent.sleep(REFUSAL_S)  # a loop that catches everything must not hold the worker
         raise UserLeaving("the duration of the run is over")
 
 
@@ -243,13 +251,20 @@ def set_load_over(over: bool) -> None:
 
 _load_over = False
 
+REFUSAL_S = 0.001
+"""The time that a refused operation takes."""
+
 
 def _never_asks(current: object) -> bool:
     """Return whether the greenlet is a user's whose iteration never asked `leaving`."""
     if isinstance(current, UserGreenlet):
         return not current.polls_leaving
-    group = (getattr(current, "spawn_tree_locals", None) or {}).get(_KEY)
+    group = _group_of(current)
     return group is not None and not group.end_requested.asked
+
+
+def _group_of(current: object) -> _HelperGroup | None:
+    return (getattr(current, "spawn_tree_locals", None) or {}).get(_KEY)
 
 
 def leaving(within: float = 0.0) -> bool:
@@ -304,8 +319,7 @@ def spawner() -> Callable[[Callable[[], object]], gevent.Greenlet]:  # type: ign
 
 
 def _current_group(asked: str) -> _HelperGroup:
-    inherited = getattr(getcurrent(), "spawn_tree_locals", None)
-    if not inherited or _KEY not in inherited:
+    found = _group_of(getcurrent())
+    if found is None:
         raise AmocError(f"user.{asked} works only inside start, where a user runs")
-    found: _HelperGroup = inherited[_KEY]
     return found

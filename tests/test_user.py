@@ -62,6 +62,85 @@ def test_after_the_duration_a_user_begins_nothing(begin: Callable[[], None]) -> 
     user.check_load()  # nobody's greenlet may go on
 
 
+def ended(user_id: int, run: Callable[[], Any]) -> Any:
+    """Run `run` in a user that was asked to end before it began; return its result."""
+    done: AsyncResult = AsyncResult()
+    greenlet = UserGreenlet(lambda: done.set(run()), gevent.get_hub())
+    greenlet.user_id = user_id
+    greenlet.ask_to_end()
+    gevent.get_hub().loop.run_callback(greenlet.switch)
+    return done.get(timeout=10)
+
+
+def refused() -> bool:
+    """Return whether an operation that begins now is refused."""
+    try:
+        user.check_load()
+    except UserLeaving:
+        return True
+    return False
+
+
+@pytest.mark.usefixtures("load_over")
+def test_a_user_that_asks_leaving_speaks_for_itself_and_its_helpers_only() -> None:
+    def asks_in_a_helper() -> list[bool]:
+        user.spawn(user.leaving).get()
+        return [refused(), user.spawn(refused).get()]
+
+    def asks_after_a_helper_began() -> list[bool]:
+        asked = Event()
+        helper = user.spawn(lambda: asked.wait() and refused())
+        user.leaving()
+        asked.set()
+        return [refused(), helper.get()]
+
+    assert ended(1, asks_in_a_helper) == [False, False]
+    assert ended(2, asks_after_a_helper_began) == [False, False]
+    assert ended(3, refused)
+
+
+@pytest.mark.usefixtures("load_over")
+def test_a_user_that_catches_everything_does_not_hold_its_worker() -> None:
+    turns: list[int] = []
+    ticking = gevent.spawn(lambda: [turns.append(gevent.sleep(0) or n) for n in range(100)])
+
+    def stubborn() -> int:
+        for _ in range(100):
+            refused()
+        return len(turns)
+
+    assert ended(1, stubborn) == 100
+    ticking.get(timeout=10)
+
+
+@pytest.mark.usefixtures("load_over")
+def test_a_refusal_is_raised_through_greenlets_of_gevent_itself() -> None:
+    def run() -> str:
+        try:
+            return str(gevent.spawn(user.check_load).get())
+        except UserLeaving:
+            return "raised"
+
+    assert ended(1, run) == "raised"
+
+
+@pytest.mark.parametrize("order", ["refused first", "refused last"])
+def test_an_error_of_a_helper_is_not_hidden_by_a_refused_one(order: str) -> None:
+    def refuse() -> None:
+        raise UserLeaving
+
+    def fail() -> None:
+        raise ValueError("real")
+
+    def run() -> None:
+        for function in (refuse, fail) if order == "refused first" else (fail, refuse):
+            user.spawn(function)
+        gevent.sleep(0.01)
+
+    _, raised = as_user(1, run)
+    assert isinstance(raised, ValueError)
+
+
 @pytest.mark.usefixtures("load_over")
 def test_an_iteration_that_asks_leaving_decides_itself_how_to_end() -> None:
     def run() -> bool:

@@ -70,7 +70,7 @@ def figures(summary: Mapping[str, Any], users: int) -> dict[str, float]:
     loads = [row["cpu"] for row in (busy or rows)[1:] or rows]
     operations = summary["operations"].values()
     connects = (one["phases_us"].get("connect", {"count": 0})["count"] for one in operations)
-    duration = summary["run"]["duration_s"] or 1.0
+    duration = summary["run"]["load_s"] or 1.0
     return {
         "users": float(users),
         "memory": float(summary["health"]["worst"]["rss"]),

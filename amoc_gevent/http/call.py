@@ -12,7 +12,7 @@ from amoc_gevent.http.response import Response
 from amoc_gevent.http.timeouts import Limits, Timeout
 from amoc_gevent.http.wire import urls
 from amoc_gevent.http.wire.bodies import EMPTY, Body, Data, Files
-from amoc_gevent.http.wire.headers import Headers, encode
+from amoc_gevent.http.wire.headers import Headers, encode, values
 from amoc_gevent.http.wire.target import RequestTarget, Template
 from amoc_gevent.http.wire.urls import Params
 from amoc_gevent.transport import Certificate, Verify
@@ -107,7 +107,7 @@ class Call:
             or (status == 301 and method == "POST")
         ):
             method = "GET"
-        url = urls.follow(response.url, response.location)
+        url = urls.without_user(urls.follow(response.url, response.location))
         body, dropped = self.body, self.dropped | _NEVER_REDIRECTED
         if status not in (307, 308):
             body = EMPTY
@@ -116,9 +116,14 @@ class Call:
         if _leaves(response.url, url):
             dropped |= {"authorization"}
             digest = None
+            authorization = []
+        else:
+            authorization = values(b"\r\n" + response.target.fields, b"authorization")
         headers = Headers(
             (k, v) for k, v in (self.headers or {}).items() if k.lower() not in dropped
         )
+        if authorization and digest is None:
+            headers["Authorization"] = authorization[0]
         changed = replace(
             self,
             method=method,

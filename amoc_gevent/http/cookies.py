@@ -15,6 +15,8 @@ NEVER = float("inf")
 MAX_COOKIES = 3000
 HEADERS_MAX = 64
 
+_NO_COOKIES: Mapping[str, str] = {}
+
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f;]").search
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
@@ -56,6 +58,12 @@ class Cookies(MutableMapping[str, str]):
         self._cookies: dict[tuple[str, str, str], Cookie] = {}
         self._headers: dict[tuple[str, str, bool], bytes] = {}
         self._earliest = NEVER
+        self.update(cookies or {})
+
+    def update(  # type: ignore[override]  # the base takes no jar
+        self, cookies: "Cookies | CookieJar | Mapping[str, str]" = _NO_COOKIES, /, **more: str
+    ) -> None:
+        """Set cookies: those of a jar with all their attributes, others for every host."""
         if isinstance(cookies, Cookies):
             for cookie in cookies._live():
                 self._put(cookie)
@@ -63,8 +71,8 @@ class Cookies(MutableMapping[str, str]):
             for theirs in cookies:
                 self._put(_of_jar(theirs))
         else:
-            for name, value in (cookies or {}).items():
-                self.set(name, value)
+            super().update(cookies)
+        super().update(more)
 
     def set(self, name: str, value: str, domain: str = "", path: str = "/") -> None:
         """Set a cookie. Raises InvalidHeader for characters that a header cannot contain."""

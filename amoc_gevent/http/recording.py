@@ -113,8 +113,14 @@ class PendingRecord:
         self._reason = self._reason or str(reason)
 
     def leave(self, raised: type[BaseException] | None) -> None:
-        """Record at the end of the block. An exception counts as an error of its type's name."""
-        if raised is not None and not metrics.is_forced_stop(raised):
+        """Record at the end of the block. An exception counts as an error of its type's name.
+
+        A block that was cut short decided nothing: the status does.
+        """
+        if raised is not None and metrics.is_forced_stop(raised):
+            self._settle(self._reason or self._status_error)
+            return
+        if raised is not None:
             self.fail(raised.__name__)
         self._settle(self._reason)
 

@@ -69,6 +69,8 @@ class Session(SessionSettings):
         **options: Unpack[ReadOptions],
     ) -> Response:
         """Send a GET request; see `request`."""
+        if type(url) is not str:
+            url = urls.as_text(url)
         if params is None and not options:
             return self._plain("GET", url, name, check)
         return self.request("GET", url, params=params, name=name, check=check, **options)
@@ -122,7 +124,7 @@ class Session(SessionSettings):
         arguments are those of requests: params, data, json, files, headers, cookies, auth, timeout,
         allow_redirects, verify, cert. Raises RequestError when there is no response.
         """
-        method = method.upper()
+        method, url = method.upper(), urls.as_text(url)
         if not options:
             return self._plain(method, url, name, check)
         try:
@@ -209,7 +211,7 @@ class Session(SessionSettings):
         cookies, headers = get("cookies"), get("headers")
         return Call(
             method=method,
-            url=urls.as_text(url),
+            url=url,
             query=urls.encode(get("params")),
             template=template,
             limits=Limits(times.connect, times.read, clock.monotonic() + times.total),

@@ -29,6 +29,9 @@ LATE_S = 0.5
 STILL_THERE_S = 0.1
 """The wait for a user that was moved away and back and has not ended yet."""
 
+ENDS = (GreenletExit, UserLeaving)
+"""What ends an iteration from outside."""
+
 CUT_SHORT = "iterations cut short by the duration"
 """The counter of iterations that ended where they would have begun another operation."""
 
@@ -282,10 +285,10 @@ class UserScheduler:
     def _iterate(self, user: UserGreenlet, user_id: int, iterations: int) -> None:
         """Run `start` once, in the user's greenlet; then rest, end or forget the user."""
         raised = run_start(self._start, user_id)
-        ended = raised is None or isinstance(raised, GreenletExit)
+        ended = raised is None or isinstance(raised, ENDS)
         helper_raised = user.end_helpers()
         if ended and helper_raised is not None:
-            raised, ended = helper_raised, isinstance(helper_raised, GreenletExit)
+            raised, ended = helper_raised, isinstance(helper_raised, ENDS)
         del self._running[user_id]
         departing = user_id in self._departing
         self._departing.discard(user_id)
@@ -294,7 +297,7 @@ class UserScheduler:
             if ended:
                 self._end_if_last()
                 return
-        if isinstance(raised, UserLeaving):
+        if isinstance(raised, UserLeaving) and self._stopping:
             counters = self._recorder.snapshot.counters
             counters[CUT_SHORT] = counters.get(CUT_SHORT, 0) + 1
             self._end_if_last()

@@ -9,6 +9,7 @@ from amoc_gevent import clock
 from amoc_gevent.core.measure.snapshot import UserError
 from amoc_gevent.loading.loader import Scenario, place_of, trimmed_traceback
 from amoc_gevent.metrics import Recorder
+from amoc_gevent.user import UserLeaving
 
 MESSAGE_MAX = 1_000
 DETAIL_MAX = 10_000
@@ -36,7 +37,7 @@ class UserErrors:
 
         def on_error(context: Any, kind: Any, error: Any, trace: Any) -> None:
             if isinstance(context, Greenlet) and isinstance(error, BaseException):
-                if not isinstance(error, GreenletExit):
+                if not isinstance(error, (GreenletExit, UserLeaving)):
                     self.record(None, error)
             else:
                 handle_error(context, kind, error, trace)

@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element, tostring
 import gevent
 
 from amoc_gevent import clock
+from amoc_gevent.user import check_load
 from amoc_gevent.xmpp.errors import Disconnected, XmppTimeout
 from amoc_gevent.xmpp.recording import Step
 from amoc_gevent.xmpp.stanzas.dispatcher import Handler
@@ -36,6 +37,7 @@ class Client(StreamSession):
         Return as soon as the stanza is handed over. Raises Disconnected if the stanza was not
         taken, XmppTimeout if the send buffer is full and the server reads nothing.
         """
+        check_load()
         self._send(serialised(item))
 
     def send_message(
@@ -48,6 +50,7 @@ class Client(StreamSession):
         extra: str = "",
     ) -> None:
         """Send a message. `extra` is XML to add beside the body."""
+        check_load()
         name = self.new_id() if id is None else escaped(id)
         self._send(
             f"<message to='{escaped(to)}' type='{type}' id='{name}'>"
@@ -64,6 +67,7 @@ class Client(StreamSession):
         extra: str = "",
     ) -> None:
         """Send presence. `extra` is XML to add to it."""
+        check_load()
         text = "<presence"
         text += "" if to is None else f" to='{escaped(to)}'"
         text += ">" if type is None else f" type='{type}'>"
@@ -84,6 +88,7 @@ class Client(StreamSession):
         `to` is a user or a room. The receiving client records the operation "xmpp message
         delivery", and which messages of this user are lost, duplicated or out of order.
         """
+        check_load()
         if self._tracker is None:
             raise Disconnected("not connected")
         outgoing = self._tracker.to(to, room=type == "groupchat")

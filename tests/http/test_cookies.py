@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,6 +138,16 @@ def test_only_cookies_beyond_latin_1_are_sent_as_utf_8():
     jar.store([b"a=\xc3\xbc; Path=/".decode("latin-1")], HOST, "/", secure=False)
     jar["b"] = "\u20ac"
     assert jar.header(HOST, "/", secure=False) == b"a=\xc3\xbc; b=\xe2\x82\xac"
+
+
+def test_a_jar_is_updated_from_jars_with_all_their_attributes():
+    theirs, ours = requests.cookies.RequestsCookieJar(), Cookies()
+    theirs.set("a", "1", domain="here.example", path="/")
+    ours.update(theirs)
+    ours.update(ours.copy())
+    ours.update({"b": "2"}, c="3")
+    assert ours.header("here.example", "/", secure=False) == b"a=1; b=2; c=3"
+    assert ours.header("there.example", "/", secure=False) == b"b=2; c=3"
 
 
 def test_the_jar_is_a_dict():

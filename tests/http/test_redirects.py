@@ -182,6 +182,28 @@ def test_after_a_redirect_the_same_headers_are_sent_as_by_requests(status, to, w
     assert seen[0] == seen[1]
 
 
+@pytest.mark.parametrize("to", ["/b", "user:other@{host}/b"])
+def test_the_credentials_of_a_url_are_sent_to_the_same_host_and_those_of_a_location_never(to):
+    seen = []
+    for make in (http.Session, requests.Session):
+
+        def lead(sock):
+            read_request(sock)
+            place = to.format(host=f"127.0.0.1:{server.port}")
+            to_there = place if place.startswith("/") else f"http://{place}"
+            sock.sendall(leads(to_there, "302 Found", "Connection: close"))
+
+        with Scripted(lead, always(OK)) as server, make() as session:
+            url = server.url.replace("http://", "http://user:secret@")
+            call = partial(session.get, f"{url}/a")
+            if make is requests.Session:
+                get_hub().threadpool.apply(call)
+            else:
+                call()
+            seen.append([fields_of(request) for request in server.requests])
+    assert seen[0] == seen[1]
+
+
 def next_of(to, other):
     return "/b" if to == "same host" else f"{other.url.replace('127.0.0.1', 'localhost')}/b"
 

@@ -454,6 +454,28 @@ def test_json_is_read_in_its_declared_or_found_encoding(content_type, body, valu
         assert "\n" not in str(raised.value)
 
 
+def test_a_url_object_that_changes_is_read_anew_and_needs_no_hash(server, session):
+    class Url:
+        __hash__ = None
+
+        def __init__(self):
+            self.path = "/a"
+
+        def __str__(self):
+            return self.path
+
+    url = Url()
+    for path in ("/a", "/b"):
+        url.path = path
+        session.get(url)
+        assert sent(server)[0] == f"GET {path} HTTP/1.1"
+
+
+def test_the_name_of_a_header_can_be_bytes(server, session):
+    session.get("/", headers={b"X-One": b"1"})
+    assert sent(server)[1]["x-one"] == "1"
+
+
 @pytest.mark.parametrize("convert", [str.encode, PurePosixPath, str])
 def test_a_url_can_be_bytes_or_an_object_with_a_text(server, session, convert):
     session.get(convert("/a"))

@@ -147,6 +147,38 @@ def test_at_the_end_of_the_duration_a_sleeping_user_that_asks_leaving_asks_again
     assert (crowd.recorder.snapshot.iterations, crowd.recorder.snapshot.counters) == (2, {})
 
 
+def test_at_the_end_of_the_duration_sleeps_in_all_greenlets_of_a_user_end() -> None:
+    def start(user_id: int) -> None:
+        kinds = (user.spawn, gevent.spawn)
+        sleeping = [spawn(user.sleep, 3600.0) for spawn in kinds]
+        began.append(user_id)
+        for greenlet in sleeping:
+            try:
+                greenlet.get()
+            except user.UserLeaving:
+                woken.append(user_id)
+
+    began: list[int] = []
+    woken: list[int] = []
+    crowd = Crowd(start)
+    crowd.add(2)
+    until(lambda: len(began) == 2)
+    crowd.users.stop(force=False, load_over=True)
+    until(lambda: crowd.stopped)
+    assert sorted(woken) == [1, 1, 2, 2]
+
+
+def test_a_scenario_that_raises_it_before_the_end_has_failed() -> None:
+    def start(_: int) -> None:
+        raise user.UserLeaving
+
+    crowd = Crowd(start)
+    crowd.add(1)
+    crowd.until_counts(resting=1)
+    assert [type(error) for _, error in crowd.errors] == [user.UserLeaving]
+    assert crowd.recorder.snapshot.iterations == 1
+
+
 def test_after_the_duration_what_is_under_way_is_finished() -> None:
     began, finished = Event(), Event()
 

@@ -87,7 +87,7 @@ def advance(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> l
     elif run.status == "running":
         if moving(draft.plan):
             _release_moves(draft)
-        over = run.duration is not None and now.steady >= run.started_at + run.duration
+        over = _is_over(run, now)
         if over or run.all_ended_by(draft.users):
             _stop(draft, load_over=over)
     else:
@@ -158,7 +158,9 @@ def adopt_unsaved(run: Run, node: NodeView, report: Report, now: Moment) -> list
     if run.active and node.plan_version > run.plan.version:
         changes.append(RaiseVersion(node.plan_version))
     if run.plan.going_on and any(event.kind == "stopped-before" for event in report.events):
-        changes += stop(run, now)
+        draft = _Draft(run, {}, TransientState(), now)
+        _stop(draft, load_over=_is_over(run, now))
+        changes += draft.changes
     return changes
 
 
@@ -281,6 +283,13 @@ def _after_a_loss(draft: _Draft) -> str:
 
 
 # The statuses
+
+
+def _is_over(run: Run, now: Moment) -> bool:
+    """Return whether the duration of the run has passed since its users began to start."""
+    if run.duration is None or not run.started_at:
+        return False
+    return now.steady >= run.started_at + run.duration
 
 
 def _start(draft: _Draft) -> None:

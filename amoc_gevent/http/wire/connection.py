@@ -137,11 +137,13 @@ class HttpConnection:
         lined, end = leniency.cut(data) or (data, end)
         head, broken = leniency.rewritten(lined[:end])
         changed = head + lined[end:]
-        if self._reply.parts or (refused and changed == data):
-            raise refused or InvalidResponse(INVALID, f"{self.stream.peer}: contradictory framing")
+        if refused and (self._reply.parts or changed == data):
+            raise refused
         self._renew()
         reply = feed(changed, len(head))
         leniency.count(broken)
+        if leniency.LENGTH_AND_CODING in broken:
+            reply.surplus = True  # what follows may not be a response
         return reply, changed, len(head)
 
     def _feed_whole(self, data: bytes, _end: int) -> _Reply:

@@ -27,6 +27,8 @@ class Headers(MutableMapping[str, str]):
         return self._fields[name.lower()][1]
 
     def __setitem__(self, name: str, value: str) -> None:
+        if isinstance(name, bytes):
+            name = name.decode("latin-1")
         self._fields[name.lower()] = (name, value)
         self.version += 1
 

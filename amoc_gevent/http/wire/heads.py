@@ -18,7 +18,7 @@ _UNUSUAL = re.compile(
 ).search
 _LENGTH = re.compile(rb"\n(?i:content-length:)").search
 _TRANSFER = re.compile(rb"\n(?i:transfer-encoding:)").search
-_CHUNKED = re.compile(rb"\n(?i:transfer-encoding:[^\n]*chunked)").search
+_CHUNKED = re.compile(rb"\n(?i:transfer-encoding:(?:[^\r\n]*[ \t,])?chunked[ \t]*)(?:\r|\Z)").search
 
 
 class Head:
@@ -39,7 +39,7 @@ class Head:
         self.codings = ""
         if _UNUSUAL(raw) or raw[:8] != b"HTTP/1.1":
             lowered = raw.lower()
-            self.closes = _closes(lowered)
+            self.closes = _closes(lowered) or _is_old_and_coded(lowered)
             self.sets_cookies = b"\nset-cookie:" in lowered
             if b"\ncontent-encoding:" in lowered:
                 self.codings = ",".join(values(raw, b"content-encoding"))
@@ -72,6 +72,11 @@ _cache: dict[bytes, Head] = {}
 
 cached_head = _cache.get
 """Return the parsed head from the cache, None if it is not there."""
+
+
+def _is_old_and_coded(lowered: bytes) -> bool:
+    """Return whether a head is of HTTP/1.0 with a transfer coding (RFC 9112, 6.1)."""
+    return not lowered.startswith(b"http/1.1") and b"\ntransfer-encoding:" in lowered
 
 
 def _closes(lowered: bytes) -> bool:

@@ -20,7 +20,7 @@ _END = b"\r\n\r\n"
 _ANY_END = re.compile(rb"\r?\n\r?\n")
 _BARE = re.compile(rb"(?<!\r)\n")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
-_FOLD = re.compile(rb"[ \t]*\r\n[ \t]+")
+_FOLD = re.compile(rb"(?<![ \t])[ \t]*(?:\r\n[ \t]+)+")  # each blank is looked at once
 _FRAMING = (b"content-length", b"transfer-encoding")
 _IDENTITY = re.compile(rb"(?i)\ntransfer-encoding:[^\n]*\bidentity\b")
 _LATER_VERSION = re.compile(rb"HTTP/1\.[2-9]")
@@ -84,16 +84,15 @@ def _framed_once(head: bytes, broken: list[str]) -> bytes:
     kept = [coding for coding in codings if coding != b"identity"]
     if kept != codings:
         broken.append(IDENTITY_CODING)
+    if codings and lengths:
+        broken.append(LENGTH_AND_CODING)
+    elif len(lengths) > 1:
+        broken.append(REPEATED_LENGTH)
     framing = []
     if kept:
         framing.append(b"Transfer-Encoding: " + b", ".join(kept))
-        if lengths:
-            broken.append(LENGTH_AND_CODING)
-            framing.append(b"Connection: close")  # what follows may not be a response
     elif lengths:
         framing.append(b"Content-Length: " + lengths[0])
-        if len(lengths) > 1:
-            broken.append(REPEATED_LENGTH)
     others = [line for line in lines if _name(line) not in _FRAMING]
     return b"\r\n".join([status, *others, *framing])
 

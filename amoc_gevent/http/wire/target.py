@@ -121,7 +121,7 @@ class Template:
 
         Raises InvalidURL and InvalidHeader.
         """
-        if method in _KNOWN and isinstance(url, str) and _PLAIN(url) and "/." not in url:
+        if method in _KNOWN and _PLAIN(url) and "/." not in url:
             made = self._below_base(method, url)
         else:
             made = self.make(method, url)

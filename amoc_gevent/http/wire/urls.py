@@ -77,6 +77,13 @@ def follow(url: str, location: str) -> str:
     return led
 
 
+def without_user(url: str) -> str:
+    """Return a URL without user and password."""
+    before, slashes, rest = url.partition("//")
+    place, slash, path = rest.partition("/")
+    return f"{before}{slashes}{place.rpartition('@')[2]}{slash}{path}"
+
+
 def encode(params: Params) -> str:
     """Encode `params` as a query, "" for none. Values of None are left out."""
     if not params:

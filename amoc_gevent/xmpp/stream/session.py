@@ -7,7 +7,6 @@ from xml.etree.ElementTree import Element
 from gevent import GreenletExit
 
 from amoc_gevent.errors import UsageError
-from amoc_gevent.user import UserLeaving, check_load
 from amoc_gevent.xmpp import tracking
 from amoc_gevent.xmpp.errors import Disconnected, StreamError, XmppError, XmppTimeout
 from amoc_gevent.xmpp.names import IQ_TAG, MESSAGE_TAG, STANZA_TAGS, STREAM_ERROR_TAG
@@ -159,7 +158,7 @@ class StreamSession:
         return self if self.connected else self.connect()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, GreenletExit) and kind is not UserLeaving:
+        if kind is not None and issubclass(kind, GreenletExit):
             self.kill()
         else:
             self.close()
@@ -276,7 +275,6 @@ class StreamSession:
 
     def _send(self, data: bytes, outgoing: "tracking.Outgoing | None" = None) -> float:
         """Send a stanza; return the time of sending in monotonic seconds."""
-        check_load()
         connection = self._connection or self._require_connection()
         if self._management is not None and data.startswith(_STARTS):
             self._push_acknowledged(self._management.sent(data))

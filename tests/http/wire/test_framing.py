@@ -5,6 +5,7 @@ import gzip
 import pytest
 
 from amoc_gevent import http, metrics
+from amoc_gevent.http.wire import leniency
 from tests.transport.scripted import Scripted, always, answers, in_pieces, response
 
 OK = response(b"ok")
@@ -85,10 +86,6 @@ LENIENT = [
         CHUNKED.replace(b"chunked", b"chunked, Identity") + b"\r\n" + HELLO,
         "transfer coding identity",
     ),
-    (
-        OK_LINE + b"Transfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello",
-        "transfer coding identity",
-    ),
     (b"HTTP/1.2 200 OK\r\nContent-Length: 5\r\n\r\nhello", "version above HTTP/1.1"),
     (CHUNKED + b"\r\n5  \r\nhello\r\n0 \r\n\r\n", None),
     (CHUNKED + b"\r\n0005\r\nhello\r\n0000\r\n\r\n", None),
@@ -120,11 +117,35 @@ def test_fields_of_a_lenient_response_are_as_they_were_meant():
     assert lenient() == {"folded line": 1, "control character": 1}
 
 
-def test_a_coding_beside_a_length_overrides_it_and_ends_the_connection():
-    answer = CHUNKED + b"Content-Length: 3\r\n\r\n" + HELLO
+@pytest.mark.parametrize(
+    "answer",
+    [
+        CHUNKED + b"Content-Length: 3\r\n\r\n" + HELLO,
+        OK_LINE + b"Transfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+)
+def test_after_a_coding_beside_a_length_the_connection_is_not_used_again(answer):
     first, second, connections = exchange_twice(answer, lasts=False)
     assert (first.content, second.text, connections) == (b"hello", "ok", 2)
-    assert lenient() == {"Content-Length beside Transfer-Encoding": 1}
+    assert lenient()["Content-Length beside Transfer-Encoding"] == 1
+    assert "Connection" not in first.headers
+
+
+def test_after_a_coding_of_http_1_0_the_connection_is_not_used_again():
+    answer = CHUNKED.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Connection: keep-alive\r\n\r\n" + HELLO
+    first, second, connections = exchange_twice(answer, lasts=False)
+    assert (first.content, second.text, connections) == (b"hello", "ok", 2)
+
+
+def test_a_coding_whose_name_only_ends_in_chunked_ends_with_the_stream():
+    answer = OK_LINE + b"Transfer-Encoding: xchunked\r\n\r\nuntil the end"
+    first, _, _ = exchange_twice(answer, lasts=False)
+    assert first.content == b"until the end"
+
+
+def test_a_megabyte_of_blanks_in_a_head_is_read_in_linear_time():
+    head = OK_LINE + b"X:" + b" " * 900_000 + b"\x01\r\nContent-Length: 5"
+    assert leniency.rewritten(head)[1] == ["control character"]
 
 
 @pytest.mark.parametrize(
