@@ -46,24 +46,24 @@ class UserLeaving(BaseException):
 
 
 class _Woken(BaseException):
-    """Ends a `sleep` because the duration of the run is over."""
+    """Ends an EndableWait because the duration of the run is over."""
 
 
 class _HelperGroup:
     """Data that the greenlets of one user share: its id, and the helpers of its iteration.
 
     `end_requested` is set when the user is asked to end. A helper is removed from `helpers` when it
-    is done, unless it raised and its `get` was not called. `sleeping`: those in `sleep`, and the
-    greenlets that gevent itself spawned there.
+    is done, unless it raised and its `get` was not called. `waiting`: the helpers and greenlets of
+    gevent itself that are in an `EndableWait`.
     """
 
-    __slots__ = ("end_requested", "helpers", "sleeping", "user_id")
+    __slots__ = ("end_requested", "helpers", "user_id", "waiting")
 
     def __init__(self, user_id: int, end_requested: _EndRequest) -> None:
         self.user_id = user_id
         self.end_requested = end_requested
         self.helpers: dict[Helper, None] = {}  # in start order
-        self.sleeping: set[greenlet] = set()
+        self.waiting: dict[greenlet, EndableWait] = {}
 
 
 class Helper(gevent.Greenlet):  # type: ignore[type-arg]  # it takes no subscript at run time
@@ -115,14 +115,13 @@ class Helper(gevent.Greenlet):  # type: ignore[type-arg]  # it takes no subscrip
 class UserGreenlet(greenlet):
     """One iteration of one user. Its creator sets `user_id` before it runs.
 
-    `asleep`: whether it is in `user.sleep`. It costs no more than a greenlet: it has no dictionary
-    unless it spawns helpers.
+    It costs no more than a greenlet: it has no dictionary unless it spawns helpers.
     """
 
-    __slots__ = ("_end_requested", "_locals", "asleep", "user_id")
+    __slots__ = ("_end_requested", "_locals", "user_id", "waiting")
 
     user_id: int
-    asleep: bool
+    waiting: "EndableWait | None"
     _locals: dict[str, Any]
     _end_requested: _EndRequest
 
@@ -165,11 +164,15 @@ class UserGreenlet(greenlet):
             self._end_requested = _ALREADY_SET
 
     def wake(self) -> None:
-        """End each `user.sleep` that the iteration is in; call this from the hub."""
-        for one in tuple(self._locals[_KEY].sleeping) if hasattr(self, "_locals") else ():
-            one.throw(_Woken)
-        if getattr(self, "asleep", False):
-            self.throw(_Woken)
+        """End each EndableWait that the iteration is in; call this from the hub."""
+        waits: dict[greenlet, EndableWait] = {}
+        if hasattr(self, "_locals"):
+            waits.update(self._locals[_KEY].waiting)
+        if wait := getattr(self, "waiting", None):
+            waits[self] = wait
+        for one, wait in waits.items():
+            if wait.ends_early or not self.polls_leaving:
+                one.throw(_Woken)
 
     def kill_now(self) -> None:
         """Kill the iteration and its helpers before returning; call this from the hub."""
@@ -212,25 +215,42 @@ def sleep(seconds: float) -> None:
     """
     if seconds < 0:
         raise UsageError(f"user.sleep({seconds}): a pause cannot be negative")
-    check_load()
-    current = getcurrent()
-    if isinstance(current, UserGreenlet):
-        current.asleep = True
-        try:
-            gevent.sleep(seconds)
-        except _Woken:
-            check_load()
-        finally:
-            current.asleep = False
-        return
-    sleeping = group.sleeping if (group := _group_of(current)) else set()
-    sleeping.add(current)
-    try:
+    with EndableWait(ends_early=True):
         gevent.sleep(seconds)
-    except _Woken:
+
+
+class EndableWait:
+    """A block in which a user waits between two operations. The end of the load ends it.
+
+    That raises UserLeaving. For an iteration that asks `leaving`, the block just ends if
+    `ends_early`, else it goes on.
+    """
+
+    __slots__ = ("ends_early",)
+
+    def __init__(self, *, ends_early: bool = False) -> None:
+        self.ends_early = ends_early
+
+    def __enter__(self) -> None:
         check_load()
-    finally:
-        sleeping.discard(current)
+        self._mark(self)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self._mark(None)
+        if kind is not _Woken:
+            return False
+        check_load()
+        return True
+
+    def _mark(self, wait: "EndableWait | None") -> None:
+        current = getcurrent()
+        if isinstance(current, UserGreenlet):
+            current.waiting = wait
+        elif (group := _group_of(current)) is not None:
+            if wait is not None:
+                group.waiting[current] = wait
+            else:
+                group.waiting.pop(current, None)
 
 
 def check_load() -> None:

@@ -85,7 +85,8 @@ class UserScheduler:
         self._ended: list[int] = []
         self._departing: set[int] = set()
         self._late_until = 0.0
-        self._stopping = self._forced = self._fenced = False
+        self._stopping = self._forced = self._fenced = self._load_over = False
+        self._load_end: Any = self._hub.loop.timer(0)
         set_load_over(False)
 
     @property
@@ -100,11 +101,24 @@ class UserScheduler:
             if not self._stopping:
                 self._arm(clock.monotonic())
 
-    def set_clock(self, offset: float, pauses: tuple[tuple[float, float], ...] = ()) -> None:
-        """Set the offset (master's time minus monotonic clock, in s) and the pauses of the plan."""
+    def set_clock(
+        self,
+        offset: float,
+        pauses: tuple[tuple[float, float], ...] = (),
+        load_ends: float = NEVER,
+    ) -> None:
+        """Set the offset (master's time minus monotonic clock, in s) and the times of the plan.
+
+        In `pauses` no user starts. After `load_ends` users begin no operation.
+        """
         plan_clock = self._plan_clock
         changed = plan_clock.pauses != pauses
         plan_clock.offset, plan_clock.pauses = offset, pauses
+        self._load_end.stop()
+        if load_ends != NEVER and not self._load_over and not self.stopped.is_set():
+            left = load_ends - offset - clock.monotonic()
+            self._load_end = self._hub.loop.timer(max(0.0, left))
+            self._load_end.start(self._end_load)
         if changed and not self._stopping:
             self._arm(clock.monotonic())
 
@@ -163,13 +177,8 @@ class UserScheduler:
         if removal.force:
             self._killer.kill(running)
 
-    def stop(self, *, force: bool, load_over: bool = False) -> None:
-        """End waiting and resting users now; running users after their iteration, or kill them.
-
-        With `load_over`, they do not begin another operation.
-        """
-        if load_over:
-            self._end_load()
+    def stop(self, *, force: bool) -> None:
+        """End waiting and resting users now; running users after their iteration, or kill them."""
         if not self._stopping:
             self._stopping = True
             self._cursors.clear()
@@ -177,16 +186,21 @@ class UserScheduler:
             self._timer.stop()
             for user in self._running.values():
                 user.ask_to_end()
-            if not self._running:
-                self.stopped.set()
+            self._end_if_last()
         if force and not self._forced:
             self._forced = True
             self._killer.kill(list(self._running))
 
     def _end_load(self) -> None:
-        """Refuse further operations, and wake the users that sleep between two."""
+        """Start no more users, ask the running ones to end, and refuse further operations.
+
+        The master stops the run soon. A worker does not wait for that, as the master may be gone.
+        """
+        self._load_over = True
+        self._timer.stop()
         set_load_over(True)
         for user in tuple(self._running.values()):
+            user.ask_to_end()
             self._hub.loop.run_callback(user.wake)
 
     def fence(self) -> None:
@@ -201,6 +215,7 @@ class UserScheduler:
 
     def give_up(self) -> None:
         """Set `stopped` without waiting for users that do not end."""
+        self._load_end.stop()
         self.stopped.set()
 
     def mark_killed(self, frame: FrameType | None) -> bool:
@@ -236,7 +251,7 @@ class UserScheduler:
             due = min(due, cursor.due())
         self._armed = due
         self._timer.stop()
-        if due != NEVER:
+        if due != NEVER and not self._load_over:
             self._timer = self._hub.loop.timer(max(0.0, due - now))
             self._timer.start(self._start_due)
 
@@ -297,7 +312,7 @@ class UserScheduler:
             if ended:
                 self._end_if_last()
                 return
-        if isinstance(raised, UserLeaving) and self._stopping:
+        if isinstance(raised, UserLeaving) and self._load_over:
             counters = self._recorder.snapshot.counters
             counters[CUT_SHORT] = counters.get(CUT_SHORT, 0) + 1
             self._end_if_last()
@@ -324,6 +339,7 @@ class UserScheduler:
 
     def _end_if_last(self) -> None:
         if self._stopping and not self._running:
+            self._load_end.stop()
             self.stopped.set()
 
 

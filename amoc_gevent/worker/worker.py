@@ -199,7 +199,7 @@ class Worker:
         plan, users = order.plan, live.users
         live.lease.renew(order.until)
         clock.set_cluster_offset(order.clock.wall)
-        users.set_clock(order.clock.offset, plan.pauses)
+        users.set_clock(order.clock.offset, plan.pauses, plan.load_ends)
         if plan.version == live.version or live.lease.over:
             return
         users.options = plan.options
@@ -210,7 +210,7 @@ class Worker:
             live.removals = len(plan.removals)
             self._follow_placement(order, live)
         elif not plan.going_on:
-            users.stop(force=plan.force or plan.status != "stopping", load_over=plan.load_over)
+            users.stop(force=plan.force or plan.status != "stopping")
         live.version = plan.version
         self._report()  # at once, as the author of a command waits for its effect
 

@@ -63,6 +63,11 @@ class Crowd:
         self.started_at.setdefault(user_id, clock.monotonic())
         self._start(user_id)
 
+    def end_load(self) -> None:
+        """Let the duration be over, and the master stop the run."""
+        self.users.set_clock(0.0, load_ends=clock.monotonic())
+        self.users.stop(force=False)
+
     @property
     def stopped(self) -> int:
         """Whether (1 or 0) all were told to stop and none is left."""

@@ -120,7 +120,7 @@ def test_when_the_duration_is_over_no_user_begins_another_operation(in_helper: b
     crowd = Crowd(start, repeat_interval=0.001)
     crowd.add(6)
     until(lambda: metrics.recorder.snapshot.operation("step").count > 60)
-    crowd.users.stop(force=False, load_over=True)
+    crowd.end_load()
     until(lambda: crowd.stopped)
     assert sorted(ended) == [1, 2, 3, 4, 5, 6]
     snapshot = crowd.recorder.snapshot
@@ -141,7 +141,7 @@ def test_at_the_end_of_the_duration_a_sleeping_user_that_asks_leaving_asks_again
     crowd = Crowd(start)
     crowd.add(2)
     until(lambda: len(crowd.started_at) == 2)
-    crowd.users.stop(force=False, load_over=True)
+    crowd.end_load()
     until(lambda: crowd.stopped)
     assert sorted(farewells) == [1, 2]
     assert (crowd.recorder.snapshot.iterations, crowd.recorder.snapshot.counters) == (2, {})
@@ -163,7 +163,7 @@ def test_at_the_end_of_the_duration_sleeps_in_all_greenlets_of_a_user_end() -> N
     crowd = Crowd(start)
     crowd.add(2)
     until(lambda: len(began) == 2)
-    crowd.users.stop(force=False, load_over=True)
+    crowd.end_load()
     until(lambda: crowd.stopped)
     assert sorted(woken) == [1, 1, 2, 2]
 
@@ -179,6 +179,42 @@ def test_a_scenario_that_raises_it_before_the_end_has_failed() -> None:
     assert crowd.recorder.snapshot.iterations == 1
 
 
+def test_a_worker_ends_the_load_though_its_master_is_gone() -> None:
+    def start(user_id: int) -> None:
+        while user_id != 3:
+            with metrics.operation("step"):
+                gevent.sleep(0.001)
+
+    crowd = Crowd(start, repeat_interval=0.001)
+    crowd.add(3)
+    crowd.add(1, delay=3600.0)
+    until(lambda: crowd.rounds[3] > 3)
+    crowd.users.set_clock(0.0, load_ends=clock.monotonic() + 0.05)
+    until(lambda: crowd.counts.running == 0)
+    rounds = crowd.rounds.total()
+    gevent.sleep(0.05)
+    assert crowd.rounds.total() == rounds
+    assert (crowd.counts.waiting, crowd.counts.resting) == (1, 1)
+    assert not crowd.stopped
+    crowd.users.stop(force=False)
+    assert crowd.stopped
+
+
+def test_a_stop_before_the_end_of_the_duration_does_not_prolong_it() -> None:
+    def start(_: int) -> None:
+        while True:
+            with metrics.operation("step"):
+                gevent.sleep(0.001)
+
+    crowd = Crowd(start)
+    crowd.add(2)
+    until(lambda: len(crowd.started_at) == 2)
+    crowd.users.set_clock(0.0, load_ends=clock.monotonic() + 0.05)
+    crowd.users.stop(force=False)
+    until(lambda: crowd.stopped)
+    assert crowd.recorder.snapshot.counters == {"iterations cut short by the duration": 2}
+
+
 def test_after_the_duration_what_is_under_way_is_finished() -> None:
     began, finished = Event(), Event()
 
@@ -190,7 +226,7 @@ def test_after_the_duration_what_is_under_way_is_finished() -> None:
     crowd = Crowd(start)
     crowd.add(1)
     began.wait()
-    crowd.users.stop(force=False, load_over=True)
+    crowd.end_load()
     gevent.sleep(0)
     assert not crowd.stopped
     finished.set()
@@ -209,7 +245,7 @@ def test_an_error_after_the_duration_is_still_an_error() -> None:
     crowd = Crowd(start)
     crowd.add(1)
     until(lambda: crowd.started_at)
-    crowd.users.stop(force=False, load_over=True)
+    crowd.end_load()
     until(lambda: crowd.stopped)
     assert [type(error) for _, error in crowd.errors] == [ValueError]
 

@@ -5,12 +5,12 @@ from xml.etree.ElementTree import Element, SubElement
 
 import gevent
 import pytest
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 from slixmpp import Message
 
 from amoc_gevent import clock, metrics, user, xmpp
 from amoc_gevent.errors import UsageError
-from amoc_gevent.user import UserLeaving
+from amoc_gevent.user import UserGreenlet, UserLeaving
 from tests.rounds import as_user
 from tests.servers import wait_for
 from tests.transport.scripted import Connection, Scripted, stays_silent
@@ -68,6 +68,33 @@ def test_after_the_duration_a_user_sends_no_stanza_and_closes_its_stream() -> No
     finally:
         user.set_load_over(False)
     assert b"".join(said) in {b"<presence/></stream:stream>", b"</stream:stream>"}
+
+
+def test_at_the_end_of_the_duration_a_user_that_waits_for_a_stanza_leaves() -> None:
+    waiting = Event()
+
+    def run() -> str:
+        one = client(server.port)
+        try:
+            with one:
+                waiting.set()
+                one.wait_for("message", 3600)
+        except UserLeaving:
+            return "left"
+        return "waited"
+
+    with Scripted(says(LOGIN, after=" ")) as server:
+        done: AsyncResult = AsyncResult()
+        greenlet = UserGreenlet(lambda: done.set(run()), gevent.get_hub())
+        greenlet.user_id = 1
+        gevent.get_hub().loop.run_callback(greenlet.switch)
+        waiting.wait(10)
+        try:
+            user.set_load_over(True)
+            gevent.get_hub().loop.run_callback(greenlet.wake)
+            assert done.get(timeout=10) == "left"
+        finally:
+            user.set_load_over(False)
 
 
 def test_every_kind_of_stanza_can_be_sent(xmpp_server: XmppServer) -> None:

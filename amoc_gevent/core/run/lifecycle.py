@@ -87,9 +87,8 @@ def advance(run: Run, nodes: Nodes, transient: TransientState, now: Moment) -> l
     elif run.status == "running":
         if moving(draft.plan):
             _release_moves(draft)
-        over = _is_over(run, now)
-        if over or run.all_ended_by(draft.users):
-            _stop(draft, load_over=over)
+        if now.steady >= run.plan.load_ends or run.all_ended_by(draft.users):
+            _stop(draft)
     else:
         _end_stop(draft)
     return draft.changes
@@ -158,9 +157,7 @@ def adopt_unsaved(run: Run, node: NodeView, report: Report, now: Moment) -> list
     if run.active and node.plan_version > run.plan.version:
         changes.append(RaiseVersion(node.plan_version))
     if run.plan.going_on and any(event.kind == "stopped-before" for event in report.events):
-        draft = _Draft(run, {}, TransientState(), now)
-        _stop(draft, load_over=_is_over(run, now))
-        changes += draft.changes
+        changes += stop(run, now)
     return changes
 
 
@@ -285,26 +282,21 @@ def _after_a_loss(draft: _Draft) -> str:
 # The statuses
 
 
-def _is_over(run: Run, now: Moment) -> bool:
-    """Return whether the duration of the run has passed since its users began to start."""
-    if run.duration is None or not run.started_at:
-        return False
-    return now.steady >= run.started_at + run.duration
-
-
 def _start(draft: _Draft) -> None:
     """Release the batches once all nodes with users are ready."""
     names = _named(draft.plan)
     involved = [node for node in present(draft.nodes) if node.name in names]
     if all(node.follows(draft.run.id, "ready") for node in involved):
-        draft.change_run(started_at=draft.now.steady + LEAD_S)
-        draft.change_plan(status="running", batches=draft.plan.released(draft.slot()).batches)
+        started_at = draft.now.steady + LEAD_S
+        batches = draft.plan.released(draft.slot()).batches
+        duration = draft.run.duration
+        ends = {} if duration is None else {"load_ends": started_at + duration}
+        draft.change_run(started_at=started_at)
+        draft.change_plan(status="running", batches=batches, **ends)
 
 
-def _stop(
-    draft: _Draft, *, force: bool = False, failed: bool = False, load_over: bool = False
-) -> None:
-    """Stop the run; with `failed` its final status is failed, with `load_over` no load follows."""
+def _stop(draft: _Draft, *, force: bool = False, failed: bool = False) -> None:
+    """Stop the run; with `failed` its final status is failed."""
     run = draft.run
     if failed:
         draft.change_run(final_status="failed")
@@ -313,8 +305,7 @@ def _stop(
         draft.event("stop", "by force" if force else "gently")
     elif force and not run.plan.force:
         draft.event("stop", "by force")
-    over = {"load_over": True} if load_over else {}
-    draft.change_plan(status="stopping", force=force or run.plan.force, **over)
+    draft.change_plan(status="stopping", force=force or run.plan.force)
 
 
 def _end_stop(draft: _Draft) -> None:

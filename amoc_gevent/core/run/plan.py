@@ -137,8 +137,8 @@ class Plan:
     `scenario` is its path on the master, `code` the SHA-256 of its sources. `settings` has the
     accepted values, by name. `proposal` is a value that is not accepted yet: a worker that starts
     meanwhile must not fail because of it. `pauses` are times (from, to) in which no user starts;
-    the end of a pause in effect is infinite. `load_over`: the duration is over, and users must not
-    begin another operation.
+    the end of a pause in effect is infinite. `load_ends`: the time at which the duration is over,
+    in seconds of the master's steady clock. Users begin no operation after it.
     """
 
     version: int = 0
@@ -154,7 +154,7 @@ class Plan:
     moves: tuple[Move, ...] = ()
     removals: tuple[Removal, ...] = ()
     pauses: tuple[tuple[float, float], ...] = ()
-    load_over: bool = False
+    load_ends: float = UNRELEASED
 
     @property
     def highest(self) -> int:

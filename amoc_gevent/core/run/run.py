@@ -140,9 +140,7 @@ class Run:
     def load_time(self, now: float) -> float:
         """Return the seconds in which load was made: `elapsed`, but not beyond the duration."""
         elapsed = self.elapsed(now)
-        if not self.plan.load_over:
-            return elapsed
-        return min(elapsed, max(0.0, self.stopping_at - self.started_at))
+        return elapsed if self.duration is None else min(elapsed, self.duration)
 
     def elapsed(self, now: float) -> float:
         """Return the seconds from the first user's slot to the end of the run, or to `now`."""

@@ -34,6 +34,8 @@ def a_run(status: Status = "running", *nodes: str, **more: Any) -> Run:
     start = UNRELEASED if status == "starting" else 940.0
     batch = Batch(1, 10, start, 10.0, nodes or ("a", "b"))
     fields = {"version": 5, "run": "r", "status": status, "options": TIMEOUT, "batches": (batch,)}
+    if "duration" in more:
+        fields["load_ends"] = 940.0 + more["duration"]
     plan = Plan(**{**fields, **more.pop("plan", {})})
     return Run(plan, 1, 10, started_at=0.0 if status == "starting" else 940.0, **more)
 
@@ -114,11 +116,10 @@ def test_a_run_stops_after_its_duration_or_when_all_users_have_ended(
     if not stops:
         assert changes == []
         return
-    over = {"load_over": True} if "duration" in more else {}
     assert changes == [
         RunChange({"stopping_at": 1000.0}),
         NewEvent("stop", "gently"),
-        PlanChange({"status": "stopping", "force": False, **over}),
+        PlanChange({"status": "stopping", "force": False}),
     ]
 
 

@@ -84,28 +84,27 @@ def test_a_run_may_get_users_after_all_were_removed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("load_over", "stopping_at", "ended_at", "now", "seconds"),
+    ("duration", "ended_at", "now", "seconds"),
     [
-        (False, 0.0, 0.0, 1030.0, 30.0),
-        (False, 1060.0, 1065.0, 1099.0, 65.0),  # users finished their iterations
-        (True, 1060.0, 1065.0, 1099.0, 60.0),
-        (True, 1060.0, 0.0, 1062.0, 60.0),
-        (True, 1060.0, 0.0, 1050.0, 50.0),  # figures arrive late
+        (None, 0.0, 1030.0, 30.0),
+        (None, 1065.0, 1099.0, 65.0),
+        (60.0, 1065.0, 1099.0, 60.0),  # users finished what they had begun
+        (60.0, 0.0, 1062.0, 60.0),
+        (60.0, 0.0, 1050.0, 50.0),
+        (60.0, 1040.0, 1099.0, 40.0),  # it was stopped before
     ],
 )
 def test_load_is_made_until_the_duration_is_over(
-    load_over: bool, stopping_at: float, ended_at: float, now: float, seconds: float
+    duration: float | None, ended_at: float, now: float, seconds: float
 ) -> None:
     run = run_of()
-    run.plan = replace(run.plan, load_over=load_over)
-    run.started_at, run.stopping_at, run.ended_at = 1000.0, stopping_at, ended_at
+    run.duration, run.started_at, run.ended_at = duration, 1000.0, ended_at
     assert run.load_time(now) == seconds
 
 
 def test_a_run_that_never_began_made_no_load() -> None:
     run = run_of()
-    run.plan = replace(run.plan, load_over=True)
-    run.started_at, run.stopping_at = 0.0, 1060.0
+    run.duration, run.started_at = 60.0, 0.0
     assert run.load_time(1099.0) == 0.0
 
 
