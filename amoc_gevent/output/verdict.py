@@ -54,7 +54,8 @@ def _futility(run: Run) -> str:
 def _load(run: Run) -> str:
     found = overload_of(run)
     if not found.seconds:
-        return "Nothing was measured."
+        known = run.active and run.results.newest
+        return "No second is complete yet." if known else "Nothing was measured."
     if not found.total:
         rows = rows_of(run)
         lag, cpu = max(row.lag_us for row in rows), max(row.cpu for row in rows)

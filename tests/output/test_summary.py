@@ -136,12 +136,18 @@ def test_a_run_that_failed_before_it_started_has_a_summary_without_rates() -> No
     json.dumps(found)
 
 
-def test_a_run_that_goes_on_is_measured_up_to_its_last_closed_second() -> None:
+@pytest.mark.parametrize("seconds", [3, 15])
+def test_a_run_that_goes_on_has_rates_over_all_that_is_reported(seconds: int) -> None:
     run = run_of()
-    for after in range(15):
+    for after in range(seconds):
         add(run, after, measured({"a": [1] * 10}))
     found = summary(run)
-    assert found["run"]["duration_s"] == len(found["rows"])
+    assert found["run"]["duration_s"] == seconds
+    assert (found["operations"]["a"]["count"], found["operations"]["a"]["rate"]) == (
+        10 * seconds,
+        10.0,
+    )
+    assert len(found["rows"]) == max(0, seconds - 11)  # the others may still get reports
     assert found["run"]["ended_at"] is None
 
 

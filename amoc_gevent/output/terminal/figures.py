@@ -37,14 +37,12 @@ def rows_of(run: Run) -> Sequence[Row]:
 
 def seconds_of(run: Run) -> float:
     """Return the seconds from the start to the end of the run, or to the last report."""
-    rows = rows_of(run)
-    return run.elapsed(rows[-1].second + 1 if rows else run.started_at)
+    return run.elapsed(max(run.started_at, run.results.newest + 1))
 
 
 def load_time_of(run: Run) -> float:
     """Return the seconds in which the run made load. Rates are over this time."""
-    rows = rows_of(run)
-    return run.load_time(rows[-1].second + 1 if rows else run.started_at)
+    return run.load_time(max(run.started_at, run.results.newest + 1))
 
 
 def resting_note(run: Run, now: float) -> str:
