@@ -230,9 +230,6 @@ def _conclude(done: Run, screen: RunScreen, summary: Path | None) -> int:
         raise ScenarioError(failure.message, failure.detail)
     if done.status != "finished" or unwritten is not None:
         return EXIT_FAILED
-    if done.no_success:
-        click.echo(f"amoc: {done.no_success}", err=True)
-        return EXIT_FAILED
     return EXIT_FINISHED
 
 

@@ -54,7 +54,7 @@ def probe(scenario: str, users: int, seconds: float, settings: Sequence[str]) ->
             raise ProbeError(f"a probe of {users} users did not end in time") from None
         ended = target.exists() and done.returncode in {EXIT_FINISHED, EXIT_FAILED}
         summary = json.loads(target.read_text()) if ended else None
-        if summary is None or summary["run"]["status"] != "finished":
+        if summary is None or not summary["users"]["started"]:
             lines = [line for line in done.stderr.splitlines() if line.startswith("amoc: ")]
             why = lines[-1].removeprefix("amoc: ") if lines else done.stderr.strip()[-200:]
             if done.returncode == EXIT_USAGE:

@@ -13,7 +13,7 @@ from gevent.event import Event as Flag
 
 from amoc_gevent import clock
 from amoc_gevent.bus.topics import BEAT, PLAN
-from amoc_gevent.core.messages import Beat, Event, Report, encode
+from amoc_gevent.core.messages import Beat, Event, Failure, Report, encode
 from amoc_gevent.core.run import lifecycle
 from amoc_gevent.core.run.changes import (
     Change,
@@ -170,6 +170,8 @@ class RunState:
         run.ended_at = at
         self.saver.save()
         run.results.close_all()
+        if run.failure is None and run.no_success:  # known only now that all figures are in
+            run.failure, run.final_status = Failure(run.no_success), "failed"
         self.change(run, status=run.final_status)
         self.saver.save(checkpoint=True)
         self.ended.set()

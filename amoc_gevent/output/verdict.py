@@ -23,12 +23,8 @@ WHAT_OVERLOAD_MEANS = (
 
 
 def verdict(run: Run) -> list[str]:
-    """Return the sentences to read before the figures of the run.
-
-    If nothing succeeded, the first one says so. The others are about the generator.
-    """
+    """Return the sentences on the generator, to read before the figures of the run."""
     sentences = (
-        _futility(run),
         _load(run),
         _clock(run),
         _workers(run),
@@ -44,11 +40,6 @@ def marks_in_words(marks: Container[str]) -> list[str]:
     why = ", ".join(text for mark, text in OVERLOAD_MARKS.items() if mark in marks)
     words = [f"the generator is overloaded ({why})"] if why else []
     return [*words, "the wall clock was stepped"] if "clock" in marks else words
-
-
-def _futility(run: Run) -> str:
-    why = "" if run.active else run.no_success
-    return f"The run failed: {why}." if why else ""
 
 
 def _load(run: Run) -> str:

@@ -260,7 +260,7 @@ def _health(run: Run, width: int) -> Iterator[Text]:
     overloaded = overload_of(run).total
     for number, sentence in enumerate(verdict(run)):
         style = "yellow" if overloaded or number else "green"
-        yield from _wrapped(sentence, width, style if number or not run.no_success else "red")
+        yield from _wrapped(sentence, width, style)
 
 
 SECTIONS = (
