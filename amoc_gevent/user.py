@@ -16,6 +16,7 @@ import gevent
 from gevent.event import Event
 from greenlet import getcurrent, greenlet
 
+from amoc_gevent.core.setting import hint_of
 from amoc_gevent.errors import AmocError, UsageError
 
 P = ParamSpec("P")
@@ -211,8 +212,10 @@ def __getattr__(name: str) -> Any:
 def sleep(seconds: float) -> None:
     """Pause the user for `seconds` (think time), at most until the duration of the run is over.
 
-    Raises UsageError if `seconds` is negative.
+    Raises UsageError if `seconds` is negative or no number.
     """
+    if not isinstance(seconds, (int, float)):
+        raise UsageError(f"user.sleep({seconds!r}): give a number of seconds{hint_of(seconds)}")
     if seconds < 0:
         raise UsageError(f"user.sleep({seconds}): a pause cannot be negative")
     with EndableWait(ends_early=True):

@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import gevent
@@ -10,6 +11,7 @@ from gevent.event import AsyncResult, Event
 
 from amoc_gevent import user
 from amoc_gevent.errors import AmocError, UsageError
+from amoc_gevent.settings import declare, duration
 from amoc_gevent.user import UserGreenlet, UserLeaving
 from tests.rounds import as_user
 
@@ -151,6 +153,20 @@ def test_an_iteration_that_asks_leaving_decides_itself_how_to_end() -> None:
         return True
 
     assert as_user(1, run) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("1s", r"user\.sleep\('1s'\): give a number of seconds$"),
+        (declare("pause_of_users", "1s", "", type=duration), r"such as that of setting pause_of_users: \.value"),
+        (-1, "a pause cannot be negative"),
+    ],
+    ids=["text", "setting", "negative"],
+)
+def test_a_pause_is_a_number_of_seconds(given: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        as_user(1, partial(user.sleep, given))
 
 
 def test_outside_of_a_user_there_is_no_id() -> None:

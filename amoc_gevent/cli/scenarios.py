@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 
 import click
@@ -39,8 +41,9 @@ def scenarios(as_json: bool) -> None:
 @JSON
 def describe(name: str, as_json: bool) -> None:
     """Show what scenario NAME (or a path) does, its callbacks and its settings."""
-    scenario = loader.load(loader.find(name))
-    manifest = scenario.manifest()
+    with redirect_stdout(sys.stderr):  # what the scenario prints must not get into the JSON
+        scenario = loader.load(loader.find(name))
+        manifest = scenario.manifest()
     if as_json:
         click.echo(
             json.dumps(

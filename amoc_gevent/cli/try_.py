@@ -18,12 +18,16 @@ from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_INTERRUPTED
 from amoc_gevent.http import Exchange
 from amoc_gevent.loading.catalogue import find
 from amoc_gevent.loading.loader import Scenario, load, place_of, trimmed_traceback
+from amoc_gevent.printable import printable_lines
 from amoc_gevent.user import UserGreenlet
 from amoc_gevent.worker.scheduler import run_start
 from amoc_gevent.worker.watchdog import Watchdog
 
 XML_SHOWN = 2000
 """Characters shown of the XML that is sent or received at once."""
+
+BODY_SHOWN = 1024
+"""Bytes shown of a response's body."""
 
 
 @click.command(name="try")
@@ -35,7 +39,10 @@ XML_SHOWN = 2000
     default=True,
     help="Show the headers of each exchange, and the XML of an XMPP stream.",
 )
-def try_(scenario: str, user_id: int, given: tuple[str, ...], *, headers: bool) -> int:
+@click.option("--bodies", is_flag=True, help="Show all bodies of responses, not only of errors.")
+def try_(
+    scenario: str, user_id: int, given: tuple[str, ...], *, headers: bool, bodies: bool
+) -> int:
     """Run start() of SCENARIO once for the user ID (1), and show what it does.
 
     Ctrl-C asks a session that polls user.leaving to end. Otherwise, and the second time, it exits
@@ -45,7 +52,7 @@ def try_(scenario: str, user_id: int, given: tuple[str, ...], *, headers: bool) 
     loaded = load(Path(find(scenario)))
     settings.registry.configure(pairs(given), os.environ)
     state = loaded.init()
-    http.observe(lambda exchange: _show_exchange(exchange, headers=headers))
+    http.observe(lambda exchange: _show_exchange(exchange, headers=headers, bodies=bodies))
     metrics.observe(_show_block)
     if headers and "amoc_gevent.xmpp" in sys.modules:
         from amoc_gevent import xmpp  # noqa: PLC0415  # slow to import, and here it already is
@@ -115,9 +122,9 @@ def _show_blocked(user_id: int, seconds: float, stack: str) -> None:
     click.echo(stack.rstrip(), err=True)
 
 
-def _show_exchange(exchange: Exchange, *, headers: bool) -> None:
+def _show_exchange(exchange: Exchange, *, headers: bool, bodies: bool) -> None:
     outcome = f"{exchange.status} {exchange.reason}" if exchange.status else "no answer"
-    click.echo(f"{exchange.method} {exchange.url} → {outcome}, {exchange.size} bytes")
+    click.echo(f"{exchange.method} {exchange.url} → {outcome}, {len(exchange.content)} bytes")
     label = "" if exchange.name == f"{exchange.method} {exchange.url}" else f"  {exchange.name}: "
     click.echo(f"{label or '  '}{_timings(exchange)}")
     if exchange.error is not None:
@@ -125,6 +132,22 @@ def _show_exchange(exchange: Exchange, *, headers: bool) -> None:
     if headers:
         _show_headers(">", exchange.request_headers)
         _show_headers("<", exchange.response_headers or [])
+    if exchange.content and (bodies or exchange.error is not None):
+        _show_body(exchange.content)
+
+
+def _show_body(content: bytes) -> None:
+    """Show the beginning of a body that is text; of others their size is shown already."""
+    try:
+        text = content[:BODY_SHOWN].decode()
+    except UnicodeDecodeError as error:
+        if error.start < min(len(content), BODY_SHOWN) - 3:  # not just cut within a character
+            return
+        text = content[: error.start].decode()
+    for line in printable_lines(text).splitlines():
+        click.echo(f"  | {line}")
+    if len(content) > BODY_SHOWN:
+        click.echo(f"  | ... {len(content) - BODY_SHOWN:,} more bytes")
 
 
 def _timings(exchange: Exchange) -> str:

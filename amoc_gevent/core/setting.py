@@ -239,3 +239,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValueError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def hint_of(given: object) -> str:
+    """Return how to take the value of a setting that was given itself; "" for anything else."""
+    return f", such as that of setting {given.name}: .value" if isinstance(given, Setting) else ""

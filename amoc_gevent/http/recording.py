@@ -16,7 +16,7 @@ class Exchange:
     """One request and its outcome, for an observer.
 
     Header fields are in their order. `error`: the recorded kind of error, None for none.
-    `status`: None if there was no response. `size`: bytes of the decoded body.
+    `status`: None if there was no response. `content`: the decoded body.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Exchange:
     status: int | None = None
     reason: str = ""
     response_headers: list[tuple[str, str]] | None = None
-    size: int = 0
+    content: bytes = b""
 
 
 Observer = Callable[[Exchange], None]
@@ -155,7 +155,7 @@ def exchange_of(name: str, response: Response) -> Exchange:
         status=response.status_code,
         reason=response.reason,
         response_headers=headers.parse(response.head.raw),
-        size=len(response.content),
+        content=response.content,
     )
 
 

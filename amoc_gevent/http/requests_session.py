@@ -281,7 +281,7 @@ def _exchange(
             "status": response.status_code,
             "reason": response.reason,
             "response_headers": list(response.headers.items()),
-            "size": len(response.content),
+            "content": response.content,
         }
     return Exchange(
         name=name,

@@ -8,6 +8,7 @@ from amoc_gevent.http import auth as auths
 from amoc_gevent.http.auth import Auth, HTTPBasicAuth, HTTPDigestAuth
 from amoc_gevent.http.cookies import Cookies
 from amoc_gevent.http.timeouts import Limits, Timeout, Timeouts, timeouts
+from amoc_gevent.http.wire import urls
 from amoc_gevent.http.wire.coding import ACCEPTED
 from amoc_gevent.http.wire.headers import Headers
 from amoc_gevent.http.wire.target import Common, Template
@@ -60,6 +61,8 @@ class SessionSettings:
             value = Headers(value)  # type: ignore[arg-type]  # the type allows any mapping
         elif name == "cookies" and not isinstance(value, Cookies):
             value = Cookies(value)  # type: ignore[arg-type]  # it reads any mapping or jar
+        elif name == "base_url":
+            value = urls.as_text(value)
         elif name == "auth":
             value = auths.read(value)
         elif name in _OF_REQUESTS_ONLY:

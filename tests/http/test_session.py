@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from amoc_gevent import http, transport
+from amoc_gevent.core.setting import Setting
 from amoc_gevent.demo.http import DemoServer
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.http.timeouts import Timeouts, timeouts
@@ -469,6 +470,14 @@ def test_a_url_object_that_changes_is_read_anew_and_needs_no_hash(server, sessio
         url.path = path
         session.get(url)
         assert sent(server)[0] == f"GET {path} HTTP/1.1"
+
+
+def test_a_setting_without_its_value_is_named():
+    url = Setting("target", "http://h", "", parse=str, unit="", verify=None, update=False)
+    with pytest.raises(UsageError, match=r"a URL must be text, .* setting target: \.value"):
+        http.Session(url)
+    with http.Session() as session, pytest.raises(UsageError, match=r"setting target: \.value"):
+        session.get(url)
 
 
 def test_the_name_of_a_header_can_be_bytes(server, session):

@@ -3,6 +3,8 @@
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.demo_xmpp import DemoXmpp
 from tests.integration.conftest import Amoc
 from tests.servers import Demo
@@ -53,6 +55,31 @@ def test_each_operation_is_shown_with_status_timings_headers_and_error(
     ):
         assert text.lower() in said.lower(), said
     assert demo.counts()["total"] == 3
+
+
+BODIES = """
+from amoc_gevent import http, settings
+
+url = settings.declare("url", "", "the service")
+
+
+def start(user_id):
+    with http.Session(url.value) as session:
+        session.get("/echo?fine", name="fine")
+        session.post("/login", data={"user": "x"}, name="wrong")
+"""
+
+
+@pytest.mark.parametrize(("options", "shown"), [([], False), (["--bodies"], True)])
+def test_the_bodies_of_errors_are_shown_and_others_on_request(
+    amoc: Amoc, demo: Demo, options: list[str], shown: bool
+) -> None:
+    code, said = amoc.run("try", amoc.scenario(BODIES), *options, "--set", f"url={demo.url}")
+
+    assert code == 1
+    assert "400 Bad Request" in said
+    assert "  | " in said.partition("wrong: ")[2], said
+    assert ("  | " in said.partition("wrong: ")[0]) is shown
 
 
 def test_an_exception_of_start_is_shown_with_its_place(amoc: Amoc, demo: Demo) -> None:

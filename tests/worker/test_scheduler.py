@@ -191,8 +191,8 @@ def test_a_worker_ends_the_load_though_its_master_is_gone() -> None:
     until(lambda: crowd.rounds[3] > 3)
     crowd.users.set_clock(0.0, load_ends=clock.monotonic() + 0.05)
     until(lambda: crowd.counts.running == 0)
-    rounds = crowd.rounds.total()
-    gevent.sleep(0.05)
+    rounds, rested = crowd.rounds.total(), clock.monotonic() + 0.05
+    until(lambda: clock.monotonic() > rested)
     assert crowd.rounds.total() == rounds
     assert (crowd.counts.waiting, crowd.counts.resting) == (1, 1)
     assert not crowd.stopped

@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from amoc_gevent.addresses import url_host
+from amoc_gevent.core.setting import hint_of
+from amoc_gevent.errors import UsageError
 from amoc_gevent.http.errors import INVALID_URL, InvalidURL
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -43,10 +45,15 @@ class Url:
 
 
 def as_text(url: object) -> str:
-    """Return a URL as text: bytes are UTF-8, and any other object stands for its `str`."""
-    if isinstance(url, bytes):
-        return url.decode("utf-8", "replace")
-    return url if isinstance(url, str) else str(url)
+    """Return a URL as text: bytes are UTF-8, and any other object stands for its `str`.
+
+    Raises UsageError for a setting, whose `value` is meant.
+    """
+    if isinstance(url, str):
+        return url
+    if hint := hint_of(url):
+        raise UsageError(f"a URL must be text{hint}")
+    return url.decode("utf-8", "replace") if isinstance(url, bytes) else str(url)
 
 
 def join(base: str, url: object) -> str:

@@ -23,6 +23,7 @@ from amoc_gevent.xmpp.stream.connection import StreamConnection
 from amoc_gevent.xmpp.stream.sasl import Channel, Credentials, SaslClientExchange
 from amoc_gevent.xmpp.stream.srv import addresses
 
+NO_STARTTLS = "TLS: the server offers no STARTTLS"
 ALPN = "xmpp-client"
 STARTTLS = f"<starttls xmlns='{TLS}'/>".encode()
 _PROCEED_TAG = f"{{{TLS}}}proceed"
@@ -116,10 +117,11 @@ class Login:
     def _start_tls(self) -> None:
         with Step("xmpp tls") as step:
             if not self.offers(_STARTTLS_TAG):
-                raise StreamError("policy-violation", "the server offers no STARTTLS")
+                way = f'{self._server.host or "it"}: tls="none" or "direct" may be right'
+                raise ConnectionFailed(TransportError(NO_STARTTLS, way))
             answer = self._ask(step, STARTTLS, "answer to <starttls/>")
             if answer.tag != _PROCEED_TAG:
-                raise StreamError("policy-violation", "the server refuses STARTTLS")
+                raise ConnectionFailed(TransportError(NO_STARTTLS, "it was offered, and refused"))
             self._handshake(step, ())
 
     def _secure(self) -> None:
