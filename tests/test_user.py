@@ -159,7 +159,10 @@ def test_an_iteration_that_asks_leaving_decides_itself_how_to_end() -> None:
     ("given", "said"),
     [
         ("1s", r"user\.sleep\('1s'\): give a number of seconds$"),
-        (declare("pause_of_users", "1s", "", type=duration), r"such as that of setting pause_of_users: \.value"),
+        (
+            declare("pause_of_users", "1s", "", type=duration),
+            r"such as that of setting pause_of_users: \.value",
+        ),
         (-1, "a pause cannot be negative"),
     ],
     ids=["text", "setting", "negative"],

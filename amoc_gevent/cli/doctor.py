@@ -11,12 +11,12 @@ from typing import Any
 import click
 
 from amoc_gevent.cli.options import SET, WORKERS, core_count
-from amoc_gevent.cli.params import DURATION
-from amoc_gevent.core.run.capacity import Machine, UserCost, cost_of, limits
-from amoc_gevent.core.units import format_count
+from amoc_gevent.cli.params import DURATION, run_options
+from amoc_gevent.core.run.capacity import Machine, UserCost, at_rest, cost_of, limits
+from amoc_gevent.core.units import format_count, format_duration
 from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, AmocError
 from amoc_gevent.hosts import inventory, tasks
-from amoc_gevent.hosts.probe import FEW, MANY, probe
+from amoc_gevent.hosts.probe import FEW, MANY, PROBE_REST_S, probe
 from amoc_gevent.hosts.ssh import AGENT, ANSWER, connections
 from amoc_gevent.hosts.work import Outcome, on_all
 
@@ -38,6 +38,7 @@ HAS = ("cores", "memory", "descriptors", "ports", "reuses_ports")
 @click.option(
     "--probe-time", type=DURATION, default=5.0, help="Duration of each of the two probes [5s]."
 )
+@run_options("repeat_interval")
 def doctor(
     scenario: str,
     users: int,
@@ -45,18 +46,25 @@ def doctor(
     workers: int | None,
     path: Path | None,
     probe_time: float,
+    repeat_interval: float,
 ) -> int:
     """Show what breaks first when USERS run SCENARIO, and what to do about it.
 
     Two short runs on this machine, with 1 user and with up to 40, measure the resources that a user
-    needs. They are compared with the limits of this machine. With --hosts, the users are divided
+    needs. Their CPU and connections are converted to the rest between two iterations that the run
+    will have. All are compared with the limits of this machine. With --hosts, the users are divided
     among the nodes, and each node's limits are checked. The exit code is 1 if something will break.
     """
     machines = None if path is None else inventory.read(path)
     counts = (FEW, max(FEW + 1, min(MANY, users)))
     few, many = (probe(scenario, count, probe_time, given) for count in counts)
     cost = cost_of(few.figures, many.figures)
+    cycle = many.figures["cycle"]
+    if cycle != inf:
+        cost = at_rest(cost, cycle, PROBE_REST_S, repeat_interval)
     click.echo(_share_line(cost))
+    if cycle != inf:
+        click.echo(f"if it rests {format_duration(repeat_interval)} between two iterations")
     problems = [f"{why}: see `amoc try {scenario}`" for why in [many.trouble] if why]
     found = _facts_here() if machines is None else _facts_there(machines)
     part = -(-users // len(found))

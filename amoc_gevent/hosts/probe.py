@@ -4,6 +4,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,10 @@ from amoc_gevent.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_USAGE, AmocError
 FEW = 1
 MANY = 40
 SPARE_S = 60.0
+
+
+PROBE_REST_S = 1.0
+"""The rest of the probe's users between two iterations."""
 
 
 class ProbeError(AmocError):
@@ -39,7 +44,13 @@ def probe(scenario: str, users: int, seconds: float, settings: Sequence[str]) ->
     with tempfile.TemporaryDirectory(prefix="amoc-doctor-") as directory:
         target = Path(directory) / "summary.json"
         words = ["run", scenario, "1", str(users), "--workers", "1", "--user-rate", "100/s"]
-        words += ["--repeat-interval", "1s", "--duration", f"{seconds:g}s", "--quiet"]
+        words += [
+            "--repeat-interval",
+            f"{PROBE_REST_S:g}s",
+            "--duration",
+            f"{seconds:g}s",
+            "--quiet",
+        ]
         try:
             done = subprocess.run(  # noqa: S603  # our own interpreter and arguments
                 command_line(*words, "--summary", str(target), *sets),
@@ -71,8 +82,11 @@ def figures(summary: Mapping[str, Any], users: int) -> dict[str, float]:
     operations = summary["operations"].values()
     connects = (one["phases_us"].get("connect", {"count": 0})["count"] for one in operations)
     duration = summary["run"]["load_s"] or 1.0
+    iterations = summary["users"]["iterations"]
     return {
         "users": float(users),
+        # without a whole iteration, the rest between two does not matter
+        "cycle": users * duration / iterations if iterations else inf,
         "memory": float(summary["health"]["worst"]["rss"]),
         "descriptors": float(summary["health"]["worst"]["descriptors"]),
         "cpu": sum(loads) / len(loads) if loads else 0.0,

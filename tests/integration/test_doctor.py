@@ -45,6 +45,26 @@ def test_what_breaks_is_named_with_its_remedy(amoc: Amoc, demo: Demo) -> None:
     assert "ip_local_port_range" in said
 
 
+OPENING = KEEPING.replace(
+    "sessions.setdefault(user_id, http.Session(url.value))", "http.Session(url.value)"
+)
+
+
+def test_users_that_rest_longer_open_fewer_connections(amoc: Amoc, demo: Demo) -> None:
+    path = amoc.scenario(OPENING)
+    found = []
+    for interval in ("1s", "1m"):
+        options = (*QUICK, "--repeat-interval", interval, "--set", f"url={demo.url}")
+        _, said = amoc.run("doctor", path, 4, *options)
+        assert f"if it rests {interval} between two iterations" in said, said
+        connections = re.search(r"([\d.]+) new connections a second", said)
+        assert connections is not None, said
+        found.append(float(connections[1]))
+    once_a_second, once_a_minute = found
+    assert once_a_second > 0.5
+    assert 0 < once_a_minute < 0.1
+
+
 def test_a_target_that_does_not_answer_will_break(amoc: Amoc) -> None:
     path = amoc.scenario(KEEPING)
     code, said = amoc.run("doctor", path, 4, *QUICK, "--set", "url=http://127.0.0.1:1")

@@ -4,7 +4,7 @@ The cost comes from probes with a few users of one scenario, so it holds for tha
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 CPU_SHARE = 0.9
@@ -140,3 +140,12 @@ def cost_of(few: Mapping[str, float], many: Mapping[str, float]) -> UserCost:
     memory = grown("memory")
     base = max(0.0, few["memory"] - memory * few["users"])
     return UserCost(memory, base, grown("descriptors"), grown("cpu"), grown("connections"))
+
+
+def at_rest(cost: UserCost, cycle: float, probed: float, interval: float) -> UserCost:
+    """Return the cost if users rest `interval` seconds between iterations instead of `probed`.
+
+    `cycle`: seconds from the start of one iteration to the next, with the rest of the probe.
+    """
+    share = cycle / max(cycle - probed + interval, 0.001)
+    return replace(cost, cpu=cost.cpu * share, connections=cost.connections * share)

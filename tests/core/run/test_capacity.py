@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from amoc_gevent.core.run.capacity import Machine, UserCost, cost_of, limits
+from amoc_gevent.core.run.capacity import Machine, UserCost, at_rest, cost_of, limits
 
 ROOMY = Machine(cores=100, memory=1e12, descriptors=10**9, ports=10**9, reuses_ports=True)
 USER = UserCost(memory=100_000, base=50e6, descriptors=2, cpu=0.001, connections=0)
@@ -55,6 +55,20 @@ def test_a_resource_that_users_do_not_need_is_no_limit() -> None:
 
 def test_a_machine_that_cannot_even_hold_its_workers_holds_no_user() -> None:
     assert most_users(USER, Machine(1, 10e6, 10**6, 10**6, True), 1)["memory"] == 0
+
+
+@pytest.mark.parametrize(
+    ("interval", "share"),
+    [(1.0, 1.0), (59.0, 0.05), (0.0, 1.5)],
+)
+def test_users_that_rest_longer_take_less_of_what_iterations_use(
+    interval: float, share: float
+) -> None:
+    cost = UserCost(memory=1.0, base=2.0, descriptors=3.0, cpu=0.1, connections=2.0)
+    found = at_rest(cost, cycle=3.0, probed=1.0, interval=interval)
+    assert (found.memory, found.base, found.descriptors) == (1.0, 2.0, 3.0)
+    assert found.cpu == pytest.approx(0.1 * share, rel=0.02)
+    assert found.connections == pytest.approx(2.0 * share, rel=0.02)
 
 
 def test_the_cost_is_the_growth_per_additional_user() -> None:
