@@ -39,6 +39,23 @@ RATE = _Quantity("rate", units.parse_rate)
 """Rate per second (float), written 20/s, 1200/min or 5/h."""
 
 
+class _UserId(click.IntRange):
+    """The id of a user; a text there is often a scenario in the wrong place."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the id."""
+        try:
+            int(value)
+        except ValueError:
+            told = f"{value!r} is not a number: SCENARIO comes first, then FIRST and LAST"
+            self.fail(told, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+USER_ID = _UserId(min=1)
+"""The argument FIRST or LAST (int)."""
+
+
 def users_option() -> click.Option:
     """Return the option that stands for the users 1 to a number."""
     return click.Option(
@@ -56,7 +73,7 @@ def ids_of(first: int | None, last: int | None, users: int | None) -> tuple[int,
     if users is not None and first is None and last is None:
         return 1, users
     if users is not None or first is None or last is None:
-        raise UsageError("give the users as FIRST LAST, such as 1 100, or as -u 100")
+        raise UsageError("give the users after SCENARIO, as FIRST LAST such as 1 100, or as -u 100")
     if last < first:
         raise UsageError(f"users {first} to {last}: FIRST must not be above LAST")
     return first, last

@@ -12,7 +12,16 @@ import gevent
 
 from amoc_gevent.cli.options import SET, WORKERS, core_count
 from amoc_gevent.cli.outputs import output_options
-from amoc_gevent.cli.params import DURATION, RATE, TEXT, ids_of, pairs, run_options, users_option
+from amoc_gevent.cli.params import (
+    DURATION,
+    RATE,
+    TEXT,
+    USER_ID,
+    ids_of,
+    pairs,
+    run_options,
+    users_option,
+)
 from amoc_gevent.cli.run_screen import RunScreen
 from amoc_gevent.control.local import LocalCluster, opened_store
 from amoc_gevent.core.output_state import DurableOutput
@@ -56,8 +65,8 @@ Exit codes:
   130  Ctrl-C before the run began"""
 )
 @click.argument("scenario")
-@click.argument("first", type=click.IntRange(min=1), required=False)
-@click.argument("last", type=click.IntRange(min=1), required=False)
+@click.argument("first", type=USER_ID, required=False)
+@click.argument("last", type=USER_ID, required=False)
 @click.option("--duration", type=DURATION, help="End the load after this time.")
 @click.option("--user-rate", type=RATE, help=RUN_OPTIONS["user_rate"].help)
 @click.option("--interarrival", type=DURATION, help="Time between two starts, instead of a rate.")

@@ -1,4 +1,4 @@
-"""Aligns the columns of tables, in plain text or styled cells."""
+"""Aligns the columns of tables, in plain text or styled cells, and crops what is too wide."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -35,3 +35,13 @@ def padded(
 def columns(rows: Iterable[Sequence[str]], left: int, *, last_left: bool = False) -> list[str]:
     """Return a line for each row, with columns aligned as in `padded`."""
     return [(" " * GAP).join(row).rstrip() for row in padded(rows, left, last_left=last_left)]
+
+
+def crop(text: str, width: int) -> str:
+    """Return `text` in at most `width` characters, with an ellipsis for its end."""
+    return text if len(text) <= width else text[: max(0, width - 1)].rstrip() + "…"[:width]
+
+
+def widest(lines: Iterable[str]) -> int:
+    """Return the length of the longest line, 0 if there is none."""
+    return max(map(len, lines), default=0)

@@ -66,6 +66,7 @@ class RunState:
         self.ended = Flag()
         self.published = 0.0
         self.version = 0
+        self._refusals: set[tuple[int, str]] = set()
         self.run: Run | None = None
         self.transient = TransientState(since=clock.steady())
         left = self.saver.load_active()
@@ -187,7 +188,7 @@ class RunState:
             self.transient = replace(self.transient, uncounted=True)
         for first, last in report.ended:
             run.end_users(first, last)
-        run.events.extend(report.events)
+        run.events.extend(event for event in report.events if not self._is_repeated(event))
         if self.inherited:
             self.apply(lifecycle.adopt_unsaved(run, node, report, this_moment()))
         for second, snapshot in report.seconds:
@@ -197,6 +198,16 @@ class RunState:
             run.failure = report.failure
         if report.manifest is not None and run.active:
             self.apply(lifecycle.check_manifest(run, node, report.manifest))
+
+    def _is_repeated(self, event: Event) -> bool:
+        """Whether another worker refused the current proposal with the same words."""
+        proposal = self.plan.proposal
+        if event.kind != "set-refused" or proposal is None:
+            return False
+        refusal = (proposal.number, event.text)
+        repeated = refusal in self._refusals
+        self._refusals = {one for one in self._refusals if one[0] == proposal.number} | {refusal}
+        return repeated
 
     def event(self, kind: str, text: str) -> None:
         """Record an event of the run."""

@@ -187,7 +187,7 @@ def test_a_verb_is_said_for_people_and_for_programs(
     [
         ("do", 2, "missing argument 'SCENARIO'"),
         ("do broken 1 2", 2, "amoc: there is no scenario broken"),
-        ("do shop one 2", 2, "'one' is not a valid integer"),
+        ("do shop one 2", 2, "'one' is not a number: SCENARIO comes first"),
         ("do shop 1 2 --set url", 2, "--set url: write it as NAME=VALUE"),
         ("do shop 1 2 --strategy fair", 2, "'fair' is not one of"),
         ("do shop 1 2 --duration soon", 2, "do: duration: 'soon' is not a time"),

@@ -238,7 +238,7 @@ def test_after_a_run_there_can_be_another(stage: Stage) -> None:
 )
 def test_users_begin_at_one_and_the_lowest_comes_first(stage: Stage, first: int, last: int) -> None:
     stage.join()
-    with pytest.raises(UsageError, match="give the lowest id first"):
+    with pytest.raises(UsageError, match=r"FIRST must not be above LAST|ids are from 1 to"):
         stage.do(first, last)
     assert stage.master.run is None
 
@@ -413,6 +413,23 @@ def test_what_one_worker_refuses_is_its_own_error_and_never_enters_the_plan(
         stage.master.handle(Set("pause", "x"))
     assert run.plan.settings == {}
     assert run.plan.proposal is None
+
+
+def test_the_same_refusal_by_several_workers_is_one_event_for_each_set(stage: Stage) -> None:
+    run = stage.running("a", "b")
+
+    def answer(node: PlayedNode, _proposal: Proposal) -> None:
+        same, own = Event(1.0, "set-refused", "'x' is not a time"), f"no, says {node.name}"
+        node.say(events=(same, same, Event(1.0, "set-refused", own)))
+
+    for _ in range(2):
+        until(lambda: not any(node.plan.proposal for node in stage.nodes), "no open proposal")
+        answers(stage, answer)
+        with pytest.raises(UsageError, match="'x' is not a time"):
+            stage.master.handle(Set("pause", "x"))
+    texts = [event.text for event in run.events if event.kind == "set-refused"]
+    assert texts.count("'x' is not a time") == 2
+    assert (texts.count("no, says a"), texts.count("no, says b")) == (2, 2)
 
 
 def test_a_setting_waits_for_the_run_to_run(stage: Stage) -> None:

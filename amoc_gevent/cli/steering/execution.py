@@ -9,7 +9,12 @@ from dataclasses import replace
 import click
 
 from amoc_gevent.cli.steering.formatting import format_answer
-from amoc_gevent.cli.steering.terminal import has_colour, print_warning, with_warning
+from amoc_gevent.cli.steering.terminal import (
+    has_colour,
+    print_warning,
+    terminal_width,
+    with_warning,
+)
 from amoc_gevent.cli.steering.verb_parser import Invocation, Request
 from amoc_gevent.control.client import Control, valid_answer
 from amoc_gevent.core.answers import (
@@ -55,7 +60,7 @@ def _show_summary(run: str, control: Control) -> None:
 def _answered(asked: Invocation, control: Control, answer: Answer) -> None:
     """Print the answer, and wait for its effect if that was asked for."""
     if not asked.as_json:
-        click.echo(format_answer(answer, control.start_command))
+        click.echo(format_answer(answer, control.start_command, terminal_width()))
     if asked.wait and isinstance(answer, Started):
         wait_until_started(control, answer.run)
     elif asked.wait and isinstance(answer, Stopping):

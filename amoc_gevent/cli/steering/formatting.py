@@ -16,6 +16,7 @@ from amoc_gevent.core.answers import (
     Pausing,
     Rebalanced,
     Removed,
+    RunLine,
     RunList,
     RunStatus,
     Started,
@@ -23,7 +24,7 @@ from amoc_gevent.core.answers import (
     TextReport,
     UsersByState,
 )
-from amoc_gevent.core.columns import columns
+from amoc_gevent.core.columns import GAP, columns, crop, widest
 from amoc_gevent.core.manifest import DeclaredSetting
 from amoc_gevent.core.units import (
     USER_STATES,
@@ -41,16 +42,28 @@ LINES = ("docstring", "description")
 """The fields of answers that may have several lines."""
 
 
-def format_answer(answer: Answer, start: str = START) -> str:
+MIN_COMMENT = 12
+"""The characters of a comment that a row of `runs` must have room for."""
+
+MIN_SCENARIO = 8
+
+
+def format_answer(answer: Answer, start: str = START, width: int | None = None) -> str:
     """Return an answer as lines of text; `start` is the command that starts a run.
 
-    The texts in the answer are escaped, as they can come from other machines.
+    Rows of nodes and runs are at most `width` characters long, so that a terminal does not break
+    them. The texts in the answer are escaped, as they can come from other machines.
     """
     if isinstance(answer, RunList) and not answer.runs:
         return f"there was no run yet: start one with `{start}`"
     if isinstance(answer, TextReport):
         return printable_lines(answer.report.strip("\n"), styled=True)
-    return _FORMATS[type(answer)](printable_fields(answer, lines=LINES))
+    escaped = printable_fields(answer, lines=LINES)
+    if isinstance(escaped, NodeList):
+        return _nodes(escaped, width)
+    if isinstance(escaped, RunList):
+        return _runs(escaped, width)
+    return _FORMATS[type(answer)](escaped)
 
 
 def _started(answer: Started) -> str:
@@ -150,7 +163,8 @@ def _operations(operations: Mapping[str, OperationFigures]) -> list[str]:
     return columns(rows, left=1)
 
 
-def _nodes(answer: NodeList) -> str:
+def _nodes(answer: NodeList, width: int | None) -> str:
+    """Return a row for each node. A narrow terminal lacks the last columns."""
     if not answer.nodes:
         return (
             "no node has joined: start one here with `amoc node`, on another machine with "
@@ -159,7 +173,16 @@ def _nodes(answer: NodeList) -> str:
     head = ("node", "state", "heard", "workers", *USER_STATES, "CPU", "lag", "clock", "host")
     rows: list[Sequence[str]] = [head]
     rows.extend(_node_row(one) for one in answer.nodes)
-    return "\n".join(columns(rows, left=2, last_left=True))
+    lines = columns(rows, left=2, last_left=True)
+    for without in (-1, -2):
+        if width is None or widest(lines) <= width:
+            break
+        lines = columns([row[:without] for row in rows], left=2)
+    return "\n".join(_cropped(lines, width))
+
+
+def _cropped(lines: Sequence[str], width: int | None) -> Sequence[str]:
+    return lines if width is None else [crop(line, width) for line in lines]
 
 
 def _node_row(one: NodeLine) -> Sequence[str]:
@@ -193,24 +216,43 @@ def _or_dash(value: Any, written: Callable[[Any], str]) -> str:
     return "-" if value is None else written(value)
 
 
-def _runs(answer: RunList) -> str:
-    rows: list[Sequence[str]] = [
-        ("run", "scenario", "status", "started", "took", "users", "operations", "comment")
-    ]
-    rows.extend(
-        (
-            one.run,
-            one.scenario,
-            one.status,
-            _or_dash(one.started, _when),
-            _took(one.started, one.ended),
-            _or_dash(one.users, format_count),
-            _or_dash(one.operations, format_count),
-            one.comment,
-        )
-        for one in answer.runs
+def _runs(answer: RunList, width: int | None) -> str:
+    """Return a row for each run. Where comments have no room, each has a line below its row."""
+    head = ("run", "scenario", "status", "started", "took", "users", "operations", "comment")
+    rows: list[Sequence[str]] = [head, *map(_run_row, answer.runs)]
+    lines = columns(rows, left=4, last_left=True)
+    if width is None or widest(lines) <= width:
+        return "\n".join(lines)
+    bare = [row[:-1] for row in rows]
+    room = width - widest(columns(bare, left=4)) - GAP
+    if room >= MIN_COMMENT:
+        rows = [(*row[:-1], crop(row[-1], room)) for row in rows]
+        return "\n".join(columns(rows, left=4, last_left=True))
+    lines = columns(_narrow_scenarios(bare, width), left=4)
+    comments = ["", *("  " + one.comment for one in answer.runs)]
+    pairs = zip(lines, comments, strict=True)
+    shown = [line for pair in pairs for line in pair if line.strip()]
+    return "\n".join(_cropped(shown, width))
+
+
+def _run_row(one: RunLine) -> Sequence[str]:
+    return (
+        one.run,
+        one.scenario,
+        one.status,
+        _or_dash(one.started, _when),
+        _took(one.started, one.ended),
+        _or_dash(one.users, format_count),
+        _or_dash(one.operations, format_count),
+        one.comment,
     )
-    return "\n".join(columns(rows, left=4, last_left=True))
+
+
+def _narrow_scenarios(rows: Sequence[Sequence[str]], width: int) -> list[Sequence[str]]:
+    """Crop the second column as far as needed, to 8 characters at least."""
+    longest = widest(row[1] for row in rows)
+    room = max(MIN_SCENARIO, longest - (widest(columns(rows, left=4)) - width))
+    return [(row[0], crop(row[1], room), *row[2:]) for row in rows]
 
 
 def _when(label: str) -> str:
@@ -239,6 +281,4 @@ _FORMATS: dict[type, Callable[[Any], str]] = {
     RunStatus: _run_status,
     Description: _description,
     NodeStatus: _node_status,
-    NodeList: _nodes,
-    RunList: _runs,
 }

@@ -1,6 +1,7 @@
 """The capabilities of the terminal, and the daemon's warnings."""
 
 import os
+import shutil
 import sys
 from typing import Any
 
@@ -14,6 +15,11 @@ from amoc_gevent.printable import printable
 def has_terminal() -> bool:
     """Whether standard output is a terminal that can be drawn on."""
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal, None if standard output is not a terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def has_colour() -> bool:

@@ -11,7 +11,15 @@ from typing import Any, NamedTuple, get_type_hints
 
 import click
 
-from amoc_gevent.cli.params import TEXT, ids_of, option_params, pairs, users_option
+from amoc_gevent.cli.params import (
+    DURATION,
+    TEXT,
+    USER_ID,
+    ids_of,
+    option_params,
+    pairs,
+    users_option,
+)
 from amoc_gevent.core.run.commands import VERBS, Do
 from amoc_gevent.core.run.options import OPTIONS
 from amoc_gevent.core.run.plan import Options
@@ -90,8 +98,27 @@ def _params_of(kind: Any) -> list[click.Parameter]:
     if kind is Do:
         for first_or_last in found[1:3]:
             first_or_last.required = False  # as -u can be given instead
-        found.insert(3, users_option())
+            first_or_last.type = USER_ID
+        found[3:3] = [users_option(), _interarrival()]
     return found
+
+
+def _interarrival() -> click.Option:
+    """Return a hidden option of `do` that names the option to use instead."""
+
+    def refuse(_context: click.Context, _option: click.Parameter, seconds: float | None) -> None:
+        if seconds is not None:
+            rate = f"{1 / seconds:g}/s" if seconds else "20/s"
+            raise UsageError(f"do has no --interarrival: give the rate, --user-rate {rate}")
+
+    return click.Option(
+        ["--interarrival"],
+        type=DURATION,
+        hidden=True,
+        expose_value=False,
+        callback=refuse,
+        help="Refused: --user-rate is given instead.",
+    )
 
 
 def _param(one: "Field[Any]", hint: Any) -> click.Parameter:
@@ -168,5 +195,6 @@ def _verbs() -> list[tuple[str, click.Command]]:
 def flags_of(verb: str) -> list[str]:
     """Return the options that `verb` takes, for completion."""
     command = verbs.commands.get(verb)
-    options = command.params if command is not None else []
-    return [flag for option in options if isinstance(option, click.Option) for flag in option.opts]
+    params = command.params if command is not None else []
+    options = [one for one in params if isinstance(one, click.Option) and not one.hidden]
+    return [flag for option in options for flag in option.opts]

@@ -56,10 +56,11 @@ def check_do(run: Run | None, command: Do) -> None:
     """Check that `command` can start a run while `run` is the latest one. Raises AmocError."""
     if run is not None and run.active:
         raise AmocError(f"run {run.id} is {run.status}: stop it before the next one")
-    if not 1 <= command.first <= command.last <= ID_MAX:
-        raise UsageError(
-            f"users {command.first} to {command.last}: give the lowest id first, from 1 to {ID_MAX}"
-        )
+    users = f"users {command.first} to {command.last}"
+    if command.last < command.first:
+        raise UsageError(f"{users}: FIRST must not be above LAST")
+    if command.first < 1 or command.last > ID_MAX:
+        raise UsageError(f"{users}: ids are from 1 to {ID_MAX}")
     if command.duration is not None and command.duration <= 0:
         text = format_duration(command.duration)
         raise UsageError(f"duration {text}: it must be above 0; omit it to run until `stop`")

@@ -116,6 +116,18 @@ class Run:
         return users.done == self.assigned and self.removed < self.assigned
 
     @property
+    def stopped_after(self) -> float | None:
+        """The seconds after which a command or signal ended the run before its duration, or None.
+
+        None also if the run failed, has no duration, or its users ended by themselves before.
+        """
+        if self.status != "finished" or self.duration is None or not self.stopping_at:
+            return None
+        if self.plan.load_over or self.removed < self.assigned <= self.gone:
+            return None
+        return max(0.0, self.stopping_at - self.started_at) if self.started_at else 0.0
+
+    @property
     def no_success(self) -> str:
         """One line if nothing in the run succeeded, else empty.
 

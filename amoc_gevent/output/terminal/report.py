@@ -94,8 +94,14 @@ def _wrapped(text: str, width: int, style: str = "", indent: str = "") -> Iterat
 
 def _head(run: Run, width: int) -> Iterator[Text]:
     colour = "red" if run.status == "failed" else "green" if run.status == "finished" else "yellow"
-    line = Text.assemble((run.scenario, "bold"), " ", (run.status, colour))
-    if run.started_at:
+    line = Text.assemble((run.scenario, "bold"), " ")
+    early = run.stopped_after
+    if early is not None and run.duration is not None:
+        line.append("stopped", "yellow")
+        line.append(f" after {format_duration(early)} of {format_duration(run.duration)}")
+    else:
+        line.append(run.status, colour)
+    if early is None and run.started_at:
         line.append(f" after {format_duration(seconds_of(run))}")
     workers = counted(run.workers, "worker")
     line.append(f", users {run.first} to {run.plan.highest} on {workers}")

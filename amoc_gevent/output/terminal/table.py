@@ -199,5 +199,11 @@ def _worker(label: str, one: Health, now: float, width: int) -> list[Text]:
 def _events(run: Run, now: float, width: int) -> Iterator[Text]:
     recent = [event for event in events_of(run) if event.time > now - EVENTS_S]
     for event in recent[-EVENTS_SHOWN:]:
-        first = event.text.splitlines()[0] if event.text else ""
-        yield Text(crop_end(f"{event.kind}: {first}", width), "magenta")
+        yield Text(crop_end(f"{event.kind}: {_first_sentence(event.text)}", width), "magenta")
+
+
+def _first_sentence(text: str) -> str:
+    """Return the first line, and the next one if the first goes on there, such as to a place."""
+    first, *rest = text.splitlines() or [""]
+    goes_on = rest and first.endswith((" at", ":"))
+    return f"{first} {rest[0].strip()}" if goes_on else first

@@ -48,9 +48,9 @@ RUN = {
 }
 
 
-def shown(verb: str, result: dict[str, Any]) -> str:
+def shown(verb: str, result: dict[str, Any], width: int | None = None) -> str:
     """Return the text of the JSON object that answers `verb`."""
-    return texts.format_answer(from_json(answer_type(verb, result), result))
+    return texts.format_answer(from_json(answer_type(verb, result), result), width=width)
 
 
 def test_one_is_one() -> None:
@@ -190,3 +190,32 @@ def test_runs_are_rows_with_when_and_how_long() -> None:
     assert " 1m 30s " in second
     assert "1,234,567" in second
     assert second.endswith("  before the fix")
+
+
+def test_a_comment_is_cropped_to_the_width_of_the_terminal() -> None:
+    runs = {"runs": [{**RUN, "comment": "before the fix of the shop's cart"}]}
+    head, row = shown("runs", runs, 100).splitlines()
+    assert len(row) == 100
+    assert row.endswith("  before the fix of…")
+    assert head.endswith("  comment")
+    assert row.replace("…", "") in shown("runs", runs)
+
+
+def test_a_narrow_terminal_has_the_comment_below_its_run() -> None:
+    lasting = {**RUN, "scenario": "shop_with_a_long_name", "users": 2692}
+    runs = {"runs": [lasting, {**RUN, "comment": ""}]}
+    head, first, comment, second = shown("runs", runs, 80).splitlines()
+    assert first == (
+        "5f0c2a9b7d1e  shop_wi…  finished  2026-11-29 02:00:00  1m 30s  2,692   1,234,567"
+    )
+    assert comment == "  before the fix"
+    assert len(head) == len(second) == len(first) == 80
+    assert max(map(len, shown("runs", runs, 40).splitlines())) == 40
+
+
+def test_a_narrow_terminal_lacks_the_last_columns_of_nodes() -> None:
+    nodes = {"nodes": [NODE]}
+    for width, last in ((120, "host"), (100, "clock"), (80, "lag")):
+        lines = shown("nodes", nodes, width).splitlines()
+        assert lines[0].split()[-1] == last
+        assert max(map(len, lines)) <= width

@@ -80,11 +80,15 @@ def test_a_line_becomes_the_command_that_it_says(line: str, command: object) -> 
         ("add", "Missing argument 'COUNT'"),
         ("add ten", "'ten' is not a valid integer"),
         ("remove 1 --gently", "No such option"),
-        ("do shop", "give the users as FIRST LAST, such as 1 100, or as -u 100"),
-        ("do shop 1", "give the users as FIRST LAST, such as 1 100, or as -u 100"),
-        ("do shop 1 2 -u 3", "give the users as FIRST LAST, such as 1 100, or as -u 100"),
-        ("do shop 1 -u 3", "give the users as FIRST LAST, such as 1 100, or as -u 100"),
+        ("do shop", "give the users after SCENARIO, as FIRST LAST such as 1 100"),
+        ("do shop 1", "give the users after SCENARIO, as FIRST LAST such as 1 100"),
+        ("do shop 1 2 -u 3", "give the users after SCENARIO, as FIRST LAST such as 1 100"),
+        ("do shop 1 -u 3", "give the users after SCENARIO, as FIRST LAST such as 1 100"),
         ("do shop 3 2", "users 3 to 2: FIRST must not be above LAST"),
+        ("do 1 10 shop", "'shop' is not a number: SCENARIO comes first, then FIRST and LAST"),
+        ("do shop 1 2 --interarrival 50ms", "do has no --interarrival: give the rate, --user-rate"),
+        ("do shop 1 2 --interarrival 50ms", "--user-rate 20/s"),
+        ("do shop 1 2 --interarrival 0", "give the rate, --user-rate 20/s"),
         ("do shop -u 0", "0 is not in the range x>=1"),
         ("do shop 1 2 --set url", "NAME=VALUE"),
         ("add 'ten", "No closing quotation"),
@@ -121,6 +125,7 @@ def test_help_knows_the_words_of_the_prompt_too(word: str) -> None:
 def test_completion_knows_the_options_of_a_verb() -> None:
     assert "--force" in flags_of("remove")
     assert "--user-rate" in flags_of("do")
+    assert "--interarrival" not in flags_of("do")
     assert flags_of("nonsense") == []
 
 

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc_gevent.core.messages import Report, UserCounts
+from amoc_gevent.core.answers import UsersByState
+from amoc_gevent.core.messages import Health, Report, UserCounts
+from amoc_gevent.core.run.node_list import node_list
 from amoc_gevent.core.run.nodes import NodeView
 
 
@@ -66,3 +68,15 @@ def test_it_follows_a_run_only_in_that_runs_state(run: str, state: str, expected
     node = NodeView("a", "life")
     node.note(report(1))
     assert node.follows(run, state) is expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("flag", ["lost", "left"])
+def test_a_node_that_is_gone_is_listed_without_users_and_load(flag: str) -> None:
+    node = NodeView("a", "life", users=UserCounts(running=5), heard=1.0)
+    node.health = (Health("a", 0, 1, 9, 0.5, 1000, 500, 1, 20, 1024),)
+    (listed,) = node_list([node], 2.0).nodes
+    assert (listed.users.running, listed.cpu, listed.lag_us) == (5, 0.5, 1000)
+    setattr(node, flag, True)
+    (listed,) = node_list([node], 2.0).nodes
+    assert (listed.state, listed.users) == (flag, UsersByState())
+    assert (listed.cpu, listed.lag_us) == (None, None)

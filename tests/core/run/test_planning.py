@@ -116,7 +116,8 @@ def test_only_a_run_that_goes_on_can_change(run: Run | None, told: str) -> None:
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (Do("s", 0, 4), "give the lowest id first"),
+        (Do("s", 0, 4), "users 0 to 4: ids are from 1 to"),
+        (Do("s", 4, 3), "users 4 to 3: FIRST must not be above LAST"),
         (Do("s", 1, 4, duration=0.0), "it must be above 0"),
         (Do("s", 1, 4, strategy="random"), "there is no strategy random"),
     ],

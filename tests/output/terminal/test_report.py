@@ -42,6 +42,14 @@ def test_it_begins_with_what_ran_and_how_it_ended() -> None:
     ]
 
 
+def test_a_run_that_was_stopped_before_its_duration_says_so() -> None:
+    run = full_run()
+    run.duration, run.stopping_at = 60.0, START + 9.0
+    assert printed(run).strip().splitlines()[0] == (
+        "shop stopped after 9s of 1m, users 1 to 10 on 2 workers"
+    )
+
+
 def test_each_operation_has_its_line_and_all_have_a_sum() -> None:
     text = printed(full_run(), 100)
     assert line_with(text, "GET / ") == [

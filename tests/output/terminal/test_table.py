@@ -169,12 +169,21 @@ def test_a_clock_step_is_not_called_overload() -> None:
 
 def test_events_of_the_last_seconds_are_shown_in_a_line_each() -> None:
     run = running()
-    run.events.append(Event(START + 11.0, "blocked", "user 4 blocked its worker at\n  File"))
+    run.events.append(Event(START + 11.0, "silent", "worker 2 is silent\n  its stack"))
     run.events.append(Event(START + 1.0, "stuck", "long ago"))
     text = drawn(run, after=12.0)
-    assert "blocked: user 4 blocked its worker at" in text
+    assert "silent: worker 2 is silent" in text
     assert "long ago" not in text
-    assert "File" not in text
+    assert "its stack" not in text
+
+
+@pytest.mark.parametrize("first", ["user 4 blocked its worker at", "user 4 blocked its worker:"])
+def test_an_event_that_goes_on_in_its_second_line_is_shown_with_it(first: str) -> None:
+    run = running()
+    run.events.append(Event(START + 11.0, "blocked", f"{first}\n  shop.py:7 in start\n    x()"))
+    assert line_with(drawn(run, after=12.0), "blocked") == f"blocked: {first} shop.py:7 in start"
+    narrow = line_with(drawn(run, after=12.0, width=40), "blocked")
+    assert narrow.endswith("…")
 
 
 def test_the_live_table_draws_at_each_update_and_leaves_nothing() -> None:
