@@ -123,7 +123,7 @@ class Run:
         """
         if self.status != "finished" or self.duration is None or not self.stopping_at:
             return None
-        if self.plan.load_over or self.removed < self.assigned <= self.gone:
+        if self.stopping_at >= self.plan.load_ends or self.removed < self.assigned <= self.gone:
             return None
         return max(0.0, self.stopping_at - self.started_at) if self.started_at else 0.0
 

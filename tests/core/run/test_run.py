@@ -149,29 +149,29 @@ def test_a_run_in_which_nothing_succeeded_says_what_did_not(
 
 
 @pytest.mark.parametrize(
-    ("duration", "ended", "removed", "load_over", "status", "seconds"),
+    ("duration", "ended", "removed", "status", "seconds"),
     [
-        (60.0, 0, 0, False, "finished", 10.0),
-        (60.0, 9, 0, False, "finished", 10.0),
-        (60.0, 0, 10, False, "finished", 10.0),  # nobody was left, and the run went on
-        (60.0, 10, 0, False, "finished", None),  # it ended by itself
-        (60.0, 0, 0, True, "finished", None),
-        (None, 0, 0, False, "finished", None),
-        (60.0, 0, 0, False, "failed", None),
-        (60.0, 0, 0, False, "stopping", None),
+        (60.0, 0, 0, "finished", 10.0),
+        (60.0, 9, 0, "finished", 10.0),
+        (60.0, 0, 10, "finished", 10.0),  # nobody was left, and the run went on
+        (60.0, 10, 0, "finished", None),  # it ended by itself
+        (10.0, 0, 0, "finished", None),
+        (None, 0, 0, "finished", None),
+        (60.0, 0, 0, "failed", None),
+        (60.0, 0, 0, "stopping", None),
     ],
 )
 def test_a_run_ended_by_command_before_its_duration_was_stopped(
     duration: float | None,
     ended: int,
     removed: int,
-    load_over: bool,
     status: Status,
     seconds: float | None,
 ) -> None:
     run = run_of(status=status)
     run.duration, run.started_at, run.stopping_at, run.ended_at = duration, 1000.0, 1010.0, 1012.0
-    run.plan = replace(run.plan, load_over=load_over)
+    if duration is not None:
+        run.plan = replace(run.plan, load_ends=1000.0 + duration)
     if ended:
         run.end_users(1, ended)
     if removed:
