@@ -101,6 +101,11 @@ def format_users(users: object) -> list[str]:
     return [f"{format_count(getattr(users, state))} {state}" for state in USER_STATES]
 
 
+def user_ids(first: int, last: int) -> str:
+    """Return "users 3 to 9", or "user 3" for one."""
+    return f"users {first} to {last}" if first != last else f"user {first}"
+
+
 def counted(count: float, what: str) -> str:
     """Return a count with its noun: "1 second" or "1,200 seconds"."""
     return f"{format_count(count)} {what}" + ("" if count == 1 else "s")

@@ -33,6 +33,7 @@ from amoc_gevent.core.units import (
     format_duration,
     format_us,
     format_users,
+    user_ids,
 )
 from amoc_gevent.printable import printable_fields, printable_lines
 
@@ -71,7 +72,7 @@ def _started(answer: Started) -> str:
 
 
 def _added(answer: Added) -> str:
-    return f"added users {answer.first} to {answer.last}"
+    return f"added {user_ids(answer.first, answer.last)}"
 
 
 def _removed(answer: Removed) -> str:

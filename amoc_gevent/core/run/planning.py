@@ -17,7 +17,7 @@ from amoc_gevent.core.run.plan import (
     undelayed,
 )
 from amoc_gevent.core.run.run import Run
-from amoc_gevent.core.units import format_duration
+from amoc_gevent.core.units import counted, format_duration, user_ids
 from amoc_gevent.errors import AmocError, UsageError
 
 ID_MAX = 2**53
@@ -95,7 +95,7 @@ def new_run(command: Do, nodes: list[NodeView], plan: Plan) -> tuple[Run, NewEve
         workers=sum(node.workers for node in nodes),
     )
     where = f" on {', '.join(node.name for node in nodes)}" if len(nodes) > 1 else ""
-    text = f"{run.scenario} with users {command.first} to {command.last}{where}"
+    text = f"{run.scenario} with {user_ids(command.first, command.last)}{where}"
     return run, NewEvent("start", text)
 
 
@@ -116,7 +116,7 @@ def add(run: Run, nodes: Nodes, command: Add, now: float) -> tuple[Batch, list[C
     if strategy == "round-robin" and not command.nodes:
         places = rotated(places, plan.batches)
     batch = Batch(first, last, start, plan.options.user_rate, places, strategy)
-    event = NewEvent("add", f"{command.count} users, {first} to {last}")
+    event = NewEvent("add", f"{counted(command.count, 'user')}, {first} to {last}")
     return batch, [PlanChange({"batches": (*plan.batches, batch)}), event]
 
 
@@ -127,7 +127,7 @@ def remove(run: Run, nodes: Nodes, command: Remove) -> tuple[int, list[Change]]:
     names = tuple(node.name for node in select_nodes(nodes, command.nodes)) if command.nodes else ()
     new = removals_of(run.plan, run.ended_ids, command.count, names, force=command.force)
     count = sum(len(removal.ids) for removal in new)
-    event = NewEvent("remove", f"{count} users{' by force' if command.force else ''}")
+    event = NewEvent("remove", counted(count, "user") + (" by force" if command.force else ""))
     return count, [PlanChange({"removals": run.plan.removals + new}), event]
 
 

@@ -58,7 +58,7 @@ def test_a_new_run_is_placed_by_its_strategy(strategy: str, places: tuple[str, .
 @pytest.mark.parametrize(
     ("count", "force", "removals", "told"),
     [
-        (1, False, (Removal(4, 4, force=False),), "1 users"),
+        (1, False, (Removal(4, 4, force=False),), "1 user"),
         (9, True, (Removal(1, 4, force=True),), "4 users by force"),
     ],
 )
