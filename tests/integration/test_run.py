@@ -1,6 +1,7 @@
 """`amoc run` from the shell: what it counts, how it stops, what it says of bad input."""
 
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -285,6 +286,36 @@ def test_a_package_is_a_scenario_too(amoc: Amoc, demo: Demo, tmp_path: Path) -> 
 
     assert summary["run"]["scenario"] == "shop"
     assert summary["operations"]["GET /"]["count"] == 10
+
+
+NOISY = """
+from amoc_gevent import user
+
+
+def start(user_id):
+    for _ in range(3000):
+        print("noise " * 100)
+    user.sleep(3600)
+"""
+
+
+def test_a_run_does_not_wait_for_an_output_that_nobody_reads(amoc: Amoc) -> None:
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "amoc_gevent", "run", amoc.scenario(NOISY), "1", "2"),
+            *("--duration", "1s", "--stop-timeout", "60s", "--summary", amoc.summary_path),
+        ],
+        cwd=amoc.directory,
+        env=amoc.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        wait_for(amoc.summary_path.exists, 30, "the summary, though nobody reads the output")
+        said = process.stdout.read().decode()
+        assert process.wait(30) == 0
+    assert amoc.summary()["counters"] == {"iterations cut short by the duration": 2}
+    assert re.search(r"amoc: [\d,]+ lines of workers left out: nobody read the output", said)
+    assert "The generator kept up" in said
 
 
 def test_a_closed_pipe_does_not_lose_the_summary(amoc: Amoc) -> None:
