@@ -1,8 +1,10 @@
 """The only module that reads a clock.
 
 Durations come from the monotonic clock, and labels from wall time. The kernel also stamps arriving
-bytes with wall time (SO_TIMESTAMPNS), so a service time is the difference of two wall times that
-are a few milliseconds apart. A step of the wall clock shows in `wall_minus_monotonic`.
+bytes with wall time (SO_TIMESTAMPNS). `wall_origin_s` and `wall_origin_fraction` map these stamps
+to the monotonic clock. Two clocks can only be read one after the other, and the process may lose
+the CPU in between. So the difference comes from the closest of several pairs of readings. A step
+of the wall clock shows in `wall_minus_monotonic`.
 """
 
 import time
@@ -38,9 +40,60 @@ def steady() -> float:
     return _ORIGIN + time.monotonic()
 
 
+_PAIRS = 10
+
+
+def _read_pair() -> tuple[int, int]:
+    """Return wall minus monotonic time and the gap between the two readings around it (ns).
+
+    The difference is wrong by at most half the gap.
+    """
+    before, middle = monotonic_ns(), wall_ns()
+    gap = monotonic_ns() - before
+    return middle - before - gap // 2, gap
+
+
+_CLOSE_NS = max(1000, 2 * min(_read_pair()[1] for _ in range(_PAIRS)))
+"""The gap of a pair that is close enough. Reading a clock takes microseconds on some machines."""
+
+
+def wall_minus_monotonic_ns() -> int:
+    """Return wall minus monotonic time (ns), from the closest of up to ten pairs of readings."""
+    found, smallest = _read_pair()
+    for _ in range(_PAIRS - 1):
+        if smallest <= _CLOSE_NS:
+            break
+        difference, gap = _read_pair()
+        if gap < smallest:
+            found, smallest = difference, gap
+    return found
+
+
 def wall_minus_monotonic() -> float:
     """Return wall minus monotonic time (s); it changes only if the wall clock steps or slews."""
-    return (time.time_ns() - time.monotonic_ns()) / 1e9
+    return wall_minus_monotonic_ns() / 1e9
+
+
+ORIGIN_VALID_S = 0.001
+"""How long a difference of the clocks is used; a step of the wall clock is noticed after it."""
+
+wall_origin_s = 0
+wall_origin_fraction = 0.0
+"""Wall time at which the monotonic clock was 0: seconds (int) and their fraction (float).
+
+Apart, they keep nanoseconds: a stamp minus the seconds, minus the fraction, is monotonic time.
+"""
+
+wall_origin_until = 0.0
+"""Monotonic seconds after which a reader of the origin calls `renew_wall_origin` first."""
+
+
+def renew_wall_origin() -> None:
+    """Measure the origin again."""
+    global wall_origin_s, wall_origin_fraction, wall_origin_until  # noqa: PLW0603  # one clock
+    wall_origin_s, ns = divmod(wall_minus_monotonic_ns(), 1_000_000_000)
+    wall_origin_fraction = ns * 1e-9
+    wall_origin_until = monotonic() + ORIGIN_VALID_S
 
 
 def iso(seconds: float) -> str:

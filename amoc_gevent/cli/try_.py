@@ -21,7 +21,7 @@ from amoc_gevent.loading.loader import Scenario, load, place_of, trimmed_traceba
 from amoc_gevent.printable import printable_lines
 from amoc_gevent.user import UserGreenlet
 from amoc_gevent.worker.scheduler import run_start
-from amoc_gevent.worker.watchdog import Watchdog
+from amoc_gevent.worker.watchdog import Blocking, Watchdog
 
 XML_SHOWN = 2000
 """Characters shown of the XML that is sent or received at once."""
@@ -117,9 +117,8 @@ def _start(scenario: Scenario, state: object, user_id: int) -> BaseException | N
     return next((error for error in raised if error is not None), None)
 
 
-def _show_blocked(user_id: int, seconds: float, stack: str) -> None:
-    click.echo(f"user {user_id} did not yield for more than {seconds * 1000:.0f} ms at", err=True)
-    click.echo(stack.rstrip(), err=True)
+def _show_blocked(found: Blocking) -> None:
+    click.echo(found.described("did not yield").rstrip(), err=True)
 
 
 def _show_exchange(exchange: Exchange, *, headers: bool, bodies: bool) -> None:

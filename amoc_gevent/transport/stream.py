@@ -183,14 +183,17 @@ class Transport:
         """Record when the bytes that were just read arrived."""
         now = clock.monotonic()
         if ancillary:
+            if now > clock.wall_origin_until:
+                clock.renew_wall_origin()
             seconds, ns = _stamp_of(ancillary[0][2])
-            lag_ns = clock.wall_ns() - seconds * 1_000_000_000 - ns
-            if lag_ns < 0:  # noqa: PLR1730  # the wall clock was set back; max() is slower
-                lag_ns = 0
-            recorder.lag(lag_ns // 1000)
+            arrived = seconds - clock.wall_origin_s + ns * 1e-9 - clock.wall_origin_fraction
+            lag = now - arrived
+            if lag < 0.0:  # the wall clock was set back
+                arrived, lag = now, 0.0
+            recorder.lag(int(lag * 1e6))
             self.stamped = True
-            self.lag = lag = lag_ns / 1e9
-            self.arrived = now - lag
+            self.lag = lag
+            self.arrived = arrived
         else:
             self.stamped = False
             self.lag = 0.0

@@ -43,7 +43,7 @@ from amoc_gevent.worker.killer import KILL_GRACE_S, UserKiller
 from amoc_gevent.worker.lease import Lease
 from amoc_gevent.worker.scheduler import UserScheduler
 from amoc_gevent.worker.user_errors import UserErrors, text_of
-from amoc_gevent.worker.watchdog import Watchdog
+from amoc_gevent.worker.watchdog import Blocking, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -337,7 +337,7 @@ class Worker:
             self._report()
             self._done.set_exception(AmocError(f"{text}; they were moved, so this worker ends"))
 
-    def _on_blocked(self, user_id: int, seconds: float, stack: str) -> None:
+    def _on_blocked(self, found: Blocking) -> None:
         """Report a user that does not yield, at most once every WARNING_INTERVAL_S seconds."""
         now = clock.monotonic()
         if now < self._blocked_until:
@@ -345,6 +345,6 @@ class Worker:
             return
         others = f" (and {self._blocked_since} more since the last)" if self._blocked_since else ""
         self._blocked_until, self._blocked_since = now + WARNING_INTERVAL_S, 0
-        text = f"user {user_id} blocked its worker for more than {seconds * 1000:.0f} ms{others}"
-        self._event("blocked", f"{text} at\n{stack}")
-        log.warning("%s at\n%s", text, stack.rstrip())
+        text = found.described("blocked its worker", others)
+        self._event("blocked", text)
+        log.warning("%s", text.rstrip())

@@ -370,6 +370,7 @@ def test_a_challenge_is_a_separate_operation(httpbin, client, recorded):
 def test_setting_the_wall_clock_does_not_distort_latencies(monkeypatch, recorded, step_s):
     wall_ns = clock.wall_ns
     monkeypatch.setattr(clock, "wall_ns", lambda: wall_ns() + step_s * 10**9)
+    monkeypatch.setattr(clock, "wall_origin_until", 0.0)
     with Scripted(always(OK)) as server, http.Session(server.url) as session:
         began = clock.monotonic()
         got = session.get("/")

@@ -3,6 +3,7 @@
 import gc
 import resource
 import socket
+import struct
 import threading
 
 import gevent
@@ -17,7 +18,9 @@ from amoc_gevent.transport import (
     connect,
     connecting,
 )
+from tests.contention import busy_core, run_on
 from tests.servers import wait_for
+from tests.test_clock import AHEAD_NS, READING_NS, PreemptedClocks
 from tests.transport.scripted import Scripted, refused_port, resets, stays_silent
 
 
@@ -127,10 +130,85 @@ def test_setting_the_wall_clock_while_an_answer_is_on_its_way_leaves_latency_unc
     wall_ns = clock.wall_ns
     echoing.send(b"x")
     monkeypatch.setattr(clock, "wall_ns", lambda: wall_ns() + step_s * 10**9)
+    monkeypatch.setattr(clock, "wall_origin_until", 0.0)
     echoing.receive()
     # the timestamp is of the old time, so it seems an hour old or an hour ahead
     assert echoing.arrived <= clock.monotonic()
     assert echoing.lag >= 0
+
+
+class Stamped:
+    """A socket whose bytes arrived at a given wall time."""
+
+    def __init__(self, stamp_ns: int) -> None:
+        self._ancillary = [(socket.SOL_SOCKET, 35, struct.pack("qq", *divmod(stamp_ns, 10**9)))]
+
+    def recvmsg(self, *_sizes):
+        return b"x", self._ancillary, 0, None
+
+    def send(self, data):
+        return len(data)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("reading", range(8))
+def test_a_preemption_between_two_readings_of_clocks_does_not_move_an_arrival(monkeypatch, reading):
+    clocks = PreemptedClocks({reading: 3_000_000})
+    stamp = clocks.now - 25_000
+    stream = Transport(Stamped(stamp + AHEAD_NS), Stamped(0), "peer")
+    clocks.replace(monkeypatch)
+    stream.poll()
+    assert stream.arrived == pytest.approx(stamp / 1e9, abs=2 * READING_NS / 1e9)
+
+
+def test_a_step_of_the_wall_clock_is_noticed_within_a_millisecond(monkeypatch):
+    clocks = PreemptedClocks({})
+    clocks.replace(monkeypatch)
+    Transport(Stamped(clocks.now + AHEAD_NS), Stamped(0), "peer").poll()
+    clocks.ahead_ns += 3600 * 10**9
+    clocks.now += 1_001_000
+    stamp = clocks.now - 25_000
+    stream = Transport(Stamped(stamp + clocks.ahead_ns), Stamped(0), "peer")
+    stream.poll()
+    assert stream.arrived == pytest.approx(stamp / 1e9, abs=2 * READING_NS / 1e9)
+
+
+EXCHANGES = """
+import json, socket, time
+from amoc_gevent import clock
+from amoc_gevent.transport import Peer, connect
+
+listener = socket.create_server(("127.0.0.1", 0))
+if os.fork() == 0:
+    sock, _ = listener.accept()
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    while data := sock.recv(100):
+        until = time.monotonic_ns() + 10_000
+        while time.monotonic_ns() < until:
+            pass
+        sock.sendall(data)
+    os._exit(0)
+stream = connect(Peer(*listener.getsockname()), 5)
+stream.read_timeout = 30
+end, shortest = clock.monotonic() + 4, 1.0
+for _ in range(20_000):
+    stream.send(b"x")
+    stream.receive()
+    shortest = min(shortest, stream.arrived - stream.sent)
+    if clock.monotonic() > end:
+        break
+stream.close()
+os.wait()
+print(json.dumps(shortest))
+"""
+
+
+@pytest.mark.processes
+def test_no_latency_is_shorter_than_the_peer_took_on_a_busy_core():
+    with busy_core(2) as core:
+        assert run_on(core, EXCHANGES) > 10e-6
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The watchdog: a user that blocks the hub is named and ended, and no other user."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ import pytest
 
 from amoc_gevent import clock, http, metrics
 from amoc_gevent.http.recording import PendingRecord, Timings
-from amoc_gevent.worker.watchdog import UserBlocked, Watchdog
+from amoc_gevent.worker.cpu_wait import ThreadTimes, Times
+from amoc_gevent.worker.watchdog import Blocking, UserBlocked, Watchdog
 from tests.lasting import stand_still
 from tests.worker.crowd import Crowd, until
 
@@ -19,16 +21,16 @@ from tests.worker.crowd import Crowd, until
 class Watched:
     """Makes a watchdog that ends users after 0.3 s, and keeps its warnings."""
 
-    warnings: list[tuple[int, float, str]] = field(default_factory=list)
+    warnings: list[Blocking] = field(default_factory=list)
     watchdog: Watchdog | None = None
 
-    def begin(self, limit: float = 0.3) -> None:
-        self.watchdog = Watchdog(lambda *what: self.warnings.append(what), limit)
+    def begin(self, limit: float = 0.3, times: Times | None = None) -> None:
+        self.watchdog = Watchdog(self.warnings.append, limit, times)
         gevent.sleep(0)  # its first heartbeat
 
     @property
     def named(self) -> list[int]:
-        return [user_id for user_id, _, _ in self.warnings]
+        return [found.user_id for found in self.warnings]
 
 
 @pytest.fixture
@@ -73,11 +75,12 @@ def test_a_user_that_never_yields_is_named_and_ended_and_the_others_go_on(
     assert watched.named == [2]
     assert cleaned == [2]
     assert [(user_id, type(error)) for user_id, error in crowd.errors] == [(2, UserBlocked)]
-    _, seconds, stack = watched.warnings[0]
-    assert seconds >= 0.1
-    assert "test_watchdog.py" in stack
-    assert "block()" in stack
-    assert "users.py" not in stack
+    (found,) = watched.warnings
+    assert found.seconds >= 0.1
+    assert found.place.startswith("test_watchdog.py:")
+    assert "test_watchdog.py" in found.stack
+    assert "block()" in found.stack
+    assert "users.py" not in found.stack
 
 
 def test_a_user_that_blocks_for_a_moment_is_named_and_not_ended(watched: Watched) -> None:
@@ -92,6 +95,76 @@ def test_a_user_that_blocks_for_a_moment_is_named_and_not_ended(watched: Watched
     until(lambda: watched.warnings)
     assert watched.named == [1]
     assert crowd.errors == []
+
+
+class Waiting:
+    """A thread that waits for a CPU for a share of the time."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self.closed = False
+
+    def read(self) -> ThreadTimes:
+        return ThreadTimes(0, int(clock.monotonic_ns() * self._share), 0)
+
+    def runnable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(("share", "named"), [(0.9, []), (0.2, [1])])
+def test_the_time_in_which_a_worker_waited_for_a_cpu_is_not_the_users(
+    watched: Watched, share: float, named: list[int]
+) -> None:
+    def start(_user_id: int) -> None:
+        gevent.sleep(0)
+        time.sleep(0.4)
+
+    crowd = Crowd(start)
+    watched.begin(limit=60.0, times=Waiting(share))
+    crowd.add(1)
+    crowd.until_counts(resting=1)
+    until(lambda: watched.named == named)
+    assert watched.named == named
+
+
+def test_a_user_is_ended_after_the_limit_without_the_waits_for_a_cpu(watched: Watched) -> None:
+    begun: list[float] = []
+
+    def start(_user_id: int) -> None:
+        begun.append(clock.monotonic())
+        time.sleep(60)
+
+    crowd = Crowd(start, on_user_error="remove")
+    watched.begin(limit=0.3, times=Waiting(0.5))
+    crowd.add(1)
+    until(lambda: crowd.errors)
+    assert clock.monotonic() - begun[0] > 0.55
+
+
+def test_it_closes_the_times_of_the_thread_when_it_stops(watched: Watched) -> None:
+    times = Waiting(0.0)
+    watched.begin(times=times)
+    assert watched.watchdog is not None
+    watched.watchdog.stop()
+    until(lambda: times.closed)
+
+
+def in_the_scenario() -> None:
+    json.loads("[1]", object_hook=None, parse_int=lambda _: time.sleep(0.25))
+
+
+def test_the_place_is_the_innermost_line_of_the_scenario(watched: Watched) -> None:
+    crowd = Crowd(lambda _user_id: (gevent.sleep(0), in_the_scenario()))
+    watched.begin(limit=60.0)
+    crowd.add(1)
+    crowd.until_counts(resting=1)
+    until(lambda: watched.warnings)
+    (found,) = watched.warnings
+    line = in_the_scenario.__code__.co_firstlineno + 1
+    assert found.place == f"test_watchdog.py:{line} in <lambda>"
 
 
 def one_call_of(seconds: float) -> Callable[[], object]:
@@ -124,7 +197,7 @@ def test_a_user_that_blocks_in_one_call_is_named_afterwards(
     crowd.until_counts(resting=3)
     until(lambda: watched.warnings)
     assert watched.named == [2]
-    assert "call()" in watched.warnings[0][2]
+    assert "call()" in watched.warnings[0].stack
     assert crowd.errors == []
 
 
