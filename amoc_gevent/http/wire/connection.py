@@ -108,10 +108,21 @@ class HttpConnection:
         A whole response ends by its own framing, with no bytes after it. The body length of a head
         is stored only when the head has been `seen` before, as most heads may never come again.
         """
-        self._reply.complete = self._reply.surplus = False
+        reply = self._reply
+        reply.complete = reply.surplus = False
         if end < 0 or data[9:10] == b"1" or data[:5] != b"HTTP/":
             data, end = self._final_head(data)
-        reply, data, end = self._feed_first(data, end, head_only)
+        misread, refused = leniency.misread(data[:end]), None
+        if not misread:
+            try:
+                if head_only:
+                    self._feed_head_only(data, end)
+                else:
+                    self._feed(data)
+            except InvalidResponse as error:
+                refused = error
+        if misread or refused:
+            reply, data, end = self._feed_rewritten(data, end, head_only, refused)
         head = seen or head_of(data[:end])
         if not reply.complete:
             self._read_rest(head, len(data) - end, limit)
@@ -122,33 +133,28 @@ class HttpConnection:
             seen.learn(len(content))
         return head, content, whole
 
-    def _feed_first(self, data: bytes, end: int, head_only: bool) -> tuple[_Reply, bytes, int]:
-        """Parse a head and what came with it. Return the parser's reply, and the same data.
+    def _feed_rewritten(
+        self, data: bytes, end: int, head_only: bool, refused: InvalidResponse | None
+    ) -> tuple[_Reply, bytes, int]:
+        """Parse a response again, with a head rewritten that breaks the grammar but is clear.
 
-        A head that breaks the grammar but has one meaning is rewritten.
+        Return the parser's reply and the changed data. Raises `refused` if nothing can be changed.
         """
-        feed = self._feed_head_only if head_only else self._feed_whole
-        refused = None
-        if not leniency.misread(data[:end]):
-            try:
-                return feed(data, end), data, end
-            except InvalidResponse as error:
-                refused = error
         lined, end = leniency.cut(data) or (data, end)
         head, broken = leniency.rewritten(lined[:end])
         changed = head + lined[end:]
         if refused and (self._reply.parts or changed == data):
             raise refused
         self._renew()
-        reply = feed(changed, len(head))
+        reply = self._reply
+        if head_only:
+            self._feed_head_only(changed, len(head))
+        else:
+            self._feed(changed)
         leniency.count(broken)
         if leniency.LENGTH_AND_CODING in broken:
             reply.surplus = True  # what follows may not be a response
         return reply, changed, len(head)
-
-    def _feed_whole(self, data: bytes, _end: int) -> _Reply:
-        self._feed(data)
-        return self._reply
 
     def _renew(self) -> None:
         self._reply = _Reply()
@@ -165,7 +171,7 @@ class HttpConnection:
                 raise InvalidResponse(INVALID, f"{self.stream.peer}: {error}") from None
             self._reply.surplus = True
 
-    def _feed_head_only(self, data: bytes, end: int) -> _Reply:
+    def _feed_head_only(self, data: bytes, end: int) -> None:
         """Parse a response to HEAD, which ends with its head. The parser has no option for that."""
         self._feed(data[: end + len(_END)])
         complete = self._reply
@@ -173,7 +179,6 @@ class HttpConnection:
         complete.complete = True
         complete.surplus = len(data) > end + len(_END)
         complete.parts.clear()
-        return complete
 
     def _final_head(self, data: bytes) -> tuple[bytes, int]:
         """Read to the end of the first head that is not 1xx. Return the data and that end."""

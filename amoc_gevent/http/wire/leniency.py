@@ -28,7 +28,7 @@ _LATER_VERSION = re.compile(rb"HTTP/1\.[2-9]")
 
 def misread(head: bytes) -> bool:
     """Return whether a strict parser accepts a head, but not in the sense of RFC 9112, 6.1."""
-    return _IDENTITY.search(head) is not None
+    return b"identity" in head.lower() and _IDENTITY.search(head) is not None
 
 
 def cut(data: bytes, searched: int = 0) -> tuple[bytes, int] | None:
