@@ -112,7 +112,8 @@ class HttpConnection:
         reply.complete = reply.surplus = False
         if end < 0 or data[9:10] == b"1" or data[:5] != b"HTTP/":
             data, end = self._final_head(data)
-        misread, refused = leniency.misread(data[:end]), None
+        raw, refused = data[:end], None
+        misread = leniency.CODED(raw) is not None and leniency.misread(raw)
         if not misread:
             try:
                 if head_only:
@@ -123,7 +124,8 @@ class HttpConnection:
                 refused = error
         if misread or refused:
             reply, data, end = self._feed_rewritten(data, end, head_only, refused)
-        head = seen or head_of(data[:end])
+            raw = data[:end]
+        head = seen or head_of(raw)
         if not reply.complete:
             self._read_rest(head, len(data) - end, limit)
         parts, reply.parts = reply.parts, []

@@ -26,9 +26,13 @@ _IDENTITY = re.compile(rb"(?i)\ntransfer-encoding:[^\n]*\bidentity\b")
 _LATER_VERSION = re.compile(rb"HTTP/1\.[2-9]")
 
 
+CODED = re.compile(rb"\n[Tt][Rr][Aa][Nn][Ss][Ff][Ee][Rr]-").search
+"""Finds the field Transfer-Encoding in a head, faster than `misread`."""
+
+
 def misread(head: bytes) -> bool:
     """Return whether a strict parser accepts a head, but not in the sense of RFC 9112, 6.1."""
-    return b"identity" in head.lower() and _IDENTITY.search(head) is not None
+    return _IDENTITY.search(head) is not None
 
 
 def cut(data: bytes, searched: int = 0) -> tuple[bytes, int] | None:
