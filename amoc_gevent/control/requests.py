@@ -1,4 +1,7 @@
-"""Parses commands from JSON objects of the control socket: `{"command": "add", "count": 10}`."""
+"""Parses commands from JSON objects of the control socket: `{"command": "add", "count": 10}`.
+
+To add one, see `core/run/commands.py`.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from amoc_gevent.core.suggestions import did_you_mean
 from amoc_gevent.errors import UsageError
+from amoc_gevent.output.kinds import OUTPUTS
 
 MASTER, NODES, ALL = "amoc-master", "amoc-nodes", "amoc"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -34,12 +35,9 @@ DEFAULTS = {
     "amoc_reports_port": "5711",
     "amoc_file_limit": "500000",
     "amoc_keep_sysctls": "",
-    "amoc_graphite": "",
-    "amoc_graphite_prefix": "",
-    "amoc_graphite_interval": "",
-    "amoc_graphite_events": "",
+    **{f"amoc_{option.name}": "" for kind in OUTPUTS.values() for option in kind.options},
 }
-"""All variables with their defaults."""
+"""All variables with their defaults. Those of the outputs become options of the master."""
 
 NUMBERS = {
     "ansible_port": 65535,

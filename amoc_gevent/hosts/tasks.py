@@ -5,6 +5,7 @@ from typing import Any
 from amoc_gevent.hosts.inventory import Host
 from amoc_gevent.hosts.release import Release
 from amoc_gevent.loading.places import PACKAGE
+from amoc_gevent.output.kinds import OUTPUTS
 
 Task = dict[str, Any]
 
@@ -85,9 +86,9 @@ def start_task(machine: Host, master: Host, kind: str, release: Release, *, chec
 def _master_options(machine: Host) -> list[str]:
     found = ["--bind", "0.0.0.0"]  # noqa: S104  # only machines with a key can join
     found += ["--port", machine["amoc_port"], "--reports-port", machine["amoc_reports_port"]]
-    for name in ("graphite", "graphite_prefix", "graphite_interval", "graphite_events"):
-        if machine[f"amoc_{name}"]:
-            found += [f"--{name.replace('_', '-')}", machine[f"amoc_{name}"]]
+    for option in (option for kind in OUTPUTS.values() for option in kind.options):
+        if value := machine[f"amoc_{option.name}"]:
+            found += [option.flag, value]
     return found
 
 

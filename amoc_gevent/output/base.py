@@ -1,7 +1,7 @@
 """The `Output` base class: an output gets the figures and events of runs.
 
 To add an output, write one module with its `Output` and its `OutputKind`, and add the latter to
-`output/kinds.py`. The command line follows. `hosts.ini` has its variables in `hosts/inventory.py`.
+`output/kinds.py`. The command line and the variables of `hosts.ini` follow from its options.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The kinds of outputs that `amoc run` and `amoc master` offer, by name. The import is cheap."""
+"""The kinds of outputs that `amoc run` and `amoc master` offer, by name.
+
+`output/base.py` says how to add one. The import is cheap.
+"""
 
 from collections.abc import Mapping
 

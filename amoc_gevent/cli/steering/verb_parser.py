@@ -1,4 +1,4 @@
-"""Parses verbs for the shell, the prompt and the console. `core/run/commands.py` defines them.
+"""Parses verbs for the shell, the prompt and the console. To add one, see `core/run/commands.py`.
 
 Each becomes a request to the control socket, with the way to show its answer.
 """

@@ -3,7 +3,8 @@
 Every process computes the same placement, even if it joined late, restarted or missed some plans.
 Placement is sticky: a batch goes to the nodes present when it was made; only a move changes that.
 
-The strategies are named in `plan.STRATEGIES`. `turn_order` and `_ids_at` carry them out.
+The strategies are named in `plan.STRATEGIES`. `turn_order` and `_ids_at` carry them out, `Batch`
+says which may name a node twice, and `planning.add` which continue after the last node.
 """
 
 from collections import Counter

@@ -1,6 +1,9 @@
 """SASL: the strongest mechanism that both sides support, computed by slixmpp's classes.
 
 slixmpp's SCRAM iterates the hash in Python. Here OpenSSL does, once for each password and salt.
+
+To add a mechanism: `SUPPORTED`, `_usable` and `_mechanism` here, and for the demo server
+`demo/xmpp/sasl.py`.
 """
 
 import hashlib
