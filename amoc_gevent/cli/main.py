@@ -58,9 +58,11 @@ COMMANDS = {
     "describe": Lazy("amoc_gevent.cli.scenarios:describe", "Show a scenario and its settings."),
     "demo": Lazy("amoc_gevent.cli.demo:demo", "Start a demo server to load."),
     "console-engine": Lazy(
-        "amoc_gevent.cli.daemons.console_engine:console_engine", "Load for a console.", hidden=True
+        "amoc_gevent.cli.daemons.console_engine:console_engine",
+        "Run the load of a console.",
+        hidden=True,
     ),
-    "worker": Lazy("amoc_gevent.cli.daemons.worker:worker", "Hold users for a node.", hidden=True),
+    "worker": Lazy("amoc_gevent.cli.daemons.worker:worker", "Run users for a node.", hidden=True),
 }
 
 EPILOG = """\b
@@ -117,7 +119,9 @@ class Amoc(click.Group):
         extra.pop("standalone_mode", None)
         if sys.stdout is None:  # it was closed before the process started
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  # open until the end
-        if isinstance(sys.stdout, io.TextIOWrapper):  # file names may not be UTF-8
+        if isinstance(
+            sys.stdout, io.TextIOWrapper
+        ):  # a file name can have bytes that are not UTF-8
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             code = super().main(args, prog_name, standalone_mode=False, **extra)
@@ -170,7 +174,7 @@ DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLON
 
 
 def _environment_error(error: OSError) -> int:
-    """Print an error of the environment in a line. Raise any other one: it is a defect.
+    """Print an environment error on one line. Re-raise any other OSError: it is a defect.
 
     A closed pipe is no error to report. Nothing more is flushed at exit.
     """

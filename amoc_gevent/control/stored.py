@@ -13,14 +13,14 @@ from amoc_gevent.master.store import Store
 
 
 class StoredRuns(Control):
-    """Replaces a master's control socket by the run store of `home`."""
+    """Answers from the run store of `home`, in place of a master's control socket."""
 
     start_command = "amoc run SCENARIO FIRST LAST"
 
     def __init__(self, home: Home) -> None:
         super().__init__(home.runs)
 
-    def answer(self, request: dict[str, Any], timeout: float = ANSWER_S) -> Answer:  # noqa: ARG002  # the base's name
+    def answer(self, request: dict[str, Any], timeout: float = ANSWER_S) -> Answer:  # noqa: ARG002  # named by the base class
         """Return the answer to `runs` or `summary`. Raises AmocError."""
         command = command_of(request)
         if not self.path.exists():  # do not create it
@@ -41,6 +41,6 @@ class StoredRuns(Control):
     def _without_runs(self, command: object) -> Answer:
         if isinstance(command, Summary):
             if command.run:
-                raise UsageError(f"there is no run {command.run}; there was none yet")
+                raise UsageError(f"there is no run {command.run}; none has been started yet")
             raise AmocError(f"there was no run yet: start one with `{self.start_command}`")
         return RunList(())

@@ -23,7 +23,7 @@ from amoc_gevent.output.base import Output, RunOutcome
 log = logging.getLogger(__name__)
 
 AFTER_THE_SECOND = 0.25
-"""Seconds from the end of a second to the outputs' tick: its reports are in by then."""
+"""Delay of the tick after each second, in s: the second's reports have arrived by then."""
 
 CLOSE_S = 1.0
 """Seconds that closing waits for a busy output."""
@@ -66,7 +66,7 @@ class RunFeed:
         found.feed(run)
 
     def _part(self, prefix: str) -> dict[str, bytes]:
-        """Take the entries of the output with this prefix."""
+        """Remove the entries whose keys have this prefix; return them without the prefix."""
         keys = [key for key in self._left if key.startswith(prefix)]
         return {key.removeprefix(prefix): self._left.pop(key) for key in keys}
 
@@ -91,7 +91,7 @@ class RunFeed:
             one.wake(run, ticks=ticks)
 
     def each_second(self, run: Run) -> Iterator[None]:
-        """Yield at once, right after each second while `run` goes on, and once at its end."""
+        """Yield at once, then after each second of `run`, and a last time when it ends."""
         waking = _Waking()
         self.add(waking, "view")
         try:
@@ -115,15 +115,15 @@ class RunFeed:
         return StateChanges(put, drop)
 
     def stored(self) -> None:
-        """Note that the pending changes are stored."""
+        """Mark the pending changes as stored."""
         self._left.clear()
         for one in self._subscriptions:
             one.stored()
 
     def close(self) -> None:
-        """Feed the outputs the rest and close them. Later data stays pending for the next master.
+        """Feed the remaining data to the outputs and close them.
 
-        Closing is idempotent.
+        Later data stays pending for the next master. Closing is idempotent.
         """
         if self._closed:
             return
@@ -176,7 +176,7 @@ class Subscription:
             self._feeding.release()
 
     def feed_durable(self, run: Run | None) -> None:
-        """Feed the news of `run`, if the output is durable."""
+        """Feed the updates of `run`, if the output is durable."""
         if self._restored:
             self.feed(run)
 
@@ -191,14 +191,14 @@ class Subscription:
         return found
 
     def stored(self) -> None:
-        """Note that the pending changes are stored."""
+        """Mark the pending changes as stored."""
         if self._asked and isinstance(self.output, DurableOutput):
             self._asked = False
             with self._boundary():
                 self.output.stored()
 
     def close(self, run: Run | None) -> None:
-        """Feed the rest, and close the output."""
+        """Feed the remaining data, and close the output."""
         self.feed(run, CLOSE_S)
         self._greenlet.kill()
         with self._boundary():
@@ -217,7 +217,7 @@ class Subscription:
             self.feed(self._now, timeout=CLOSE_S)
 
     def _feed(self) -> None:
-        """Feed the rest of the last run, then the news of the current one."""
+        """Feed the remaining updates of the last run, then those of the current one."""
         if self._run is not None:
             self._go_on(self._run)
         run = self._now
@@ -255,7 +255,7 @@ class Subscription:
 
     @contextmanager
     def _boundary(self) -> Iterator[None]:
-        """Disconnect an output that raises, until the next run."""
+        """Disconnect the output until the next run if it raises."""
         try:
             yield
         except Exception as error:  # the boundary around an output: the run goes on without it
@@ -271,7 +271,7 @@ class Subscription:
 
 
 class _Waking(Output):
-    """Wakes a view when it is `due`: at each tick and at the end of the run."""
+    """Wakes a view: sets `due` at each tick and at the end of the run."""
 
     def __init__(self) -> None:
         self.due = Flag()
@@ -286,5 +286,5 @@ class _Waking(Output):
 
 
 def _beat() -> int:
-    """Return the latest second whose reports are in."""
+    """Return the latest second whose reports have arrived."""
     return int(clock.steady() - AFTER_THE_SECOND)

@@ -28,23 +28,27 @@ class Accounts:
         self._host = settings.declare(
             "host", "127.0.0.1", "the XMPP server; empty: look the domain up in DNS"
         )
-        self._port = settings.declare("port", 0, "its port; 0: 5222, or 5223 for direct TLS")
+        self._port = settings.declare(
+            "port", 0, "the server's port; 0 means 5222, or 5223 for direct TLS"
+        )
         self._tls: settings.Setting[Any] = settings.declare(
             "tls", "starttls", "how to secure the stream", verify=MODES
         )
         self._verify = settings.declare(
-            "verify", "yes", "verify its certificate: yes, no, or a file of CA certificates"
+            "verify",
+            "yes",
+            "verify the server's certificate: yes, no, or a file of CA certificates",
         )
         self._domain = settings.declare("domain", "localhost", "the domain of the accounts")
         self._user = settings.declare("user", user, "the name of an account", verify=is_template)
         self._password = settings.declare(
-            "password", "password_{id}", "its password", verify=is_template
+            "password", "password_{id}", "the password of an account", verify=is_template
         )
         self._sasl = settings.declare("sasl", "", "the SASL mechanism; empty: the strongest")
         self._cert = settings.declare(
             "cert",
             "",
-            "the file with its client certificate and key, for SASL EXTERNAL; empty: none",
+            "the file with an account's client certificate and key, for SASL EXTERNAL; empty: none",
             verify=is_template,
         )
         self._source = settings.declare(

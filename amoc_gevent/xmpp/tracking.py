@@ -61,7 +61,7 @@ class _PairCounter:
 
 
 class Outgoing(_PairCounter):
-    """Messages from one user to another user or a room. `number` is that of the last message.
+    """Messages from one user to another user or a room. `number` is the last sequence number.
 
     Only the occupants of a room know how many messages it forwards, so they count them.
     """
@@ -89,7 +89,7 @@ class Outgoing(_PairCounter):
             self.flow().sent += 1
 
     def settle(self) -> None:
-        """Record that the sender has waited. Messages that have not arrived are lost."""
+        """Record that the sender waited for its messages. Those that have not arrived are lost."""
         if not self._room:
             flow = self.flow()
             flow.settled = max(flow.settled, self.number)
@@ -103,7 +103,8 @@ class Outgoing(_PairCounter):
 class Incoming(_PairCounter):
     """The messages that one user received from another, by number.
 
-    In a room, counting starts at the first message received. `before` messages preceded it.
+    In a room, counting starts at the first message received. `before`: the number of messages
+    sent earlier.
     """
 
     __slots__ = ("_before", "_highest", "_missing", "_room")

@@ -1,4 +1,4 @@
-"""The prompt of `amoc attach` and `amoc console`: carries out lines that are typed or piped in."""
+"""The prompt of `amoc attach` and `amoc console`: executes lines that are typed or piped in."""
 
 import errno
 import io
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
 
 LEAVE = {"exit", "quit"}
 COMPLETION_S = 0.5
-"""Seconds that completion waits for the master's names."""
+"""Timeout of completion, in s, when it asks the master."""
 
 
 class EndedBySignal(SystemExit):
-    """A signal ends the process. It passes the boundary around a command."""
+    """Ends the process after a signal. The boundary around a command lets it through."""
 
 
 def steer(control: Control) -> bool:
     """Carry out lines from the terminal or a pipe until their end; return whether all succeeded."""
     if sys.stdin.isatty():
         return carry_out_all(_prompted(control), control)
-    if isinstance(sys.stdin, io.TextIOWrapper):  # invalid bytes fail only their own line
+    if isinstance(sys.stdin, io.TextIOWrapper):  # invalid bytes: only their line fails
         sys.stdin.reconfigure(errors="surrogateescape")
     return carry_out_all((line.strip() for line in sys.stdin), control)
 
 
 def carry_out_all(lines: Iterable[str], control: Control) -> bool:
-    """Carry out each line and print its answer; return whether all succeeded."""
+    """Execute each line and print its answer; return whether all succeeded."""
     good = True
     for line in lines:
         if not line or line.startswith("#"):
@@ -59,7 +59,7 @@ def carry_out_all(lines: Iterable[str], control: Control) -> bool:
 
 
 def _carry_out(line: str, control: Control) -> bool:
-    """Carry out a line and return whether it succeeded: the boundary around one command.
+    """Execute a line and return whether it succeeded: the boundary around one command.
 
     Any exception becomes a line on standard error, and the prompt goes on.
     """
@@ -115,7 +115,7 @@ def _report_defect(error: BaseException) -> None:
 
 
 def _keep(error: BaseException) -> Path | None:
-    """Write the traceback to AMOC_HOME, over the last one; return its path, None on failure."""
+    """Replace the traceback in AMOC_HOME by this one; return its path, None on failure."""
     trace = "".join(traceback.format_exception(error))
     try:
         path = Home.current().make().traceback
@@ -140,7 +140,7 @@ def _prompted(control: Control) -> Iterator[str]:
         def get_completions(
             self,
             document: "Document",
-            complete_event: "CompleteEvent",  # noqa: ARG002  # the base's name
+            complete_event: "CompleteEvent",  # noqa: ARG002  # named by the base class
         ) -> "Iterable[Completion]":
             try:
                 start, found = candidates(document.text_before_cursor, words)
@@ -190,7 +190,7 @@ def _history() -> "History":
 
 @contextmanager
 def _typed_ahead(terminal: int) -> Iterator[None]:
-    """Keep a Ctrl-D that is typed during a command for the next prompt.
+    """Save a Ctrl-D that is typed while a command runs, and give it to the next prompt.
 
     Between two prompts the terminal is in canonical mode, where Ctrl-D is not a character: the
     prompt, which reads characters, would never see it.
@@ -223,7 +223,7 @@ def _asked_names(control: Control) -> Callable[[str], list[str]]:
 def _settings(control: Control) -> Callable[[str], list[str]]:
     """Return a function from a scenario to its settings; "" means those that a run can change.
 
-    Those of a run are in its manifest. Those of a scenario are guessed from its file.
+    A run's settings come from its manifest. A scenario's are guessed from its file.
     """
 
     def settings(scenario: str) -> list[str]:

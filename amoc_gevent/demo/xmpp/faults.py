@@ -1,4 +1,4 @@
-"""Faults on request: their settings, and a delivery that applies them to messages."""
+"""Fault injection: the settings, and the message delivery that applies them."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -109,7 +109,7 @@ class FaultyDelivery:
         self._timer: Any = None
 
     def change(self, faults: Faults) -> None:
-        """Apply `faults` from now on. The counts towards every Nth message restart."""
+        """Apply `faults` from now on. Counting to every Nth message starts again at 0."""
         self.faults = faults
         self.active = self.active or faults.of_messages
         self._seen = dict.fromkeys(MESSAGE_FAULTS, 0)

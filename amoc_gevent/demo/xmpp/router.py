@@ -86,7 +86,7 @@ class Router:
             recipient.send(data)
 
     def presence(self, session: RoutedClient, stanza: RawStanza) -> None:
-        """Send a presence to its recipient, or without one to the user's contacts."""
+        """Send a presence to its recipient, or to the user's contacts if it has none."""
         self.counts.presences += 1
         data = stanzas.stamped(stanza, stanzas.opening("presence", session.jid))
         to, kind = stanza.attributes.get("to"), stanza.attributes.get("type")
@@ -122,7 +122,7 @@ class Router:
         to = _prepared(to)
         found = self.bound.get(to)
         if found is None and "/" in to:
-            found = self.bound.get(to.partition("/")[0])  # RFC 6121, 8.5.3.2.1: as to the bare JID
+            found = self.bound.get(to.partition("/")[0])  # RFC 6121, 8.5.3.2.1: use the bare JID
         return found
 
     def _why_not(self, to: str) -> str:
