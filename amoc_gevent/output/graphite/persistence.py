@@ -110,6 +110,7 @@ class ChangeTracker:
         self._number = max((part.number for part in self._parts), default=0)
         self._small = {key: stored[key] for key in (MARK, ANNOTATIONS) if key in stored}
         self._returned = StateChanges({}, ())
+        self._returned_begin = 0
         self._full = False
         intervals.stores = True
 
@@ -126,7 +127,7 @@ class ChangeTracker:
         drop = [part.key for part in stored if part.start < begin]
         if self._events is None and ANNOTATIONS in small:
             drop.append(ANNOTATIONS)
-        self._returned, self._full = StateChanges(put, drop), full
+        self._returned, self._full, self._returned_begin = StateChanges(put, drop), full, begin
         return self._returned
 
     def stored(self) -> None:
@@ -141,6 +142,8 @@ class ChangeTracker:
         self._small |= {key: data for key, data in put.items() if not _is_part(key)}
         self._number += 1
         self._intervals.mark_stored()
+        # The next master will not send what is earlier, so no late report may go there now.
+        self._intervals.close(self._returned_begin)
 
     def _begin(self) -> int:
         """Return the start of the earliest interval that can change or be sent again."""

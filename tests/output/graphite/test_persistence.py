@@ -7,7 +7,7 @@ from dataclasses import replace
 import gevent
 import pytest
 from gevent import socket
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amoc_gevent import clock
@@ -459,6 +459,7 @@ steps = st.one_of(
 
 
 @given(script=st.lists(steps, max_size=60))
+@example(script=[("run",), ("report", -11, [0]), ("send",), ("die",)])
 def test_whenever_masters_die_sums_and_extremes_are_those_of_the_runs(
     script: list[tuple[object, ...]],
 ) -> None:
