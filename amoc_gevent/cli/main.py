@@ -55,7 +55,10 @@ COMMANDS = {
     "hosts": Lazy("amoc_gevent.cli.hosts:hosts", "Prepare many machines and deploy to them."),
     "try": Lazy("amoc_gevent.cli.try_:try_", "Run a scenario once for one user, in detail."),
     "scenarios": Lazy("amoc_gevent.cli.scenarios:scenarios", "List the scenarios."),
-    "describe": Lazy("amoc_gevent.cli.scenarios:describe", "Show a scenario and its settings."),
+    "describe": Lazy(
+        "amoc_gevent.cli.scenarios:describe",
+        "Show a scenario, or that of the run.",
+    ),
     "demo": Lazy("amoc_gevent.cli.demo:demo", "Start a demo server to load."),
     "console-engine": Lazy(
         "amoc_gevent.cli.daemons.console_engine:console_engine",

@@ -9,8 +9,10 @@ from dataclasses import asdict
 import click
 
 from amoc_gevent.cli.options import JSON
+from amoc_gevent.cli.steering.remote import describe_run
 from amoc_gevent.core.columns import columns
 from amoc_gevent.core.manifest import DeclaredSetting
+from amoc_gevent.errors import EXIT_FINISHED
 from amoc_gevent.loading import catalogue, loader
 from amoc_gevent.loading.places import shown
 
@@ -37,10 +39,21 @@ def scenarios(as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False)
 @JSON
-def describe(name: str, as_json: bool) -> None:
-    """Show what scenario NAME (or a path) does, its callbacks and its settings."""
+@click.pass_context
+def describe(context: click.Context, name: str | None, as_json: bool) -> int:
+    """Show what scenario NAME (or a path) does, its callbacks and its settings.
+
+    Without NAME, the master describes the scenario of its run, as the prompt's `describe` does.
+    """
+    if name is None:
+        found: int = context.invoke(describe_run, as_json=as_json)
+        return found
+    return _describe(name, as_json=as_json)
+
+
+def _describe(name: str, *, as_json: bool) -> int:
     with redirect_stdout(sys.stderr):  # what the scenario prints must not get into the JSON
         scenario = loader.load(loader.find(name))
         manifest = scenario.manifest()
@@ -61,17 +74,18 @@ def describe(name: str, as_json: bool) -> None:
                 ensure_ascii=False,
             )
         )
-        return
+        return EXIT_FINISHED
     click.echo(f"{manifest.scenario} ({shown(scenario.path)})\n")
     if manifest.docstring:
         click.echo(f"{_wrapped(manifest.docstring)}\n")
     click.echo(f"Callbacks: {', '.join(manifest.callbacks)}\n")
     if not manifest.settings:
         click.echo("It declares no settings.")
-        return
+        return EXIT_FINISHED
     click.echo("Settings, given by --set NAME=VALUE or AMOC_<NAME>:\n")
     for setting in manifest.settings:
         _show(setting)
+    return EXIT_FINISHED
 
 
 def _show(setting: DeclaredSetting) -> None:

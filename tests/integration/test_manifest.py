@@ -70,6 +70,7 @@ def test_nodes_that_disagree_fail_the_run_in_a_line_and_go_on(
     master.good("do", path, 1, 4, "--user-rate", "500/s", "--repeat-num", 1)
     wait_for(lambda: master.json("status")["status"] == "finished", 20, "the end of the next run")
     described = master.control().ask({"command": "describe"})
+    assert master.json("describe") == described
     assert (described["name"], described["operations"]) == ("mine", ["work"])
     assert [(one["name"], one["default"]) for one in described["settings"]] == [("url", "here")]
 

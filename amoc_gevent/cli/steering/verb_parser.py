@@ -175,6 +175,8 @@ def parse_line(line: str) -> Invocation | str:
     if not words or words[0] not in verbs.commands:
         known = ", ".join([*verbs.commands, "help", "exit"])
         raise UsageError(f"there is no verb {words[0] if words else ''!r}; there are {known}")
+    if words[0] == "describe" and words[1:] and not words[1].startswith("-"):
+        raise UsageError(f"describe shows the run's scenario; another: `amoc describe {words[1]}`")
     command = verbs.commands[words[0]]
     if "--help" in words:
         return command.get_help(click.Context(command, info_name=words[0]))

@@ -80,6 +80,7 @@ def test_a_line_becomes_the_command_that_it_says(line: str, command: object) -> 
         ("add", "Missing argument 'COUNT'"),
         ("add ten", "'ten' is not a valid integer"),
         ("remove 1 --gently", "No such option"),
+        ("describe shop", "describe shows the run's scenario; another: `amoc describe shop`"),
         ("do shop", "give the users after SCENARIO, as FIRST LAST such as 1 100"),
         ("do shop 1", "give the users after SCENARIO, as FIRST LAST such as 1 100"),
         ("do shop 1 2 -u 3", "give the users after SCENARIO, as FIRST LAST such as 1 100"),
