@@ -166,9 +166,7 @@ class UserGreenlet(greenlet):
 
     def wake(self) -> None:
         """End each EndableWait that the iteration is in; call this from the hub."""
-        waits: dict[greenlet, EndableWait] = {}
-        if hasattr(self, "_locals"):
-            waits.update(self._locals[_KEY].waiting)
+        waits = {**self._locals[_KEY].waiting} if hasattr(self, "_locals") else {}
         if wait := getattr(self, "waiting", None):
             waits[self] = wait
         for one, wait in waits.items():
@@ -218,7 +216,7 @@ def sleep(seconds: float) -> None:
         raise UsageError(f"user.sleep({seconds!r}): give a number of seconds{hint_of(seconds)}")
     if seconds < 0:
         raise UsageError(f"user.sleep({seconds}): a pause cannot be negative")
-    with EndableWait(ends_early=True):
+    with _PAUSE:
         gevent.sleep(seconds)
 
 
@@ -254,6 +252,9 @@ class EndableWait:
                 group.waiting[current] = wait
             else:
                 group.waiting.pop(current, None)
+
+
+_PAUSE, STANZA_WAIT = EndableWait(ends_early=True), EndableWait()
 
 
 def check_load() -> None:

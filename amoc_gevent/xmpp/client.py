@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, tostring
 import gevent
 
 from amoc_gevent import clock
-from amoc_gevent.user import EndableWait, check_load
+from amoc_gevent.user import STANZA_WAIT, check_load
 from amoc_gevent.xmpp.errors import Disconnected, XmppTimeout
 from amoc_gevent.xmpp.recording import Step
 from amoc_gevent.xmpp.stanzas.dispatcher import Handler
@@ -249,7 +249,7 @@ class Client(StreamSession):
         wait.begin(test)
         dispatcher.waits.append(wait)
         try:
-            with EndableWait():
+            with STANZA_WAIT:
                 stanza: Stanza | None = wait.until(seconds)
         finally:
             dispatcher.waits.remove(wait)
