@@ -4,8 +4,7 @@ A scenario uses `user.id`, `user.sleep`, `user.leaving` and `user.spawn`. An ope
 begins after the duration of the run raises `UserLeaving`.
 
 The engine runs each iteration of a user in a `UserGreenlet`. All greenlets that it spawns, with
-`user.spawn` or with gevent itself, belong to the same user. A user that spawns nothing has no cost
-from this.
+`user.spawn` or with gevent itself, belong to the same user. A user without any has no cost.
 """
 
 from collections.abc import Callable
@@ -212,10 +211,12 @@ def sleep(seconds: float) -> None:
 
     Raises UsageError if `seconds` is negative or no number.
     """
-    if not isinstance(seconds, (int, float)):
-        raise UsageError(f"user.sleep({seconds!r}): give a number of seconds{hint_of(seconds)}")
-    if seconds < 0:
-        raise UsageError(f"user.sleep({seconds}): a pause cannot be negative")
+    try:
+        if seconds < 0:
+            raise UsageError(f"user.sleep({seconds}): a pause cannot be negative")
+    except TypeError:
+        told = f"user.sleep({seconds!r}): give a number of seconds{hint_of(seconds)}"
+        raise UsageError(told) from None
     with _PAUSE:
         gevent.sleep(seconds)
 

@@ -2,6 +2,8 @@
 
 import traceback
 from collections.abc import Callable, Iterator
+from decimal import Decimal
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -170,6 +172,11 @@ def test_an_iteration_that_asks_leaving_decides_itself_how_to_end() -> None:
 def test_a_pause_is_a_number_of_seconds(given: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         as_user(1, partial(user.sleep, given))
+
+
+@pytest.mark.parametrize("seconds", [0, 0.001, Decimal("0.001"), Fraction(1, 1000)])
+def test_a_pause_can_be_a_number_of_any_kind(seconds: Any) -> None:
+    assert as_user(1, partial(user.sleep, seconds)) == (None, None)
 
 
 def test_outside_of_a_user_there_is_no_id() -> None:

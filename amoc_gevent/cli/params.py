@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from amoc_gevent.core import units
+from amoc_gevent.core.run.commands import check_ids
 from amoc_gevent.core.run.options import ITERATIONS_MAX, RUN_OPTIONS, RunOption
 from amoc_gevent.errors import UsageError
 
@@ -68,14 +69,13 @@ def users_option() -> click.Option:
 def ids_of(first: int | None, last: int | None, users: int | None) -> tuple[int, int]:
     """Return the first and the last id, given as two arguments or as a number of users.
 
-    Raises UsageError for neither, for both, and for ids the wrong way round.
+    Raises UsageError for neither, for both, and for ids that cannot be.
     """
     if users is not None and first is None and last is None:
         return 1, users
     if users is not None or first is None or last is None:
         raise UsageError("give the users after SCENARIO, as FIRST LAST such as 1 100, or as -u 100")
-    if last < first:
-        raise UsageError(f"users {first} to {last}: FIRST must not be above LAST")
+    check_ids(first, last)
     return first, last
 
 

@@ -9,7 +9,6 @@ from dataclasses import asdict
 import click
 
 from amoc_gevent.cli.options import JSON
-from amoc_gevent.cli.steering.remote import describe_run
 from amoc_gevent.core.columns import columns
 from amoc_gevent.core.manifest import DeclaredSetting
 from amoc_gevent.errors import EXIT_FINISHED
@@ -48,6 +47,8 @@ def describe(context: click.Context, name: str | None, as_json: bool) -> int:
     Without NAME, the master describes the scenario of its run, as the prompt's `describe` does.
     """
     if name is None:
+        from amoc_gevent.cli.steering.remote import describe_run  # noqa: PLC0415  # slow to import
+
         found: int = context.invoke(describe_run, as_json=as_json)
         return found
     return _describe(name, as_json=as_json)

@@ -32,6 +32,7 @@ from amoc_gevent.core.messages import (
 )
 from amoc_gevent.core.run import lifecycle
 from amoc_gevent.core.run.commands import (
+    ID_MAX,
     Add,
     Describe,
     Do,
@@ -45,7 +46,6 @@ from amoc_gevent.core.run.commands import (
 )
 from amoc_gevent.core.run.placement import shares_of
 from amoc_gevent.core.run.plan import UNRELEASED, Options, Plan, Proposal, Removal, delayed
-from amoc_gevent.core.run.planning import ID_MAX
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.errors import AmocError, UsageError
 from amoc_gevent.master import registry as registry_module

@@ -15,6 +15,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from amoc_gevent.core.run.plan import STRATEGIES, Options
+from amoc_gevent.errors import UsageError
+
+ID_MAX = 2**53
+"""Ids are also sent as JSON numbers, which are exact up to this value."""
+
+
+def check_ids(first: int, last: int) -> None:
+    """Raise UsageError for ids the wrong way round or out of range."""
+    if last < first:
+        raise UsageError(f"users {first} to {last}: FIRST must not be above LAST")
+    if first < 1 or last > ID_MAX:
+        raise UsageError(f"users {first} to {last}: ids are from 1 to {ID_MAX}")
+
 
 _NODES = {"help": "Only on these nodes.", "metavar": "NAME,..."}
 

@@ -4,7 +4,7 @@ All functions are pure. If a command cannot be executed, they raise AmocError wi
 """
 
 from amoc_gevent.core.run.changes import Change, NewEvent, PlanChange
-from amoc_gevent.core.run.commands import Add, Do, Remove
+from amoc_gevent.core.run.commands import ID_MAX, Add, Do, Remove, check_ids
 from amoc_gevent.core.run.lifecycle import LEAD_S, Nodes, moving, present
 from amoc_gevent.core.run.nodes import NodeView
 from amoc_gevent.core.run.placement import next_slot, rebalancing, removals_of, rotated, turn_order
@@ -19,9 +19,6 @@ from amoc_gevent.core.run.plan import (
 from amoc_gevent.core.run.run import Run
 from amoc_gevent.core.units import counted, format_duration, user_ids
 from amoc_gevent.errors import AmocError, UsageError
-
-ID_MAX = 2**53
-"""Ids are also sent as JSON numbers, which are exact up to this value."""
 
 
 def require_active(run: Run | None) -> Run:
@@ -56,11 +53,7 @@ def check_do(run: Run | None, command: Do) -> None:
     """Check that `command` can start a run while `run` is the latest one. Raises AmocError."""
     if run is not None and run.active:
         raise AmocError(f"run {run.id} is {run.status}: stop it before the next one")
-    users = f"users {command.first} to {command.last}"
-    if command.last < command.first:
-        raise UsageError(f"{users}: FIRST must not be above LAST")
-    if command.first < 1 or command.last > ID_MAX:
-        raise UsageError(f"{users}: ids are from 1 to {ID_MAX}")
+    check_ids(command.first, command.last)
     if command.duration is not None and command.duration <= 0:
         text = format_duration(command.duration)
         raise UsageError(f"duration {text}: it must be above 0; omit it to run until `stop`")

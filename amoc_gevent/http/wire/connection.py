@@ -113,7 +113,7 @@ class HttpConnection:
         if end < 0 or data[9:10] == b"1" or data[:5] != b"HTTP/":
             data, end = self._final_head(data)
         raw, refused = data[:end], None
-        misread = leniency.CODED(raw) is not None and leniency.misread(raw)
+        misread = leniency.misread(raw)
         if not misread:
             try:
                 if head_only:
