@@ -72,8 +72,8 @@ def ids_of(first: int | None, last: int | None, users: int | None) -> tuple[int,
     Raises UsageError for neither, for both, and for ids that cannot be.
     """
     if users is not None and first is None and last is None:
-        return 1, users
-    if users is not None or first is None or last is None:
+        first, last = 1, users
+    elif users is not None or first is None or last is None:
         raise UsageError("give the users after SCENARIO, as FIRST LAST such as 1 100, or as -u 100")
     check_ids(first, last)
     return first, last

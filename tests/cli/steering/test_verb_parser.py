@@ -85,6 +85,8 @@ def test_a_line_becomes_the_command_that_it_says(line: str, command: object) -> 
         ("do shop 1", "give the users after SCENARIO, as FIRST LAST such as 1 100"),
         ("do shop 1 2 -u 3", "give the users after SCENARIO, as FIRST LAST such as 1 100"),
         ("do shop 1 -u 3", "give the users after SCENARIO, as FIRST LAST such as 1 100"),
+        ("do shop -u 99999999999999999", "users 1 to 99999999999999999: ids are from 1 to"),
+        ("do shop 1 99999999999999999", "users 1 to 99999999999999999: ids are from 1 to"),
         ("do shop 3 2", "users 3 to 2: FIRST must not be above LAST"),
         ("do 1 10 shop", "'shop' is not a number: SCENARIO comes first, then FIRST and LAST"),
         ("do shop 1 2 --interarrival 50ms", "do has no --interarrival: give the rate, --user-rate"),
